@@ -1,0 +1,131 @@
+#include "../kernels/plan.h"
+
+#include <cuda_runtime_api.h>
+
+#include "../kernels/motion.h"
+#include "../kernels/spec.h"
+#include "sample.h"
+
+namespace vidssl {
+
+template <typename Backend>
+class PlanOp : public dali::Operator<Backend> {
+ public:
+  explicit PlanOp(const dali::OpSpec& spec)
+      : dali::Operator<Backend>(spec),
+        spec_(parse_spec(spec.GetArgument<std::string>("plan"))),
+        arrangements_(spec.GetRepeatedArgument<int>("arrangements")),
+        train_(spec.GetArgument<bool>("train")),
+        seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
+    for (const int label : spec.GetRepeatedArgument<int>("labels")) labels_.push_back(label);
+    check(arrangements_.size() == static_cast<std::size_t>(spec_.arrangement_count) * spec_.slots * spec_.times &&
+              labels_.size() == static_cast<std::size_t>(spec_.arrangement_count),
+          "arrangements, labels: they must have the sizes of the plan's table");
+  }
+
+  bool SetupImpl(std::vector<dali::OutputDesc>& outputs, const dali::Workspace& ws) override {
+    const int batch = ws.Input<Backend>(0).num_samples();
+    outputs = {uniform(batch, {spec_.slots, spec_.times}, DALI_INT32),
+               uniform(batch, {spec_.slots, spec_.times, 4}, DALI_FLOAT),
+               uniform(batch, {spec_.slots}, DALI_UINT8),
+               uniform(batch, {spec_.slots, spec_.times, 3, 4}, DALI_FLOAT),
+               uniform(batch, {}, DALI_INT64),
+               uniform(batch, {}, DALI_INT32)};
+    return true;
+  }
+
+  void RunImpl(dali::Workspace& ws) override {
+    const auto &sad = ws.Input<Backend>(0), &thumb = ws.Input<Backend>(1);
+    const auto& place = ws.ArgumentInput("place");
+    const int batch = sad.num_samples();
+    prepare(ws, thumb);
+    std::vector<PlanArgs> samples;
+    for (int i = 0; i < batch; ++i) {
+      const float* source = source_of(ws, i);
+      check(place.type() == DALI_INT64 && place.tensor_shape(i).num_elements() == 2, "place: it must be int64 [2]");
+      const auto* at = static_cast<const std::int64_t*>(place.raw_tensor(i));
+      PlanArgs args{};
+      args.frames = static_cast<int>(thumb.tensor_shape(i)[0]);
+      args.height = static_cast<int>(source[0]);
+      args.width = static_cast<int>(source[1]);
+      check(sad.tensor_shape(i) == dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
+            "sad: sample ", i, " is not what motion gives for its frames");
+      args.sad = static_cast<const std::uint32_t*>(sad.raw_tensor(i));
+      args.thumb = static_cast<const std::uint8_t*>(thumb.raw_tensor(i));
+      if (spec_.weight == Weight::motion) args.prefix = static_cast<std::uint64_t*>(prefix_.raw_mutable_tensor(i));
+      args.seed = seed_;
+      args.epoch = static_cast<std::uint32_t>(at[0]);
+      args.sample = static_cast<std::uint64_t>(at[1]);
+      args.train = train_;
+      args.frame = static_cast<std::int32_t*>(ws.Output<Backend>(0).raw_mutable_tensor(i));
+      args.box = static_cast<float*>(ws.Output<Backend>(1).raw_mutable_tensor(i));
+      args.flip = static_cast<std::uint8_t*>(ws.Output<Backend>(2).raw_mutable_tensor(i));
+      args.color = static_cast<float*>(ws.Output<Backend>(3).raw_mutable_tensor(i));
+      args.label = static_cast<std::int64_t*>(ws.Output<Backend>(4).raw_mutable_tensor(i));
+      args.status = static_cast<std::int32_t*>(ws.Output<Backend>(5).raw_mutable_tensor(i));
+      samples.push_back(args);
+    }
+    const PlanSpec& spec = spec_;
+    run_twin(
+        ws, samples, Backend{}, [&spec](const PlanArgs* args, int count) { plan_cpu(spec, args, count); },
+        [&spec](const PlanArgs* args, int count, void* stream) { plan_cuda(spec, args, count, stream); });
+  }
+
+ private:
+  // The tables where the twin can read them (uploaded once), and the scratch for a batch.
+  void prepare(dali::Workspace& ws, const dali::TensorList<Backend>& thumb) {
+    if (tables_.num_samples() == 0) {
+      dali::TensorListShape<> shape(2, 1);
+      const auto rows = static_cast<std::int64_t>(arrangements_.size() * sizeof(int));
+      const auto labels = static_cast<std::int64_t>(labels_.size() * sizeof(std::int64_t));
+      shape.set_tensor_shape(0, dali::TensorShape<1>(rows));
+      shape.set_tensor_shape(1, dali::TensorShape<1>(labels));
+      tables_.set_order(ws.output_order());
+      tables_.Resize(shape, DALI_UINT8);
+      copy(tables_.raw_mutable_tensor(0), arrangements_.data(), rows, ws);
+      copy(tables_.raw_mutable_tensor(1), labels_.data(), labels, ws);
+      spec_.arrangements = static_cast<const std::int32_t*>(tables_.raw_tensor(0));
+      spec_.labels = static_cast<const std::int64_t*>(tables_.raw_tensor(1));
+    }
+    if (spec_.weight != Weight::motion) return;
+    dali::TensorListShape<> shape(thumb.num_samples(), 1);
+    for (int i = 0; i < thumb.num_samples(); ++i) shape.set_tensor_shape(i, dali::TensorShape<1>(thumb.tensor_shape(i)[0] + 1));
+    prefix_.set_order(ws.output_order());
+    prefix_.Resize(shape, DALI_UINT64);
+  }
+
+  static void copy(void* to, const void* from, std::int64_t bytes, dali::Workspace& ws) {
+    if constexpr (std::is_same_v<Backend, dali::GPUBackend>) {
+      CUDA_CALL(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, ws.stream()));
+    } else {
+      std::memcpy(to, from, static_cast<std::size_t>(bytes));
+    }
+  }
+
+  PlanSpec spec_;
+  std::vector<int> arrangements_;
+  std::vector<std::int64_t> labels_;
+  bool train_;
+  std::uint64_t seed_;
+  dali::TensorList<Backend> tables_, prefix_;
+};
+
+DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::CPUBackend>, dali::CPU);
+DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::GPUBackend>, dali::GPU);
+
+}  // namespace vidssl
+
+DALI_SCHEMA(vidssl__Plan)
+    .DocStr(R"(Draws which frames a pretext shows, cut and coloured how, and the label.
+
+Inputs: sad, thumb as vidssl.motion gives them. Outputs: frame int32 [K, T], box float32 [K, T, 4], flip uint8 [K],
+color float32 [K, T, 3, 4], label int64, status int32. The same integers as vidssl.ops.plan.)")
+    .NumInput(2)
+    .NumOutput(6)
+    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC, true)
+    .AddArg("place", "int64 [2] a sample: epoch, position.", DALI_INT_VEC, true)
+    .AddArg("plan", "PlanSpec.text.", DALI_STRING)
+    .AddArg("arrangements", "int [P * K * T], the table.", DALI_INT_VEC)
+    .AddArg("labels", "int [P].", DALI_INT_VEC)
+    .AddOptionalArg<std::int64_t>("plan_seed", "Seed of every draw.", 0)
+    .AddOptionalArg("train", "False: centre crop, no flip, no jitter, no colour augmentation.", true);

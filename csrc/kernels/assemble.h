@@ -1,0 +1,53 @@
+// assemble: gather + resize + crop + flip + colour + normalise + permute in one pass from the decoder's planes to the encoder's input.
+//
+// For slot k and time t, with b = box[k][t] in pixels of frame[k][t]: output row i samples the picture around
+// y = b.y + (i + 1/2) * b.h / H with the antialiased triangle filter of `torch.nn.functional.interpolate(mode="bilinear",
+// antialias=True)` (radius max(1, b.h / H), taps outside the picture dropped, weights normalised), columns likewise; the planes of
+// yuv420 are sampled each on its own grid. Then YUV -> RGB, clamp to [0, 255], and the affine map color[k][t].
+// Every twin does the same float32 operations in the same order (vertical before horizontal, taps ascending, fmaf), so all give
+// the same bits.
+#pragma once
+
+#include "view.h"
+
+namespace vidssl {
+
+enum class DType : int { float32 = 0, float16 = 1, bfloat16 = 2, uint8 = 3 };  // uint8: rounded half to even, clamped
+enum class Layout : int { kcthw = 0, kthwc = 1 };                             // [K, C, T, H, W] or channels-last [K, T, H, W, C]
+
+// How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255; unused for Format::rgb.
+// Chroma sample (i, j) sits at luma sample (2 i + chroma_y, 2 j + chroma_x): 0 = on the even one, 0.5 = between, 1 = on the odd one.
+struct ColorSpace {
+  float to_rgb[12];
+  float chroma_x, chroma_y;
+};
+
+struct AssembleArgs {
+  FrameView frames;
+  ColorSpace space;
+  const std::int32_t* frame;  // [slots, times] position in `frames`
+  const float* box;           // [slots, times, 4] x, y, w, h
+  const std::uint8_t* flip;   // [slots]
+  const float* color;         // [slots, times, 3, 4]
+  void* out;
+};
+
+struct AssembleSpec {
+  int slots, times, height, width;  // of the output; three channels
+  DType dtype;
+  Layout layout;
+};
+
+inline std::size_t assemble_bytes(const AssembleSpec& spec) {
+  const std::size_t item = spec.dtype == DType::float32 ? 4 : spec.dtype == DType::uint8 ? 1 : 2;
+  return item * 3 * spec.slots * spec.times * spec.height * spec.width;
+}
+
+// The body of assemble_cpu that this processor runs: plain, avx2 or avx512.
+const char* simd_body();
+
+void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count);
+// Pointers inside `samples` are device memory, `samples` is not. A frame position outside the window is clamped (a kernel cannot raise).
+void assemble_cuda(const AssembleSpec& spec, const AssembleArgs* samples, int count, void* stream);
+
+}  // namespace vidssl

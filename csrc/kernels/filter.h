@@ -1,0 +1,57 @@
+// The triangle filter of assemble.h, one output sample at a time; every twin calls these, so that all use the same weights.
+#pragma once
+
+#include <cmath>
+
+#include "view.h"
+
+namespace vidssl {
+
+// Where one axis of a box lies on one plane: output sample i is centred at origin + (i + 1/2) * scale.
+struct Axis {
+  float origin, scale, radius;
+  int size;  // samples of the plane along this axis
+};
+
+VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int size) {
+  const float scale = extent / static_cast<float>(outputs);
+  return {origin, scale, scale > 1.0f ? scale : 1.0f, size};
+}
+
+// The same box on the chroma plane: luma coordinate x is chroma coordinate (x + 1/2 - chroma) / 2 (edges, not centres, are whole numbers).
+VIDSSL_HD inline Axis make_chroma_axis(float origin, float extent, int outputs, int size, float chroma) {
+  return make_axis((origin + 0.5f - chroma) * 0.5f, extent * 0.5f, outputs, size);
+}
+
+struct Taps {
+  int first, count;
+  float center, inverse;  // inverse radius
+};
+
+VIDSSL_HD inline Taps make_taps(const Axis& axis, int i) {
+  const float center = fmaf(static_cast<float>(i) + 0.5f, axis.scale, axis.origin);
+  const int low = static_cast<int>(center - axis.radius + 0.5f), high = static_cast<int>(center + axis.radius + 0.5f);
+  int first = low < 0 ? 0 : low, last = high > axis.size ? axis.size : high;
+  if (first >= axis.size) first = axis.size - 1;  // a box outside the picture shows its border
+  if (last <= first) last = first + 1;
+  return {first, last - first, center, 1.0f / axis.radius};
+}
+
+// Weight of tap `t`, before normalisation.
+VIDSSL_HD inline float tap_weight(const Taps& taps, int t) {
+  const float x = (static_cast<float>(taps.first + t) + 0.5f - taps.center) * taps.inverse;
+  const float w = 1.0f - (x < 0.0f ? -x : x);
+  return w > 0.0f ? w : 0.0f;
+}
+
+// Sum of the weights, in ascending order.
+VIDSSL_HD inline float tap_sum(const Taps& taps) {
+  float sum = 0.0f;
+  for (int t = 0; t < taps.count; ++t) sum += tap_weight(taps, t);
+  return sum;
+}
+
+// Weight of tap `t` once the weights sum to one; a sum of 0 (a box outside the picture) leaves one border tap.
+VIDSSL_HD inline float normal_weight(const Taps& taps, int t, float sum) { return sum > 0.0f ? tap_weight(taps, t) / sum : 1.0f; }
+
+}  // namespace vidssl

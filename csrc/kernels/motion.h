@@ -1,0 +1,43 @@
+// motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
+//
+// Integers only, so every twin gives the same bits:
+//   luma      the Y plane as stored, or (77 R + 150 G + 29 B + 128) >> 8
+//   sad[f]    for f in 0 .. F-2: sum of |luma of frame f+1 - luma of frame f| over the samples (4i, 4j) of each 16 x 16 cell
+//   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise columns; the
+//             mean luma of its samples, every max(1, H/64)-th row and max(1, W/64)-th column from its corner, halves rounded up
+#pragma once
+
+#include "view.h"
+
+namespace vidssl {
+
+constexpr int kMotionCell = 16, kMotionStep = 4, kThumb = 16;
+
+struct MotionArgs {
+  FrameView frames;
+  std::uint32_t* sad;   // [frames - 1, ceil(height / 16), ceil(width / 16)]
+  std::uint8_t* thumb;  // [frames, 16, 16]
+};
+
+VIDSSL_HD inline int motion_cells(int pixels) { return ceil_div(pixels, kMotionCell); }
+
+VIDSSL_HD inline int luma_at(const FrameView& view, const std::uint8_t* frame, int y, int x) {
+  if (view.format == Format::yuv420) return frame[static_cast<std::int64_t>(y) * view.cols + x];
+  const std::uint8_t* p = frame + (static_cast<std::int64_t>(y) * view.cols + x) * 3;
+  return (77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8;
+}
+
+// First row (or column) of thumbnail cell i, one past its last, and the step between its samples, for a picture `pixels` long.
+struct ThumbCell {
+  int first, last, step;
+};
+VIDSSL_HD inline ThumbCell thumb_cell(int i, int pixels) {
+  const int first = static_cast<int>(static_cast<std::int64_t>(i) * pixels / kThumb);
+  const int next = static_cast<int>(static_cast<std::int64_t>(i + 1) * pixels / kThumb);
+  return {first, next > first ? next : first + 1, pixels >= 128 ? pixels / 64 : 1};
+}
+
+void motion_cpu(const MotionArgs* samples, int count);
+void motion_cuda(const MotionArgs* samples, int count, void* stream);  // pointers inside `samples` are device memory, `samples` is not
+
+}  // namespace vidssl

@@ -1,0 +1,49 @@
+// What a kernel sees of decoded frames: a pointer, a layout and sizes. No torch, DALI, pybind11 or Python here or in any kernel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define VIDSSL_HD __host__ __device__
+#else
+#define VIDSSL_HD
+#endif
+
+namespace vidssl {
+
+enum class Format : int {
+  yuv420 = 0,  // uint8 [frames, 3 * rows / 2, cols]: Y [rows, cols], then U and V [rows / 2, cols / 2]; rows and cols are even
+  rgb = 1,     // uint8 [frames, rows, cols, 3]
+};
+
+// The decoded frames of one window, all of one size. The picture is the upper left height x width part of the rows x cols
+// that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2).
+struct FrameView {
+  const std::uint8_t* data;
+  Format format;
+  int frames;
+  int rows, cols;
+  int height, width;
+  std::int64_t frame_stride;  // bytes from one frame to the next
+};
+
+// One plane of one frame: sample (y, x) of channel c is data[y * row_stride + x * step], with data moved to channel c.
+struct PlaneView {
+  const std::uint8_t* data;
+  int height, width;
+  int row_stride, step;
+};
+
+// Channel 0, 1, 2 = Y, U, V or R, G, B of frame `index`.
+VIDSSL_HD inline PlaneView plane(const FrameView& view, int index, int channel) {
+  const std::uint8_t* frame = view.data + index * view.frame_stride;
+  if (view.format == Format::rgb) return {frame + channel, view.height, view.width, 3 * view.cols, 3};
+  if (channel == 0) return {frame, view.height, view.width, view.cols, 1};
+  const std::int64_t luma = static_cast<std::int64_t>(view.rows) * view.cols;
+  return {frame + luma + (channel - 1) * (luma / 4), (view.height + 1) / 2, (view.width + 1) / 2, view.cols / 2, 1};
+}
+
+VIDSSL_HD inline int ceil_div(int value, int by) { return (value + by - 1) / by; }
+
+}  // namespace vidssl

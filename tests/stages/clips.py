@@ -1,0 +1,124 @@
+"""Small clips of many kinds, made with PyAV, and the plain truth about what is in them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+Planes = list[npt.NDArray[np.uint8]]
+MILLISECOND = Fraction(1, 1000)
+
+
+def picture(number: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """RGB [H, W, 3] of a moving texture: every frame differs from every other."""
+    height, width = size
+    texture = np.random.default_rng(7).integers(0, 256, (height + 64, width + 64, 3), dtype=np.uint8)
+    smooth = (texture[:-1, :-1].astype(np.uint16) + texture[1:, 1:]) // 2
+    y, x = int(30 + 25 * np.sin(number / 7)), number % 60
+    out = smooth[y : y + height, x : x + width].astype(np.uint8)
+    left = (3 * number) % max(width - 8, 1)
+    out[height // 3 : height // 2 + 1, left : left + 8] = (number % 256, 255 - number % 256, 128)
+    return out
+
+
+def make_clip(
+    path: Path,
+    codec: str = "libx264",
+    *,
+    frames: int = 50,
+    size: tuple[int, int] = (48, 64),
+    form: str = "yuv420p",
+    rate: int = 25,
+    gop: int = 20,
+    bframes: int | None = None,
+    options: dict[str, str] | None = None,
+    times: list[int] | None = None,
+    rotation: float = 0.0,
+    hflip: bool = False,
+    tags: dict[str, int] | None = None,
+) -> Path:
+    """Encode `picture(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the stream."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=rate, options=options or {})
+        stream.height, stream.width = size
+        stream.pix_fmt, stream.gop_size = form, gop
+        if bframes is not None:
+            stream.max_b_frames = bframes
+        for name, value in (tags or {}).items():
+            setattr(stream.codec_context, name, value)
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = MILLISECOND
+        if rotation or hflip:
+            stream.set_display_rotation(rotation, hflip=hflip)
+        for number in range(frames):
+            frame = VideoFrame.from_ndarray(picture(number, size), format="rgb24").reformat(format=form)
+            frame.pts = number if times is None else times[number]
+            if times is not None:
+                frame.time_base = MILLISECOND
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def truth(path: Path) -> list[Planes]:
+    """Planes (Y, U, V) of every frame by the plainest decode there is, as stored (not turned); what stands before the first error."""
+    out: list[Planes] = []
+    convert = VideoReformatter()
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                out.append(_planes(convert, frame))
+    except av.FFmpegError:
+        pass
+    return out
+
+
+def _planes(convert: VideoReformatter, frame: VideoFrame) -> Planes:
+    if frame.format.name not in ("yuv420p", "yuvj420p"):
+        exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+        plain = frame.format.name.startswith("yuv")
+        full = 2 if frame.color_range == 2 and plain else 1
+        space = {} if plain else {"dst_colorspace": Colorspace.ITU601}
+        source = {"src_color_range": full} if plain else {}
+        frame = convert.reformat(frame, format="yuv420p", interpolation=exact, dst_color_range=full, **source, **space)
+    rows = [np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy() for plane in frame.planes]
+    return rows
+
+
+def split(data: npt.NDArray[np.uint8], size: tuple[int, int]) -> Planes:
+    """Y, U, V of one decoded frame [3 * rows / 2, cols], without what pads an odd size."""
+    rows, cols = data.shape[0] * 2 // 3, data.shape[1]
+    height, width = size
+    flat = data.reshape(-1)
+    luma, quarter = rows * cols, rows * cols // 4
+    chroma = [flat[luma + at * quarter :][:quarter].reshape(rows // 2, cols // 2) for at in range(2)]
+    return [flat[:luma].reshape(rows, cols)[:height, :width], *(plane[: (height + 1) // 2, : (width + 1) // 2] for plane in chroma)]
+
+
+def upright(planes: Planes, rotation: int, mirror: bool = False) -> Planes:
+    turned = [np.rot90(plane, -rotation // 90) for plane in planes]
+    return [plane[:, ::-1] for plane in turned] if mirror else turned
+
+
+def same(left: Planes, right: Planes) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def subsets(frames: int, seed: int, count: int) -> list[npt.NDArray[np.int64]]:
+    """Windows, windows with gaps and scattered frames of a video; always its first and its last frame too."""
+    rng = np.random.default_rng(seed)
+    out = [np.array([0]), np.array([frames - 1]), np.arange(frames)]
+    for _ in range(count):
+        first = int(rng.integers(frames))
+        window = np.arange(first, min(frames, first + int(rng.integers(1, 65))))
+        out += [window, window[(window - first) % 24 < 16], np.sort(rng.choice(frames, min(frames, 5), replace=False))]
+    return [numbers.astype(np.int64) for numbers in out]

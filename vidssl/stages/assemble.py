@@ -1,0 +1,37 @@
+"""assemble: from decoded planes to the encoder's input in one pass. Source: csrc/kernels/assemble.h."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vidssl.native import empty_like, kernels, stream_of
+from vidssl.types import Array, Frames, Plan, VidsslError, as_frames
+
+DType = Literal["float32", "float16", "bfloat16", "uint8"]
+Layout = Literal["kcthw", "kthwc"]
+
+
+def assemble(
+    frames: Frames | Array, plan: Plan, *, size: tuple[int, int], dtype: DType = "float32", layout: Layout = "kcthw", threads: int = 1
+) -> Array:
+    """Gathers, resizes, crops, mirrors, colours, normalises and permutes.
+
+    frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device. size: (height, width)
+    of the output. Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames' kind on their device.
+    Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within `plan.box`; uint8 rounds and clamps.
+    """
+    frames = as_frames(frames, "frames")
+    if layout not in ("kcthw", "kthwc"):
+        raise VidsslError(f'layout={layout!r}: take "kcthw" or "kthwc"')
+    if dtype not in ("float32", "float16", "bfloat16", "uint8"):
+        raise VidsslError(f'dtype={dtype!r}: take "float32", "float16", "bfloat16" or "uint8"')
+    if min(size) <= 0:
+        raise VidsslError(f"size={size!r}: take positive (height, width)")
+    slots, times = (int(n) for n in plan.frame.shape)
+    shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
+    out = empty_like(frames.data, shape, dtype)
+    kernels.assemble(
+        frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),
+        plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", threads, stream=stream_of(frames.data),
+    )  # fmt: skip
+    return out

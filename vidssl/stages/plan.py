@@ -1,0 +1,213 @@
+"""plan: a pretext is a table. Which frames are shown, cut and coloured how, and the label. Source: csrc/kernels/plan.h."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.native import empty_like, kernels, stream_of, to_kind
+from vidssl.types import Array, Plan, VidsslError
+
+Scope = Literal["frame", "clip", "tuple"]
+_SCOPES = {"frame": 0, "clip": 1, "tuple": 2}
+_DRAWS = {"chain": 0, "free": 1}
+_WEIGHTS = {"uniform": 0, "motion": 1}
+MAX_BASES, MAX_LIMITS = 64, 8  # as in plan.h
+
+
+def _need(good: bool, owner: str, argument: str, value: object, mend: str) -> None:
+    if not good:
+        raise VidsslError(f"{owner}: {argument}={value!r}: {mend}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """How every shown frame is cut and coloured. In evaluation: centre crop, no flip, no jitter, no colour change.
+
+    resize: (height, width) in pixels the whole picture is resized to, aspect not kept; then `crop` (height, width) is cut out of it.
+    jitter: each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture stays.
+    flip, grey, split: probabilities of mirroring a slot, of grey, of one channel copied into all three.
+    brightness, contrast, saturation: factors are drawn from 1 +- this; contrast turns about mid grey.
+    *_scope: what shares one draw: a "frame", a "clip" (slot) or the whole "tuple".
+    mean, std: of the [0, 1] picture, per channel; the encoder sees (x / 255 - mean) / std.
+    """
+
+    resize: tuple[int, int] = (128, 171)
+    crop: tuple[int, int] = (112, 112)
+    crop_scope: Scope = "clip"
+    jitter: int = 0
+    flip: float = 0.0
+    flip_scope: Scope = "tuple"
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    grey: float = 0.0
+    split: float = 0.0
+    color_scope: Scope = "frame"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("crop_scope", "flip_scope", "color_scope"):
+            _need(getattr(self, name) in _SCOPES, "Augment", name, getattr(self, name), 'take "frame", "clip" or "tuple"')
+        _need(self.flip_scope != "frame", "Augment", "flip_scope", self.flip_scope, 'a slot is mirrored as a whole: take "clip" or "tuple"')
+        _need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
+        _need(
+            self.crop[0] <= self.resize[0] and self.crop[1] <= self.resize[1],
+            "Augment", "crop", self.crop, f"must fit into resize={self.resize}",
+        )  # fmt: skip
+        _need(self.jitter >= 0, "Augment", "jitter", self.jitter, "take pixels >= 0")
+        for name in ("flip", "grey", "split"):
+            _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a probability in 0..1")
+        for name in ("brightness", "contrast", "saturation"):
+            _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a spread in 0..1")
+        _need(min(self.std) > 0, "Augment", "std", self.std, "take values > 0")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlanSpec:
+    """A pretext task as a table.
+
+    A window holds groups x bases "bases", each the first of `length` frames `stride` apart; together they are the pool, numbered
+    (group * bases + base) * length + t. Row p of `arrangements` int [P, K, T] says which pool frame slot k shows at time t, and
+    `labels` int [P] is its class; rows are drawn evenly (repeat a row to weight it).
+
+    draw: "chain": bases follow each other with gap_min..gap_max unused frames between them; "free": drawn without replacement, sorted.
+    weight: "uniform", or "motion": a base is drawn in proportion to the motion within its frames.
+    limits: (i, j, min, max): base j starts min..max frames after base i. distinct: pairs (i, j) of bases whose first frames' 16 x 16
+    thumbnails must differ by a sum of squares of at least distinct_min. Both by at most `tries` tries, then the plan's status says so.
+    window: frames to decode for one window; None takes the fewest that can hold the bases.
+    """
+
+    arrangements: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int64]
+    groups: int = 1
+    bases: int
+    length: int = 1
+    stride: int = 1
+    draw: Literal["chain", "free"] = "chain"
+    gap: tuple[int, int] = (0, 0)
+    weight: Literal["uniform", "motion"] = "uniform"
+    limits: tuple[tuple[int, int, int, int], ...] = ()
+    distinct: tuple[tuple[int, int], ...] = ()
+    distinct_min: int = 0
+    tries: int = 10
+    window: int | None = None
+    augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrangements", np.ascontiguousarray(self.arrangements, dtype=np.int32))
+        object.__setattr__(self, "labels", np.ascontiguousarray(self.labels, dtype=np.int64))
+        rows, labels = self.arrangements, self.labels
+        _need(rows.ndim == 3 and rows.size > 0, "PlanSpec", "arrangements.shape", rows.shape, "take [P, K, T]")
+        _need(labels.shape == rows.shape[:1], "PlanSpec", "labels.shape", labels.shape, f"take one label a row: ({rows.shape[0]},)")
+        for name in ("groups", "bases", "length", "stride", "tries"):
+            _need(getattr(self, name) >= 1, "PlanSpec", name, getattr(self, name), "take at least 1")
+        _need(self.groups * self.bases <= MAX_BASES, "PlanSpec", "groups * bases", self.groups * self.bases, f"take at most {MAX_BASES}")
+        pool = self.groups * self.bases * self.length
+        _need(
+            bool(rows.min() >= 0 and rows.max() < pool),
+            "PlanSpec", "arrangements", (int(rows.min()), int(rows.max())), f"pool numbers are 0..{pool - 1}",
+        )  # fmt: skip
+        _need(self.draw in _DRAWS, "PlanSpec", "draw", self.draw, 'take "chain" or "free"')
+        _need(self.weight in _WEIGHTS, "PlanSpec", "weight", self.weight, 'take "uniform" or "motion"')
+        _need(0 <= self.gap[0] <= self.gap[1], "PlanSpec", "gap", self.gap, "take (min, max) with 0 <= min <= max")
+        for name in ("limits", "distinct"):
+            _need(len(getattr(self, name)) <= MAX_LIMITS, "PlanSpec", name, getattr(self, name), f"take at most {MAX_LIMITS}")
+            for entry in getattr(self, name):
+                _need(0 <= entry[0] < entry[1] < self.bases, "PlanSpec", name, entry, f"bases are 0 <= i < j < {self.bases}")
+        _need(
+            self.window is None or self.window >= self.span,
+            "PlanSpec", "window", self.window, f"its bases need at least {self.span} frames",
+        )  # fmt: skip
+
+    @property
+    def slots(self) -> int:
+        return int(self.arrangements.shape[1])
+
+    @property
+    def times(self) -> int:
+        return int(self.arrangements.shape[2])
+
+    @property
+    def classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @property
+    def span(self) -> int:
+        """Fewest frames that can hold the bases."""
+        extent = (self.length - 1) * self.stride + 1
+        if self.draw == "chain":
+            return self.bases * extent + (self.bases - 1) * self.gap[1]
+        return self.bases - 1 + extent
+
+    @property
+    def frames(self) -> int:
+        """Frames of a window."""
+        return self.window if self.window is not None else self.span
+
+    @property
+    def needs_motion(self) -> bool:
+        """True where frames must be decoded before the plan can be made."""
+        return self.weight == "motion" or bool(self.distinct)
+
+    @cached_property
+    def text(self) -> str:
+        """What the kernels read, see csrc/kernels/spec.h; the tables go beside it."""
+        a = self.augment
+        values: dict[str, Any] = {
+            "groups": self.groups, "bases": self.bases, "length": self.length, "stride": self.stride,
+            "draw": _DRAWS[self.draw], "gap": self.gap, "weight": _WEIGHTS[self.weight], "tries": self.tries,
+            "distinct_min": self.distinct_min, "table": self.arrangements.shape,
+            "resize": a.resize, "crop": a.crop, "crop_scope": _SCOPES[a.crop_scope], "jitter": a.jitter,
+            "flip": a.flip, "flip_scope": _SCOPES[a.flip_scope],
+            "brightness": a.brightness, "contrast": a.contrast, "saturation": a.saturation,
+            "grey": a.grey, "split": a.split, "color_scope": _SCOPES[a.color_scope], "mean": a.mean, "std": a.std,
+        }  # fmt: skip
+        words = [f"{key}={','.join(map(repr, value)) if isinstance(value, tuple) else repr(value)}" for key, value in values.items()]
+        words += [f"{key}={';'.join(','.join(map(str, row)) for row in getattr(self, key))}" for key in ("limits", "distinct")]
+        return " ".join(words)
+
+    @cached_property
+    def _tables(self) -> dict[str, tuple[Array, Array]]:
+        return {}
+
+    def tables(self, like: Array) -> tuple[Array, Array]:
+        """(arrangements, labels) as arrays of `like`'s kind on its device, uploaded once."""
+        key = f"{type(like).__module__} {getattr(like, 'device', 'cpu')}"
+        if key not in self._tables:
+            self._tables[key] = (to_kind(self.arrangements, like), to_kind(self.labels, like))
+        return self._tables[key]
+
+
+_HOST = np.empty(0)
+
+
+def plan(
+    spec: PlanSpec, *, frames: int, size: tuple[int, int], seed: int, epoch: int, sample: int, train: bool = True,
+    sad: Array | None = None, thumb: Array | None = None, like: Array | None = None,
+) -> Plan:  # fmt: skip
+    """Draws one sample: a pure function of its arguments, the same integers on CPU and GPU.
+
+    frames: of the window. size: (height, width) of its picture in pixels. sad, thumb: as `motion` gives them, where spec.needs_motion.
+    The result is of the kind and on the device of `like`, else of `sad`, else numpy. `status` 0 is a plan that meets the spec.
+    """
+    like = like if like is not None else sad if sad is not None else _HOST
+    slots, times = spec.slots, spec.times
+    out = Plan(
+        frame=empty_like(like, (slots, times), "int32"),
+        box=empty_like(like, (slots, times, 4), "float32"),
+        flip=empty_like(like, (slots,), "uint8"),
+        color=empty_like(like, (slots, times, 3, 4), "float32"),
+        label=empty_like(like, (), "int64"),
+        status=empty_like(like, (), "int32"),
+    )
+    prefix = empty_like(like, (frames + 1,), "uint64") if spec.weight == "motion" else None
+    kernels.plan(
+        spec.text, *spec.tables(like), frames, *size, sad, thumb, prefix, seed, epoch, sample, train, *out, stream=stream_of(like)
+    )  # fmt: skip
+    return out

@@ -1,0 +1,270 @@
+"""scan: one file to one row of the index. Everything is decoded once in sequence; seek points enter only where they reproduce it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vidssl.stages.color import MATRICES, PRIMARIES, RANGES, chroma_position, color_space, refusal, turned
+from vidssl.stages.decode import PLANAR, Planes, Video, decode, is_yuv
+from vidssl.stages.source import DecodeError, Landing, SeekPoints, Source, landing_of, number_of
+
+# Seek points closer than this save less decoding than they cost to verify.
+_APART = 12
+# The first frames after a seek point, and the last one that is decoded from it, must be those of the sequential pass. The last one
+# stands on all the reference frames between, and is decoded as in training: with the non-reference frames left out.
+_PROBED = 3
+_LANDING = ("pos", "pts", "dts", "size")
+
+
+class Unusable(Exception):
+    """Why a file is left out."""
+
+
+def scan(path: Path) -> dict[str, Any]:
+    """The columns of the index that the file itself decides (see `vidssl.stages.index.SCHEMA`); `status` says why where it cannot be used."""
+    row: dict[str, Any] = {"status": "ok", "note": "", "frames": 0, "packet": [], "points": []}
+    try:
+        found = path.stat()
+        row |= {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+        _refuse_at_sight(path)
+        row |= _read(path, found.st_size, found.st_mtime_ns)
+    except Unusable as reason:
+        row["status"] = str(reason)
+    except DecodeError as error:
+        row["status"] = str(error).removeprefix(f"{path}: ")
+    except av.FFmpegError as error:
+        row["status"] = f"FFmpeg cannot open it: {error.strerror}"
+    except OSError as error:
+        row["status"] = f"cannot be read: {error.strerror}"
+    return row
+
+
+def _refuse_at_sight(path: Path) -> None:
+    if path.name.startswith("._"):
+        raise Unusable("not a video: macOS resource fork")
+    if path.stat().st_size == 0:
+        raise Unusable("empty file")
+    with path.open("rb") as file:
+        if file.read(40).startswith(b"version https://git-lfs"):
+            raise Unusable("not a video: Git LFS pointer; fetch it with `git lfs pull`")
+        if _lacks_moov(file, path.stat().st_size):
+            raise Unusable("truncated: its table of contents (moov box) is missing")
+
+
+def _lacks_moov(file: BinaryIO, size: int) -> bool:
+    """Whether an ISO base media file (MP4, MOV) ends before its moov box; False for any other file. Source: ISO 14496-12, 4.2."""
+    at, kinds = 0, []
+    while at + 8 <= size:
+        file.seek(at)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if not kinds and kind != b"ftyp":
+            return False
+        kinds.append(kind)
+        at += size if length == 0 else int.from_bytes(head[8:], "big") if length == 1 else length
+        if at <= 0 or length in range(2, 8):
+            break
+    return bool(kinds) and b"moov" not in kinds
+
+
+def _read(path: Path, size: int, mtime_ns: int) -> dict[str, Any]:
+    first: VideoFrame | None = None
+    with Source(path) as source:
+        rate = source.stream.average_rate or source.stream.guessed_rate
+        row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
+        second = int(1 / source.stream.time_base) if source.stream.time_base else 1
+        watch: _Watch | None = None
+        keys: dict[int, Landing] = {}
+        note = ""
+        try:
+            for frame in _sequence(source, keys):
+                if watch is None:
+                    first = frame
+                    row |= _picture(row["codec"], frame)
+                    watch = _Watch(make_video(path, row | {"bytes": size, "mtime_ns": mtime_ns}), keys, second, row["container"] == "avi")
+                note = watch.see(frame)
+                if note:
+                    break
+        except av.FFmpegError as error:
+            note = f"decoding failed: {error.strerror}"
+        if watch is None or first is None or not watch.packets:
+            raise Unusable(f"no frame decodes: {note or 'the stream is empty'}")
+    watch.finish()
+    points = watch.verified()
+    count = len(watch.packets)
+    notes = [f"only the first {count} frames are used: {note}"] if note else []
+    if row["pixel_format"] not in PLANAR:
+        notes.append(f"converted from {row['pixel_format']} to 8-bit 4:2:0 by swscale")
+    return row | {
+        "frame_rate": float(rate) if rate else None,
+        "regular": watch.regular(),
+        "frames": count,
+        "packet": watch.packets,
+        "points": [
+            {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
+            for frame, packet, stamp, landing in zip(points.frame, points.packet, points.timestamp, points.landing, strict=True)
+        ],
+        "note": "; ".join(notes),
+    }
+
+
+def _sequence(source: Source, keys: dict[int, Landing]) -> Iterator[VideoFrame]:
+    """All frames in presentation order; on the way, `keys` learns where decoding might begin."""
+    for number, packet in source.packets():
+        if packet.is_keyframe or number == 0:
+            keys[number] = landing_of(packet)
+        yield from source.frames(packet)
+    yield from source.frames(None)
+
+
+def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
+    """Sizes, upright position and colours, from the first frame."""
+    rotation, mirror = _orientation(frame)
+    height, width = (frame.width, frame.height) if rotation in (90, 270) else (frame.height, frame.width)
+    form = frame.format
+    if form.name.startswith(("bayer", "xyz")) or "float" in form.name:
+        raise Unusable(f"unsupported pixel format {form.name}")
+    yuv = is_yuv(form)
+    matrix = MATRICES[frame.colorspace] if frame.colorspace < len(MATRICES) else "unknown"
+    primaries = PRIMARIES.get(frame.color_primaries, "unknown")
+    range_ = "pc" if form.name.startswith("yuvj") else RANGES[frame.color_range]
+    if not yuv:  # the converter makes this of RGB and grey
+        matrix, range_ = "smpte170m", "tv"
+    reason = refusal(matrix, primaries)
+    if reason:
+        raise Unusable(reason)
+    chroma = chroma_position(codec, form.name)
+    return {
+        "pixel_format": form.name, "coded_width": frame.width, "coded_height": frame.height, "width": width, "height": height,
+        "rotation": rotation, "mirror": mirror, "color_matrix": matrix, "color_primaries": primaries, "color_range": range_,
+        "chroma_x": chroma[0], "chroma_y": chroma[1],
+    }  # fmt: skip
+
+
+# (a, b, c, d) of FFmpeg's display matrix, x' = a x + c y, y' = b x + d y, y downwards: (degrees clockwise, then mirrored left to right).
+_UPRIGHT = {
+    (1, 0, 0, 1): (0, False), (0, 1, -1, 0): (90, False), (-1, 0, 0, -1): (180, False), (0, -1, 1, 0): (270, False),
+    (-1, 0, 0, 1): (0, True), (0, 1, 1, 0): (90, True), (1, 0, 0, -1): (180, True), (0, -1, -1, 0): (270, True),
+}  # fmt: skip
+
+
+def _orientation(frame: VideoFrame) -> tuple[int, bool]:
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is None:
+        return 0, False
+    part = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / 65536.0
+    unit = part / max(float(np.abs(part).max()), 1e-9)
+    key = tuple(int(value) for value in np.round(unit))
+    if key not in _UPRIGHT or np.abs(unit - np.round(unit)).max() > 0.02:
+        raise Unusable(f"its display matrix {part.round(3).tolist()} is no multiple of a quarter turn")
+    return _UPRIGHT[key]
+
+
+def make_video(path: Path, row: dict[str, Any]) -> Video:
+    """What decoding needs, from a row of the index (which may still be without frames and points)."""
+    stored = (row["coded_height"], row["coded_width"])
+    chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
+    points = row.get("points") or []
+    return Video(
+        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], codec=row["codec"], pixel_format=row["pixel_format"],
+        full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
+        rotation=row["rotation"], mirror=row["mirror"],
+        space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
+        packet=np.asarray(row.get("packet") or [], np.int32),
+        points=make_points([(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]),
+    )  # fmt: skip
+
+
+def make_points(points: list[tuple[int, int, int, Landing]]) -> SeekPoints:
+    """SeekPoints from (frame, packet, timestamp, landing)."""
+    column = list(zip(*points, strict=True)) if points else [(), (), (), ()]
+    numbers = [np.asarray(column[at], np.int64) for at in range(3)]
+    return SeekPoints(frame=numbers[0], packet=numbers[1], timestamp=numbers[2], landing=tuple(column[3]))
+
+
+@dataclass
+class _Watch:
+    """What the sequential pass saw: each frame's packet and time, and checksums of the frames that seek points have to reproduce."""
+
+    video: Video
+    keys: dict[int, Landing]
+    second: int  # in the stream's time base
+    even: bool  # the container gives every frame the same time
+    packets: list[int] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    sums: dict[int, int] = field(default_factory=dict)
+    previous: VideoFrame | None = None
+
+    def see(self, frame: VideoFrame) -> str:
+        """Take in the next frame; why it and what follows cannot be used, or ""."""
+        number, ordinal = len(self.packets), number_of(frame)
+        if frame.is_corrupt:
+            return f"frame {number} is damaged"
+        if (frame.height, frame.width) != self.video.stored or frame.format.name != self.video.pixel_format:
+            return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
+        if ordinal < 0:
+            return f"frame {number} cannot be traced to its packet"
+        if not self.starts or (ordinal in self.keys and number - self.starts[-1] >= _APART):
+            self.finish()
+            self.starts.append(number)
+        if number - self.starts[-1] < _PROBED:
+            self.sums[number] = self._sum(frame)
+        self.packets.append(ordinal)
+        self.times.append(frame.pts)
+        self.previous = frame
+        return ""
+
+    def finish(self) -> None:
+        """The frame seen last ends a stretch."""
+        if self.previous is not None:
+            self.sums[len(self.packets) - 1] = self._sum(self.previous)
+
+    def _sum(self, frame: VideoFrame) -> int:
+        planes = Planes(self.video, 1)
+        planes.store(0, frame)
+        return zlib.crc32(planes.data)
+
+    def regular(self) -> bool:
+        """Whether frames follow each other evenly, to the time base's own rounding."""
+        times = [time for time in self.times if time is not None]
+        return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
+
+    def verified(self) -> SeekPoints:
+        """The seek points from which the very code of training gives the frames of the sequential pass."""
+        if len(set(self.packets)) < len(self.packets):
+            raise Unusable("its frames cannot be told apart: one packet gave several")
+        video = replace(self.video, packet=np.asarray(self.packets, np.int32))
+        points: list[tuple[int, int, int, Landing]] = []
+        for start, end in zip(self.starts, [*self.starts[1:], len(self.packets)], strict=True):
+            ordinal = self.packets[start] if start else 0
+            landing = self.keys[ordinal]
+            for stamp in self._stamps(landing) if start else (0,):
+                point = (start, ordinal, stamp, landing)
+                if self._reproduces(replace(video, points=make_points([*points, point])), start, end):
+                    points.append(point)
+                    break
+            if not points:
+                raise Unusable("decoding it twice gives different frames")
+        return make_points(points)
+
+    def _stamps(self, landing: Landing) -> list[int]:
+        """What to try to seek to: MP4 and Matroska are searched by pts, AVI by dts, MPEG streams only roughly."""
+        times = [time for time in landing[1:3] if time is not None]
+        return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))
+
+    def _reproduces(self, video: Video, start: int, end: int) -> bool:
+        numbers = np.asarray(sorted({*range(start, min(start + _PROBED, end)), end - 1}), np.int64)
+        try:
+            frames = decode(video, numbers)
+        except DecodeError:
+            return False
+        return all(zlib.crc32(data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True))

@@ -1,0 +1,133 @@
+"""source: a file's packets by number, and the frames that come of them.
+
+A container's timestamps cannot be trusted (AVI has none for most packets, edit lists move them), so every packet is numbered in the
+order it is read, and FFmpeg hands that number through to the frame (AV_CODEC_FLAG_COPY_OPAQUE). Wherever decoding begins, a frame
+is known by the number of its packet.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.bitstream import BitStreamFilterContext
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.frame import VideoFrame
+
+from vidssl.types import VidsslError
+
+# Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move its
+# probabilities on, so those are always decoded.
+_DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
+
+# FFmpeg takes a global lock while it opens a decoder; more openers at once only wait for each other.
+_OPENING = threading.BoundedSemaphore(3)
+
+Landing = tuple[int | None, int | None, int | None, int]  # what a packet is known by: (pos, pts, dts, size)
+
+
+class DecodeError(VidsslError):
+    """A wanted frame did not come. The message names the file, the frame and the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeekPoints:
+    """Places where decoding can begin, ascending; the first is the start of the file.
+
+    frame: int64 [N] first frame number that is right when decoding begins there. packet: int64 [N] number of its packet.
+    timestamp: int64 [N] what to seek to, in the stream's time base. landing: [N] that packet.
+    """
+
+    frame: npt.NDArray[np.int64]
+    packet: npt.NDArray[np.int64]
+    timestamp: npt.NDArray[np.int64]
+    landing: tuple[Landing, ...]
+
+    def before(self, frame: int) -> int:
+        """The last point from which `frame` comes out right."""
+        return int(np.searchsorted(self.frame, frame, side="right")) - 1
+
+    def landed(self, packet: Packet[Any], point: int) -> int:
+        """Number of a packet read after seeking to `point`, if it is that point's or an earlier one's; else -1."""
+        found = landing_of(packet)
+        return next((int(self.packet[at]) for at in range(point, -1, -1) if self.landing[at] == found), -1)
+
+
+class Source:
+    """The first video stream of a file that is open for decoding in this thread. A context manager.
+
+    Raises DecodeError where there is no video stream or no decoder for it, av.FFmpegError where FFmpeg cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with _OPENING:
+            self.container = av.open(os.fspath(path))
+        streams = [stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic]
+        if not streams or streams[0].codec_context is None:
+            self.container.close()
+            raise DecodeError(f"{path}: {'no decoder for its video stream in this FFmpeg' if streams else 'no video stream'}")
+        self.stream, self._dropping = streams[0], False
+        for other in self.container.streams:
+            if other is not self.stream:
+                other.discard = Discard.all
+        self.codec = self.stream.codec_context
+        self.codec.thread_count = 1
+        self.codec.thread_type = "NONE"  # type: ignore[assignment]  # PyAV takes the name
+        self.codec.copy_opaque = True
+        self.droppable = self.codec.name in _DROPPABLE
+        # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left out alone.
+        self._unpack = BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.container.close()
+
+    def packets(self, points: SeekPoints | None = None, point: int = 0) -> Iterator[tuple[int, Packet[Any]]]:
+        """(number, packet) from seek point `point` on, or from the start."""
+        sought = points if point else None
+        if sought is not None:
+            self.container.seek(int(sought.timestamp[point]), stream=self.stream)
+        number = 0
+        for packet in self.container.demux(self.stream):
+            if not packet.size:
+                continue  # the end of the file, or an empty packet: to the decoder both would mean the end
+            if sought is not None:
+                number = sought.landed(packet, point)
+                if number < 0:
+                    continue  # a seek in a stream without an index (MPEG program and transport streams) only comes near
+                sought = None
+            # A list, because PyAV files the object under its id(): equal small integers of two threads would be one.
+            packet.opaque = [number]
+            yield number, packet
+            number += 1
+
+    def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> Iterator[VideoFrame]:
+        """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame needs it."""
+        if drop != self._dropping:
+            self._dropping = drop
+            self.codec.skip_frame = "NONREF" if drop else "DEFAULT"
+        for part in self._unpack.filter(packet) if self._unpack else (packet,):
+            yield from self.codec.decode(part)
+        if packet is None and self._unpack:
+            yield from self.codec.decode(None)
+
+
+def landing_of(packet: Packet[Any]) -> Landing:
+    return packet.pos, packet.pts, packet.dts, packet.size
+
+
+def number_of(frame: VideoFrame) -> int:
+    """Number of the packet a frame came from; -1 where the decoder did not hand it through."""
+    opaque: Any = frame.opaque
+    return int(opaque[0]) if opaque else -1

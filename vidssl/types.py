@@ -1,0 +1,87 @@
+"""The nouns that every stage shares: frames, plans, batches and the colour spaces of video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = Any  # any DLPack array: numpy, torch, cupy
+
+
+class VidsslError(Exception):
+    """An error whose message names the argument, its value and the mend."""
+
+
+class Window(NamedTuple):
+    """`span` frames of one video from `first` on. `video` is the row of the index, `position` the place in the epoch."""
+
+    position: int
+    video: int
+    first: int
+    span: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorSpace:
+    """How planes become RGB.
+
+    to_rgb: float32 [3, 4], (Y, U, V, 1) in 0..255 to RGB in 0..255.
+    chroma: (x, y) of chroma sample (0, 0) in luma samples: 0 on the even one, 0.5 between, 1 on the odd one.
+    """
+
+    to_rgb: npt.NDArray[np.float32]
+    chroma: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames:
+    """Decoded frames of one window, upright, all of one size.
+
+    data: uint8 [F, 3 * rows / 2, cols] planar YUV 4:2:0 (rows, cols even; Y, then U, then V) or uint8 [F, H, W, 3] RGB.
+    number: int64 [F] frame numbers (positions in presentation order of a full sequential decode), ascending.
+    size: (height, width) of the picture, the upper left part of what is stored.
+    """
+
+    data: Array
+    number: npt.NDArray[np.int64]
+    size: tuple[int, int]
+    space: ColorSpace
+
+
+RGB = ColorSpace(to_rgb=np.eye(3, 4, dtype=np.float32), chroma=(0.5, 0.5))
+
+
+def as_frames(frames: Frames | Array, argument: str) -> Frames:
+    """A bare array as `Frames`: RGB [F, H, W, 3], or planar YUV 4:2:0 [F, 3 * H / 2, W] whose colour is not asked for."""
+    if isinstance(frames, Frames):
+        return frames
+    shape = tuple(getattr(frames, "shape", ()))
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
+        raise VidsslError(
+            f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, W] (planar YUV 4:2:0)"
+        )
+    size = (int(shape[1]), int(shape[2])) if len(shape) == 4 else (int(shape[1]) // 3 * 2, int(shape[2]))
+    return Frames(data=frames, number=np.arange(shape[0]), size=size, space=RGB)
+
+
+class Plan(NamedTuple):
+    """What to show: K slots of T frames. Positions are within the window."""
+
+    frame: Array  # int32 [K, T]
+    box: Array  # float32 [K, T, 4]: x, y, w, h in pixels
+    flip: Array  # uint8 [K]
+    color: Array  # float32 [K, T, 3, 4]
+    label: Array  # int64 []
+    status: Array  # int32 []: 0 ok, 1 out of limits, 2 too similar, 3 window too short
+
+
+class Batch(NamedTuple):
+    """B tuples, as the encoder wants them, and where each of their frames came from."""
+
+    clips: Any  # [B, K, C, T, H, W]
+    label: Any  # int64 [B]
+    video: Any  # int64 [B], row of the index
+    frame: Any  # int64 [B, K, T], frame number in that video
