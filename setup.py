@@ -23,7 +23,7 @@ BUILD = ROOT / "build" / f"native-{sysconfig.get_config_var('SOABI')}"
 PLUGIN = "vidssl.libvidssl_dali"
 ARCHS = ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]"]
 # -ffp-contract=off and -fmad=false: a product and a sum are fused only where the source says fmaf, so that all twins give the same bits.
-CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"]
+CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-pthread", "-fopenmp-simd", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"]
 NVCC_FLAGS = ["-std=c++20", "-O3", "-fmad=false", *ARCHS, "-Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra"]
 DALI = f"nvidia-dali-{toolchain.dali_flavor()}>={toolchain.DALI_VERSION},<2.5"
 DEPENDENCIES = [
@@ -45,7 +45,8 @@ class Build(build_ext):
     """Writes build.ninja, runs it, and puts each result where setuptools wants it."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        return "vidssl/libvidssl_dali.so" if fullname.endswith("libvidssl_dali") else super().get_ext_filename(fullname)
+        *package, name = fullname.split(".")
+        return "/".join([*package, f"{name}.so"]) if name == "libvidssl_dali" else super().get_ext_filename(fullname)
 
     def build_extensions(self) -> None:
         toolkit, notes = toolchain.find_toolkit()
@@ -73,10 +74,16 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
 
     dali, dali_version = toolchain.find_dali()
     cuda = toolkit.nvcc is not None and toolchain.cuda_wanted() != "0"
-    info = {"VIDSSL_DALI_VERSION": dali_version, "VIDSSL_NVCC": toolkit.version if cuda else "", "VIDSSL_CUDA_ARCHS": "sm_80 sm_90 compute_90" if cuda else ""}
-    macros = [f'-D{name}="{value}"' for name, value in info.items()] + ["-DVIDSSL_WITH_CUDA=1"] * cuda
+    info = {
+        "VIDSSL_DALI_VERSION": dali_version,
+        "VIDSSL_NVCC": toolkit.version if cuda else "",
+        "VIDSSL_CUDA_ARCHS": "sm_80 sm_90 compute_90" if cuda else "",
+    }
+    macros = [f'-D{name}="{value}"' for name, value in info.items()] + [f"-DVIDSSL_WITH_CUDA={int(cuda)}"]
     system = [sysconfig.get_path("include"), pybind11.get_include(), dali / "include", *toolkit.includes]
     headers = [flag for path in system for flag in ("-isystem", str(path))]
+    if "clang" not in Path(toolchain.find_cxx()).name:
+        headers.append("-Wno-free-nonheap-object")  # GCC sees a false one in DALI's SmallVector, inlined into ours
     runtime = [f"-L{path}" for path in toolkit.libraries] + ["-lcudart_static", "-ldl", "-lrt", "-pthread"]
     plugin = [f"-L{dali}", "-ldali", "-ldali_core", "-Wl,-rpath,$ORIGIN/../nvidia/dali"]
 
@@ -93,12 +100,18 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
         kernels = line("-I", str(ROOT / "csrc"))
         rule("kernel", f"{line(compiler, *CXX_FLAGS)} {kernels} {unit}", "C++   $in", depfile="$out.d", deps="gcc")
         rule("face", f"{line(compiler, *CXX_FLAGS, *macros, *headers)} {kernels} {unit}", "C++   $in", depfile="$out.d", deps="gcc")
-        rule("cuda", f"{line(toolkit.nvcc or '', '-ccbin', compiler, *NVCC_FLAGS)} {kernels} {unit}", "CUDA  $in", depfile="$out.d", deps="gcc")
+        rule(
+            "cuda",
+            f"{line(toolkit.nvcc or '', '-ccbin', compiler, *NVCC_FLAGS)} {kernels} {unit}",
+            "CUDA  $in",
+            depfile="$out.d",
+            deps="gcc",
+        )
         rule("archive", "rm -f $out && ar crs $out $in", "AR    $out")
         rule("link", f"{line(compiler, '-shared', '-Wl,--no-undefined-version')} -o $out $in $libraries", "LINK  $out")
 
         def objects(how: str, sources: list[Path]) -> list[str]:
-            return [ninja.build(f"{path.stem}.o", how, str(path))[0] for path in sorted(sources)]
+            return [ninja.build(f"{path.parent.name}/{path.stem}.o", how, str(path))[0] for path in sorted(sources)]
 
         folder = ROOT / "csrc/kernels"
         twins = objects("kernel", [path for path in folder.glob("*.cpp") if not (cuda and path.stem == "no_cuda")])

@@ -54,7 +54,7 @@ def dali_flavor() -> str:
 
 
 def cuda_wanted() -> str:
-    """"0", "1", or "" for "where a compiler can be had"."""
+    """ "0", "1", or "" for "where a compiler can be had"."""
     return option("VIDSSL_CUDA", "", "", "0", "1")
 
 
@@ -80,7 +80,9 @@ def find_dali() -> tuple[Path, str]:
     except metadata.PackageNotFoundError:
         folder, version = None, "none"
     if folder is None or not version.startswith(DALI_VERSION + "."):
-        raise SystemExit(f"{name}: version {version} is installed, the build needs {DALI_VERSION}.*; run: pip install '{name}=={DALI_VERSION}.*'")
+        raise SystemExit(
+            f"{name}: version {version} is installed, the build needs {DALI_VERSION}.*; run: pip install '{name}=={DALI_VERSION}.*'"
+        )
     return folder.parent.parent, version
 
 

@@ -1,70 +1,66 @@
-"""The compiled kernels and what an array needs to meet them: memory of its own kind, and its CUDA stream."""
+"""The compiled half: the Python module `vidssl._native` and the DALI plugin `libvidssl_dali.so`. Needs no torch."""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-import numpy as np
-
-from vidssl.types import Array, VidsslError
+from vidssl.types import VidsslError
 
 try:
     from vidssl import _native as kernels
 except ImportError as error:
-    raise VidsslError(f"vidssl._native cannot be imported ({error}): build it with `make build` or `pip install .`") from error
+    raise VidsslError(f"vidssl._native: {error}; build it with `make build`, or install vidssl with `pip install .`") from error
 
-PLUGIN = Path(__file__).with_name("libvidssl_dali.so")
-
-
-def build_info() -> dict[str, Any]:
-    """What was built: cuda (bool), cuda_archs, nvcc, dali (version of its headers), compiler, simd (the CPU body in use)."""
-    return dict(kernels.build_info())
+PLUGIN = Path(kernels.__file__).with_name("libvidssl_dali.so")
 
 
-def _module(array: Array) -> str:
-    return type(array).__module__.partition(".")[0]
+class BuildInfo(TypedDict):
+    """cuda: whether the CUDA twins are in. cuda_archs, nvcc: what for and by which version, or "". dali: version of its headers.
+    compiler: version of the C++ compiler. simd: the body of assemble that this processor runs: "plain", "avx2" or "avx512"."""
+
+    cuda: bool
+    cuda_archs: str
+    nvcc: str
+    dali: str
+    compiler: str
+    simd: str
 
 
-def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Array:
-    """Uninitialised memory of `array`'s kind (torch, cupy, else numpy) on `array`'s device."""
-    kind = _module(array)
-    if kind == "torch":
-        import torch
-
-        return torch.empty(shape, dtype=getattr(torch, dtype), device=array.device)
-    if dtype == "bfloat16":
-        raise VidsslError(f"dtype='bfloat16': {kind} has no such type; pass torch tensors or take float16")
-    if kind == "cupy":
-        import cupy
-
-        return cupy.empty(shape, dtype=dtype)
-    return np.empty(shape, dtype=dtype)
+def build_info() -> BuildInfo:
+    """How the shared objects were built."""
+    info: BuildInfo = kernels.build_info()
+    return info
 
 
-def stream_of(array: Array) -> int:
-    """The current CUDA stream of `array`'s library in DLPack's numbering (1 = legacy default); 0 for host arrays."""
-    kind = _module(array)
-    if kind == "torch" and array.is_cuda:
-        import torch
-
-        return torch.cuda.current_stream(array.device).cuda_stream or 1
-    if kind == "cupy":
-        import cupy
-
-        return int(cupy.cuda.get_current_stream().ptr) or 1
-    return 0
+def dali_version() -> str:
+    """Version of the DALI that is installed. Raises VidsslError where there is none."""
+    for name in ("nvidia-dali-cuda130", "nvidia-dali-cuda120"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    raise VidsslError(f"nvidia-dali: it is not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'")
 
 
-def to_kind(array: np.ndarray[Any, Any], like: Array) -> Array:
-    """`array` copied to `like`'s library and device; numpy stays as it is."""
-    kind = _module(like)
-    if kind == "torch":
-        import torch
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
-        return torch.from_numpy(array).to(like.device)
-    if kind == "cupy":
-        import cupy
 
-        return cupy.asarray(array)
-    return array
+@cache
+def load_plugin() -> None:
+    """Registers the operators `fn.vidssl.motion / plan / assemble` with DALI, once a process.
+
+    Raises VidsslError where DALI's minor version is another than the plugin was built for: its operator API may differ.
+    """
+    built, found = build_info()["dali"], dali_version()
+    if _minor(built) != _minor(found):
+        raise VidsslError(
+            f"nvidia-dali: version {found} is installed, {PLUGIN.name} was built for {_minor(built)}; "
+            f"install {_minor(built)}.* or build vidssl again with the one that is installed"
+        )
+    from nvidia.dali import plugin_manager  # slow to import: only who runs a graph pays for it
+
+    plugin_manager.load_library(str(PLUGIN))

@@ -44,7 +44,8 @@ class AssembleOp : public dali::Operator<Backend> {
     const dali::TensorShape<> shape = spec_.layout == Layout::kcthw
                                           ? dali::TensorShape<>{spec_.slots, 3, spec_.times, spec_.height, spec_.width}
                                           : dali::TensorShape<>{spec_.slots, spec_.times, spec_.height, spec_.width, 3};
-    outputs = {uniform(batch, shape, dali_type(spec_.dtype))};
+    outputs.resize(1);
+    outputs[0] = uniform(batch, shape, dali_type(spec_.dtype));
     return true;
   }
 
@@ -86,8 +87,6 @@ class AssembleOp : public dali::Operator<Backend> {
 DALI_REGISTER_OPERATOR(vidssl__Assemble, AssembleOp<dali::CPUBackend>, dali::CPU);
 DALI_REGISTER_OPERATOR(vidssl__Assemble, AssembleOp<dali::GPUBackend>, dali::GPU);
 
-}  // namespace vidssl
-
 DALI_SCHEMA(vidssl__Assemble)
     .DocStr(R"(Gathers, resizes, crops, mirrors, colours, normalises and permutes in one pass.
 
@@ -99,3 +98,5 @@ color float32 [K, T, 3, 4]. Output: [K, 3, T, h, w], or [K, T, h, w, 3] if chann
     .AddArg("size", "(height, width) of the output.", DALI_INT_VEC)
     .AddOptionalArg<std::string>("output_type", "float32, float16, bfloat16 (given as its bits, uint16) or uint8.", "float32")
     .AddOptionalArg("channels_last", "[K, T, h, w, 3] instead of [K, 3, T, h, w].", false);
+
+}  // namespace vidssl

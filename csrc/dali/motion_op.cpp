@@ -12,7 +12,9 @@ class MotionOp : public dali::Operator<Backend> {
   bool SetupImpl(std::vector<dali::OutputDesc>& outputs, const dali::Workspace& ws) override {
     const auto& frames = ws.Input<Backend>(0);
     const int batch = frames.num_samples();
-    outputs = {{dali::TensorListShape<>(batch, 3), DALI_UINT32}, {dali::TensorListShape<>(batch, 3), DALI_UINT8}};
+    outputs.resize(2);
+    outputs[0] = {dali::TensorListShape<>(batch, 3), DALI_UINT32};
+    outputs[1] = {dali::TensorListShape<>(batch, 3), DALI_UINT8};
     for (int i = 0; i < batch; ++i) {
       const float* source = source_of(ws, i);
       const FrameView view = frame_view(frames, i, static_cast<int>(source[0]), static_cast<int>(source[1]));
@@ -39,8 +41,6 @@ class MotionOp : public dali::Operator<Backend> {
 DALI_REGISTER_OPERATOR(vidssl__Motion, MotionOp<dali::CPUBackend>, dali::CPU);
 DALI_REGISTER_OPERATOR(vidssl__Motion, MotionOp<dali::GPUBackend>, dali::GPU);
 
-}  // namespace vidssl
-
 DALI_SCHEMA(vidssl__Motion)
     .DocStr(R"(Scores motion.
 
@@ -49,3 +49,5 @@ ceil(W / 16)] and thumb uint8 [F, 16, 16]. The same bits as vidssl.ops.motion.)"
     .NumInput(1)
     .NumOutput(2)
     .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC, true);
+
+}  // namespace vidssl

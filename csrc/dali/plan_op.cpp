@@ -17,6 +17,8 @@ class PlanOp : public dali::Operator<Backend> {
         arrangements_(spec.GetRepeatedArgument<int>("arrangements")),
         train_(spec.GetArgument<bool>("train")),
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
+    tables_.set_pinned(false);  // plain host memory: there may be no driver
+    prefix_.set_pinned(false);
     for (const int label : spec.GetRepeatedArgument<int>("labels")) labels_.push_back(label);
     check(arrangements_.size() == static_cast<std::size_t>(spec_.arrangement_count) * spec_.slots * spec_.times &&
               labels_.size() == static_cast<std::size_t>(spec_.arrangement_count),
@@ -25,12 +27,13 @@ class PlanOp : public dali::Operator<Backend> {
 
   bool SetupImpl(std::vector<dali::OutputDesc>& outputs, const dali::Workspace& ws) override {
     const int batch = ws.Input<Backend>(0).num_samples();
-    outputs = {uniform(batch, {spec_.slots, spec_.times}, DALI_INT32),
-               uniform(batch, {spec_.slots, spec_.times, 4}, DALI_FLOAT),
-               uniform(batch, {spec_.slots}, DALI_UINT8),
-               uniform(batch, {spec_.slots, spec_.times, 3, 4}, DALI_FLOAT),
-               uniform(batch, {}, DALI_INT64),
-               uniform(batch, {}, DALI_INT32)};
+    outputs.resize(6);
+    outputs[0] = uniform(batch, {spec_.slots, spec_.times}, DALI_INT32);
+    outputs[1] = uniform(batch, {spec_.slots, spec_.times, 4}, DALI_FLOAT);
+    outputs[2] = uniform(batch, {spec_.slots}, DALI_UINT8);
+    outputs[3] = uniform(batch, {spec_.slots, spec_.times, 3, 4}, DALI_FLOAT);
+    outputs[4] = uniform(batch, {}, DALI_INT64);
+    outputs[5] = uniform(batch, {}, DALI_INT32);
     return true;
   }
 
@@ -113,8 +116,6 @@ class PlanOp : public dali::Operator<Backend> {
 DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::CPUBackend>, dali::CPU);
 DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::GPUBackend>, dali::GPU);
 
-}  // namespace vidssl
-
 DALI_SCHEMA(vidssl__Plan)
     .DocStr(R"(Draws which frames a pretext shows, cut and coloured how, and the label.
 
@@ -129,3 +130,5 @@ color float32 [K, T, 3, 4], label int64, status int32. The same integers as vids
     .AddArg("labels", "int [P].", DALI_INT_VEC)
     .AddOptionalArg<std::int64_t>("plan_seed", "Seed of every draw.", 0)
     .AddOptionalArg("train", "False: centre crop, no flip, no jitter, no colour augmentation.", true);
+
+}  // namespace vidssl

@@ -93,8 +93,10 @@ void Borrowed::expect(const char* type, const std::vector<std::int64_t>& shape, 
   bool fits = is(type) && shape.size() == static_cast<std::size_t>(tensor_->ndim);
   for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == tensor_->shape[i];
   check(fits, describe(), ": it must be ", wanted);
+  bool empty = false;
+  for (int axis = 0; axis < tensor_->ndim; ++axis) empty = empty || tensor_->shape[axis] == 0;
   std::int64_t dense = 1;
-  for (int axis = tensor_->ndim - 1; axis >= 0; --axis) {
+  for (int axis = tensor_->ndim - 1; axis >= 0 && !empty; --axis) {
     const bool free_axis = (rows_apart && axis == 0) || tensor_->shape[axis] <= 1;
     check(free_axis || stride(axis) == dense, describe(), ", strides ", shape_text(tensor_->strides, shape.size()),
           ": it must be C-contiguous", rows_apart ? " but for its first axis" : "", "; pass a contiguous copy");

@@ -69,6 +69,30 @@ def make_clip(
     return path
 
 
+def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2) -> Path:
+    """MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after it, the last
+    packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
+    plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes)
+    with av.open(str(plain)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        coded = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+        runs: list[list[bytes]] = []
+        for data in coded:
+            kind = data[data.index(b"\0\0\1\xb6") + 4] >> 6  # vop_coding_type: 2 is a B-frame
+            runs.append([data]) if kind != 2 else runs[-1].append(data)
+        first = runs[0][0].index(b"\0\0\1\xb6")
+        runs[0][0] = runs[0][0][:first] + b"\0\0\1\xb2DivX503b1234p" + runs[0][0][first:]
+        # vop_coding_type 01, modulo 0, marker, 5 bits of time (25 ticks a second), marker, vop_coded 0, stuffing
+        nothing = b"\0\0\1\xb6" + bytes([0b01010000, 0b01001111])
+        packed = [part for run in runs for part in ([run[0] + run[1], *run[2:], nothing] if len(run) > 1 else run)]
+        for at, data in enumerate(packed):
+            packet = av.Packet(data)
+            packet.stream, packet.dts, packet.time_base, packet.is_keyframe = stream, at, Fraction(1, 25), data == runs[0][0]
+            container.mux(packet)
+    plain.unlink()
+    return path
+
+
 def truth(path: Path) -> list[Planes]:
     """Planes (Y, U, V) of every frame by the plainest decode there is, as stored (not turned); what stands before the first error."""
     out: list[Planes] = []

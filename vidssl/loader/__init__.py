@@ -1,0 +1,3 @@
+from vidssl.loader.loader import Loader
+
+__all__ = ["Loader"]

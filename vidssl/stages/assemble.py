@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vidssl.native import empty_like, kernels, stream_of
+from vidssl.arrays import empty_like, stream_of
+from vidssl.native import kernels
 from vidssl.types import Array, Frames, Plan, VidsslError, as_frames
 
 DType = Literal["float32", "float16", "bfloat16", "uint8"]

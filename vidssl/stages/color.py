@@ -96,24 +96,22 @@ def _derived(primaries: str) -> tuple[float, float]:
 
 
 def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
-    """(x, y) of chroma sample (0, 0) in luma samples, in the 4:2:0 planes that decoding gives, before rotation.
+    """(x, y) of chroma sample (0, 0) in luma samples, in the 4:2:0 planes that decoding gives, before they are turned.
 
-    PyAV does not tell the position a stream may signal, so this is each standard's default: between the luma samples for MPEG-1 and
-    JPEG, left for all others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Formats of another subsampling are converted by swscale,
-    which puts the new samples as `tests/stages/test_color.py` measures: in the middle, and 4:2:2 stays where it is along x.
+    PyAV does not tell the position that a stream may signal, so this is each standard's default: between the luma samples for MPEG-1
+    and JPEG (JFIF), left for the others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Where swscale makes 4:2:0 of another
+    subsampling it goes by what FFmpeg's decoders set, as `tests/stages/test_color.py` measures.
     """
-    if pixel_format in ("yuvj420p", "yuv420p") and codec in ("mjpeg", "mpeg1video"):
+    if codec in ("mjpeg", "mpeg1video"):
         return 0.5, 0.5
-    return (0.5, 0.5) if not _half_width(pixel_format) else (0.0, 0.5)
+    if codec in ("h264", "hevc"):
+        return 0.0, 0.5
+    if codec == "mpeg2video" and "420" not in pixel_format:
+        return 0.0, 0.0
+    return (0.0 if any(part in pixel_format for part in ("420", "422", "nv12", "nv16")) else 0.5), 0.5
 
 
-def _half_width(pixel_format: str) -> bool:
-    return any(part in pixel_format for part in ("420", "422", "nv12", "nv16", "p010", "nv21"))
-
-
-def turned(
-    chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool
-) -> tuple[float, float]:  # fmt: skip
+def turned(chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool) -> tuple[float, float]:
     """Where chroma sample (0, 0) lies after turning a picture of `size` (height, width) clockwise, then mirroring it left to right."""
     (x, y), (height, width) = chroma, size
     for _ in range(rotation // 90):  # clockwise: the new x runs against the old y

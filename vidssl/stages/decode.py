@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -138,6 +138,7 @@ class Planes:
             )
         if self._convert is not None:
             frame = _to_planar(self._convert, frame, video.full_range)
+        plane: Any  # PyAV's planes have the buffer protocol, its stubs do not say so
         for target, plane in zip(self._planes, frame.planes, strict=True):
             picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
             if video.rotation:

@@ -22,11 +22,14 @@ from vidssl.stages.scan import make_video, scan
 from vidssl.types import VidsslError
 
 VERSION = 1
-EXTENSIONS = frozenset(
-    ".3gp .asf .avi .divx .flv .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()
-)
+EXTENSIONS = frozenset({
+    ".3gp", ".asf", ".avi", ".divx", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
+    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+})  # fmt: skip
 _KEY = b"vidssl.index"
-_POINT = pa.struct([("frame", pa.int32()), ("packet", pa.int32()), *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size"))])
+_POINT = pa.struct(
+    [("frame", pa.int32()), ("packet", pa.int32()), *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size"))]
+)
 SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # relative to the root, with forward slashes
@@ -75,7 +78,9 @@ class VideoIndex:
         """
         folder = Path(root)
         if not folder.is_dir():
-            raise VidsslError(f"VideoIndex.build: root={str(root)!r}: {'not a folder' if folder.exists() else 'no such folder'}; name a folder of videos")
+            raise VidsslError(
+                f"VideoIndex.build: root={str(root)!r}: {'not a folder' if folder.exists() else 'no such folder'}; name a folder of videos"
+            )
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
         folder = folder.resolve()
@@ -124,14 +129,15 @@ class VideoIndex:
         if not about:
             raise VidsslError(f"{where} not an index of vidssl; make one with `vidssl index FOLDER --out FILE`")
         if about["version"] != VERSION:
-            raise VidsslError(f"{where} version {about['version']}, this vidssl reads {VERSION}; make it anew with `vidssl index {about['root']} --out {path}`")
+            mend = f"make it anew with `vidssl index {about['root']} --out {path}`"
+            raise VidsslError(f"{where} version {about['version']}, this vidssl reads {VERSION}; {mend}")
         folder = Path(root if root is not None else about["root"])
         if not folder.is_dir():
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
         return cls(table.replace_schema_metadata(None), folder)
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     def video(self, row: int) -> Video:
         """What decoding row `row` needs. Raises VidsslError for a row that cannot be used."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vidssl.native import empty_like, kernels, stream_of
+from vidssl.arrays import empty_like, stream_of
+from vidssl.native import kernels
 from vidssl.types import Array, Frames, as_frames
 
 CELL = 16  # pixels a side of a cell, and cells a side of a thumbnail

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.native import empty_like, kernels, stream_of, to_kind
+from vidssl.arrays import empty_like, stream_of, to_kind
+from vidssl.native import kernels
 from vidssl.types import Array, Plan, VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]

@@ -24,19 +24,19 @@ _PROBED = 3
 _LANDING = ("pos", "pts", "dts", "size")
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """Why a file is left out."""
 
 
 def scan(path: Path) -> dict[str, Any]:
-    """The columns of the index that the file itself decides (see `vidssl.stages.index.SCHEMA`); `status` says why where it cannot be used."""
+    """What the file itself decides of a row of `vidssl.stages.index.SCHEMA`; `status` says why where it cannot be used."""
     row: dict[str, Any] = {"status": "ok", "note": "", "frames": 0, "packet": [], "points": []}
     try:
         found = path.stat()
         row |= {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
         _refuse_at_sight(path)
         row |= _read(path, found.st_size, found.st_mtime_ns)
-    except Unusable as reason:
+    except UnusableError as reason:
         row["status"] = str(reason)
     except DecodeError as error:
         row["status"] = str(error).removeprefix(f"{path}: ")
@@ -49,19 +49,20 @@ def scan(path: Path) -> dict[str, Any]:
 
 def _refuse_at_sight(path: Path) -> None:
     if path.name.startswith("._"):
-        raise Unusable("not a video: macOS resource fork")
+        raise UnusableError("not a video: macOS resource fork")
     if path.stat().st_size == 0:
-        raise Unusable("empty file")
+        raise UnusableError("empty file")
     with path.open("rb") as file:
         if file.read(40).startswith(b"version https://git-lfs"):
-            raise Unusable("not a video: Git LFS pointer; fetch it with `git lfs pull`")
+            raise UnusableError("not a video: Git LFS pointer; fetch it with `git lfs pull`")
         if _lacks_moov(file, path.stat().st_size):
-            raise Unusable("truncated: its table of contents (moov box) is missing")
+            raise UnusableError("truncated: its table of contents (moov box) is missing")
 
 
 def _lacks_moov(file: BinaryIO, size: int) -> bool:
     """Whether an ISO base media file (MP4, MOV) ends before its moov box; False for any other file. Source: ISO 14496-12, 4.2."""
-    at, kinds = 0, []
+    at = 0
+    kinds: list[bytes] = []
     while at + 8 <= size:
         file.seek(at)
         head = file.read(16)
@@ -96,7 +97,7 @@ def _read(path: Path, size: int, mtime_ns: int) -> dict[str, Any]:
         except av.FFmpegError as error:
             note = f"decoding failed: {error.strerror}"
         if watch is None or first is None or not watch.packets:
-            raise Unusable(f"no frame decodes: {note or 'the stream is empty'}")
+            raise UnusableError(f"no frame decodes: {note or 'the stream is empty'}")
     watch.finish()
     points = watch.verified()
     count = len(watch.packets)
@@ -131,7 +132,7 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
     height, width = (frame.width, frame.height) if rotation in (90, 270) else (frame.height, frame.width)
     form = frame.format
     if form.name.startswith(("bayer", "xyz")) or "float" in form.name:
-        raise Unusable(f"unsupported pixel format {form.name}")
+        raise UnusableError(f"unsupported pixel format {form.name}")
     yuv = is_yuv(form)
     matrix = MATRICES[frame.colorspace] if frame.colorspace < len(MATRICES) else "unknown"
     primaries = PRIMARIES.get(frame.color_primaries, "unknown")
@@ -140,7 +141,7 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
         matrix, range_ = "smpte170m", "tv"
     reason = refusal(matrix, primaries)
     if reason:
-        raise Unusable(reason)
+        raise UnusableError(reason)
     chroma = chroma_position(codec, form.name)
     return {
         "pixel_format": form.name, "coded_width": frame.width, "coded_height": frame.height, "width": width, "height": height,
@@ -157,14 +158,15 @@ _UPRIGHT = {
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    side: Any = frame.side_data
+    matrix = next((data for data in side if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return 0, False
     part = np.frombuffer(bytes(matrix), np.int32)[[0, 1, 3, 4]] / 65536.0
     unit = part / max(float(np.abs(part).max()), 1e-9)
     key = tuple(int(value) for value in np.round(unit))
     if key not in _UPRIGHT or np.abs(unit - np.round(unit)).max() > 0.02:
-        raise Unusable(f"its display matrix {part.round(3).tolist()} is no multiple of a quarter turn")
+        raise UnusableError(f"its display matrix {part.round(3).tolist()} is no multiple of a quarter turn")
     return _UPRIGHT[key]
 
 
@@ -208,6 +210,7 @@ class _Watch:
         """Take in the next frame; why it and what follows cannot be used, or ""."""
         number, ordinal = len(self.packets), number_of(frame)
         if frame.is_corrupt:
+            self._cut(number, ordinal)
             return f"frame {number} is damaged"
         if (frame.height, frame.width) != self.video.stored or frame.format.name != self.video.pixel_format:
             return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
@@ -223,6 +226,13 @@ class _Watch:
         self.previous = frame
         return ""
 
+    def _cut(self, number: int, ordinal: int) -> None:
+        """Keep the frames before the first that was decoded after a damaged one: it may lean on it, although it is shown earlier."""
+        count = next((at for at, packet in enumerate(self.packets) if packet > ordinal >= 0), len(self.packets))
+        del self.packets[count:], self.times[count:]
+        self.starts = [start for start in self.starts if start < count]
+        self.previous = self.previous if count == number else None
+
     def finish(self) -> None:
         """The frame seen last ends a stretch."""
         if self.previous is not None:
@@ -231,7 +241,7 @@ class _Watch:
     def _sum(self, frame: VideoFrame) -> int:
         planes = Planes(self.video, 1)
         planes.store(0, frame)
-        return zlib.crc32(planes.data)
+        return zlib.crc32(planes.data.data)
 
     def regular(self) -> bool:
         """Whether frames follow each other evenly, to the time base's own rounding."""
@@ -241,7 +251,7 @@ class _Watch:
     def verified(self) -> SeekPoints:
         """The seek points from which the very code of training gives the frames of the sequential pass."""
         if len(set(self.packets)) < len(self.packets):
-            raise Unusable("its frames cannot be told apart: one packet gave several")
+            raise UnusableError("its frames cannot be told apart: one packet gave several")
         video = replace(self.video, packet=np.asarray(self.packets, np.int32))
         points: list[tuple[int, int, int, Landing]] = []
         for start, end in zip(self.starts, [*self.starts[1:], len(self.packets)], strict=True):
@@ -253,7 +263,7 @@ class _Watch:
                     points.append(point)
                     break
             if not points:
-                raise Unusable("decoding it twice gives different frames")
+                raise UnusableError("decoding it twice gives different frames")
         return make_points(points)
 
     def _stamps(self, landing: Landing) -> list[int]:
@@ -262,9 +272,9 @@ class _Watch:
         return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))
 
     def _reproduces(self, video: Video, start: int, end: int) -> bool:
-        numbers = np.asarray(sorted({*range(start, min(start + _PROBED, end)), end - 1}), np.int64)
+        numbers = np.asarray([number for number in range(start, end) if number in self.sums], np.int64)
         try:
             frames = decode(video, numbers)
         except DecodeError:
             return False
-        return all(zlib.crc32(data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True))
+        return all(zlib.crc32(data.data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True))

@@ -81,7 +81,7 @@ class Source:
                 other.discard = Discard.all
         self.codec = self.stream.codec_context
         self.codec.thread_count = 1
-        self.codec.thread_type = "NONE"  # type: ignore[assignment]  # PyAV takes the name
+        self.codec.thread_type = "NONE"
         self.codec.copy_opaque = True
         self.droppable = self.codec.name in _DROPPABLE
         # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left out alone.
@@ -112,15 +112,15 @@ class Source:
             yield number, packet
             number += 1
 
-    def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> Iterator[VideoFrame]:
+    def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
         """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame needs it."""
         if drop != self._dropping:
             self._dropping = drop
             self.codec.skip_frame = "NONREF" if drop else "DEFAULT"
-        for part in self._unpack.filter(packet) if self._unpack else (packet,):
-            yield from self.codec.decode(part)
-        if packet is None and self._unpack:
-            yield from self.codec.decode(None)
+        if self._unpack is None:
+            return self.codec.decode(packet)
+        out = [frame for part in self._unpack.filter(packet) for frame in self.codec.decode(part)]
+        return out if packet is not None else out + self.codec.decode(None)
 
 
 def landing_of(packet: Packet[Any]) -> Landing:

@@ -1,0 +1,67 @@
+# make demo | test | lint | build | bench | clean: each makes .venv and both shared objects first, where they are missing or older than
+# what they are made from. A second call starts at once.
+#
+#   PYTHON=python3.12       the Python to make .venv with (>= 3.10). Where it carries PyTorch >= 2.11 already, .venv uses that one.
+#   TORCH=torch==2.13.0     what to install else, in pip's words; a torch that .venv has already stays.
+#   VIDSSL_CUDA=0|1         leave the CUDA twins out, or fail without them; CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see csrc/toolchain.py
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+HAS_TORCH := import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11))
+BUILT := .venv/.built-cuda$(VIDSSL_CUDA)$(VIDSSL_DALI)
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') csrc/toolchain.py setup.py
+
+.DELETE_ON_ERROR:
+.PHONY: build demo test lint bench clean
+
+build: $(BUILT)
+
+demo: build
+	@$(BIN)/vidssl demo $(ARGS)
+
+test: build
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: build
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+bench: build
+	@$(BIN)/vidssl bench $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info vidssl/*.so
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "PYTHON=$(PYTHON): vidssl needs Python >= 3.10; run: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@if $(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null; then \
+		echo "vidssl: making .venv on top of $$($(PYTHON) -c 'import sys, torch; print(sys.prefix, "with torch", torch.__version__)')"; \
+		$(PYTHON) -m venv --system-site-packages .venv; \
+	else echo "vidssl: making .venv"; $(PYTHON) -m venv .venv; fi || \
+		{ echo "PYTHON=$(PYTHON): it cannot make a virtual environment (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+.venv/.torch: .venv/.made
+	@if ! $(BIN)/python -c '$(HAS_TORCH)' 2>/dev/null; then \
+		echo "vidssl: installing $(TORCH) (first time; 1 minute for a CPU build, several for CUDA)"; $(PIP) install '$(TORCH)'; fi
+	@touch $@
+
+# What the build needs comes before the build: nvcc too, where the machine has none.
+.venv/.packages: .venv/.torch constraints.txt csrc/toolchain.py
+	@echo "vidssl: installing what the build needs (first time about 1 minute)"
+	@$(PIP) install -c constraints.txt setuptools
+	@needs=$$($(BIN)/python csrc/toolchain.py requires) && $(PIP) install -c constraints.txt $$needs
+	@touch $@
+
+$(BUILT): .venv/.packages pyproject.toml $(SOURCES)
+	@$(BIN)/python csrc/toolchain.py
+	@echo "vidssl: compiling, and installing what else is needed (first time about 1 minute)"
+	@rm -f .venv/.built-*
+	@$(PIP) install --no-build-isolation -c constraints.txt -e '.[dev]'
+	@touch $@

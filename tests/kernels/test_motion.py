@@ -1,0 +1,39 @@
+"""motion equals the reference bit for bit."""
+
+import numpy as np
+import pytest
+
+from tests.kernels.workload import SIZES, make_frames
+from vidssl import ops, reference
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("yuv", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_equals_reference(size: tuple[int, int], yuv: bool, count: int) -> None:
+    frames = make_frames(np.random.default_rng(count), count, size, yuv)
+    found, expected = ops.motion(frames), reference.motion(frames.data, size)
+    assert np.array_equal(found.sad, expected[0])
+    assert np.array_equal(found.thumb, expected[1])
+
+
+def test_a_moving_square_is_seen_where_it_moves() -> None:
+    frames = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+    frames[1:, 16:32, 32:48] = 200
+    sad, _ = ops.motion(frames)
+    assert sad[0, 1, 2] == 16 * 200  # 4 x 4 samples of the cell
+    assert sad.sum() == sad[0, 1, 2]
+
+
+def test_no_frames() -> None:
+    sad, thumb = ops.motion(np.zeros((0, 32, 32, 3), dtype=np.uint8))
+    assert sad.shape == (0, 2, 2)
+    assert thumb.shape == (0, 16, 16)
+
+
+def test_frames_apart_in_memory() -> None:
+    """The first axis may be strided: every second frame of a longer window, without a copy."""
+    frames = np.random.default_rng(0).integers(0, 256, (8, 48, 32), dtype=np.uint8)
+    apart, copied = ops.motion(frames[::2]), ops.motion(frames[::2].copy())
+    assert np.array_equal(apart.sad, copied.sad)
+    assert np.array_equal(apart.thumb, copied.thumb)

@@ -1,0 +1,117 @@
+"""plan equals the reference: integers bit for bit, floats to rounding; and it draws what the spec says."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.kernels.workload import EVERY_CHANGE, SPECS, make_frames, orders
+from vidssl import ops, reference
+from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.types import VidsslError
+
+
+def test_philox_known_answers() -> None:
+    """The published test vectors of Philox4x32-10 (Random123, kat_vectors)."""
+    assert reference.philox(0, 0, 0) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    ones = 2**64 - 1
+    assert reference.philox(ones, ones, ones) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+    key, high, low = 0x299F31D0A4093822, 0x0370734413198A2E, 0x85A308D3243F6A88
+    assert reference.philox(key, high, low) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("train", [True, False])
+def test_equals_reference(name: str, train: bool) -> None:
+    spec, rng = SPECS[name], np.random.default_rng(1)
+    size, frames = (60, 84), spec.span + 20
+    data = make_frames(rng, frames, size, yuv=True)
+    sad, thumb = ops.motion(data)
+    seen = set()
+    for sample in range(40):
+        where = {"frames": frames, "size": size, "seed": 2**40 + 7, "epoch": sample // 7, "sample": sample + 2**33, "train": train}
+        found = ops.plan(spec, **where, sad=sad, thumb=thumb)
+        expected = reference.plan(spec, **where, sad=sad, thumb=thumb)
+        assert np.array_equal(found.frame, expected.frame)
+        assert np.array_equal(found.box, expected.box)
+        assert np.array_equal(found.flip, expected.flip)
+        assert (found.label, found.status) == (expected.label, expected.status)
+        np.testing.assert_allclose(found.color, expected.color, rtol=0, atol=3e-6)
+        seen.add(found.frame.tobytes() + found.box.tobytes())
+    assert len(seen) > 1 or len(spec.labels) == 1
+
+
+def test_every_status_is_reached() -> None:
+    spec = SPECS["frames by motion, far apart"]
+    still = np.zeros((60, 48, 48, 3), dtype=np.uint8)
+    sad, thumb = ops.motion(still)
+    statuses = {int(ops.plan(spec, frames=60, size=(48, 48), seed=0, epoch=0, sample=s, sad=sad, thumb=thumb).status) for s in range(60)}
+    assert statuses <= {1, 2}  # a still video: nothing differs enough
+    assert 2 in statuses
+    short = ops.plan(SPECS["clips in a row"], frames=63, size=(48, 48), seed=0, epoch=0, sample=0)
+    assert int(short.status) == 3
+    assert not short.frame.any()
+
+
+def test_draws_do_not_depend_on_each_other() -> None:
+    """Turning an augmentation on moves no other draw."""
+    plain = dataclasses.replace(SPECS["clips, free gaps"], augment=Augment(resize=(40, 50), crop=(32, 32)))
+    full = SPECS["clips, free gaps"]
+    where = {"frames": 60, "size": (60, 84), "seed": 5, "epoch": 1, "sample": 9}
+    one, other = ops.plan(plain, **where), ops.plan(full, **where)
+    assert np.array_equal(one.frame, other.frame)
+    assert one.label == other.label
+
+
+def test_arrangements_are_drawn_evenly() -> None:
+    spec = SPECS["clips in a row"]
+    labels = [int(ops.plan(spec, frames=64, size=(8, 8), seed=3, epoch=0, sample=s).label) for s in range(6000)]
+    counts = np.bincount(labels, minlength=6)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 20.5  # chi-squared, 5 degrees of freedom, 0.1 %
+
+
+def test_motion_weights_draw_by_motion() -> None:
+    """All the motion lies in frames 30 .. 33: single frames are drawn there in proportion."""
+    spec = PlanSpec(arrangements=np.zeros((1, 1, 1), dtype=int), labels=[0], bases=1, draw="free", weight="motion", window=60)
+    sad = np.zeros((59, 1, 1), dtype=np.uint32)
+    sad[29:33] = [[[1000]], [[2000]], [[3000]], [[4000]]]  # of frames 30, 31, 32, 33
+    frames = [
+        int(ops.plan(spec, frames=60, size=(16, 16), seed=1, epoch=0, sample=s, sad=sad, thumb=np.zeros((60, 16, 16), np.uint8)).frame[0, 0])
+        for s in range(4000)
+    ]
+    counts = np.bincount(frames, minlength=60)[30:34]
+    expected = np.array([1001, 2001, 3001, 4001]) / 10060 * 4000
+    assert counts.sum() > 3950
+    assert ((counts - expected) ** 2 / expected).sum() < 16.3  # 3 degrees of freedom, 0.1 %
+
+
+def test_evaluation_cuts_the_centre() -> None:
+    spec = dataclasses.replace(SPECS["clips in a row"], augment=EVERY_CHANGE)
+    found = ops.plan(spec, frames=64, size=(80, 100), seed=3, epoch=0, sample=1, train=False)
+    assert (found.box == np.array([18, 8, 64, 64], dtype=np.float32)).all()  # (50 - 32) / 2 and (40 - 32) / 2, times two
+    assert not found.flip.any()
+    assert (found.color == found.color[0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"bases": 0}, "bases=0"),
+        ({"arrangements": np.full((6, 3, 16), 48)}, "pool numbers are 0..47"),
+        ({"labels": np.arange(5)}, "labels.shape=(5,)"),
+        ({"gap": (3, 2)}, "gap=(3, 2)"),
+        ({"window": 63}, "window=63"),
+        ({"limits": ((1, 1, 0, 5),)}, "limits=(1, 1, 0, 5)"),
+        ({"draw": "loose"}, "draw='loose'"),
+    ],
+)
+def test_a_spec_that_cannot_be_says_so(change: dict[str, object], part: str) -> None:
+    good = {"arrangements": orders(3, 16), "labels": np.arange(6), "bases": 3, "length": 16, "gap": (8, 8)}
+    with pytest.raises(VidsslError) as error:
+        PlanSpec(**(good | change))
+    assert part in str(error.value)
+
+
+def test_motion_asked_for_but_not_given() -> None:
+    with pytest.raises(ValueError, match="sad=None: this plan is weighted by motion"):
+        ops.plan(SPECS["clips by motion"], frames=60, size=(16, 16), seed=0, epoch=0, sample=0)

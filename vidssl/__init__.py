@@ -1,0 +1,29 @@
+"""vidssl: self-supervised learning from video, from bitstream to batch in device memory.
+
+The names that others call: VideoIndex, Loader, Batch, ops (motion, plan, assemble on any DLPack array), pretext.METHODS, models.ENCODERS.
+They are imported when first used, so that `import vidssl` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+try:
+    __version__ = version("vidssl")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+_HOMES = {"VideoIndex": "vidssl.stages.index", "Loader": "vidssl.loader", "Batch": "vidssl.types", "VidsslError": "vidssl.types"}
+_MODULES = ("models", "ops", "pretext")
+
+__all__ = ["Batch", "Loader", "VideoIndex", "VidsslError", "__version__", "models", "ops", "pretext"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"vidssl.{name}")
+    raise AttributeError(f"module 'vidssl' has no attribute {name!r}")

@@ -1,0 +1,73 @@
+"""The stages called one by one: the graph's readable twin, for debugging and parity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from vidssl.loader.engine import Output, Setting, as_tuples, join_plans, places
+from vidssl.loader.fetch import Fetched
+from vidssl.stages.assemble import assemble
+from vidssl.stages.motion import motion
+from vidssl.stages.plan import plan
+from vidssl.types import Plan
+
+
+class Eager:
+    """One window after the other, in the thread that pulls."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        self._pushed: Sequence[Fetched] | None = None
+
+    @property
+    def pending(self) -> bool:
+        return self._pushed is not None
+
+    def push(self, windows: Sequence[Fetched]) -> None:
+        self._pushed = windows
+
+    def pull(self) -> Output:
+        spec = self.setting.spec
+        assert self._pushed is not None
+        windows, self._pushed = self._pushed, None
+        clips, label, place, status = zip(*(self._window(fetched) for fetched in windows), strict=True)
+        return Output(
+            clips=as_tuples(torch.stack(clips), self.setting),
+            label=torch.cat(label),
+            place=torch.cat(place).reshape(-1, spec.slots, spec.times),
+            status=torch.cat(status),
+        )
+
+    def close(self) -> None:
+        self._pushed = None
+
+    def _window(self, fetched: Fetched) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        setting = self.setting
+        frames = replace(fetched.frames, data=torch.from_numpy(fetched.frames.data).to(setting.device))
+        if fetched.plans is None:
+            score = motion(frames)
+            joined = _join([self._plan(fetched, sample, score.sad, score.thumb) for sample in fetched.samples])
+            place = joined.frame.long()
+        else:
+            host = join_plans(fetched)
+            joined = Plan(*(torch.from_numpy(part).to(setting.device) for part in host))
+            place = torch.from_numpy(places(fetched, host)).to(setting.device)
+        layout = "kthwc" if setting.channels_last else "kcthw"
+        clips = assemble(
+            frames, joined, size=setting.spec.augment.crop, dtype=setting.dtype, layout=layout, threads=setting.threads
+        )  # fmt: skip
+        return clips, joined.label, place, joined.status
+
+    def _plan(self, fetched: Fetched, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
+        sampler = self.setting.sampler
+        return plan(
+            self.setting.spec, frames=fetched.window.span, size=fetched.frames.size, seed=sampler.seed,
+            epoch=sampler.draw_epoch(fetched.epoch), sample=sample, train=sampler.train, sad=sad, thumb=thumb,
+        )  # fmt: skip
+
+
+def _join(plans: Sequence[Plan]) -> Plan:
+    return Plan(*(torch.cat([part.reshape(1) if part.ndim == 0 else part for part in parts]) for parts in zip(*plans, strict=True)))

@@ -1,0 +1,66 @@
+"""What the two engines, graph and eager, share: decoded windows in, tuples on the device out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from vidssl.loader.fetch import Fetched
+from vidssl.stages.assemble import DType
+from vidssl.stages.plan import PlanSpec
+from vidssl.stages.window import Sampler
+from vidssl.types import Plan
+
+
+class Output(NamedTuple):
+    """clips [B, K, 3, T, h, w] on the device; label int64 [B], place int64 [B, K, T] (in the window), status int32 [B]."""
+
+    clips: torch.Tensor
+    label: torch.Tensor
+    place: torch.Tensor
+    status: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is made of a window. channels_last: the memory order is [B, K, T, h, w, 3]; the shape stays."""
+
+    spec: PlanSpec
+    sampler: Sampler
+    device: torch.device
+    dtype: DType
+    channels_last: bool
+    windows: int  # in a batch, at most
+    threads: int
+
+
+class Engine(Protocol):
+    """push() takes the windows of one batch and starts on it, pull() gives it; one may be pending."""
+
+    @property
+    def pending(self) -> bool: ...
+    def push(self, windows: Sequence[Fetched]) -> None: ...
+    def pull(self) -> Output: ...
+    def close(self) -> None: ...
+
+
+def join_plans(fetched: Fetched) -> Plan:
+    """The plans of one window's tuples as one: slots [tuples * K], labels and statuses [tuples]."""
+    assert fetched.plans is not None
+    return Plan(*(np.concatenate([np.atleast_1d(part) for part in parts]) for parts in zip(*fetched.plans, strict=True)))
+
+
+def places(fetched: Fetched, plan: Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Positions in the window of the frames that a host-made plan shows, int64 [tuples * K, T]."""
+    return np.asarray(fetched.frames.number[plan.frame] - fetched.window.first)
+
+
+def as_tuples(clips: torch.Tensor, setting: Setting) -> torch.Tensor:
+    """[windows, tuples * K, ...] as [B, K, 3, T, h, w]."""
+    spec = setting.spec
+    clips = clips.reshape(-1, spec.slots, *clips.shape[2:])
+    return clips.permute(0, 1, 5, 2, 3, 4) if setting.channels_last else clips

@@ -1,0 +1,250 @@
+"""Loader: batches of tuples on the device, a pure function of (seed, epoch, position), whatever the number of workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from vidssl.loader.eager import Eager
+from vidssl.loader.engine import Engine, Setting
+from vidssl.loader.fetch import Bad, Fetched, Fetcher
+from vidssl.stages.assemble import DType
+from vidssl.stages.decode import decode as decode_cpu
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import PlanSpec
+from vidssl.stages.window import Sampler
+from vidssl.types import Batch, VidsslError
+
+log = logging.getLogger(__name__)
+
+
+class HasPlan(Protocol):
+    """What the loader needs of a pretext."""
+
+    @property
+    def plan(self) -> PlanSpec: ...
+
+
+class Loader:
+    """Iterates over one epoch of `Batch`es at a time; epochs follow each other.
+
+    index: videos with at least `pretext.plan.frames` frames are used; `skipped` names the others. batch_size: tuples a batch, of this
+    rank. device: "auto", "cpu", "cuda" or "cuda:N". decode: "auto" or "cpu". workers: threads that decode, default one a core.
+    train=False: videos in order, window in the middle, centre crop, a fixed arrangement for each video, the last batch may be smaller.
+    tuples_per_window: tuples drawn from one decoded window; they follow each other. dtype, channels_last: of the clips' memory.
+    engine: "graph" (DALI) or "eager" (the same stages one by one). max_bad: share of videos that may turn out unreadable before the run
+    stops; quarantine: a .jsonl file that gets a line for each of their windows, which the next video's window replaces.
+
+    Batch b of an epoch holds positions [(b * world_size + rank) * batch_size, ...), so ranks only slice one global sequence.
+    Raises VidsslError where an argument does not fit, and where no video is long enough.
+    """
+
+    def __init__(
+        self, index: VideoIndex, pretext: HasPlan | PlanSpec, *, batch_size: int, device: str | torch.device = "auto",
+        decode: Literal["auto", "cpu"] = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
+        train: bool = True, tuples_per_window: int = 1, dtype: DType = "float32", channels_last: bool = False,
+        engine: Literal["graph", "eager"] = "graph", max_bad: float = 0.01, quarantine: str | os.PathLike[str] | None = None,
+    ) -> None:  # fmt: skip
+        spec = pretext if isinstance(pretext, PlanSpec) else pretext.plan
+        workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
+        _need(workers >= 1, f"workers={workers}: take at least 1")
+        _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
+        _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
+        _need(batch_size % tuples_per_window == 0, f"batch_size={batch_size}: take a multiple of tuples_per_window={tuples_per_window}")
+        _need(decode in ("auto", "cpu"), f'decode={decode!r}: take "auto" or "cpu"; NVDEC is not built yet')
+        _need(engine in ("graph", "eager"), f'engine={engine!r}: take "graph" or "eager"')
+        self.index, self.spec, self.train = index, spec, train
+        self.batch_size, self.rank, self.world_size, self.max_bad = batch_size, rank, world_size, max_bad
+        rows = index.usable(spec.frames)
+        self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
+        _need(len(rows) > 0, f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {_first(self.skipped)}")
+        lengths = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
+        self.sampler = Sampler(rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window)
+        _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")
+        self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decode_cpu)
+        self.device = _device(device)
+        setting = Setting(
+            spec=spec, sampler=self.sampler, device=self.device, dtype=dtype, channels_last=channels_last,
+            windows=batch_size // tuples_per_window, threads=workers,
+        )  # fmt: skip
+        self._engine = _make_engine(engine, setting)
+        log.info("decode=%s: CPU (PyAV), %d workers; device=%s, engine=%s", decode, workers, self.device, engine)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
+        self._ahead = max(2, -(-2 * workers // setting.windows) + 1)  # batches whose windows are being decoded
+        self._fetching: deque[tuple[int, int, list[Future[Fetched]]]] = deque()  # (epoch, batch, windows)
+        self._made: tuple[int, int, list[Fetched]] | None = None  # in the engine
+        self.epoch, self._batch = 0, 0  # of the next batch to be yielded
+        self._counts: Counter[str] = Counter()
+        self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._quarantine = Path(quarantine) if quarantine is not None else None
+
+    def __len__(self) -> int:
+        """Batches an epoch. Training leaves out what does not fill a global batch; in evaluation the last ranks may have one less."""
+        share = self.batch_size * self.world_size
+        return len(self.sampler) // share if self.train else -(-max(len(self.sampler) - self.rank * self.batch_size, 0) // share)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of the current epoch: after a break, or a loaded state, iteration goes on where it was."""
+        while self._batch < len(self):
+            epoch, number, windows, batch = self._next()
+            self.epoch, self._batch = epoch, number + 1
+            self._account(windows)
+            yield batch
+        self.epoch, self._batch = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch stands, and what the sequence of batches depends on."""
+        return {"epoch": self.epoch, "batch": self._batch, "sequence": self._fingerprint()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on at `state`. Raises VidsslError where another index, pretext, seed or batch size made it."""
+        mine = self._fingerprint()
+        changed = [f"{key}: {state['sequence'].get(key)} then, {mine[key]} now" for key in mine if state["sequence"].get(key) != mine[key]]
+        _need(not changed, f"state: the batches would not be the same ({'; '.join(changed)}); start anew or restore these")
+        self._forget()
+        self.epoch, self._batch = int(state["epoch"]), int(state["batch"])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Starts `epoch` from its first batch."""
+        self._forget()
+        self.epoch, self._batch = epoch, 0
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counted since the start: windows, frames (decoded and kept), bad (windows replaced), bad_videos, rejected (plans off limits)."""
+        counts = {name: self._counts[name] for name in ("windows", "frames", "bad")}
+        return counts | {"bad_videos": len(self._fetcher.known_bad), "rejected": int(self._rejected)}
+
+    def close(self) -> None:
+        """Ends the workers and the graph."""
+        self._pool.shutdown(cancel_futures=True)
+        self._engine.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _next(self) -> tuple[int, int, list[Fetched], Batch]:
+        """The next batch. The one after it is left in the engine if its windows are ready, to be made while the caller works."""
+        if self._made is None:
+            self._push()
+        assert self._made is not None
+        out, (epoch, number, windows), self._made = self._engine.pull(), self._made, None
+        if self._fetching and all(future.done() for future in self._fetching[0][2]):
+            self._push()
+        tuples = self.sampler.tuples
+        video = torch.tensor([f.window.video for f in windows for _ in range(tuples)], device=self.device)
+        first = torch.tensor([f.window.first for f in windows for _ in range(tuples)], device=self.device)
+        self._rejected += (out.status != 0).sum()
+        return epoch, number, windows, Batch(clips=out.clips, label=out.label, video=video, frame=out.place + first[:, None, None])
+
+    def _push(self) -> None:
+        self._refill()
+        epoch, number, futures = self._fetching.popleft()
+        windows = [future.result() for future in futures]
+        self._engine.push(windows)
+        self._made = epoch, number, windows
+        self._refill()
+
+    def _refill(self) -> None:
+        """Hands the windows of the next batches to the workers; in training across the end of the epoch."""
+        if self._fetching:
+            epoch, number, _ = self._fetching[-1]
+        elif self._made is not None:
+            epoch, number, _ = self._made
+        else:
+            epoch, number = self.epoch, self._batch - 1
+        while len(self._fetching) < self._ahead:
+            if number + 1 == len(self) and not self.train:
+                break
+            epoch, number = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+            first = (number * self.world_size + self.rank) * self.batch_size
+            places = range(first, min(first + self.batch_size, len(self.sampler)), self.sampler.tuples)
+            self._fetching.append((epoch, number, [self._pool.submit(self._fetcher, epoch, place) for place in places]))
+
+    def _forget(self) -> None:
+        for _, _, futures in self._fetching:
+            for future in futures:
+                future.cancel()
+        self._fetching.clear()
+        if self._engine.pending:
+            self._engine.pull()
+        self._made = None
+
+    def _account(self, windows: list[Fetched]) -> None:
+        self._counts["windows"] += len(windows)
+        self._counts["frames"] += sum(len(fetched.frames.number) for fetched in windows)
+        bad = [entry for fetched in windows for entry in fetched.bad]
+        if not bad:
+            return
+        self._counts["bad"] += len(bad)
+        self._report(bad)
+        videos, allowed = len(self._fetcher.known_bad), max(1, int(self.max_bad * len(self.sampler.rows)))
+        if self.max_bad < 1 and videos > allowed:
+            raise VidsslError(
+                f"max_bad={self.max_bad}: {videos} of {len(self.sampler.rows)} videos cannot be read, the last one because "
+                f"{bad[-1].reason}; mend or remove them and index anew, or allow more"
+            )
+
+    def _report(self, bad: list[Bad]) -> None:
+        for entry in bad:
+            log.warning("epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, entry.reason)
+        if self._quarantine is not None:
+            self._quarantine.parent.mkdir(parents=True, exist_ok=True)
+            with self._quarantine.open("a") as file:
+                for entry in bad:
+                    line = {"epoch": entry.epoch, **entry.window._asdict(), "path": entry.path, "reason": entry.reason}
+                    file.write(json.dumps(line) + "\n")
+
+    def _fingerprint(self) -> dict[str, Any]:
+        spec, sampler = self.spec, self.sampler
+        digest = hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes())
+        table = hashlib.sha256(spec.text.encode() + spec.arrangements.tobytes() + spec.labels.tobytes())
+        return {
+            "videos": digest.hexdigest()[:16], "pretext": table.hexdigest()[:16], "window": sampler.span, "seed": sampler.seed,
+            "global batch": self.batch_size * self.world_size, "tuples_per_window": sampler.tuples, "train": self.train,
+        }  # fmt: skip
+
+
+def _need(good: bool, message: str) -> None:
+    if not good:
+        raise VidsslError(message)
+
+
+def _first(skipped: list[tuple[str, str]]) -> str:
+    shown = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
+    return f"for instance {shown}" if shown else "the index is empty"
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise VidsslError(f'device={device!r}: take "auto", "cpu", "cuda" or "cuda:N"') from error
+    _need(found.type in ("cpu", "cuda"), f'device={device!r}: take "auto", "cpu", "cuda" or "cuda:N"')
+    _need(found.type == "cpu" or torch.cuda.is_available(), f"device={device!r}: this torch sees no CUDA device; take device=cpu")
+    return found
+
+
+def _make_engine(name: str, setting: Setting) -> Engine:
+    if name == "eager":
+        return Eager(setting)
+    from vidssl.loader.graph import Graph  # DALI is imported where it is used
+
+    return Graph(setting)

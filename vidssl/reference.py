@@ -1,0 +1,260 @@
+"""The slow truth: motion, plan and assemble written for reading, in numpy or cupy (pass cupy arrays). For tests and benchmarks only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.stages.plan import PlanSpec
+from vidssl.types import Array, ColorSpace, Plan
+
+CELL = 16
+_MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
+_PURPOSES = {"base": 2, "gap": 3, "arrangement": 4, "crop": 5, "flip": 6, "color": 7, "jitter": 8}
+
+
+def _module(array: Array) -> Any:
+    if type(array).__module__.startswith("cupy"):
+        import cupy
+
+        return cupy
+    return np
+
+
+# ---- frames ---------------------------------------------------------------------------------------------------------------------------
+
+
+def planes(data: Array, size: tuple[int, int]) -> list[Array]:
+    """Three arrays [F, h, w]: Y, U, V of planar YUV 4:2:0, or R, G, B; cut to the picture."""
+    height, width = size
+    if data.ndim == 4:
+        return [data[:, :height, :width, channel] for channel in range(3)]
+    count, lines, cols = data.shape
+    rows = lines // 3 * 2
+    chroma = data[:, rows:].reshape(count, 2, rows // 2, cols // 2)[:, :, : (height + 1) // 2, : (width + 1) // 2]
+    return [data[:, :rows][:, :height, :width], chroma[:, 0], chroma[:, 1]]
+
+
+def luma(data: Array, size: tuple[int, int]) -> Array:
+    """int32 [F, H, W]: the Y plane, or (77 R + 150 G + 29 B + 128) >> 8."""
+    first, second, third = (plane.astype("int32") for plane in planes(data, size)) if data.ndim == 4 else (planes(data, size)[0], None, None)
+    if second is None or third is None:
+        return first.astype("int32")
+    return (77 * first + 150 * second + 29 * third + 128) >> 8
+
+
+# ---- motion ---------------------------------------------------------------------------------------------------------------------------
+
+
+def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
+    """(sad uint32 [F - 1, gh, gw], thumb uint8 [F, 16, 16]) as csrc/kernels/motion.h defines them."""
+    xp, picture, (height, width) = _module(data), luma(data, size), size
+    sampled = picture[:, ::4, ::4]
+    change = abs(sampled[1:] - sampled[:-1])
+    rows, cols = -(-height // CELL), -(-width // CELL)
+    full = xp.zeros((change.shape[0], rows * 4, cols * 4), dtype="int64")
+    full[:, : change.shape[1], : change.shape[2]] = change
+    sad = full.reshape(-1, rows, 4, cols, 4).sum(axis=(2, 4)).astype("uint32")
+    thumb = xp.zeros((picture.shape[0], 16, 16), dtype="uint8")
+    for i in range(16):
+        for j in range(16):
+            cell = picture[:, _cell(i, height), _cell(j, width)].reshape(picture.shape[0], -1)
+            count = cell.shape[1]
+            thumb[:, i, j] = (cell.sum(axis=1) + count // 2) // count
+    return sad, thumb
+
+
+def _cell(i: int, pixels: int) -> slice:
+    first, last = i * pixels // 16, (i + 1) * pixels // 16
+    return slice(first, max(last, first + 1), max(1, pixels // 64))
+
+
+# ---- plan -----------------------------------------------------------------------------------------------------------------------------
+
+
+def philox(key: int, high: int, low: int) -> list[int]:
+    """Four 32-bit words of Philox4x32-10."""
+    c = [low & _MASK32, low >> 32, high & _MASK32, high >> 32]
+    k = [key & _MASK32, key >> 32]
+    for _ in range(10):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(q >> 32) ^ c[1] ^ k[0], q & _MASK32, (p >> 32) ^ c[3] ^ k[1], p & _MASK32]
+        k = [(k[0] + 0x9E3779B9) & _MASK32, (k[1] + 0xBB67AE85) & _MASK32]
+    return c
+
+
+def _unit(word: int) -> float:
+    return (word >> 8) / 2**24
+
+
+class _Draws:
+    def __init__(self, seed: int, epoch: int, sample: int) -> None:
+        self.seed, self.epoch, self.sample = seed, epoch, sample
+
+    def __call__(self, purpose: str, index: int) -> list[int]:
+        return philox(self.seed, self.sample, self.epoch | _PURPOSES[purpose] << 32 | index << 40)
+
+    def below64(self, purpose: str, index: int, n: int) -> int:
+        words = self(purpose, index)
+        return (words[1] << 32 | words[0]) * n >> 64
+
+
+def plan(
+    spec: PlanSpec, *, frames: int, size: tuple[int, int], seed: int, epoch: int, sample: int, train: bool = True,
+    sad: npt.NDArray[np.uint32] | None = None, thumb: npt.NDArray[np.uint8] | None = None,
+) -> Plan:  # fmt: skip
+    """One sample's plan, as csrc/kernels/plan.h defines it. Host arrays only."""
+    draws = _Draws(seed, epoch, sample)
+    energy = [1] * frames
+    if spec.weight == "motion" and sad is not None:
+        sums = [int(part.sum()) for part in sad]
+        energy = [total + 1 for total in (sums[:1] or [0]) + sums]
+    start, status = [0] * (spec.groups * spec.bases), 0
+    if frames < spec.span:
+        status = 3
+    else:
+        for group in range(spec.groups):
+            found = 1
+            for attempt in range(spec.tries):
+                bases = _bases(spec, draws, energy, group, attempt)
+                found = _verdict(spec, bases, thumb)
+                if found == 0:
+                    break
+            start[group * spec.bases : (group + 1) * spec.bases] = bases
+            status = found or status
+    row = draws("arrangement", 0)[0] * len(spec.labels) >> 32
+    shown = spec.arrangements[row]
+    frame = np.zeros_like(shown)
+    if status != 3:
+        frame = np.array(start)[shown // spec.length] + shown % spec.length * spec.stride
+    box = np.array([[_box(spec, draws, size, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
+    color = np.array([[_color(spec, draws, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
+    shared = spec.augment.flip_scope == "tuple"
+    flip = [train and _unit(draws("flip", 0 if shared else k)[0]) < np.float32(spec.augment.flip) for k in range(spec.slots)]
+    return Plan(
+        frame=frame.astype(np.int32), box=box, flip=np.array(flip, dtype=np.uint8), color=color,
+        label=np.int64(spec.labels[row]), status=np.int32(status),
+    )  # fmt: skip
+
+
+def _bases(spec: PlanSpec, draws: _Draws, energy: list[int], group: int, attempt: int) -> list[int]:
+    extent, index = (spec.length - 1) * spec.stride + 1, attempt * 64 + group * spec.bases
+    if spec.draw == "chain":
+        low, high = spec.gap
+        offset = [0]
+        for base in range(1, spec.bases):
+            gap = low + (draws("gap", index + base)[0] * (high - low + 1) >> 32)
+            offset.append(offset[-1] + extent + gap)
+        first = _place(draws, index, _weights(spec, energy, offset[-1] + extent), [])
+        return [first + at for at in offset]
+    weights, start = _weights(spec, energy, extent), list[int]()
+    for base in range(spec.bases):
+        start.append(_place(draws, index + base, weights, start))
+    return sorted(start)
+
+
+def _weights(spec: PlanSpec, energy: list[int], extent: int) -> list[int]:
+    places = len(energy) - extent + 1
+    return [sum(energy[p : p + extent]) if spec.weight == "motion" else 1 for p in range(places)]
+
+
+def _place(draws: _Draws, index: int, weights: list[int], taken: list[int]) -> int:
+    left = [0 if p in taken else weight for p, weight in enumerate(weights)]
+    threshold = draws.below64("base", index, sum(left))
+    return int(np.searchsorted(np.cumsum(np.array(left, dtype=object)), threshold, side="right"))
+
+
+def _verdict(spec: PlanSpec, bases: list[int], thumb: npt.NDArray[np.uint8] | None) -> int:
+    for i, j, low, high in spec.limits:
+        if not low <= bases[j] - bases[i] <= high:
+            return 1
+    for i, j in spec.distinct:
+        assert thumb is not None
+        if ((thumb[bases[i]].astype(np.int64) - thumb[bases[j]]) ** 2).sum() < spec.distinct_min:
+            return 2
+    return 0
+
+
+def _key(scope: str, slot: int, time: int, times: int) -> int:
+    return {"frame": slot * times + time, "clip": slot * times, "tuple": 0}[scope]
+
+
+def _box(spec: PlanSpec, draws: _Draws, size: tuple[int, int], slot: int, time: int, train: bool) -> list[np.float32]:
+    a = spec.augment
+    at, box = [], []
+    jitter = draws("jitter", slot * spec.times + time)
+    crop = draws("crop", _key(a.crop_scope, slot, time, spec.times))
+    for axis in range(2):
+        room = a.resize[axis] - a.crop[axis]
+        place = room // 2
+        if train:
+            place = crop[axis] * (room + 1) >> 32
+            moved = place + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter
+            place = moved if 0 <= moved <= room else place
+        at.append(np.float32(place * size[axis]) / np.float32(a.resize[axis]))
+        box.append(np.float32(a.crop[axis] * size[axis]) / np.float32(a.resize[axis]))
+    return [at[1], at[0], box[1], box[0]]
+
+
+def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> npt.NDArray[np.float64]:
+    a, map_ = spec.augment, np.eye(3, 4)
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    if train:
+        key = _key(a.color_scope, slot, time, spec.times)
+        words, more = draws("color", 2 * key), draws("color", 2 * key + 1)
+        factor = [1 + spread * (2 * _unit(word) - 1) for spread, word in zip((a.brightness, a.contrast, a.saturation), words, strict=False)]
+        map_ = factor[0] * map_
+        map_ = factor[1] * map_ + np.array([0, 0, 0, 128 * (1 - factor[1])])
+        map_ = (factor[2] * np.eye(3) + (1 - factor[2]) * grey) @ map_
+        if _unit(words[3]) < np.float32(a.grey):
+            map_ = grey @ map_
+        if _unit(more[0]) < np.float32(a.split):
+            map_ = np.eye(3, 4)[[more[1] * 3 >> 32] * 3]
+    map_ = map_ / (255 * np.array(a.std)[:, None])
+    map_[:, 3] -= np.array(a.mean) / np.array(a.std)
+    return map_
+
+
+# ---- assemble -------------------------------------------------------------------------------------------------------------------------
+
+
+def weights(origin: float, extent: float, outputs: int, pixels: int) -> npt.NDArray[np.float64]:
+    """[outputs, pixels] antialiased triangle filter of a box on an axis; a row sums to 1."""
+    scale = extent / outputs
+    radius = max(1.0, scale)
+    center = origin + (np.arange(outputs)[:, None] + 0.5) * scale
+    matrix = np.maximum(0, 1 - abs(np.arange(pixels) + 0.5 - center) / radius)
+    outside = matrix.sum(axis=1) == 0  # such a box shows the border
+    matrix[outside, np.clip(np.floor(center[outside, 0]), 0, pixels - 1).astype(int)] = 1
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
+
+
+def assemble(data: Array, picture: tuple[int, int], space: ColorSpace, plan: Plan, *, size: tuple[int, int]) -> Array:
+    """float64 [K, 3, T, h, w] as csrc/kernels/assemble.h defines it."""
+    xp, yuv = _module(data), data.ndim == 3
+    source = planes(data, picture)
+    slots, times = plan.frame.shape
+    out = xp.zeros((slots, 3, times, *size))
+    for k in range(slots):
+        for t in range(times):
+            x, y, w, h = (float(value) for value in plan.box[k, t])
+            channels = []
+            for c, plane in enumerate(source):
+                rows, cols = plane.shape[1:]
+                if yuv and c:
+                    down = weights((y + 0.5 - space.chroma[1]) / 2, h / 2, size[0], rows)
+                    right = weights((x + 0.5 - space.chroma[0]) / 2, w / 2, size[1], cols)
+                else:
+                    down, right = weights(y, h, size[0], rows), weights(x, w, size[1], cols)
+                channels.append(xp.asarray(down) @ plane[int(plan.frame[k, t])].astype("float64") @ xp.asarray(right).T)
+            rgb = xp.stack(channels)
+            if yuv:
+                to_rgb = xp.asarray(space.to_rgb, dtype="float64")
+                rgb = xp.tensordot(to_rgb[:, :3], rgb, 1) + to_rgb[:, 3, None, None]
+            rgb = rgb.clip(0, 255)
+            color = xp.asarray(plan.color[k, t], dtype="float64")
+            shown = xp.tensordot(color[:, :3], rgb, 1) + color[:, 3, None, None]
+            out[k, :, t] = shown[..., ::-1] if plan.flip[k] else shown
+    return out

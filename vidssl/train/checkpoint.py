@@ -1,0 +1,104 @@
+"""Checkpoints: a directory a step, there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from vidssl.types import VidsslError
+
+FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
+_NAME = re.compile(r"step_\d{8,}")
+
+Tensors = dict[str, torch.Tensor]
+
+
+def save(out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mapping[str, Any], meta: Mapping[str, Any], keep: int) -> Path:
+    """Write OUT/checkpoints/step_NNNNNNNN, then remove all but the newest `keep`.
+
+    encoder, head: state dicts. state: what resuming needs beside them, only what torch.load(weights_only=True) reads. meta: JSON.
+    """
+    folder = out / "checkpoints"
+    target = folder / f"step_{step:08d}"
+    aside = folder / f".{target.name}.{os.getpid()}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        save_file(_plain(encoder), aside / FILES[0])
+        save_file(_plain(head), aside / FILES[1])
+        torch.save(dict(state), aside / FILES[2])
+        (aside / FILES[3]).write_text(json.dumps(dict(meta), indent=1) + "\n")
+        for path in (*(aside / name for name in FILES), aside):
+            _fsync(path)
+        shutil.rmtree(target, ignore_errors=True)
+        aside.rename(target)
+        _fsync(folder)
+    except OSError as error:
+        raise VidsslError(f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {error.strerror or error}") from error
+    for old in complete(out)[:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def complete(out: Path) -> list[Path]:
+    """The checkpoints of a run that are whole, oldest first. What a crash left behind is not among them."""
+    found = [path for path in (out / "checkpoints").glob("step_*") if _NAME.fullmatch(path.name)]
+    return sorted((path for path in found if all((path / name).is_file() for name in FILES)), key=lambda path: int(path.name[5:]))
+
+
+def find(run: Path) -> Path:
+    """The checkpoint that `run` means: itself, or the newest of the run. Raises VidsslError where there is none."""
+    if all((run / name).is_file() for name in FILES):
+        return run
+    found = complete(run)
+    if not found:
+        what = "no checkpoint in it" if run.is_dir() else "no such folder"
+        raise VidsslError(f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints")
+    return found[-1]
+
+
+def load_meta(checkpoint: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads((checkpoint / FILES[3]).read_text())
+    except ValueError as error:
+        raise VidsslError(f"checkpoint={str(checkpoint)!r}: meta.json cannot be read ({error}); take another checkpoint") from error
+    return meta
+
+
+def load_weights(checkpoint: Path, part: str) -> Tensors:
+    """State dict of the "encoder" or the "head", on the CPU."""
+    try:
+        return dict(load_file(checkpoint / f"{part}.safetensors"))
+    except (SafetensorError, OSError) as error:
+        raise VidsslError(
+            f"checkpoint={str(checkpoint)!r}: {part}.safetensors cannot be read ({error}); take another checkpoint"
+        ) from error
+
+
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(checkpoint / FILES[2], map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError ... for a damaged file
+        raise VidsslError(f"checkpoint={str(checkpoint)!r}: state.pt cannot be read ({error}); remove this checkpoint") from error
+    return state
+
+
+def _plain(tensors: Tensors) -> Tensors:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
