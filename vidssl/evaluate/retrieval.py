@@ -58,7 +58,7 @@ def retrieval(query: Features, gallery: Features | None = None, ks: Sequence[int
     gallery: None looks for neighbours among the queries themselves; a video is not its own neighbour.
     Raises VidsslError where a label is missing or k is larger than what can be found.
     """
-    codes, query_label, label = _codes(query, gallery)
+    query_label, label = _codes(query, gallery)
     among = query if gallery is None else gallery
     limit = len(among.label) - (gallery is None)
     if not ks or min(ks) < 1 or max(ks) > limit:
@@ -77,19 +77,20 @@ def retrieval(query: Features, gallery: Features | None = None, ks: Sequence[int
 
 def chance(query: Features, gallery: Features | None = None, ks: Sequence[int] = KS) -> dict[int, float]:
     """What `retrieval` gives on average for neighbours drawn at random: 1 - C(V - m, k) / C(V, k) for m of V videos of the class."""
-    _, query_label, label = _codes(query, gallery)
+    query_label, label = _codes(query, gallery)
     own = int(gallery is None)
     count, total = Counter(label.tolist()), len(label) - own
     return {k: sum(1 - comb(total - count[c] + own, k) / comb(total, k) for c in query_label.tolist()) / len(query_label) for k in ks}
 
 
-def _codes(query: Features, gallery: Features | None) -> tuple[dict[str | None, int], torch.Tensor, torch.Tensor]:
+def _codes(query: Features, gallery: Features | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The labels of both as numbers of one numbering."""
     among = query if gallery is None else gallery
     names = [*query.label, *among.label]
     if None in names:
         raise VidsslError("retrieval: label: some videos have none; put each class's videos into a folder of its name, and index it anew")
     codes = {name: code for code, name in enumerate(sorted(set(names), key=str))}
-    return codes, torch.tensor([codes[name] for name in query.label]), torch.tensor([codes[name] for name in among.label])
+    return torch.tensor([codes[name] for name in query.label]), torch.tensor([codes[name] for name in among.label])
 
 
 def untrained_encoder(recipe: Recipe) -> Encoder:

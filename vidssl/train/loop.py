@@ -23,7 +23,7 @@ from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
-__all__ = ["Stopped", "TrainResult", "train"]
+__all__ = ["Stopped", "TrainResult", "open_run", "train"]
 
 
 def train(
@@ -47,7 +47,7 @@ def train(
         raise VidsslError(f"train: steps={steps}: take at least 1")
     config, pretext = recipe.train, recipe.build()
     picked = pick_device(device)
-    start = _open(out, resume)
+    start = open_run(out, resume=resume)
     torch.manual_seed(config.seed)
     model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn)
     train_part, val_part = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
@@ -73,15 +73,15 @@ def train(
         return run.fit(log)
 
 
-def _open(out: Path, resume: bool) -> Path | None:
-    """The checkpoint to start from, or None in a new folder."""
+def open_run(out: Path, *, resume: bool) -> Path | None:
+    """The checkpoint to start from, or None in a new folder, which is made. Raises VidsslError for a folder that does not fit."""
     if resume:
         found = checkpoint.complete(out)
         if not found:
             raise VidsslError(f"train: resume: {str(out)!r} has no whole checkpoint; leave --resume out, or name the run's folder with out")
         return found[-1]
     try:
-        if out.is_dir() and any(path.name not in ("index.parquet",) for path in out.iterdir()):
+        if out.is_dir() and any(path.name != "index.parquet" for path in out.iterdir()):
             raise VidsslError(f"train: out={str(out)!r}: not empty; take another folder, or --resume to continue the run in it")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,0 +1,141 @@
+// Sixteen floats and what assemble needs of them, three times: AVX-512, AVX2 with FMA, and plain C++. All round alike.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+// Functions between VIDSSL_TARGET(features) and VIDSSL_TARGET_END are compiled for these processor features.
+#define VIDSSL_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define VIDSSL_TARGET(features) VIDSSL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define VIDSSL_TARGET_END _Pragma("clang attribute pop")
+#else
+#define VIDSSL_TARGET(features) _Pragma("GCC push_options") VIDSSL_PRAGMA(GCC target(features))
+#define VIDSSL_TARGET_END _Pragma("GCC pop_options")
+#endif
+#define VIDSSL_AVX2 "avx2,fma,f16c"
+#define VIDSSL_AVX512 "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"
+
+namespace vidssl {
+
+constexpr int kLanes = 16;
+
+namespace plain {
+
+struct Lanes {
+  float v[kLanes];
+};
+
+inline Lanes zero() { return {}; }
+inline Lanes load(const float* p) {
+  Lanes out;
+  std::memcpy(out.v, p, sizeof out.v);
+  return out;
+}
+inline Lanes load_bytes(const std::uint8_t* p) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = static_cast<float>(p[i]);
+  return out;
+}
+inline void store(float* p, const Lanes& a) { std::memcpy(p, a.v, sizeof a.v); }
+inline Lanes fill(float x) {
+  Lanes out;
+  for (float& v : out.v) v = x;
+  return out;
+}
+inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
+  return out;
+}
+inline Lanes clamp(const Lanes& a) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = a.v[i] > 0.0f ? (a.v[i] < 255.0f ? a.v[i] : 255.0f) : 0.0f;
+  return out;
+}
+// to[col][row] = from[row][col] for an 8 x 8 block.
+inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
+  for (int row = 0; row < 8; ++row)
+    for (int col = 0; col < 8; ++col) to[col * to_stride + row] = from[row * from_stride + col];
+}
+
+}  // namespace plain
+
+#if defined(__x86_64__)
+
+VIDSSL_TARGET(VIDSSL_AVX2)
+namespace avx2 {
+
+struct Lanes {
+  __m256 a, b;
+};
+
+inline Lanes zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+inline Lanes load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline __m256 load_bytes8(const std::uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+inline Lanes load_bytes(const std::uint8_t* p) { return {load_bytes8(p), load_bytes8(p + 8)}; }
+inline void store(float* p, const Lanes& x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+inline Lanes fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
+  return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+inline __m256 clamp8(__m256 x) { return _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)); }
+inline Lanes clamp(const Lanes& x) { return {clamp8(x.a), clamp8(x.b)}; }
+inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
+  __m256 r[8], p[8], q[8];
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
+  for (int i = 0; i < 4; ++i) {
+    p[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    p[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+  for (int h = 0; h < 2; ++h) {
+    for (int i = 0; i < 2; ++i) {
+      q[4 * h + 2 * i] = _mm256_shuffle_ps(p[4 * h + i], p[4 * h + i + 2], 0x44);
+      q[4 * h + 2 * i + 1] = _mm256_shuffle_ps(p[4 * h + i], p[4 * h + i + 2], 0xEE);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(q[i], q[i + 4], 0x20));
+    _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(q[i], q[i + 4], 0x31));
+  }
+}
+
+}  // namespace avx2
+VIDSSL_TARGET_END
+
+VIDSSL_TARGET(VIDSSL_AVX512)
+namespace avx512 {
+
+struct Lanes {
+  __m512 v;
+};
+
+inline Lanes zero() { return {_mm512_setzero_ps()}; }
+inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Lanes load_bytes(const std::uint8_t* p) {
+  const __mmask16 all = 0xFFFF;  // the unmasked forms make GCC 12 warn of its own header
+  return {_mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepu8_epi32(all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+inline void store(float* p, const Lanes& x) { _mm512_storeu_ps(p, x.v); }
+inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
+inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
+inline Lanes clamp(const Lanes& x) { return {_mm512_min_ps(_mm512_max_ps(x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))}; }
+using avx2::transpose8;
+
+}  // namespace avx512
+VIDSSL_TARGET_END
+
+#endif
+
+}  // namespace vidssl

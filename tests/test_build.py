@@ -1,0 +1,165 @@
+"""What was built, and the rules of the building: who may import whom, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from vidssl import native
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "vidssl"
+ROOMS = {
+    **dict.fromkeys(("types", "native", "arrays", "versions", "models"), 1),
+    **dict.fromkeys(("stages", "ops", "reference"), 2),
+    **dict.fromkeys(("pretext", "loader"), 3),
+    **dict.fromkeys(("train",), 4),
+    **dict.fromkeys(("recipes", "evaluate"), 5),
+    **dict.fromkeys(("cli", "demo", "__main__"), 6),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name to file, of every module of the package."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, everywhere: bool) -> set[str]:
+    """Modules of ours that a file imports: anywhere in it, or only while it is itself being imported."""
+    names = modules()
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            found |= {f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in names else str(node.module) for alias in node.names}
+    return {name for name in found if name in names and name != "vidssl"}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+IMPORTS = [
+    (name, other) for name, path in modules().items() if name != "vidssl" for other in imports(path, everywhere=True) if room(name) != room(other)
+]
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(name) for name in modules() if name != "vidssl"} <= set(ROOMS)
+
+
+def test_imports_go_only_downwards() -> None:
+    assert len(IMPORTS) > 10
+    assert [pair for pair in IMPORTS if ROOMS[room(pair[1])] > ROOMS[room(pair[0])]] == []
+
+
+def test_models_import_nothing_of_ours() -> None:
+    assert [pair for pair in IMPORTS if room(pair[0]) == "models"] == []
+
+
+def test_only_commands_import_recipes() -> None:
+    assert {room(name) for name, other in IMPORTS if room(other) == "recipes"} <= {"cli", "demo"}
+
+
+def test_the_slow_truth_is_not_on_the_hot_path() -> None:
+    assert [pair for pair in IMPORTS if room(pair[1]) == "reference"] == []
+
+
+def test_no_import_circle() -> None:
+    TopologicalSorter({name: imports(path, everywhere=False) - {name} for name, path in modules().items()}).prepare()
+
+
+def test_kernels_know_no_face() -> None:
+    for path in (ROOT / "csrc/kernels").iterdir():
+        for line in re.findall(r"#include\s+(\S+)", path.read_text()):
+            assert not re.search(r"python|pybind11|dali|torch|ATen|Python\.h", line), f"{path.name} includes {line}"
+
+
+def test_faces_do_not_know_each_other() -> None:
+    for face, other in (("python", r'dali/|"\.\./dali'), ("dali", r'pybind11|Python\.h|"\.\./python')):
+        for path in (ROOT / "csrc" / face).iterdir():
+            assert not re.search(rf"#include\s+.*(?:{other})", path.read_text()), path.name
+
+
+def test_long_files_and_functions_say_why() -> None:
+    """Over 300 lines a file, and over 60 a function, says "long because ..." at its head."""
+    silent = []
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(path for path in (ROOT / "csrc").rglob("*") if path.is_file())]:
+        if path.suffix not in (".py", ".cpp", ".cu", ".h"):
+            continue
+        text = path.read_text()
+        lines = text.splitlines()
+        if len(lines) > 300 and "long because" not in "\n".join(lines[:15]):
+            silent.append(f"{path.relative_to(ROOT)}: {len(lines)} lines")
+        for node in ast.walk(ast.parse(text)) if path.suffix == ".py" else ():
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 60:
+                head = "\n".join(lines[max(node.lineno - 4, 0) : node.lineno + 15])
+                if "long because" not in head:
+                    silent.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert silent == []
+
+
+def test_nothing_names_a_machine() -> None:
+    """No file that is kept names a folder of the machine it was written on."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    named = []
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in (data := path.read_bytes()) and re.search(rb"(?<![\w.])/(?:work|root|home)/", data):
+            named.append(name)
+    assert named == []
+
+
+def test_module_needs_no_torch() -> None:
+    code = "import sys, vidssl._native as n; n.build_info(); sys.exit(sorted({'torch', 'numpy', 'nvidia.dali'} & set(sys.modules)) or 0)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_build_info() -> None:
+    info = native.build_info()
+    assert set(info) == set(native.BuildInfo.__annotations__)
+    assert info["cuda"] == bool(info["nvcc"]) == bool(info["cuda_archs"])
+    assert native.dali_version().split(".")[:2] == info["dali"].split(".")[:2]
+
+
+def test_plugin_of_another_dali_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "dali_version", lambda: "1.50.0")
+    native.load_plugin.cache_clear()
+    with pytest.raises(native.VidsslError, match=r"version 1\.50\.0 is installed, libvidssl_dali\.so was built for"):
+        native.load_plugin()
+
+
+def test_cuda_architectures() -> None:
+    """The machine code of Ampere and Hopper, and PTX for what comes after, are in both shared objects."""
+    if not native.build_info()["cuda"]:
+        pytest.skip("this build has no CUDA twins")
+    for path in (Path(native.kernels.__file__), native.PLUGIN):
+        data = path.read_bytes()
+        assert b"assemble_kernel" in data
+        for arch in (b"sm_80", b"sm_90", b".target sm_90"):
+            assert arch in data or arch.startswith(b"."), f"{path.name} has nothing for {arch.decode()}"
+
+
+def test_twins_left_out_are_named() -> None:
+    """A build without CUDA twins says so, and how to get them, instead of failing to load."""
+    text = (ROOT / "csrc/kernels/no_cuda.cpp").read_text()
+    for header in ("motion", "plan", "assemble"):
+        declared = re.findall(r"void (\w+_cuda)\(", (ROOT / f"csrc/kernels/{header}.h").read_text())
+        assert declared, header
+        for name in declared:
+            assert f"void {name}(" in text, f"no_cuda.cpp lacks {name}"

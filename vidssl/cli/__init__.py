@@ -1,0 +1,70 @@
+"""The command `vidssl`: what can be done, as subcommands. Everything heavy is imported where it is used, so that help is quick."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from vidssl.cli.commands import demo, index, info, recipes
+from vidssl.types import VidsslError
+
+
+def train() -> None:
+    """Train an encoder on a pretext task, by a recipe: `vidssl train RECIPE --data DATA --out RUN`."""
+
+
+def evaluate() -> None:
+    """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --data DATA`."""
+
+
+def _train() -> dict[str, Callable[..., None]]:
+    from vidssl.cli.train import commands
+
+    return commands()
+
+
+def _evaluate() -> dict[str, Callable[..., None]]:
+    from vidssl.cli.commands import retrieval
+
+    return {"retrieval": retrieval}
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate,
+}  # fmt: skip
+GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]]]]] = {
+    "train": (train, _train),
+    "evaluate": (evaluate, _evaluate),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("vidssl").setLevel(logging.INFO)
+    try:
+        if arguments and arguments[0] in GROUPS:
+            doc, commands = GROUPS[arguments[0]]
+            _choose(commands(), f"vidssl {arguments[0]}", doc.__doc__, arguments[1:])
+        else:
+            text = "Self-supervised learning from video: a pretext task is a table, and frames stay in device memory."
+            _choose(COMMANDS, "vidssl", text, arguments)
+    except VidsslError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stopped:
+        print(str(stopped) or "stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str | None, arguments: Sequence[str]) -> None:
+    tyro.extras.subcommand_cli_from_dict(
+        dict(commands), prog=prog, description=description, args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""The subcommands without settings of their own making. Their docstrings are the help texts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+
+def info() -> None:
+    """Show versions, how this vidssl was built, and what the machine has."""
+    import torch
+
+    from vidssl.native import build_info
+    from vidssl.train.device import pick_amp
+    from vidssl.versions import versions
+
+    cpu = torch.device("cpu")
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    lines = {
+        **versions(),
+        **{f"build {key}": value for key, value in build_info().items()},
+        "cores": len(os.sched_getaffinity(0)),
+        "cpu amp": "bf16 (AMX)" if pick_amp("auto", cpu) else "off (no AMX)",
+        "gpu": ", ".join(gpus) or "none that torch can see",
+    }
+    for name, value in lines.items():
+        print(f"{name:20s} {value}")
+
+
+def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> None:
+    """Index a folder of videos: decode every file once, and write what each of them is.
+
+    Args:
+        data: Folder of videos; the folder a video lies in is its class.
+        out: Parquet file to write.
+        workers: Threads; none takes one a core.
+    """
+    from vidssl.stages.index import VideoIndex
+
+    found = VideoIndex.build(data, workers=workers)
+    found.save(out)
+    print(found.summary())
+    print(f"wrote {out}")
+
+
+def recipes() -> None:
+    """List the recipes and where their settings come from."""
+    from vidssl.recipes import RECIPES
+
+    for name, recipe in RECIPES.items():
+        print(f"{name}\n    {(recipe.__doc__ or '').strip()}\n")
+
+
+def demo(out: Path = Path("runs/demo"), *, seed: int = 0) -> None:
+    """Render moving scenes, learn their order in time, and show what was learnt. Needs no data and no GPU.
+
+    Args:
+        out: Folder for the scenes, the run and the picture.
+        seed: Of the scenes and the run.
+    """
+    from vidssl.demo import run
+
+    run(out=out, seed=seed)
+
+
+def retrieval(
+    run: Positional[Path],
+    data: Path,
+    *,
+    gallery: Path | None = None,
+    ks: tuple[int, ...] = (1, 5, 10, 20, 50),
+    clips: int = 10,
+    pool: Literal["mean", "max"] = "mean",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    out: Path | None = None,
+) -> None:
+    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed, and chance.
+
+    Args:
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints.
+        data: Folder or index (.parquet) of the videos to look up. Those the run was trained on: its held-out videos are looked up.
+        gallery: Folder or index to look them up in; none takes the other videos of the data.
+        ks: Numbers of neighbours.
+        clips: Clips a video, evenly spaced; their features are averaged.
+        pool: The last map's mean, or VCOP's 1x2x2 max pooling of it (9216 numbers for R3D).
+        device: Where to compute.
+        out: JSON file to write; none writes RUN/retrieval.json.
+    """
+    from vidssl.cli.data import open_data
+    from vidssl.evaluate.retrieval import evaluate_retrieval
+
+    among = None if gallery is None else open_data(gallery, None)
+    where = run if run.is_dir() else None
+    print(evaluate_retrieval(run, open_data(data, where), gallery=among, ks=ks, clips=clips, pool=pool, device=device, out=out).text())

@@ -1,0 +1,45 @@
+"""The subcommand `train`: one command a recipe, with every setting of the recipe as an option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc
+from pathlib import Path
+from typing import Literal
+
+from vidssl.cli.data import open_data
+from vidssl.recipes import RECIPES
+from vidssl.train.config import Recipe
+from vidssl.train.loop import open_run, train
+
+_ARGS = """
+
+Args:
+    data: Folder of videos, indexed on the first use, or an index (.parquet).
+    out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
+    steps: Where to end, counted from the run's beginning; none takes the epochs.
+    resume: Continue the run in OUT from its newest checkpoint.
+    device: Where to compute; auto takes a GPU where there is one.
+"""
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """Name to command, for every recipe."""
+    return {name: _command(make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
+
+
+def _command(default: Recipe, doc: str) -> Callable[..., None]:
+    def command(
+        data: Path,
+        out: Path,
+        settings: Recipe = default,
+        *,
+        steps: int | None = None,
+        resume: bool = False,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ) -> None:
+        open_run(out, resume=resume)  # a wrong folder is said before its videos are indexed
+        train(settings, open_data(data, out), out, steps=steps, resume=resume, device=device)
+
+    command.__doc__ = doc + _ARGS
+    return command
