@@ -11,7 +11,9 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 HAS_TORCH := import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11))
-BUILT := .venv/.built-cuda$(VIDSSL_CUDA)$(VIDSSL_DALI)
+CHOICE := cuda$(VIDSSL_CUDA)$(VIDSSL_DALI)
+PACKAGES := .venv/.packages-$(CHOICE)
+BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') csrc/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
@@ -40,6 +42,8 @@ clean:
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "PYTHON=$(PYTHON): vidssl needs Python >= 3.10; run: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@command -v $${CXX:-c++} >/dev/null || command -v $${CXX:-g++} >/dev/null || command -v $${CXX:-clang++} >/dev/null || \
+		{ echo "CXX=$$CXX: no C++ compiler; install one (Debian, Ubuntu: apt-get install g++) or set CXX" >&2; exit 1; }
 	@if $(PYTHON) -c '$(HAS_TORCH)' 2>/dev/null; then \
 		echo "vidssl: making .venv on top of $$($(PYTHON) -c 'import sys, torch; print(sys.prefix, "with torch", torch.__version__)')"; \
 		$(PYTHON) -m venv --system-site-packages .venv; \
@@ -53,13 +57,13 @@ clean:
 	@touch $@
 
 # What the build needs comes before the build: nvcc too, where the machine has none.
-.venv/.packages: .venv/.torch constraints.txt csrc/toolchain.py
+$(PACKAGES): .venv/.torch constraints.txt csrc/toolchain.py
 	@echo "vidssl: installing what the build needs (first time about 1 minute)"
 	@$(PIP) install -c constraints.txt setuptools
 	@needs=$$($(BIN)/python csrc/toolchain.py requires) && $(PIP) install -c constraints.txt $$needs
 	@touch $@
 
-$(BUILT): .venv/.packages pyproject.toml $(SOURCES)
+$(BUILT): $(PACKAGES) pyproject.toml $(SOURCES)
 	@$(BIN)/python csrc/toolchain.py
 	@echo "vidssl: compiling, and installing what else is needed (first time about 1 minute)"
 	@rm -f .venv/.built-*

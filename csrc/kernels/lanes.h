@@ -121,16 +121,19 @@ struct Lanes {
   __m512 v;
 };
 
+constexpr __mmask16 kAll = 0xFFFF;  // masked forms with every lane on: the others make GCC 12 warn of its own header
+
 inline Lanes zero() { return {_mm512_setzero_ps()}; }
 inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Lanes load_bytes(const std::uint8_t* p) {
-  const __mmask16 all = 0xFFFF;  // the unmasked forms make GCC 12 warn of its own header
-  return {_mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepu8_epi32(all, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
 inline void store(float* p, const Lanes& x) { _mm512_storeu_ps(p, x.v); }
 inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
-inline Lanes clamp(const Lanes& x) { return {_mm512_min_ps(_mm512_max_ps(x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))}; }
+inline Lanes clamp(const Lanes& x) {
+  return {_mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))};
+}
 using avx2::transpose8;
 
 }  // namespace avx512

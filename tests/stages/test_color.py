@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-from stages.clips import split
+from tests.stages.clips import split
 
 from vidssl.stages.color import MATRICES, chroma_position, color_space, refusal, turned
 from vidssl.stages.decode import decode

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stages.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
+from tests.stages.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
 
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from av.audio.frame import AudioFrame
-from stages.clips import make_clip, same, split, subsets, truth
+from tests.stages.clips import make_clip, same, split, subsets, truth
 
 from vidssl.stages.decode import decode
 from vidssl.stages.index import SCHEMA, VideoIndex

@@ -28,7 +28,7 @@ class Canvas:
     def _background(self) -> Floats:
         """Soft spots of random colours over a slope from one colour to another, [3, H, W]."""
         rng, spots = self.rng, 24
-        self.base = (rng.uniform(0.15, 0.85) + rng.uniform(-0.15, 0.15, 3)).astype(np.float32)
+        self.base = (rng.uniform(0.1, 0.5) + rng.uniform(-0.1, 0.1, 3)).astype(np.float32)
         place = rng.uniform(-0.1, 1.1, (2, spots)).astype(np.float32)
         size = rng.uniform(0.03, 0.35, spots).astype(np.float32)
         tall = np.exp(-(((self.y[0] - place[0]) / size) ** 2))
@@ -39,10 +39,10 @@ class Canvas:
         return np.clip(self.base[:, None, None] + ramp + (tall * tint) @ wide.T, 0, 1).astype(np.float32)
 
     def color(self, contrast: float = 0.25) -> Floats:
-        """A random colour whose luma differs from the background's by at least `contrast`, to either side."""
+        """A random colour, lighter than the background by at least `contrast` of luma: what moves is lit."""
         while True:
             color = self.rng.uniform(0.0, 1.0, 3).astype(np.float32)
-            if abs(float((color - self.base) @ _LUMA)) >= contrast:
+            if float((color - self.base) @ _LUMA) >= contrast:
                 return color
 
     def paint(self, alpha: Floats, color: Floats) -> None:
@@ -65,12 +65,13 @@ class Canvas:
         return _soft(width / 2 - np.hypot(px - along * dx, py - along * dy))
 
     def blobs(self, cx: Floats, cy: Floats, sigma: Floats, weight: Floats) -> Floats:
-        """Sum of Gaussians, all arguments [F, N]: separable, so one matrix product a frame. The peak of one is its weight."""
-        inverse = np.sqrt(0.5).astype(np.float32) / np.maximum(sigma, 1e-4)
+        """Sum of Gaussians, all arguments [F, N]. The peak of one is its weight."""
+        inverse = np.sqrt(0.5).astype(np.float32) / np.maximum(sigma, 1e-4)[:, None]
         lowest = np.float32(-30)  # further out lie denormal numbers, which are slow
-        tall = np.exp(np.maximum(-(((self.y - cy[:, None]) * inverse[:, None]) ** 2), lowest)) * weight[:, None]
-        wide = np.exp(np.maximum(-(((self.x.transpose(0, 2, 1) - cx[:, None]) * inverse[:, None]) ** 2), lowest))
-        return np.asarray(tall @ wide.transpose(0, 2, 1), np.float32)
+        tall = np.exp(np.maximum(-(((self.y - cy[:, None]) * inverse) ** 2), lowest)) * weight[:, None]
+        wide = np.exp(np.maximum(-(((self.x.transpose(0, 2, 1) - cx[:, None]) * inverse) ** 2), lowest))
+        # Not a matrix product: BLAS would start threads of its own in every thread that renders, and wait for them.
+        return np.asarray(np.einsum("fyn,fxn->fyx", tall, wide), np.float32)
 
     def shoot(self) -> npt.NDArray[np.uint8]:
         """What a camera sees: uint8 [F, H, W, 3], with a wandering exposure and sensor noise, neither of which tells the time."""

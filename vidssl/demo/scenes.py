@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
-from vidssl.demo.canvas import HEIGHT, Canvas, Floats
+from vidssl.demo.canvas import HEIGHT, Canvas
 
 
 def ball(c: Canvas) -> None:
@@ -91,7 +92,7 @@ def car(c: Canvas) -> None:
     c.paint(c.box(x - long, road - wheel - 0.09 * size, x + long, road - wheel), body)
     c.paint(c.box(x - 0.09 * size, road - wheel - 0.16 * size, x + 0.09 * size, road - wheel - 0.09 * size), cabin)
     for axle in (-0.6, 0.6):
-        c.paint(c.disc(x + axle * long, road - wheel, wheel), 1 - body)
+        c.paint(c.disc(x + axle * long, road - wheel, wheel), 0.3 * body)
 
 
 def fireworks(c: Canvas) -> None:
@@ -147,9 +148,8 @@ def ripple(c: Canvas) -> None:
     behind = front - away
     shape = np.where(behind > 0, np.exp(-behind / tail), np.exp(-((behind / 0.02) ** 2)))
     height = np.sin(2 * np.pi * behind / length) * shape * (0.15 / (0.15 + front))
-    light, dark = c.color(), c.color()
-    c.paint(np.clip(height, 0, 1).astype(np.float32), light)
-    c.paint(np.clip(-height, 0, 1).astype(np.float32), dark)
+    c.paint(np.clip(height, 0, 1).astype(np.float32), c.color())
+    c.paint(np.clip(-height, 0, 1).astype(np.float32), 0.2 * c.base)
 
 
 Scene = Callable[[Canvas], None]
@@ -158,7 +158,7 @@ SCENES: dict[str, Scene] = {
 }  # fmt: skip
 
 
-def film(name: str, seed: tuple[int, ...]) -> np.ndarray:
+def film(name: str, seed: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """One video of class `name`, uint8 [F, H, W, 3], 64 to 96 frames: a pure function of its arguments."""
     rng = np.random.default_rng(seed)
     canvas = Canvas(rng, int(rng.integers(64, 97)))

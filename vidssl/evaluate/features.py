@@ -84,7 +84,15 @@ class Clips:
 
 def pooled(encoder: Encoder, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
     """clips [N, 3, T, H, W] to features [N, D]: "mean" of the last map; "max": VCOP's 1x2x2 max pooling of it, flattened (9216 for R3D)."""
-    return encoder(clips) if pool == "mean" else functional.max_pool3d(encoder.forward_map(clips), (1, 2, 2)).flatten(1)
+    if pool == "mean":
+        feature: torch.Tensor = encoder(clips)
+        return feature
+    last = encoder.forward_map(clips)
+    if min(last.shape[-2:]) < 2:
+        raise VidsslError(
+            f"pool='max': the encoder's last map is only {last.shape[-2]} x {last.shape[-1]}; take pool=mean, or a larger crop"
+        )
+    return functional.max_pool3d(last, (1, 2, 2)).flatten(1)
 
 
 @torch.no_grad()

@@ -58,10 +58,11 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "tuples_per_window", "log_every", "val_every", "save_every", "keep"):
+        for name in ("epochs", "tuples_per_window", "log_every", "val_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: take at least 1")
         for name, good, mend in (
+            ("batch_size", self.batch_size >= 2, "take at least 2, which batch norm needs"),
             ("lr", self.lr > 0, "take a rate > 0"),
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
@@ -116,7 +117,7 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
     """The recipe that a checkpoint's meta.json holds. Raises VidsslError where this vidssl has no such settings."""
     try:
         pretext = dict(values["pretext"])
-        augment = Augment(**{key: tuple(value) if isinstance(value, list) else value for key, value in pretext.pop("augment").items()})
-        return Recipe(pretext=Vcop(**pretext, augment=augment), encoder=values["encoder"], train=TrainConfig(**values["train"]))
+        shown: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in pretext.pop("augment").items()}
+        return Recipe(pretext=Vcop(**pretext, augment=Augment(**shown)), encoder=values["encoder"], train=TrainConfig(**values["train"]))
     except (TypeError, KeyError, AttributeError) as error:
         raise VidsslError(f"recipe={values!r}: not one of this version of vidssl ({error}); use the version that wrote it") from error

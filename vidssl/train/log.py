@@ -41,7 +41,7 @@ class Log:
         kept = [line for line in lines if _step_of(line) <= step]
         path.write_text("".join(line + "\n" for line in kept))
         self._file = path.open("a", buffering=1)
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
         self._bar = tqdm(total=total, initial=step, desc="train", unit="step", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
@@ -49,7 +49,7 @@ class Log:
         record: dict[str, Any] = {"step": step, "epoch": epoch, "seconds": round(time.monotonic() - self._started, 3), **values}
         self._file.write(json.dumps(record) + "\n")
         for name, value in values.items():
-            self._board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, step)
         text = ", ".join(METRICS[name].format(value) for name, value in values.items() if name != "train/bad_windows" or value)
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
@@ -60,7 +60,7 @@ class Log:
 
     def text(self, name: str, value: str) -> None:
         """A text that TensorBoard shows."""
-        self._board.add_text(name, value)  # type: ignore[no-untyped-call]
+        self._board.add_text(name, value)
 
     def advance(self) -> None:
         self._bar.update()
@@ -75,7 +75,7 @@ class Log:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
         self._file.close()
 
 

@@ -1,0 +1,100 @@
+"""What is measured: one VCOP tuple of 320 x 240 video, and clips that cost a decoder what real ones do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from av.video.frame import VideoFrame
+
+from vidssl.pretext.base import Pretext
+from vidssl.pretext.vcop import vcop
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import plan
+from vidssl.types import ColorSpace, Frames, Plan
+
+SIZE = (240, 320)  # height, width
+MEAN, STD = (0.432, 0.394, 0.376), (0.228, 0.221, 0.216)
+BT601 = np.array([[1.164383, 0, 1.596027, -222.921], [1.164383, -0.391762, -0.812968, 135.576], [1.164383, 2.017232, 0, -276.836]])
+
+
+def pretext() -> Pretext:
+    """VCOP as published (3 clips of 16 frames out of 64; 112 x 112 of 128 x 171), normalised by mean and standard deviation."""
+    return vcop(mean=MEAN, std=STD)
+
+
+def picture(number: int, size: tuple[int, int] = SIZE, *, noise: float = 2.0) -> npt.NDArray[np.uint8]:
+    """RGB [H, W, 3] of frame `number`: a panned textured ground, three things that move over it, and a camera's noise."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    pan = x + 1.7 * number
+    ground = 110 + 40 * np.sin(pan / 23) * np.cos(y / 17 + number / 40) + 25 * np.sin((pan + 2 * y) / 7) + 12 * np.sin(pan * y / 900)
+    out = np.stack([ground, 0.8 * ground + 30, 150 - 0.5 * ground], axis=-1)
+    for which in range(3):
+        centre = height * (0.5 + 0.35 * np.sin(number / (9 + 4 * which) + which)), width * (0.5 + 0.4 * np.cos(number / (13 + 3 * which)))
+        inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < (height / 8) ** 2
+        out[inside] = np.array([[220, 60, 40], [40, 200, 90], [60, 80, 230]][which]) + 20 * np.sin((x[inside] + y[inside]) / 3)[:, None]
+    out += np.random.default_rng(number).normal(0, noise, out.shape)
+    return np.clip(out, 0, 255).astype(np.uint8)
+
+
+def frames(count: int, size: tuple[int, int] = SIZE) -> tuple[Frames, list[VideoFrame]]:
+    """The same planar YUV 4:2:0 frames twice: as decode gives them to assemble, and as PyAV gives them to swscale."""
+    shown = [VideoFrame.from_ndarray(picture(n, size), format="rgb24").reformat(format="yuv420p") for n in range(count)]
+    data = np.stack([frame.to_ndarray() for frame in shown])
+    space = ColorSpace(to_rgb=BT601.astype(np.float32), chroma=(0.0, 0.5))
+    return Frames(data=data, number=np.arange(count), size=size, space=space), shown
+
+
+def planned(what: Pretext, sample: int = 0, size: tuple[int, int] = SIZE) -> Plan:
+    """One tuple's plan; `frame` counts in the frames that it shows, ascending, as in the loader."""
+    drawn = plan(what.plan, frames=what.plan.frames, size=size, seed=0, epoch=0, sample=sample)
+    return drawn._replace(frame=np.searchsorted(np.unique(drawn.frame), drawn.frame).astype(np.int32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """How a clip is encoded by x264; None leaves x264's default (GOP 250, 3 B-frames, of which some are references)."""
+
+    name: str
+    kilobits: int
+    gop: int | None = None
+    bframes: int | None = None
+
+
+CLIPS = (
+    Clip(name="x264_90kbit", kilobits=90),
+    Clip(name="x264_800kbit", kilobits=800),
+    Clip(name="x264_800kbit_gop16_nob", kilobits=800, gop=16, bframes=0),
+)
+
+
+def encode(clip: Clip, folder: Path, *, count: int = 300, size: tuple[int, int] = SIZE, rate: int = 25) -> Path:
+    """`count` frames of `picture`, encoded in `folder`."""
+    path = folder / f"{clip.name}.mp4"
+    with av.open(os.fspath(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = size
+        stream.pix_fmt, stream.bit_rate = "yuv420p", clip.kilobits * 1000
+        if clip.gop is not None:
+            stream.gop_size = clip.gop
+        if clip.bframes is not None:
+            stream.max_b_frames = clip.bframes
+        for number in range(count):
+            container.mux(stream.encode(VideoFrame.from_ndarray(picture(number, size), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def repeated(path: Path, copies: int, folder: Path) -> VideoIndex:
+    """An index of one file, `copies` times: long epochs over one clip. `folder` is an empty one to link the file into."""
+    folder.mkdir(parents=True)
+    (folder / path.name).symlink_to(path.resolve())
+    one = VideoIndex.build(folder, progress=False)
+    return VideoIndex(pa.concat_tables([one.table] * copies), one.root)

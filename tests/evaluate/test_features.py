@@ -1,0 +1,58 @@
+"""Features of whole videos: which frames stand for them, and what is made of those."""
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl.evaluate.features import Clips, extract, pooled
+from vidssl.models import r3d_tiny
+from vidssl.stages.assemble import assemble
+from vidssl.stages.decode import decode
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment, PlanSpec, plan
+from vidssl.types import VidsslError
+
+AUGMENT = Augment(resize=(24, 32), crop=(16, 16), flip=1.0, brightness=0.5)  # of which evaluation shows the crop alone
+
+
+def test_clips_reach_from_the_first_frame_to_the_last() -> None:
+    numbers = Clips(count=10, length=16, augment=AUGMENT).numbers(100)
+    assert numbers.shape == (10, 16)
+    assert (numbers[0, 0], numbers[-1, -1]) == (0, 99)
+    np.testing.assert_array_equal(numbers[:, 0], np.linspace(8, 92, 10).astype(int) - 8)  # as published, for even lengths
+    assert (Clips(count=3, length=16, augment=AUGMENT).numbers(16)[:, 0] == 0).all()
+    assert Clips(count=2, length=4, stride=3, augment=AUGMENT).numbers(10).tolist() == [[0, 3, 6, 9]] * 2
+
+
+def test_clips_are_the_frames_they_say(index: VideoIndex) -> None:
+    clips = Clips(count=3, length=8, augment=AUGMENT)
+    row = int(index.usable(30)[0])
+    shown = clips.read(index.video(row))
+    spec = PlanSpec(arrangements=np.arange(8)[None, None], labels=np.zeros(1), bases=1, length=8, augment=AUGMENT)
+    for clip, numbers in zip(shown, clips.numbers(36), strict=True):  # one at a time, decoded by itself
+        frames = decode(index.video(row), numbers)
+        one = plan(spec, frames=8, size=frames.size, seed=0, epoch=0, sample=0, train=False)
+        assert torch.equal(clip, torch.from_numpy(assemble(frames, one, size=(16, 16)))[0])
+
+
+def test_a_feature_is_the_mean_over_clips(index: VideoIndex) -> None:
+    encoder, clips = r3d_tiny().eval(), Clips(count=3, length=8, augment=AUGMENT)
+    (found,) = extract([encoder], index, clips, workers=2, progress=False)
+    assert found.feature.shape == (10, 64)
+    assert found.label == [path[0] for path in index.table["path"].to_pylist()]
+    with torch.no_grad():
+        wanted = torch.stack([encoder(clip[None])[0] for clip in clips.read(index.video(int(found.row[4])))]).mean(0)
+    torch.testing.assert_close(found.feature[4], wanted)
+
+
+def test_max_pooling_is_the_published_one() -> None:
+    encoder, clips = r3d_tiny().eval(), torch.rand(2, 3, 16, 112, 112)
+    with torch.no_grad():
+        last, out = encoder.forward_map(clips), pooled(encoder, clips, "max")
+    assert out.shape == (2, 64 * 2 * 3 * 3)  # 9216 for 512 channels
+    assert out.view(2, 64, 2, 3, 3)[0, 5, 1, 2, 0] == last[0, 5, 1, 4:6, 0:2].max()
+
+
+def test_no_video_long_enough_is_named(index: VideoIndex) -> None:
+    with pytest.raises(VidsslError, match="has the 37 frames of a clip"):
+        extract([r3d_tiny()], index, Clips(length=37, augment=AUGMENT), progress=False)

@@ -1,0 +1,233 @@
+"""The loader: exact frames, batches that are a pure function of (seed, epoch, position), resume, and bad files."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.kernels.workload import EVERY_CHANGE, orders
+from tests.stages.clips import make_clip
+from vidssl import Loader, VideoIndex, VidsslError
+from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.types import Batch
+
+PLAIN = PlanSpec(
+    arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(2, 2), augment=Augment(resize=(40, 50), crop=(32, 32))
+)
+MOTION = PlanSpec(
+    arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(1, 4), weight="motion", window=20, augment=EVERY_CHANGE
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(4):
+        make_clip(root / f"h264_{number}.mp4", frames=30 + 5 * number, gop=12)
+    make_clip(root / "mpeg4.avi", "mpeg4", frames=33, gop=10, bframes=2, size=(60, 84))
+    make_clip(root / "vp9.webm", "libvpx-vp9", frames=30, gop=15, size=(49, 67))
+    make_clip(root / "short.mp4", frames=9)
+    return root
+
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> VideoIndex:
+    return VideoIndex.build(folder, progress=False)
+
+
+def batches(loader: Loader, epochs: int = 2) -> list[Batch]:
+    return [Batch(*(part.clone() for part in batch)) for _ in range(epochs) for batch in loader]
+
+
+def same(left: list[Batch], right: list[Batch]) -> bool:
+    return len(left) == len(right) and all(torch.equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
+@pytest.mark.parametrize("train", [True, False])
+def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: PlanSpec, train: bool) -> None:
+    found = []
+    for engine, workers in (("graph", 1), ("graph", 3), ("eager", 2)):
+        with Loader(index, spec, batch_size=2, device="cpu", seed=5, workers=workers, engine=engine, train=train) as loader:
+            found.append(batches(loader))
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+    assert len(found[0]) == 6
+
+
+def test_numbers_are_those_of_the_table(index: VideoIndex) -> None:
+    """The frames of each slot are consecutive, and sorting the slots by the label's permutation puts them in order."""
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=2) as loader:
+        seen = []
+        for batch in batches(loader, 4):
+            assert (batch.frame.diff(dim=2) == 1).all()
+            for frame, label in zip(batch.frame, batch.label.tolist(), strict=True):
+                order = PLAIN.arrangements[label][:, 0] // 4
+                start = frame[:, 0].numpy()
+                assert np.array_equal(np.argsort(np.argsort(start)), order)
+                assert np.array_equal(np.sort(start) - start.min(), [0, 6, 12])
+                seen.append((label, int(start.min())))
+        assert len(set(seen)) > 6
+
+
+def test_an_epoch_shows_every_video_once(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=2) as loader:
+        first = torch.cat([batch.video for batch in loader]).tolist()
+        second = torch.cat([batch.video for batch in loader]).tolist()
+    assert sorted(first) == sorted(second) == index.usable(16).tolist()
+    assert first != second
+
+
+def test_ranks_slice_one_sequence(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=4, device="cpu", seed=3) as loader:
+        whole = batches(loader, 3)
+    for rank in range(2):
+        with Loader(index, PLAIN, batch_size=2, rank=rank, world_size=2, device="cpu", seed=3) as loader:
+            part = batches(loader, 3)
+        assert same(part, [Batch(*(value[2 * rank : 2 * rank + 2] for value in batch)) for batch in whole])
+
+
+@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
+def test_resume_goes_on_with_the_next_batch(index: VideoIndex, spec: PlanSpec) -> None:
+    with Loader(index, spec, batch_size=2, device="cpu", seed=4) as loader:
+        whole = batches(loader, 3)
+    for stop in (0, 1, 3, 4, 8):
+        with Loader(index, spec, batch_size=2, device="cpu", seed=4) as loader:
+            steps = 0
+            while steps < stop:
+                for _ in loader:
+                    steps += 1
+                    if steps == stop:
+                        break
+            state = json.loads(json.dumps(loader.state_dict()))  # plain data, as a checkpoint holds it
+        with Loader(index, spec, batch_size=2, device="cpu", seed=4, workers=1) as loader:
+            loader.load_state_dict(state)
+            rest: list[Batch] = []
+            while len(rest) < len(whole) - stop:
+                rest += batches(loader, 1)
+        assert same(rest[: len(whole) - stop], whole[stop:])
+
+
+def test_resume_with_other_data_is_refused(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=4) as loader:
+        state = loader.state_dict()
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5) as loader, pytest.raises(VidsslError, match="seed: 4 then, 5 now"):
+        loader.load_state_dict(state)
+
+
+def test_several_tuples_of_one_window(index: VideoIndex) -> None:
+    for engine in ("graph", "eager"):
+        for spec in (PLAIN, MOTION):
+            with Loader(index, spec, batch_size=4, tuples_per_window=2, device="cpu", seed=6, engine=engine) as loader:
+                found = batches(loader, 2)
+                assert len(loader) == 3
+                assert loader.stats["windows"] == 12
+            for batch in found:
+                assert batch.clips.shape[:2] == (4, 3)
+                assert torch.equal(batch.video[::2], batch.video[1::2])
+            assert any(not torch.equal(batch.clips[0], batch.clips[1]) for batch in found)
+
+
+def test_evaluation_is_the_same_every_epoch_and_takes_every_video(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=4, device="cpu", seed=7, train=False) as loader:
+        first, second = batches(loader, 1), batches(loader, 1)
+    assert same(first, second)
+    assert torch.cat([batch.video for batch in first]).tolist() == index.usable(16).tolist()
+    assert [len(batch.label) for batch in first] == [4, 2]
+
+
+def test_batches_stay_whole_when_kept(index: VideoIndex) -> None:
+    """Zero copy must not mean that a later batch is written over an earlier one."""
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=8) as loader:
+        kept = [batch for _ in range(4) for batch in loader]
+        copies = [batch.clips.clone() for batch in kept]
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=8) as loader:
+        again = batches(loader, 4)
+    assert all(torch.equal(batch.clips, copy) and torch.equal(copy, other.clips) for batch, copy, other in zip(kept, copies, again, strict=True))
+
+
+def test_channels_last_and_half_precision_change_only_memory(index: VideoIndex) -> None:
+    def first(**options: object) -> torch.Tensor:
+        with Loader(index, PLAIN, batch_size=2, device="cpu", seed=9, **options) as loader:
+            return next(iter(loader)).clips
+
+    plain = first()
+    last = first(channels_last=True)
+    assert last.shape == plain.shape
+    assert torch.equal(last, plain)
+    assert last[0].is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.equal(first(dtype="bfloat16"), plain.bfloat16())
+
+
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Iterator[tuple[VideoIndex, Path]]:
+    """One of six videos goes bad after it was indexed."""
+    root = tmp_path / "videos"
+    shutil.copytree(folder, root)
+    index = VideoIndex.build(root, progress=False)
+    (root / "h264_1.mp4").write_bytes(b"no longer a video")
+    yield index, tmp_path / "quarantine.jsonl"
+
+
+def test_a_bad_file_is_replaced_and_named(broken: tuple[VideoIndex, Path]) -> None:
+    index, quarantine = broken
+    found = []
+    for workers in (1, 3):
+        with Loader(index, PLAIN, batch_size=2, device="cpu", seed=1, workers=workers, quarantine=quarantine) as loader:
+            found.append(batches(loader))
+            assert loader.stats["bad_videos"] == 1
+            assert loader.stats["bad"] == 2
+    assert same(*found)
+    assert len(found[0]) == 6
+    lines = [json.loads(line) for line in quarantine.read_text().splitlines()]
+    assert {Path(line["path"]).name for line in lines} == {"h264_1.mp4"}
+    assert all(line["reason"] for line in lines)
+
+
+def test_too_many_bad_files_stop_the_run(broken: tuple[VideoIndex, Path]) -> None:
+    index, _ = broken
+    (index.video(0).path).unlink()
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=1) as loader, pytest.raises(VidsslError, match=r"max_bad=0.01: 2 of 6 videos"):
+        batches(loader)
+
+
+def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:
+    index, _ = broken
+    shutil.rmtree(index.root)
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=1) as loader, pytest.raises(VidsslError, match="none of 6 videos can be read"):
+        batches(loader)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"batch_size": 7}, "batch_size=7 x world_size=1: an epoch has only 6 tuples"),
+        ({"rank": 2, "world_size": 2}, "rank=2, world_size=2"),
+        ({"workers": 0}, "workers=0"),
+        ({"tuples_per_window": 3}, "batch_size=2: take a multiple of tuples_per_window=3"),
+        ({"device": "gpu"}, "device='gpu'"),
+        ({"decode": "nvdec"}, "decode='nvdec'"),
+        ({"engine": "other"}, "engine='other'"),
+        ({"seed": -1}, "seed=-1"),
+    ],
+)
+def test_bad_arguments(index: VideoIndex, change: dict[str, object], part: str) -> None:
+    with pytest.raises(VidsslError) as error:
+        Loader(index, PLAIN, **({"batch_size": 2, "device": "cpu"} | change))
+    assert part in str(error.value)
+
+
+def test_no_video_is_long_enough(index: VideoIndex) -> None:
+    spec = PlanSpec(arrangements=orders(3, 16), labels=np.arange(6), bases=3, length=16, gap=(8, 8))
+    with pytest.raises(VidsslError, match="none of its 7 videos has the 64 frames that a window needs; for instance h264_0.mp4: 30 frames"):
+        Loader(index, spec, batch_size=2, device="cpu")
+
+
+def test_what_is_left_out_is_named(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
+        assert loader.skipped == [("short.mp4", "9 frames, 16 are needed")]

@@ -1,0 +1,90 @@
+"""The command line as a user meets it: exit codes, messages, and a small whole run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+
+def _vidssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vidssl", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=Path(__file__).parents[1], check=False)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    for name in ("left/a.mp4", "left/b.mp4", "right/c.mp4", "right/d.mp4"):
+        (root / name).parent.mkdir(exist_ok=True)
+        with av.open(root / name, "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for number in range(40):
+                frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 5 * number, np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    return root
+
+
+def test_help_is_quick_to_make() -> None:
+    """Neither torch nor DALI is imported to show it."""
+    code = "import sys, vidssl.cli; sys.exit(bool({'torch', 'nvidia.dali', 'av', 'pyarrow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+    done = _vidssl("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate"))
+
+
+def test_info_and_recipes() -> None:
+    done = _vidssl("info")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("torch", "build cuda", "cores", "gpu"))
+    done = _vidssl("recipes")
+    assert done.returncode == 0
+    assert "vcop_r3d_tiny" in done.stdout
+    assert "CVPR 2019" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("train", "nope", "--data", "x", "--out", "y"), "vcop_r3d_tiny"),
+        (("train", "vcop_r3d_tiny", "--data", "x", "--out", "/tmp/unused", "--lrr", "1"), "--lr "),
+        (("train", "vcop_r3d_tiny", "--data", "/no/such/folder", "--out", "{tmp}/run"), "no such folder"),
+        (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--lr", "-1"), "lr=-1"),
+        (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--resume"), "no whole checkpoint"),
+        (("train", "vcop_r3d_tiny", "--data", "/no/such.parquet", "--out", "{tmp}/run"), "no such file"),
+        (("index", "{tmp}", "--out", "{tmp}/index.parquet"), "no video in it"),
+        (("evaluate", "retrieval", "{tmp}", "--data", "x"), "no checkpoint in it"),
+        ((), "train"),
+    ],
+)
+def test_bad_input_ends_with_two_and_one_message(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:
+    done = _vidssl(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    small = ("--batch-size", "2", "--resize", "24", "32", "--crop", "16", "16", "--holdout", "0.5", "--amp", "off")
+    train = ("train", "vcop_r3d_tiny", "--data", videos, "--out", run, "--device", "cpu", *small)
+    done = _vidssl(*train, "--steps", "2")
+    assert done.returncode == 0, done.stderr
+    assert (run / "index.parquet").is_file()
+    done = _vidssl(*train, "--steps", "3", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()][-1] == 3
+    done = _vidssl(*train, "--steps", "3")
+    assert done.returncode == 2
+    assert "--resume" in done.stderr
+    done = _vidssl("evaluate", "retrieval", run, "--data", videos, "--clips", "2", "--ks", "1", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "R@1" in done.stdout

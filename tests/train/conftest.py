@@ -1,0 +1,42 @@
+"""A small folder of videos and a recipe that fits it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.stages.clips import make_clip
+
+from vidssl.pretext import Vcop
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment
+from vidssl.train.config import Recipe, TrainConfig
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    """Nine videos of 36 frames in three classes, and one that is too short."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(9):
+        path = root / "abc"[number % 3] / f"{number}_g{number // 3}.avi"
+        path.parent.mkdir(exist_ok=True)
+        make_clip(path, "mpeg4", frames=36, size=(48, 64))
+    make_clip(root / "a" / "short.avi", "mpeg4", frames=9, size=(48, 64))
+    return VideoIndex.build(root, progress=False)
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    return Recipe(
+        pretext=Vcop(clip_length=8, interval=2, augment=Augment(resize=(24, 32), crop=(16, 16))),
+        encoder="r3d_tiny",
+        train=TrainConfig(batch_size=2, lr=1e-2, amp="off", holdout=0.2, workers=1, log_every=2, val_every=4, save_every=3, keep=2, seed=5),
+    )

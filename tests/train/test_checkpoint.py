@@ -1,0 +1,65 @@
+"""Checkpoints are whole or not there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidssl.train import checkpoint
+from vidssl.types import VidsslError
+
+
+def _save(out: Path, step: int, keep: int = 5) -> Path:
+    weights = {"weight": torch.full((2, 3), float(step)).to(memory_format=torch.contiguous_format).T}  # not contiguous
+    return checkpoint.save(out, step, encoder=weights, head=weights, state={"step": step}, meta={"step": step}, keep=keep)
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    path = _save(tmp_path, 12)
+    assert torch.equal(checkpoint.load_weights(path, "encoder")["weight"], torch.full((3, 2), 12.0))
+    assert checkpoint.load_state(path) == checkpoint.load_meta(path) == {"step": 12}
+    assert checkpoint.find(tmp_path) == checkpoint.find(path) == path
+
+
+def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
+    for step in (9, 100, 20):
+        _save(tmp_path, step)
+    torn = tmp_path / "checkpoints" / "step_00000200"
+    torn.mkdir()
+    (torn / "encoder.safetensors").write_bytes(b"half")
+    assert [int(path.name[5:]) for path in checkpoint.complete(tmp_path)] == [9, 20, 100]
+    assert checkpoint.find(tmp_path).name == "step_00000100"
+
+
+def test_a_crash_while_writing_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(tmp_path, 1)
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(VidsslError, match=r"step_00000002 cannot be written: No space left"):
+        _save(tmp_path, 2)
+    assert [path.name for path in checkpoint.complete(tmp_path)] == ["step_00000001"]
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        _save(tmp_path, step, keep=2)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step_00000002", "step_00000003"]
+
+
+@pytest.mark.parametrize("name", checkpoint.FILES)
+def test_damage_is_named(name: str, tmp_path: Path) -> None:
+    path = _save(tmp_path, 1)
+    (path / name).write_bytes(b"x")
+    with pytest.raises(VidsslError, match=name):
+        (
+            checkpoint.load_meta(path),
+            checkpoint.load_weights(path, "encoder"),
+            checkpoint.load_weights(path, "head"),
+            checkpoint.load_state(path),
+        )
+
+
+def test_no_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match="no checkpoint in it"):
+        checkpoint.find(tmp_path)
+    with pytest.raises(VidsslError, match="no such folder"):
+        checkpoint.find(tmp_path / "none")

@@ -1,0 +1,112 @@
+"""The training loop on small real video: what it leaves behind, and that stopping changes nothing."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidssl.stages.index import VideoIndex
+from vidssl.train import checkpoint
+from vidssl.train.config import Recipe, recipe_from
+from vidssl.train.log import METRICS
+from vidssl.train.loop import Stopped, train
+from vidssl.train.run import Run
+from vidssl.types import VidsslError
+
+
+def _lines(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def _steady(line: dict[str, float]) -> dict[str, float]:
+    timed = ("seconds", "train/clips_per_second", "train/data_wait")
+    return {key: value for key, value in line.items() if key not in timed}
+
+
+def test_a_run_leaves_checkpoints_and_logs(index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = train(recipe, index, tmp_path / "run", steps=4, device="cpu")
+    lines = _lines(tmp_path / "run")
+    assert [line["step"] for line in lines] == [2, 3, 4, 4]  # every 2 steps, with each checkpoint, and the validation
+    assert set(lines[0]) - {"step", "epoch", "seconds"} == {name for name in METRICS if name.startswith("train/")}
+    assert set(lines[3]) - {"step", "epoch", "seconds"} == {"val/loss", "val/accuracy"}
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+    assert [path.name for path in checkpoint.complete(tmp_path / "run")] == ["step_00000003", "step_00000004"]
+    meta = checkpoint.load_meta(result.checkpoint)
+    assert recipe_from(meta["recipe"]) == recipe
+    assert (meta["step"], meta["seed"], meta["amp"]) == (4, 5, "off")
+    text = capsys.readouterr().out
+    assert "7 videos to train on, 2 held out, 1 skipped" in text
+    assert "a/short.avi: 9 frames" in text
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(schedule: str, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, train=replace(recipe.train, schedule=schedule, save_every=2))
+    whole = train(recipe, index, tmp_path / "whole", steps=8, device="cpu", quiet=True)
+    stop_at = 5  # not where it would have saved, and in the middle of an epoch
+
+    original, done = Run._train_step, 0
+
+    def interrupted(self: Run, batch: object) -> object:
+        nonlocal done
+        done += 1
+        if done == stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, batch)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_train_step", interrupted)
+        with pytest.raises(Stopped, match=r"stopped at step 5 of 8.*--resume"):
+            train(recipe, index, tmp_path / "parts", steps=8, device="cpu", quiet=True)
+    parts = train(recipe, index, tmp_path / "parts", steps=8, resume=True, device="cpu", quiet=True)
+    for part in ("encoder", "head"):
+        one, other = checkpoint.load_weights(whole.checkpoint, part), checkpoint.load_weights(parts.checkpoint, part)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    one, other = checkpoint.load_state(whole.checkpoint), checkpoint.load_state(parts.checkpoint)
+    assert torch.equal(one["rng"], other["rng"])
+    assert one["loader"] == other["loader"]
+    assert _steady(_lines(tmp_path / "whole")[-1]) == _steady(_lines(tmp_path / "parts")[-1])
+
+
+def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(recipe, index, out, steps=1, device="cpu", quiet=True)
+    other = replace(recipe, train=replace(recipe.train, lr=0.5))
+    with pytest.raises(VidsslError, match=r"other settings.*train\.lr: 0\.01 then, 0\.5 now"):
+        train(other, index, out, steps=2, resume=True, device="cpu", quiet=True)
+    fewer = VideoIndex(index.table.slice(0, 8), index.root)
+    with pytest.raises(VidsslError, match=r"data: '10 videos.*then, '8 videos"):
+        train(recipe, fewer, out, steps=2, resume=True, device="cpu", quiet=True)
+    with pytest.raises(VidsslError, match=r"not empty.*--resume"):
+        train(recipe, index, out, steps=2, device="cpu", quiet=True)
+    longer = replace(recipe, train=replace(recipe.train, epochs=7, workers=2))
+    assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
+
+
+def test_resuming_nothing_is_refused(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=r"resume: .*no whole checkpoint"):
+        train(recipe, index, tmp_path / "none", resume=True, device="cpu")
+
+
+def test_a_loss_that_is_not_finite_names_its_video(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    wild = replace(recipe, train=replace(recipe.train, lr=1e30))
+    with pytest.raises(VidsslError, match=r"not finite at step \d+, shown: [abc]/\d_g\d\.avi frames \d+\.\.\d+.*lower lr"):
+        train(wild, index, tmp_path / "run", steps=12, device="cpu", quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "device", "named"), [(0, "cpu", "steps=0"), (1, "tpu", "device='tpu'"), (1, "cuda:99", "device='cuda:99'")]
+)
+def test_wrong_arguments_are_named(steps: int, device: str, named: str, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=named):
+        train(recipe, index, tmp_path / "run", steps=steps, device=device)
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", 0.0), ("batch_size", 1), ("holdout", 1.0), ("momentum", 1.0), ("workers", 0)])
+def test_wrong_settings_are_named(name: str, value: float, recipe: Recipe) -> None:
+    with pytest.raises(VidsslError, match=f"{name}={value}"):
+        replace(recipe.train, **{name: value})

@@ -1,0 +1,50 @@
+"""Held-out videos: a pure function of paths and seed, whole groups only."""
+
+import pytest
+
+from vidssl.stages.index import VideoIndex
+from vidssl.train.split import fingerprint, split
+from vidssl.types import VidsslError
+
+
+def _paths(index: VideoIndex) -> set[str]:
+    return set(index.table["path"].to_pylist())
+
+
+def test_parts_are_disjoint_and_complete(index: VideoIndex) -> None:
+    train, held = split(index, 0.34, seed=1, span=28)
+    assert _paths(train) | _paths(held) == _paths(index)
+    assert not _paths(train) & _paths(held)
+    assert len(held) == 3
+    assert "a/short.avi" in _paths(train)  # where it is counted as skipped
+
+
+def test_the_split_depends_on_seed_alone(index: VideoIndex) -> None:
+    assert _paths(split(index, 0.34, seed=1, span=28)[1]) == _paths(split(index, 0.34, seed=1, span=28)[1])
+    assert len({frozenset(_paths(split(index, 0.34, seed=seed, span=28)[1])) for seed in range(8)}) > 1
+
+
+def test_groups_stay_together(index: VideoIndex) -> None:
+    for seed in range(5):
+        train, held = split(index, 0.3, seed=seed, group=r"_g\d", span=28)
+        groups = [{path[-6:-4] for path in _paths(part) if "_g" in path} for part in (train, held)]
+        assert len(groups[1]) == 1
+        assert not groups[0] & groups[1]
+
+
+def test_nothing_is_held_out_on_request(index: VideoIndex) -> None:
+    train, held = split(index, 0, seed=1)
+    assert (len(train), len(held)) == (len(index), 0)
+
+
+@pytest.mark.parametrize(
+    ("group", "named"), [("(", "not a regular expression"), ("person", "matches none"), ("avi", "holding out needs two")]
+)
+def test_wrong_groups_are_named(group: str, named: str, index: VideoIndex) -> None:
+    with pytest.raises(VidsslError, match=named):
+        split(index, 0.3, seed=1, group=group, span=28)
+
+
+def test_fingerprint_sees_the_videos_not_where_they_lie(index: VideoIndex) -> None:
+    assert fingerprint(index) == fingerprint(VideoIndex(index.table, index.root.parent))
+    assert fingerprint(index) != fingerprint(VideoIndex(index.table.slice(1), index.root))
