@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def pretext() -> Pretext:
     return vcop(mean=MEAN, std=STD)
 
 
+@lru_cache(maxsize=300)
 def picture(number: int, size: tuple[int, int] = SIZE, *, noise: float = 2.0) -> npt.NDArray[np.uint8]:
     """RGB [H, W, 3] of frame `number`: a panned textured ground, three things that move over it, and a camera's noise."""
     height, width = size
@@ -41,7 +43,8 @@ def picture(number: int, size: tuple[int, int] = SIZE, *, noise: float = 2.0) ->
         inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < (height / 8) ** 2
         out[inside] = np.array([[220, 60, 40], [40, 200, 90], [60, 80, 230]][which]) + 20 * np.sin((x[inside] + y[inside]) / 3)[:, None]
     out += np.random.default_rng(number).normal(0, noise, out.shape)
-    return np.clip(out, 0, 255).astype(np.uint8)
+    shown: npt.NDArray[np.uint8] = np.clip(out, 0, 255).astype(np.uint8)
+    return shown
 
 
 def frames(count: int, size: tuple[int, int] = SIZE) -> tuple[Frames, list[VideoFrame]]:

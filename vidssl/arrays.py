@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,18 @@ def stream_of(array: Array) -> int:
 
         return int(cupy.cuda.get_current_stream().ptr) or 1
     return 0
+
+
+def device_of(array: Array) -> AbstractContextManager[Any]:
+    """Makes `array`'s CUDA device the current one, as a kernel launch needs it; does nothing for host arrays."""
+    library = _library(array)
+    if library == "torch" and array.is_cuda:
+        import torch
+
+        return torch.cuda.device(array.device)
+    if library == "cupy":
+        return array.device  # type: ignore[no-any-return]
+    return nullcontext()
 
 
 def to_kind(array: np.ndarray[Any, Any], like: Array) -> Array:

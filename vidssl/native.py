@@ -14,6 +14,8 @@ try:
 except ImportError as error:
     raise VidsslError(f"vidssl._native: {error}; build it with `make build`, or install vidssl with `pip install .`") from error
 
+__all__ = ["PLUGIN", "BuildInfo", "build_info", "dali_version", "kernels", "load_plugin"]
+
 PLUGIN = Path(kernels.__file__).with_name("libvidssl_dali.so")
 
 

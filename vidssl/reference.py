@@ -39,10 +39,8 @@ def planes(data: Array, size: tuple[int, int]) -> list[Array]:
 
 def luma(data: Array, size: tuple[int, int]) -> Array:
     """int32 [F, H, W]: the Y plane, or (77 R + 150 G + 29 B + 128) >> 8."""
-    first, second, third = (plane.astype("int32") for plane in planes(data, size)) if data.ndim == 4 else (planes(data, size)[0], None, None)
-    if second is None or third is None:
-        return first.astype("int32")
-    return (77 * first + 150 * second + 29 * third + 128) >> 8
+    first, second, third = (plane.astype("int32") for plane in planes(data, size))
+    return first if data.ndim == 3 else (77 * first + 150 * second + 29 * third + 128) >> 8
 
 
 # ---- motion ---------------------------------------------------------------------------------------------------------------------------
@@ -214,7 +212,7 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
             map_ = np.eye(3, 4)[[more[1] * 3 >> 32] * 3]
     map_ = map_ / (255 * np.array(a.std)[:, None])
     map_[:, 3] -= np.array(a.mean) / np.array(a.std)
-    return map_
+    return np.asarray(map_, dtype=np.float64)
 
 
 # ---- assemble -------------------------------------------------------------------------------------------------------------------------
@@ -228,7 +226,8 @@ def weights(origin: float, extent: float, outputs: int, pixels: int) -> npt.NDAr
     matrix = np.maximum(0, 1 - abs(np.arange(pixels) + 0.5 - center) / radius)
     outside = matrix.sum(axis=1) == 0  # such a box shows the border
     matrix[outside, np.clip(np.floor(center[outside, 0]), 0, pixels - 1).astype(int)] = 1
-    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
+    normal: npt.NDArray[np.float64] = np.divide(matrix, matrix.sum(axis=1, keepdims=True))
+    return normal
 
 
 def assemble(data: Array, picture: tuple[int, int], space: ColorSpace, plan: Plan, *, size: tuple[int, int]) -> Array:

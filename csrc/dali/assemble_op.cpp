@@ -10,10 +10,14 @@ namespace {
 
 dali::DALIDataType dali_type(DType type) {
   switch (type) {
-    case DType::float32: return DALI_FLOAT;
-    case DType::float16: return DALI_FLOAT16;
-    case DType::bfloat16: return DALI_UINT16;  // DALI has no bfloat16: its bits
-    default: return DALI_UINT8;
+    case DType::float32:
+      return DALI_FLOAT;
+    case DType::float16:
+      return DALI_FLOAT16;
+    case DType::bfloat16:
+      return DALI_UINT16;  // DALI has no bfloat16: its bits
+    default:
+      return DALI_UINT8;
   }
 }
 

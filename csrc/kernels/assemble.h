@@ -13,7 +13,7 @@
 namespace vidssl {
 
 enum class DType : int { float32 = 0, float16 = 1, bfloat16 = 2, uint8 = 3 };  // uint8: rounded half to even, clamped
-enum class Layout : int { kcthw = 0, kthwc = 1 };                             // [K, C, T, H, W] or channels-last [K, T, H, W, C]
+enum class Layout : int { kcthw = 0, kthwc = 1 };                              // [K, C, T, H, W] or channels-last [K, T, H, W, C]
 
 // How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255; unused for Format::rgb.
 // Chroma sample (i, j) sits at luma sample (2 i + chroma_y, 2 j + chroma_x): 0 = on the even one, 0.5 = between, 1 = on the odd one.

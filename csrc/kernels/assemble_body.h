@@ -81,7 +81,8 @@ inline Color affine(const float* map, const Color& in) {
 }
 
 // Output rows [y, y + rows) of picture `at` into work.row; mirror: from the right.
-inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, bool mirror, int y, int rows, int padded, Workspace& work) {
+inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, bool mirror, int y, int rows, int padded,
+                      Workspace& work) {
   const bool yuv = args.frames.format == Format::yuv420;
   for (int c = 0; c < (yuv ? 3 : 1); ++c)
     vertical_pass(plane(args.frames, args.frame[at], c), work.grid[c > 0], y, rows, work, work.lanes[c]);
@@ -152,10 +153,18 @@ void assemble(const AssembleSpec& spec, const AssembleArgs& args, Workspace& wor
       const int rows = std::min(kLanes, spec.height - y);
       make_rows(spec, args, at, args.flip[k] != 0, y, rows, padded, work);
       switch (spec.dtype) {
-        case DType::float32: store_rows(spec, work, padded, k, t, y, rows, static_cast<float*>(args.out)); break;
-        case DType::float16: store_rows(spec, work, padded, k, t, y, rows, static_cast<_Float16*>(args.out)); break;
-        case DType::bfloat16: store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint16_t*>(args.out)); break;
-        case DType::uint8: store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint8_t*>(args.out)); break;
+        case DType::float32:
+          store_rows(spec, work, padded, k, t, y, rows, static_cast<float*>(args.out));
+          break;
+        case DType::float16:
+          store_rows(spec, work, padded, k, t, y, rows, static_cast<_Float16*>(args.out));
+          break;
+        case DType::bfloat16:
+          store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint16_t*>(args.out));
+          break;
+        case DType::uint8:
+          store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint8_t*>(args.out));
+          break;
       }
     }
   }

@@ -24,7 +24,7 @@ enum class PlanStatus : int {
   too_short = 3,      // the window cannot hold the bases; frame 0 everywhere
 };
 
-constexpr int kMaxBases = 64;    // groups * bases
+constexpr int kMaxBases = 64;  // groups * bases
 constexpr int kMaxLimits = 8;
 constexpr int kMaxDistinct = 8;
 
@@ -32,11 +32,11 @@ struct Augment {
   int resize_h, resize_w;  // the picture is resized to this (aspect not kept), then
   int crop_h, crop_w;      // this much is cut out of it: at random in training, else the centre
   Scope crop_scope;
-  int jitter;            // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture stays
-  float flip;            // probability of a mirrored slot
-  Scope flip_scope;      // clip or tuple
+  int jitter;        // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture stays
+  float flip;        // probability of a mirrored slot
+  Scope flip_scope;  // clip or tuple
   float brightness, contrast, saturation;  // factors drawn from 1 +- this; contrast turns about 128
-  float grey, split;     // probability of grey; of one channel copied into all three
+  float grey, split;                       // probability of grey; of one channel copied into all three
   Scope color_scope;
   float mean[3], std[3];  // after division by 255
 };
@@ -59,19 +59,19 @@ struct PlanSpec {
 };
 
 struct PlanArgs {
-  int frames, height, width;   // of the window and of its picture
-  const std::uint32_t* sad;    // as motion gives them; null where the spec does not ask for them
+  int frames, height, width;  // of the window and of its picture
+  const std::uint32_t* sad;   // as motion gives them; null where the spec does not ask for them
   const std::uint8_t* thumb;
-  std::uint64_t* prefix;       // scratch [frames + 1] where the weight is motion, else null
+  std::uint64_t* prefix;  // scratch [frames + 1] where the weight is motion, else null
   std::uint64_t seed, sample;
   std::uint32_t epoch;
-  int train;                   // 0: centre crop, no flip, no jitter, no colour augmentation
-  std::int32_t* frame;         // [slots, times] position in the window
-  float* box;                  // [slots, times, 4] x, y, w, h in picture pixels
-  std::uint8_t* flip;          // [slots]
-  float* color;                // [slots, times, 3, 4] from RGB in 0..255 to the encoder's input
-  std::int64_t* label;         // [1]
-  std::int32_t* status;        // [1] PlanStatus
+  int train;             // 0: centre crop, no flip, no jitter, no colour augmentation
+  std::int32_t* frame;   // [slots, times] position in the window
+  float* box;            // [slots, times, 4] x, y, w, h in picture pixels
+  std::uint8_t* flip;    // [slots]
+  float* color;          // [slots, times, 3, 4] from RGB in 0..255 to the encoder's input
+  std::int64_t* label;   // [1]
+  std::int32_t* status;  // [1] PlanStatus
 };
 
 // Frames from the first of the pool's frames to one past the last, of one base.

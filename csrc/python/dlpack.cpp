@@ -13,7 +13,7 @@ struct TypeName {
   const char* name;
   std::uint8_t code, bits;
 };
-constexpr TypeName kTypes[] = {{"int32", 0, 32}, {"int64", 0, 64}, {"uint8", 1, 8},     {"uint32", 1, 32},
+constexpr TypeName kTypes[] = {{"int32", 0, 32},  {"int64", 0, 64},   {"uint8", 1, 8},    {"uint32", 1, 32},
                                {"uint64", 1, 64}, {"float16", 2, 16}, {"float32", 2, 32}, {"bfloat16", 4, 16}};
 
 std::string type_name(const DLDataType& type) {
@@ -102,7 +102,8 @@ void Borrowed::expect(const char* type, const std::vector<std::int64_t>& shape, 
           ": it must be C-contiguous", rows_apart ? " but for its first axis" : "", "; pass a contiguous copy");
     dense *= tensor_->shape[axis];
   }
-  check(!writes || !versioned_ || !(versioned_->flags & kReadOnly), describe(), ": it is read-only and would be written to; pass a writable array");
+  check(!writes || !versioned_ || !(versioned_->flags & kReadOnly), describe(),
+        ": it is read-only and would be written to; pass a writable array");
 }
 
 }  // namespace vidssl

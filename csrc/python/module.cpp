@@ -115,8 +115,8 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
 void assemble(py::handle frames, int height, int width, const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma,
               py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out, bool channels_last, int threads,
               std::intptr_t stream) {
-  const Borrowed source(frames, "frames", stream), frame_in(frame, "frame", stream), box_in(box, "box", stream), flip_in(flip, "flip", stream),
-      color_in(color, "color", stream), clips(out, "out", stream);
+  const Borrowed source(frames, "frames", stream), frame_in(frame, "frame", stream), box_in(box, "box", stream),
+      flip_in(flip, "flip", stream), color_in(color, "color", stream), clips(out, "out", stream);
   AssembleArgs args{};
   args.frames = frame_view(source, height, width);
   check(args.frames.frames > 0, source.describe(), ": there is no frame to show");
@@ -125,7 +125,8 @@ void assemble(py::handle frames, int height, int width, const std::array<float, 
   box_in.expect("float32", {k, t, 4});
   flip_in.expect("uint8", {k});
   color_in.expect("float32", {k, t, 3, 4});
-  const std::vector<std::int64_t> shape = channels_last ? std::vector<std::int64_t>{k, t, -1, -1, 3} : std::vector<std::int64_t>{k, 3, t, -1, -1};
+  const std::vector<std::int64_t> shape =
+      channels_last ? std::vector<std::int64_t>{k, t, -1, -1, 3} : std::vector<std::int64_t>{k, 3, t, -1, -1};
   const char* type = clips.is("float32") ? "float32" : clips.is("float16") ? "float16" : clips.is("bfloat16") ? "bfloat16" : "uint8";
   clips.expect(type, shape, true);
   for (const Borrowed* other : {&frame_in, &box_in, &flip_in, &color_in, &clips}) same_device(source, *other);
@@ -137,8 +138,12 @@ void assemble(py::handle frames, int height, int width, const std::array<float, 
   args.color = color_in.data<const float>();
   args.out = clips.data<void>();
   const int h = channels_last ? 2 : 3;
-  const AssembleSpec spec{static_cast<int>(k), static_cast<int>(t), static_cast<int>(clips.size(h)), static_cast<int>(clips.size(h + 1)),
-                          parse_dtype(type), channels_last ? Layout::kthwc : Layout::kcthw};
+  const AssembleSpec spec{static_cast<int>(k),
+                          static_cast<int>(t),
+                          static_cast<int>(clips.size(h)),
+                          static_cast<int>(clips.size(h + 1)),
+                          parse_dtype(type),
+                          channels_last ? Layout::kthwc : Layout::kcthw};
   py::gil_scoped_release release;
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));

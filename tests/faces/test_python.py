@@ -105,7 +105,9 @@ def test_not_an_array() -> None:
         kernels.motion([1, 2], 32, 32, None, None)
 
 
-@pytest.mark.parametrize(("spec", "message"), [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "there twice")])
+@pytest.mark.parametrize(
+    ("spec", "message"), [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "there twice")]
+)
 def test_bad_spec_text(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kernels.plan(spec, None, None, 1, 1, 1, None, None, None, 0, 0, 0, True, None, None, None, None, None, None)

@@ -36,7 +36,9 @@ def test_equals_reference(size: tuple[int, int], yuv: bool, chroma: tuple[float,
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * GREY_LEVEL / 0.2)
 
 
-@pytest.mark.parametrize(("resize", "crop"), [((128, 171), (112, 112)), ((300, 400), (224, 224)), ((40, 40), (40, 40)), ((240, 320), (112, 112))])
+@pytest.mark.parametrize(
+    ("resize", "crop"), [((128, 171), (112, 112)), ((300, 400), (224, 224)), ((40, 40), (40, 40)), ((240, 320), (112, 112))]
+)
 def test_equals_torch_resize_then_crop(resize: tuple[int, int], crop: tuple[int, int]) -> None:
     frames = make_frames(np.random.default_rng(1), 5, (240, 320), yuv=False)
     plan = make_plan(frames, Augment(resize=resize, crop=crop))

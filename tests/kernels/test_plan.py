@@ -76,7 +76,9 @@ def test_motion_weights_draw_by_motion() -> None:
     sad = np.zeros((59, 1, 1), dtype=np.uint32)
     sad[29:33] = [[[1000]], [[2000]], [[3000]], [[4000]]]  # of frames 30, 31, 32, 33
     frames = [
-        int(ops.plan(spec, frames=60, size=(16, 16), seed=1, epoch=0, sample=s, sad=sad, thumb=np.zeros((60, 16, 16), np.uint8)).frame[0, 0])
+        int(
+            ops.plan(spec, frames=60, size=(16, 16), seed=1, epoch=0, sample=s, sad=sad, thumb=np.zeros((60, 16, 16), np.uint8)).frame[0, 0]
+        )
         for s in range(4000)
     ]
     counts = np.bincount(frames, minlength=60)[30:34]

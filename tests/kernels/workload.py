@@ -10,7 +10,9 @@ import numpy as np
 from vidssl.stages.plan import Augment, PlanSpec
 from vidssl.types import ColorSpace, Frames
 
-BT601 = np.array([[1.164383, 0, 1.596027, -222.9], [1.164383, -0.391762, -0.812968, 135.6], [1.164383, 2.017232, 0, -276.8]], dtype=np.float32)
+BT601 = np.array(
+    [[1.164383, 0, 1.596027, -222.9], [1.164383, -0.391762, -0.812968, 135.6], [1.164383, 2.017232, 0, -276.8]], dtype=np.float32
+)
 SIZES = [(240, 320), (144, 180), (33, 47), (17, 16), (15, 130), (2, 3), (1, 1)]  # height, width: odd ones and ones below a cell
 
 
@@ -34,8 +36,12 @@ EVERY_CHANGE = Augment(
 
 SPECS = {
     "clips in a row": PlanSpec(arrangements=orders(3, 16), labels=np.arange(6), bases=3, length=16, gap=(8, 8)),
-    "clips, free gaps": PlanSpec(arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, stride=2, gap=(0, 5), augment=EVERY_CHANGE),
-    "clips by motion": PlanSpec(arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(1, 3), weight="motion", augment=EVERY_CHANGE),
+    "clips, free gaps": PlanSpec(
+        arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, stride=2, gap=(0, 5), augment=EVERY_CHANGE
+    ),
+    "clips by motion": PlanSpec(
+        arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(1, 3), weight="motion", augment=EVERY_CHANGE
+    ),
     "frames by motion, far apart": PlanSpec(
         arrangements=np.array([[[1], [2], [3]], [[3], [2], [1]], [[1], [0], [3]], [[1], [4], [3]]]), labels=np.array([1, 1, 0, 0]), bases=5,
         draw="free", weight="motion", limits=((1, 3, 2, 20), (0, 1, 3, 99), (3, 4, 3, 99)), distinct=((0, 2), (2, 4)), distinct_min=40_000,

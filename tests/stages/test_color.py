@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
-from tests.stages.clips import split
 
+from tests.stages.clips import split
 from vidssl.stages.color import MATRICES, chroma_position, color_space, refusal, turned
 from vidssl.stages.decode import decode
 from vidssl.stages.index import VideoIndex

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.stages.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
 
+from tests.stages.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.scan import make_video, scan

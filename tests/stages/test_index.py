@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from av.audio.frame import AudioFrame
-from tests.stages.clips import make_clip, same, split, subsets, truth
 
+from tests.stages.clips import make_clip, same, split, subsets, truth
 from vidssl.stages.decode import decode
 from vidssl.stages.index import SCHEMA, VideoIndex
 from vidssl.types import VidsslError

@@ -1,15 +1,9 @@
 """A small folder of videos and a recipe that fits it."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tests.stages.clips import make_clip
-
 from vidssl.pretext import Vcop
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
@@ -28,7 +22,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
     for number in range(9):
         path = root / "abc"[number % 3] / f"{number}_g{number // 3}.avi"
         path.parent.mkdir(exist_ok=True)
-        make_clip(path, "mpeg4", frames=36, size=(48, 64))
+        make_clip(path, "mpeg4", frames=36, size=(48 + 4 * number, 64))  # each shows more of the texture
     make_clip(root / "a" / "short.avi", "mpeg4", frames=9, size=(48, 64))
     return VideoIndex.build(root, progress=False)
 

@@ -93,7 +93,6 @@ def retrieval(
     from vidssl.evaluate.retrieval import evaluate_retrieval
     from vidssl.train.checkpoint import find
 
-    find(run)  # a wrong run is said before videos are indexed
+    where = find(run).resolve().parents[1]  # the run's folder; a wrong one is said before videos are indexed
     among = None if gallery is None else open_data(gallery, None)
-    where = run if run.is_dir() else None
     print(evaluate_retrieval(run, open_data(data, where), gallery=among, ks=ks, clips=clips, pool=pool, device=device, out=out).text())

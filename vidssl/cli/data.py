@@ -17,6 +17,6 @@ def open_data(data: Path, out: Path | None) -> VideoIndex:
         if found.root == data.resolve():
             return found
     built = VideoIndex.build(data)
-    if cached is not None:
+    if cached is not None and not cached.exists():  # never in place of another folder's
         built.save(cached)
     return built

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Reals = npt.NDArray[np.floating[Any]]
 HEIGHT, WIDTH = 120, 160
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -36,7 +39,8 @@ class Canvas:
         tint = rng.normal(0, 0.06, (3, 1, spots)).astype(np.float32)
         slope = rng.normal(0, 0.1, (3, 2)).astype(np.float32)
         ramp = slope[:, :1, None] * (self.y - 0.5) + slope[:, 1:, None] * (self.x - 0.67)
-        return np.clip(self.base[:, None, None] + ramp + (tall * tint) @ wide.T, 0, 1).astype(np.float32)
+        spots_on = (tall * tint) @ wide.T
+        return np.asarray(np.clip(self.base[:, None, None] + ramp + spots_on, 0, 1), np.float32)
 
     def color(self, contrast: float = 0.25) -> Floats:
         """A random colour, lighter than the background by at least `contrast` of luma: what moves is lit."""
@@ -49,20 +53,24 @@ class Canvas:
         for plane, value in zip(self.picture, color, strict=True):
             plane += alpha * (value - plane)
 
+    def away(self, cx: object, cy: object) -> Floats:
+        """Distance of every pixel from a point."""
+        return _root((self.x - _column(cx)) ** 2 + (self.y - _column(cy)) ** 2)
+
     def disc(self, cx: object, cy: object, radius: object) -> Floats:
-        return _soft(_column(radius) - np.hypot(self.x - _column(cx), self.y - _column(cy)))
+        return soft(_column(radius) - self.away(cx, cy))
 
     def box(self, left: object, top: object, right: object, bottom: object) -> Floats:
         """An upright rectangle: its two sides are separable."""
-        across = _soft(np.minimum(self.x - _column(left), _column(right) - self.x))
-        return across * _soft(np.minimum(self.y - _column(top), _column(bottom) - self.y))
+        across = soft(np.minimum(self.x - _column(left), _column(right) - self.x))
+        return across * soft(np.minimum(self.y - _column(top), _column(bottom) - self.y))
 
     def line(self, x0: object, y0: object, x1: object, y1: object, width: float) -> Floats:
         """A segment with round ends."""
         dx, dy = _column(x1) - _column(x0), _column(y1) - _column(y0)
         px, py = self.x - _column(x0), self.y - _column(y0)
         along = np.clip((px * dx + py * dy) / np.maximum(dx * dx + dy * dy, 1e-9), 0, 1)
-        return _soft(width / 2 - np.hypot(px - along * dx, py - along * dy))
+        return soft(width / 2 - _root((px - along * dx) ** 2 + (py - along * dy) ** 2))
 
     def blobs(self, cx: Floats, cy: Floats, sigma: Floats, weight: Floats) -> Floats:
         """Sum of Gaussians, all arguments [F, N]. The peak of one is its weight."""
@@ -91,6 +99,13 @@ def _column(value: object) -> Floats:
     return np.asarray(value, np.float32).reshape(-1, 1, 1)
 
 
-def _soft(inside: Floats) -> Floats:
-    """Coverage from the distance to an edge, positive inside; the edge is one pixel wide."""
-    return np.clip(inside * HEIGHT + 0.5, 0, 1).astype(np.float32)
+def _root(squares: Reals) -> Floats:
+    """In place where it can be: films are large, and fresh memory is slow."""
+    return np.sqrt(squares, out=squares).astype(np.float32, copy=False)
+
+
+def soft(inside: Reals) -> Floats:
+    """Coverage from the distance to an edge, positive inside, in place; the edge is one pixel wide."""
+    inside *= HEIGHT
+    inside += 0.5
+    return np.clip(inside, 0, 1, out=inside).astype(np.float32, copy=False)

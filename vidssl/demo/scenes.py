@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.demo.canvas import HEIGHT, Canvas
+from vidssl.demo.canvas import Canvas, soft
 
 
 def ball(c: Canvas) -> None:
@@ -120,7 +120,7 @@ def ice(c: Canvas) -> None:
     c.paint(np.clip(puddle * 12, 0, 1).astype(np.float32), 0.6 * color + 0.4 * c.base)
     across = np.maximum(abs(c.x - place) - (half - corner)[:, None, None], 0)
     along = np.maximum(abs(c.y - (floor - tall / 2)[:, None, None]) - (tall / 2 - corner)[:, None, None], 0)
-    c.paint(np.clip((corner[:, None, None] - np.hypot(across, along)) * HEIGHT + 0.5, 0, 1).astype(np.float32), color)
+    c.paint(soft(corner[:, None, None] - np.sqrt(across**2 + along**2)), color)
 
 
 def glass(c: Canvas) -> None:
@@ -132,8 +132,8 @@ def glass(c: Canvas) -> None:
     surface, liquid, wall = bottom - filled, c.color(), c.color(0.15)
     jet = place + rng.uniform(-0.5, 0.5) * half + 0.004 * np.sin(0.5 * c.t)
     c.paint(c.box(jet - 0.015, -1, jet + 0.015, bottom), liquid)
-    under = np.clip((c.y - surface[:, None, None] - wave) * HEIGHT + 0.5, 0, 1)
-    c.paint((c.box(place - half, -1, place + half, bottom) * under).astype(np.float32), liquid)
+    under = soft(c.y - surface[:, None, None] - wave)
+    c.paint(c.box(place - half, -1, place + half, bottom) * under, liquid)
     for edge in (place - half, place + half):
         c.paint(c.box(edge - 0.012, bottom - tall, edge + 0.012, bottom), wall)
     c.paint(c.box(place - half - 0.012, bottom, place + half + 0.012, bottom + 0.025), wall)
@@ -142,7 +142,7 @@ def glass(c: Canvas) -> None:
 def ripple(c: Canvas) -> None:
     """A stone has fallen into water: rings run outwards and die down."""
     rng, center = c.rng, c.rng.uniform(0.3, 0.7, 2)
-    away = np.hypot(c.x - center[0] * c.right, c.y - center[1])
+    away = c.away(center[0] * c.right, center[1])
     front = rng.uniform(0.008, 0.012) * (c.t + rng.uniform(1, 8))[:, None, None]
     length, tail = rng.uniform(0.07, 0.12), rng.uniform(0.12, 0.25)
     behind = front - away

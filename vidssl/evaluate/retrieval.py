@@ -138,7 +138,7 @@ def evaluate_retrieval(
     about: dict[str, Any] = {
         **table._asdict(), "checkpoint": str(path), "clips": clips, "pool": pool, "recipe": asdict(recipe), "data": fingerprint(index)
     }  # fmt: skip
-    target = out if out is not None else (run if path == run else path.parents[1]) / "retrieval.json"
+    target = out if out is not None else (run if path == run else path.resolve().parents[1]) / "retrieval.json"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(about, indent=1) + "\n")

@@ -9,7 +9,7 @@ import torch
 
 from vidssl.loader.engine import Output, Setting, as_tuples, join_plans, places
 from vidssl.loader.fetch import Fetched
-from vidssl.stages.assemble import assemble
+from vidssl.stages.assemble import Layout, assemble
 from vidssl.stages.motion import motion
 from vidssl.stages.plan import plan
 from vidssl.types import Plan
@@ -55,7 +55,7 @@ class Eager:
             host = join_plans(fetched)
             joined = Plan(*(torch.from_numpy(part).to(setting.device) for part in host))
             place = torch.from_numpy(places(fetched, host)).to(setting.device)
-        layout = "kthwc" if setting.channels_last else "kcthw"
+        layout: Layout = "kthwc" if setting.channels_last else "kcthw"
         clips = assemble(
             frames, joined, size=setting.spec.augment.crop, dtype=setting.dtype, layout=layout, threads=setting.threads
         )  # fmt: skip

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from nvidia.dali import fn
-from nvidia.dali.pipeline import Pipeline
+from nvidia.dali import fn as dali_fn
+from nvidia.dali import pipeline as dali_pipeline
 
 from vidssl.loader.engine import Output, Setting, as_tuples, join_plans, places
 from vidssl.loader.fetch import Fetched
 from vidssl.native import load_plugin
 from vidssl.types import Plan
+
+fn: Any = dali_fn  # its operators, ours among them, come into being when plugins are loaded
 
 
 class Graph:
@@ -23,8 +25,10 @@ class Graph:
         load_plugin()
         self.setting = setting
         self._pushed: tuple[Sequence[Fetched], list[Plan] | None] | None = None
+        self._fed: list[Any] = []  # what DALI reads in place until the batch is pulled
         cuda = setting.device.type == "cuda"
-        self._pipeline = Pipeline(
+        make: Any = dali_pipeline.Pipeline  # DALI carries no types
+        self._pipeline = make(
             batch_size=setting.windows,
             num_threads=setting.threads,
             device_id=(setting.device.index or 0) if cuda else None,
@@ -40,17 +44,16 @@ class Graph:
         return self._pushed is not None
 
     def push(self, windows: Sequence[Fetched]) -> None:
-        feed = self._pipeline.feed_input
-        feed("frames", [fetched.frames.data for fetched in windows])
-        feed("source", [_source(fetched) for fetched in windows])
+        self._feed("frames", [fetched.frames.data for fetched in windows])
+        self._feed("source", [_source(fetched) for fetched in windows])
         plans: list[Plan] | None = None
         if self.setting.spec.needs_motion:
             for at in range(self.setting.sampler.tuples):
-                feed(f"place{at}", [self._place(fetched, at) for fetched in windows])
+                self._feed(f"place{at}", [self._place(fetched, at) for fetched in windows])
         else:
             plans = [join_plans(fetched) for fetched in windows]
             for name in ("frame", "box", "flip", "color"):
-                feed(name, [getattr(plan, name) for plan in plans])
+                self._feed(name, [getattr(plan, name) for plan in plans])
         self._pushed = windows, plans
         self._pipeline.schedule_run()
 
@@ -59,15 +62,14 @@ class Graph:
         assert self._pushed is not None
         (windows, plans), self._pushed = self._pushed, None
         stream = torch.cuda.current_stream(setting.device) if setting.device.type == "cuda" else None
-        parts = [torch.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)]
+        parts = [torch.utils.dlpack.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)]
+        self._fed.clear()
         clips = parts[0].view(torch.bfloat16) if setting.dtype == "bfloat16" else parts[0]
         if plans is None:
             place, label, status = parts[1].long(), parts[2], parts[3]
         else:
-            to = dict(device=setting.device, non_blocking=True)
-            place = torch.from_numpy(np.stack([places(f, p) for f, p in zip(windows, plans, strict=True)])).to(**to)
-            label = torch.from_numpy(np.stack([plan.label for plan in plans])).to(**to)
-            status = torch.from_numpy(np.stack([plan.status for plan in plans])).to(**to)
+            place = self._upload([places(fetched, plan) for fetched, plan in zip(windows, plans, strict=True)])
+            label, status = self._upload([plan.label for plan in plans]), self._upload([plan.status for plan in plans])
         return Output(
             clips=as_tuples(clips, setting),
             label=label.reshape(-1),
@@ -78,10 +80,22 @@ class Graph:
     def close(self) -> None:
         self._pushed = None
         self._pipeline._shutdown()
+        self._fed.clear()
+
+    def _upload(self, arrays: list[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self.setting.device, non_blocking=True)
+
+    def _feed(self, name: str, arrays: list[Any]) -> None:
+        self._fed.append(arrays)
+        self._pipeline.feed_input(name, arrays)
+
+    def _host(self, name: str) -> Any:
+        """An external input that is read in place; for a GPU it is first copied, into pinned memory that the upload can leave from."""
+        return fn.external_source(name=name, batch=True, no_copy=self.setting.device.type == "cpu")
 
     def _inputs(self, *names: str) -> list[Any]:
         """External inputs on the engine's device."""
-        inputs = [fn.external_source(name=name, batch=True) for name in names]
+        inputs = [self._host(name) for name in names]
         return [node.gpu() for node in inputs] if self.setting.device.type == "cuda" else inputs
 
     def _assemble(self, frames: Any, plan: Sequence[Any], source: Any) -> Any:
@@ -94,17 +108,17 @@ class Graph:
     def _planned(self) -> tuple[Any, ...]:
         """Plans made on the host before decoding: only assemble is left."""
         frames, *plan = self._inputs("frames", "frame", "box", "flip", "color")
-        return (self._assemble(frames, plan, fn.external_source(name="source", batch=True)),)
+        return (self._assemble(frames, plan, self._host("source")),)
 
     def _scored(self) -> tuple[Any, ...]:
         """Plans that depend on motion are made here, one for each tuple of the window."""
         spec, sampler = self.setting.spec, self.setting.sampler
         (frames,) = self._inputs("frames")
-        source = fn.external_source(name="source", batch=True)
+        source = self._host("source")
         sad, thumb = fn.vidssl.motion(frames, source=source)
         plans = [
             fn.vidssl.plan(
-                sad, thumb, source=source, place=fn.external_source(name=f"place{at}", batch=True), plan=spec.text,
+                sad, thumb, source=source, place=self._host(f"place{at}"), plan=spec.text,
                 arrangements=spec.arrangements.ravel().tolist(), labels=spec.labels.tolist(), plan_seed=sampler.seed, train=sampler.train,
             )
             for at in range(sampler.tuples)

@@ -69,7 +69,10 @@ class Loader:
         self.batch_size, self.rank, self.world_size, self.max_bad = batch_size, rank, world_size, max_bad
         rows = index.usable(spec.frames)
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
-        _need(len(rows) > 0, f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {_first(self.skipped)}")
+        _need(
+            len(rows) > 0,
+            f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {_first(self.skipped)}",
+        )
         lengths = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
         self.sampler = Sampler(rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window)
         _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")

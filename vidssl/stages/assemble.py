@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vidssl.arrays import empty_like, stream_of
+from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.native import kernels
 from vidssl.types import Array, Frames, Plan, VidsslError, as_frames
 
@@ -31,8 +31,9 @@ def assemble(
     slots, times = (int(n) for n in plan.frame.shape)
     shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
     out = empty_like(frames.data, shape, dtype)
-    kernels.assemble(
-        frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),
-        plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", threads, stream=stream_of(frames.data),
-    )  # fmt: skip
+    with device_of(frames.data):
+        kernels.assemble(
+            frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),
+            plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", threads, stream=stream_of(frames.data),
+        )  # fmt: skip
     return out

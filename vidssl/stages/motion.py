@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vidssl.arrays import empty_like, stream_of
+from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.native import kernels
 from vidssl.types import Array, Frames, as_frames
 
@@ -28,5 +28,6 @@ def motion(frames: Frames | Array) -> Motion:
     count, (height, width) = int(frames.data.shape[0]), frames.size
     sad = empty_like(frames.data, (max(count - 1, 0), -(-height // CELL), -(-width // CELL)), "uint32")
     thumb = empty_like(frames.data, (count, CELL, CELL), "uint8")
-    kernels.motion(frames.data, height, width, sad, thumb, stream=stream_of(frames.data))
+    with device_of(frames.data):
+        kernels.motion(frames.data, height, width, sad, thumb, stream=stream_of(frames.data))
     return Motion(sad, thumb)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.arrays import empty_like, stream_of, to_kind
+from vidssl.arrays import device_of, empty_like, stream_of, to_kind
 from vidssl.native import kernels
 from vidssl.types import Array, Plan, VidsslError
 
@@ -208,7 +208,8 @@ def plan(
         status=empty_like(like, (), "int32"),
     )
     prefix = empty_like(like, (frames + 1,), "uint64") if spec.weight == "motion" else None
-    kernels.plan(
-        spec.text, *spec.tables(like), frames, *size, sad, thumb, prefix, seed, epoch, sample, train, *out, stream=stream_of(like)
-    )  # fmt: skip
+    with device_of(like):
+        kernels.plan(
+            spec.text, *spec.tables(like), frames, *size, sad, thumb, prefix, seed, epoch, sample, train, *out, stream=stream_of(like)
+        )  # fmt: skip
     return out

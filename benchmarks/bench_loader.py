@@ -1,0 +1,222 @@
+"""The loader on the CPU against PyAV that only decodes: it converts, crops and normalises nothing, and hands nothing over.
+
+    python -m benchmarks.bench_loader --data ../shared/data/clips/bikes.mp4 --out benchmarks/results
+
+Both read the same windows of one clip: the loader makes batches of VCOP tuples of them; PyAV opens the file for each window, seeks to
+the key frame before it and decodes every frame from there to the window's last one, by threads and by processes of its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+import torch
+import tyro
+
+from benchmarks import workloads
+from benchmarks.harness import Spent, Stopwatch, compare, interleave, report
+from vidssl import Loader, VideoIndex
+from vidssl.loader.engine import Setting
+from vidssl.loader.fetch import Fetcher
+from vidssl.loader.graph import Graph
+from vidssl.stages.decode import decode
+from vidssl.stages.window import Sampler
+from vidssl.types import VidsslError, Window
+
+WARMUP = 3  # batches of an epoch before the clock starts: by then the loader waits for its decoders
+PRETEXT = workloads.pretext()
+
+
+class Piece(NamedTuple):
+    """What bare PyAV decodes for one window: `frames` frames from the key frame at `timestamp` (0 and below the first: no seek) on."""
+
+    path: str
+    timestamp: int | None
+    frames: int
+
+
+def piece(index: VideoIndex, window: Window) -> Piece:
+    video = index.video(window.video)
+    point = video.points.before(window.first)
+    timestamp = int(video.points.timestamp[point]) if point else None
+    return Piece(str(video.path), timestamp, window.first + window.span - int(video.points.frame[point]))
+
+
+def bare(piece: Piece) -> float:
+    """Decodes a piece with PyAV, one thread. Returns processor seconds. Raises VidsslError where frames are missing."""
+    began, count = time.thread_time(), 0
+    with av.open(piece.path) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count, stream.codec_context.thread_type = 1, "NONE"
+        if piece.timestamp is not None:
+            container.seek(piece.timestamp, stream=stream)
+        for count, _ in enumerate(container.decode(stream), start=1):
+            if count == piece.frames:
+                break
+    if count < piece.frames:
+        raise VidsslError(f"{piece.path}: bare decoding gave {count} of {piece.frames} frames from timestamp {piece.timestamp} on")
+    return time.thread_time() - began
+
+
+class Windows:
+    """The loader's windows of a clip: round r (warm-up rounds are below 0) is one epoch of `batches` timed batches, after WARMUP others."""
+
+    def __init__(self, index: VideoIndex, sampler: Sampler, batch_size: int, batches: int, warmup: int) -> None:
+        self.index, self.sampler, self.batch_size, self.batches, self.warmup = index, sampler, batch_size, batches, warmup
+
+    @property
+    def count(self) -> int:
+        return self.batches * self.batch_size
+
+    def epoch(self, turn: int) -> int:
+        return turn + self.warmup
+
+    def timed(self, turn: int) -> list[Window]:
+        first = WARMUP * self.batch_size
+        return [self.sampler.window(self.epoch(turn), position) for position in range(first, first + self.count)]
+
+
+def loader_case(loader: Loader, windows: Windows) -> Callable[[int], Spent]:
+    def case(turn: int) -> Spent:
+        loader.set_epoch(windows.epoch(turn))
+        batches = iter(loader)
+        for _ in range(WARMUP):
+            next(batches)
+        with Stopwatch() as watch:
+            shown = [next(batches).video for _ in range(windows.batches)]
+        loader.set_epoch(windows.epoch(turn + 1))  # what was running ahead is called off
+        time.sleep(0.1)  # and what could not be ends before the next case begins
+        assert sum(len(video) for video in shown) == windows.count
+        return watch.per(windows.count)
+
+    return case
+
+
+def bare_case(pool: Executor | None, windows: Windows) -> Callable[[int], Spent]:
+    """pool: None decodes in this thread."""
+
+    def case(turn: int) -> Spent:
+        pieces = [piece(windows.index, window) for window in windows.timed(turn)]
+        with Stopwatch() as watch:
+            processor: Iterable[float] = map(bare, pieces) if pool is None else pool.map(bare, pieces)
+            seconds = sum(processor)
+        return Spent(watch.wall / windows.count, seconds / windows.count)
+
+    return case
+
+
+def stages(loader: Loader, windows: Windows, turn: int) -> dict[str, float]:
+    """Milliseconds a sample of each of the loader's steps, one after the other in one thread, nothing overlapping.
+
+    open to close is decoding with all that belongs to it; fetch is that plus choosing and planning the window; feed hands a batch to the
+    graph, run is the graph and handing its clips to torch.
+    """
+    spec, sampler = loader.spec, loader.sampler
+    fetcher = Fetcher(index=loader.index, spec=spec, sampler=sampler, decoder=decode)
+    size = windows.batch_size
+    setting = Setting(
+        spec=spec, sampler=sampler, device=torch.device("cpu"), dtype="float32", channels_last=False, windows=size, threads=1
+    )  # fmt: skip
+    graph, shown = Graph(setting), windows.timed(turn)
+    spent = dict.fromkeys(("bare decode", "decode", "fetch", "feed", "run"), 0.0)
+
+    def clock(name: str, work: Callable[[], object]) -> None:
+        with Stopwatch() as watch:
+            work()
+        spent[name] += 1e3 * watch.wall / len(shown)
+
+    for at in range(0, len(shown), size):
+        batch = shown[at : at + size]
+        fetched = [fetcher(windows.epoch(turn), window.position) for window in batch]
+        clock("bare decode", lambda batch=batch: [bare(piece(loader.index, window)) for window in batch])  # type: ignore[misc]
+        clock("decode", lambda fetched=fetched: [decode(loader.index.video(f.window.video), f.frames.number) for f in fetched])  # type: ignore[misc]
+        clock("fetch", lambda batch=batch: [fetcher(windows.epoch(turn), window.position) for window in batch])  # type: ignore[misc]
+        clock("feed", lambda fetched=fetched: graph.push(fetched))  # type: ignore[misc]
+        clock("run", graph.pull)
+    graph.close()
+    return {name: round(ms, 3) for name, ms in spent.items()}
+
+
+def about(index: VideoIndex, windows: Windows) -> dict[str, object]:
+    """What the clip is, and how much of it a window costs."""
+    row = index.table.slice(0, 1).to_pylist()[0]
+    pieces = [piece(index, window) for window in windows.timed(0)]
+    rate = 8e-3 * row["bytes"] * row["frame_rate"] / row["frames"] if row["frame_rate"] else 0
+    return {
+        "clip": f"{row['codec']} {row['width']}x{row['height']}, {row['frames']} frames, {rate:.0f} kb/s",
+        "frames decoded bare": round(float(np.mean([p.frames for p in pieces])), 1),
+        "frames shown": len(np.unique(PRETEXT.plan.arrangements)),
+    }
+
+
+def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None) -> None:
+    """One clip, one number of workers."""
+    warmup = 1
+    index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
+    if not len(index.usable(PRETEXT.plan.frames)):
+        raise VidsslError(f"--data {path}: a VCOP tuple needs {PRETEXT.plan.frames} frames: {index.skipped(PRETEXT.plan.frames)[0][1]}")
+    with ExitStack() as stack:
+        loader = stack.enter_context(Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0))
+        windows = Windows(index, loader.sampler, batch_size, batches, warmup)
+        cases = {"vidssl loader": loader_case(loader, windows)}
+        if workers == 1:
+            cases["bare PyAV, 1 thread"] = bare_case(None, windows)
+        else:
+            cases[f"bare PyAV, {workers} threads"] = bare_case(stack.enter_context(ThreadPoolExecutor(workers)), windows)
+            spawn = multiprocessing.get_context("spawn")
+            cases[f"bare PyAV, {workers} processes"] = bare_case(stack.enter_context(ProcessPoolExecutor(workers, spawn)), windows)
+        name = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
+        spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
+        facts = {**about(index, windows), "batch": batch_size, "ms a sample, one thread, no overlap": stages(loader, windows, repeats)}
+    report(compare("loader", name, spent, subject="vidssl loader", item="sample", facts=facts), out)
+
+
+def clips(data: Iterable[Path], folder: Path, made: bool) -> Iterator[Path]:
+    for path in data:
+        if not path.is_file():
+            raise VidsslError(f"--data {path}: no such file; name video files")
+        yield path
+    if made:
+        yield from (workloads.encode(clip, folder) for clip in workloads.CLIPS)
+
+
+def main(
+    *,
+    data: tuple[Path, ...] = (),
+    made: bool = True,
+    out: Path | None = None,
+    workers: tuple[int, ...] = (1, 2),
+    repeats: int = 9,
+    batches: int = 4,
+    batch_size: int = 8,
+) -> None:
+    """Measure the loader on the CPU against bare decoding with PyAV.
+
+    Args:
+        data: Video files of at least 64 frames to measure, each on its own.
+        made: Measure also clips that are made here.
+        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none only prints.
+        workers: Numbers of the loader's workers, and of PyAV's threads and processes.
+        repeats: Rounds; each runs every case once.
+        batches: Batches that a case of a round takes, after those that bring the loader to its steady state.
+        batch_size: Tuples of a batch.
+    """
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
+        for at, path in enumerate(clips(data, Path(folder), made)):
+            for count in workers:
+                scratch = Path(folder) / f"{at}-{count}"
+                bench(path, scratch, workers=count, repeats=repeats, batches=batches, batch_size=batch_size, out=out)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, config=(tyro.conf.OmitArgPrefixes,))

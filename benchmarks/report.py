@@ -1,0 +1,102 @@
+"""Tables of the committed results.
+
+python -m benchmarks.report          rewrites the tables of benchmarks/README.md
+python -m benchmarks.report --show   only prints them
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from vidssl.types import VidsslError
+
+HERE = Path(__file__).resolve().parent
+HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Every line of every results file; of one workload on one machine only the newest."""
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        for number, text in enumerate(path.read_text().splitlines(), start=1):
+            try:
+                line = json.loads(text)
+                machine = line["machine"]
+                key = (line["bench"], line["workload"], machine["cpu"], str(machine["cores"]), machine["simd"])
+                if key not in lines or lines[key]["date"] <= line["date"]:
+                    lines.pop(key, None)  # so that it moves behind the older ones
+                    lines[key] = line
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise VidsslError(f"{path.name}, line {number}: not a result ({error!r}); remove it or measure anew") from error
+    return list(lines.values())
+
+
+def table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each case that vidssl is compared with."""
+    rows = [" | ".join(HEAD), " | ".join("---" for _ in HEAD)]
+    for line in lines:
+        ours = line["wall"][line["subject"]]
+        for name, ratio in line["speedup"].items():
+            saved = line["cpu_saving"].get(name)
+            rows.append(
+                " | ".join([
+                    line["workload"],
+                    line["machine"]["simd"],
+                    f"{ours['median']:.3g}",
+                    name,
+                    f"{line['wall'][name]['median']:.3g}",
+                    f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+                    f"{saved['median']:.2f}" if saved else "",
+                    (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+                ])
+            )  # fmt: skip
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
+    """The tables of one benchmark, one for each machine, under its name and the versions that were measured."""
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["bench"] == bench:
+            machines.setdefault(f"{line['machine']['cpu']}, {line['machine']['cores']} cores", []).append(line)
+    parts = []
+    for machine, found in machines.items():
+        versions = found[-1]["versions"]
+        named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
+        item, rounds = found[-1]["item"], found[-1]["rounds"]
+        parts.append(
+            f"{machine}; {named}; {found[-1]['date'][:10]}; ms for a {item}, median [quartiles] of {rounds} rounds.\n\n{table(found)}"
+        )
+    return "\n\n".join(parts) or "No results yet."
+
+
+def rewrite(text: str, lines: list[dict[str, Any]]) -> str:
+    """`text` with what stands between `<!-- results: BENCH -->` and `<!-- end -->` made anew."""
+    pattern = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}{section(found[2], lines)}\n{found[3]}", text)
+
+
+def main(*, results: Path = HERE / "results", readme: Path = HERE / "README.md", show: bool = False) -> None:
+    """Make the tables of the README anew from the results.
+
+    Args:
+        results: Folder of .jsonl files.
+        readme: File with the markers.
+        show: Print the tables instead.
+    """
+    lines = read(results)
+    if show:
+        for bench in dict.fromkeys(line["bench"] for line in lines):
+            print(f"{section(bench, lines)}\n")
+        return
+    readme.write_text(rewrite(readme.read_text(), lines))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

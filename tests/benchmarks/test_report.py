@@ -1,0 +1,57 @@
+"""The tables say what the results say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from vidssl.types import VidsslError
+
+
+def line(date: str, ratio: float, **more: Any) -> str:
+    figure = {"median": ratio, "low": ratio - 0.25, "high": ratio + 0.25}
+    return json.dumps({
+        "bench": "kernels", "workload": "w", "subject": "ours", "item": "tuple", "rounds": 3, "wall": {"ours": figure, "theirs": figure},
+        "cpu": {}, "speedup": {"theirs": figure}, "cpu_saving": {}, "facts": {}, "command": "", "date": date, "commit": "0123456789",
+        "changed": False, "machine": {"cpu": "some", "cores": 2, "simd": "avx2", "load": 0}, "versions": {"python": "3.11"}, **more,
+    })  # fmt: skip
+
+
+def test_the_newest_of_a_workload_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n".join([line("2026-02-02T00:00:00", 4.0), line("2026-01-01T00:00:00", 3.0)]))
+    (tmp_path / "b.jsonl").write_text(line("2026-02-02T00:00:00", 9.0, bench="loader"))
+    text = report.section("kernels", report.read(tmp_path))
+    assert "**4.00** [3.75, 4.25]" in text
+    assert "3.00" not in text
+    assert "9.00" not in text
+    assert "0123456 |" in text
+
+
+def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line("2026-02-02T00:00:00", 4.0, changed=True))
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results: kernels -->\nold\n<!-- end -->\nafter\n<!-- results: loader -->\n<!-- end -->\n")
+    report.main(results=tmp_path, readme=readme)
+    first = readme.read_text()
+    report.main(results=tmp_path, readme=readme)
+    assert readme.read_text() == first
+    assert "old" not in first
+    assert "0123456* |" in first
+    assert first.startswith("before\n")
+    assert "\nafter\n" in first
+    assert "No results yet." in first
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line("2026-02-02T00:00:00", 4.0) + "\n{}\n")
+    with pytest.raises(VidsslError, match=r"a\.jsonl, line 2"):
+        report.read(tmp_path)
+
+
+def test_the_committed_tables_are_those_of_the_committed_results() -> None:
+    readme = report.HERE / "README.md"
+    assert readme.read_text() == report.rewrite(readme.read_text(), report.read(report.HERE / "results"))
