@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,20 +25,23 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from benchmarks import workloads
 from benchmarks.harness import compare, interleave, report, timed
 from vidssl import ops
-from vidssl.native import build_info
+from vidssl.native import build_info, kernels
 from vidssl.stages.assemble import DType, Layout
 from vidssl.types import Frames, Plan
 
+Form = Literal["rgb24", "gbrp"]
 SAMPLES = 64  # tuples of the plan workload, frames of the motion workload
-FORMS: tuple[tuple[DType, Layout], ...] = (
-    ("float32", "kcthw"), ("bfloat16", "kcthw"), ("float16", "kcthw"), ("uint8", "kcthw"), ("float32", "kthwc"), ("uint8", "kthwc"),
+PACKED_AND_PLANAR: tuple[Form, Form] = ("rgb24", "gbrp")
+FORMS: tuple[tuple[DType, Layout, bool], ...] = (  # bool: into memory that is kept
+    ("float32", "kcthw", True), ("float32", "kcthw", False), ("bfloat16", "kcthw", True), ("float16", "kcthw", True),
+    ("uint8", "kcthw", True), ("float32", "kthwc", True), ("uint8", "kthwc", True),
 )  # fmt: skip
 
 
 class Swscale:
     """Frames and a plan to [K, 3, T, h, w] float32 by swscale and torch. One reformatter is kept: its tables cost more than a frame."""
 
-    def __init__(self, frames: Sequence[VideoFrame], plan: Plan, form: Literal["rgb24", "gbrp"]) -> None:
+    def __init__(self, frames: Sequence[VideoFrame], plan: Plan, form: Form) -> None:
         augment = workloads.pretext().plan.augment
         self.frames, self.frame, self.form, self.crop, self.resize = frames, plan.frame, form, augment.crop, augment.resize
         height, width = workloads.SIZE
@@ -46,16 +50,21 @@ class Swscale:
         self.convert = VideoReformatter()
         std = torch.tensor(augment.std)
         self.factor = (1 / (255 * std)).view(3, 1, 1, 1)
+        shape = (*self.crop, 3) if form == "rgb24" else (3, *self.crop)
+        self.stacked = torch.empty((plan.frame.size, *shape), dtype=torch.uint8)
         self.offset = (-torch.tensor(augment.mean) / std).view(3, 1, 1, 1)
 
-    def __call__(self) -> torch.Tensor:
+    def __call__(self, out: torch.Tensor | None = None) -> torch.Tensor:
+        """out: memory to write to; None takes new memory."""
         slots, times = self.frame.shape
-        shown = torch.stack([self._crop(self.frames[self.frame[k, t]], *self.corner[k]) for k in range(slots) for t in range(times)])
+        cut = [self._crop(self.frames[self.frame[k, t]], *self.corner[k]) for k in range(slots) for t in range(times)]
+        shown = torch.stack(cut, out=self.stacked if out is not None else None)
         if self.form == "rgb24":
             shown = shown.view(slots, times, *self.crop, 3).permute(0, 4, 1, 2, 3)
         else:
             shown = shown.view(slots, times, 3, *self.crop).transpose(1, 2)
-        return shown.contiguous().float().mul_(self.factor).add_(self.offset)
+        clips = out.copy_(shown) if out is not None else shown.contiguous().float()
+        return clips.mul_(self.factor).add_(self.offset)
 
     def _crop(self, frame: VideoFrame, x: int, y: int) -> torch.Tensor:
         """uint8 [h, w, 3] (rgb24) or [3, h, w] (gbrp) of the resized picture."""
@@ -70,7 +79,7 @@ class Swscale:
 
 
 def assembler(frames: Frames, plan: Plan, dtype: DType = "float32", layout: Layout = "kcthw") -> Callable[[], torch.Tensor]:
-    """assemble of torch arrays, as the loader calls it."""
+    """assemble of torch arrays into new memory."""
     held = Frames(data=torch.from_numpy(frames.data), number=frames.number, size=frames.size, space=frames.space)
     drawn = Plan(*(torch.from_numpy(np.asarray(part)) for part in plan))
     size = workloads.pretext().plan.augment.crop
@@ -82,25 +91,34 @@ def assembler(frames: Frames, plan: Plan, dtype: DType = "float32", layout: Layo
     return work
 
 
-def bench_assemble(repeats: int, out: Path | None, forms: Sequence[tuple[DType, Layout]] = FORMS) -> None:
+def assembler_into(out: torch.Tensor, frames: Frames, plan: Plan, layout: Layout = "kcthw") -> Callable[[], torch.Tensor]:
+    """assemble into memory that is kept: what `ops.assemble` calls."""
+    space = frames.space
+    chosen = plan.frame, plan.box, plan.flip, plan.color
+
+    def work() -> torch.Tensor:
+        kernels.assemble(frames.data, *frames.size, space.to_rgb.ravel().tolist(), list(space.chroma), *chosen, out, layout == "kthwc")
+        return out
+
+    return work
+
+
+def bench_assemble(repeats: int, out: Path | None) -> None:
+    """Every form of the output; the encoder's usual one against swscale, with new memory for every call and with memory that is kept."""
     frames, shown = workloads.frames(48)
     plan = workloads.planned(workloads.pretext())
-    for dtype, layout in forms:
-        ours = assembler(frames, plan, dtype, layout)
-        clips = ours()
-        source, target = torch.ones_like(clips), torch.empty_like(clips)
-
-        def copy(source: torch.Tensor = source, target: torch.Tensor = target) -> object:
-            return target.copy_(source)
-
+    for dtype, layout, kept in FORMS:
+        clips = assembler(frames, plan, dtype, layout)()
+        ours = assembler_into(clips, frames, plan, layout) if kept else assembler(frames, plan, dtype, layout)
+        target, memory = torch.empty_like(clips), torch.empty_like(clips) if kept else None
         cases: dict[str, Callable[[], object]] = {"vidssl assemble": ours}
         if (dtype, layout) == ("float32", "kcthw"):
-            cases["swscale rgb24 + torch"] = Swscale(shown, plan, "rgb24")
-            cases["swscale gbrp + torch"] = Swscale(shown, plan, "gbrp")
-        cases["copy of as many bytes (bound)"] = copy
+            for form in PACKED_AND_PLANAR:
+                cases[f"swscale {form} + torch"] = partial(Swscale(shown, plan, form), memory)
+        cases["copy of as many bytes (bound)"] = partial(target.copy_, clips.clone())
         spent = interleave({name: timed(work) for name, work in cases.items()}, repeats=repeats, warmup=3, title=f"assemble {dtype}")
-        workload = f"assemble, 48 frames 320x240 YUV 4:2:0 to {dtype} {layout} {list(clips.shape)}"
-        facts = {"threads": 1, "in MB": round(frames.data.nbytes / 1e6, 2), "out MB": round(clips.nbytes / 1e6, 2)}
+        workload = f"assemble to {dtype} [{'K, C, T, H, W' if layout == 'kcthw' else 'K, T, H, W, C'}], {'kept' if kept else 'new'} memory"
+        facts = {"threads": 1, "in": f"{frames.data.nbytes / 1e6:.2f} MB", "out": f"{clips.nbytes / 1e6:.2f} MB, {list(clips.shape)}"}
         report(compare("kernels", workload, spent, subject="vidssl assemble", item="tuple", facts=facts), out)
 
 

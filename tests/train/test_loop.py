@@ -83,6 +83,10 @@ def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, t
         train(recipe, fewer, out, steps=2, resume=True, device="cpu", quiet=True)
     with pytest.raises(VidsslError, match=r"not empty.*--resume"):
         train(recipe, index, out, steps=2, device="cpu", quiet=True)
+    wave = replace(recipe, train=replace(recipe.train, schedule="cosine"))
+    train(wave, index, tmp_path / "wave", steps=1, device="cpu", quiet=True)
+    with pytest.raises(VidsslError, match=r"steps: 1 then, 2 now"):
+        train(wave, index, tmp_path / "wave", steps=2, resume=True, device="cpu", quiet=True)
     longer = replace(recipe, train=replace(recipe.train, epochs=7, workers=2))
     assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
 

@@ -23,6 +23,7 @@ from vidssl.stages.assemble import assemble
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment, PlanSpec, plan
+from vidssl.train.device import torch_threads
 from vidssl.types import VidsslError
 
 Pool = Literal["mean", "max"]
@@ -111,10 +112,10 @@ def extract(
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]
     bar = tqdm(_ahead(index, rows, clips, workers), total=len(rows), desc="features", unit="video", disable=None if progress else True)
-    for shown in bar:
-        shown = shown.to(device)
-        for encoder, features in zip(encoders, found, strict=True):
-            features.append(pooled(encoder, shown, pool).float().mean(dim=0).cpu())
+    with torch_threads(None):
+        for shown in bar:
+            for encoder, features in zip(encoders, found, strict=True):
+                features.append(pooled(encoder, shown.to(device), pool).mean(dim=0).cpu())
     labels = index.table["label"].take(rows).to_pylist()
     return [Features(torch.stack(features), labels, rows) for features in found]
 

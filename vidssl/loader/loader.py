@@ -83,7 +83,8 @@ class Loader:
             windows=batch_size // tuples_per_window, threads=workers,
         )  # fmt: skip
         self._engine = _make_engine(engine, setting)
-        log.info("decode=%s: CPU (PyAV), %d workers; device=%s, engine=%s", decode, workers, self.device, engine)
+        say = log.info if train else log.debug
+        say("decode=%s: CPU (PyAV), %d workers; device=%s, engine=%s", decode, workers, self.device, engine)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
         self._ahead = max(2, -(-2 * workers // setting.windows) + 1)  # batches whose windows are being decoded
         self._fetching: deque[tuple[int, int, list[Future[Fetched]]]] = deque()  # (epoch, batch, windows)

@@ -29,12 +29,21 @@ def _need(good: bool, owner: str, argument: str, value: object, mend: str) -> No
 class Augment:
     """How every shown frame is cut and coloured. In evaluation: centre crop, no flip, no jitter, no colour change.
 
-    resize: (height, width) in pixels the whole picture is resized to, aspect not kept; then `crop` (height, width) is cut out of it.
-    jitter: each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture stays.
-    flip, grey, split: probabilities of mirroring a slot, of grey, of one channel copied into all three.
-    brightness, contrast, saturation: factors are drawn from 1 +- this; contrast turns about mid grey.
-    *_scope: what shares one draw: a "frame", a "clip" (slot) or the whole "tuple".
-    mean, std: of the [0, 1] picture, per channel; the encoder sees (x / 255 - mean) / std.
+    Args:
+        resize: (height, width) in pixels the whole picture is resized to; the aspect is not kept.
+        crop: (height, width) in pixels then cut out of it; what the encoder sees.
+        crop_scope: What shares one place of the crop: a "frame", a "clip" (slot) or the whole "tuple"; as the other scopes.
+        jitter: Each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture stays.
+        flip: Probability of mirroring a slot.
+        flip_scope: What shares one draw of it, "clip" or "tuple".
+        brightness: Factor drawn from 1 +- this.
+        contrast: Factor drawn from 1 +- this; turns about mid grey.
+        saturation: Factor drawn from 1 +- this.
+        grey: Probability of grey.
+        split: Probability of one channel copied into all three.
+        color_scope: What shares one draw of the colours.
+        mean: Of the [0, 1] picture, per channel; the encoder sees (x / 255 - mean) / std.
+        std: See mean.
     """
 
     resize: tuple[int, int] = (128, 171)

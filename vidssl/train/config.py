@@ -29,6 +29,7 @@ class TrainConfig:
         group: Regular expression; videos whose paths match the same text are held out together, as "_g\\d+_" for UCF101.
         decode: "auto" or "cpu".
         workers: Threads that decode; none takes one a core.
+        threads: Threads that compute on a CPU; none leaves one core to decoding.
         tuples_per_window: Tuples taken from one decoded window.
         max_bad: Share of the videos that may turn out unreadable before the run stops.
         log_every: Steps between two lines of the log.
@@ -50,6 +51,7 @@ class TrainConfig:
     group: str = ""
     decode: Literal["auto", "cpu"] = "auto"
     workers: int | None = None
+    threads: int | None = None
     tuples_per_window: int = 1
     max_bad: float = 0.01
     log_every: int = 10
@@ -68,6 +70,7 @@ class TrainConfig:
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
             ("holdout", 0 <= self.holdout < 1, "take a share of the videos, 0 <= holdout < 1"),
             ("max_bad", 0 <= self.max_bad <= 1, "take a share of the videos in 0..1"),
+            ("threads", self.threads is None or self.threads >= 1, "take at least 1, or none to leave one core to decoding"),
             ("workers", self.workers is None or self.workers >= 1, "take at least 1, or none for one a core"),
             ("seed", 0 <= self.seed < 2**63, "take 0 <= seed < 2**63"),
         ):
@@ -75,8 +78,8 @@ class TrainConfig:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: {mend}")
 
 
-# What may change between a run and its resumption: nothing that a training step depends on.
-_FREE = ("epochs", "workers", "max_bad", "log_every", "val_every", "save_every", "keep")
+# What may change between a run and its resumption. Of these, only the number of threads can change bits: the order of sums.
+_FREE = ("epochs", "workers", "threads", "max_bad", "log_every", "val_every", "save_every", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)

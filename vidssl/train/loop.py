@@ -16,7 +16,7 @@ from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe
-from vidssl.train.device import pick_amp, pick_device
+from vidssl.train.device import pick_amp, pick_device, torch_threads
 from vidssl.train.log import Log
 from vidssl.train.run import Run, Stopped, TrainResult
 from vidssl.train.split import fingerprint, split
@@ -52,6 +52,8 @@ def train(
     model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn)
     train_part, val_part = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     meta = _meta(recipe, index, amp=pick_amp(config.amp, picked))
+    if config.schedule != "constant":  # then the learning rate of a step depends on the last one
+        meta["fixed"]["steps"] = steps
     if start is not None:
         _check_same(start, meta)
     # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
@@ -62,6 +64,7 @@ def train(
         "max_bad": config.max_bad, "quarantine": out / "quarantine.jsonl",
     }  # fmt: skip
     with ExitStack() as stack:
+        threads = stack.enter_context(torch_threads(config.threads))
         loader = stack.enter_context(Loader(train_part, pretext, tuples_per_window=config.tuples_per_window, **loading))
         val_loader = stack.enter_context(Loader(val_part, pretext, train=False, **loading)) if len(val_part) else None
         total = steps if steps is not None else config.epochs * len(loader)
@@ -69,7 +72,7 @@ def train(
         if start is not None:
             run.load(start)
         log = stack.enter_context(Log(out, step=run.step, total=total, quiet=quiet))
-        _announce(log, run, index, val_part, loads_on, pretext.plan.frames)
+        _announce(log, run, index, val_part, loads_on, threads, pretext.plan.frames)
         return run.fit(log)
 
 
@@ -110,11 +113,12 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
         raise VidsslError(f"train: resume: {start} was made with other settings; restore them, or take a new out: " + "; ".join(differ))
 
 
-def _announce(log: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads_on: torch.device, span: int) -> None:
+def _announce(log: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads_on: torch.device, threads: int, span: int) -> None:
     left_out = index.skipped(span)
     parameters = sum(p.numel() for p in run.model.parameters())
     lines = [
-        f"device {run.device}, amp {run.meta['amp']}, loader on {loads_on}, {parameters:,} parameters, seed {run.config.seed}",
+        f"device {run.device}, amp {run.meta['amp']}, {threads} CPU thread(s), loader on {loads_on}",
+        f"{parameters:,} parameters, seed {run.config.seed}",
         f"{len(run.index.usable(span))} videos to train on, {len(val_part)} held out, {len(left_out)} skipped",
         *(f"  skipped: {path}: {reason}" for path, reason in left_out[:10]),
         *([f"  and {len(left_out) - 10} more"] if len(left_out) > 10 else []),
