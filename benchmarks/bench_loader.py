@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from benchmarks import workloads
 from benchmarks.harness import Spent, Stopwatch, compare, interleave, report
 from vidssl import Loader, VideoIndex
 from vidssl.loader.engine import Setting
-from vidssl.loader.fetch import Fetcher
+from vidssl.loader.fetch import Fetched, Fetcher
 from vidssl.loader.graph import Graph
 from vidssl.stages.decode import decode
 from vidssl.stages.window import Sampler
@@ -117,8 +118,8 @@ def bare_case(pool: Executor | None, windows: Windows) -> Callable[[int], Spent]
 def stages(loader: Loader, windows: Windows, turn: int) -> dict[str, float]:
     """Milliseconds a sample of each of the loader's steps, one after the other in one thread, nothing overlapping.
 
-    open to close is decoding with all that belongs to it; fetch is that plus choosing and planning the window; feed hands a batch to the
-    graph, run is the graph and handing its clips to torch.
+    bare decode: as above. decode: the loader's, with its frames copied to where assemble reads them. fetch: that, and choosing and
+    planning the window. feed hands a batch to the graph; run is the graph (assemble), and handing its clips to torch.
     """
     spec, sampler = loader.spec, loader.sampler
     fetcher = Fetcher(index=loader.index, spec=spec, sampler=sampler, decoder=decode)
@@ -134,13 +135,25 @@ def stages(loader: Loader, windows: Windows, turn: int) -> dict[str, float]:
             work()
         spent[name] += 1e3 * watch.wall / len(shown)
 
+    def read(batch: list[Window]) -> None:
+        for window in batch:
+            bare(piece(loader.index, window))
+
+    def decoded(fetched: list[Fetched]) -> None:
+        for one in fetched:
+            decode(loader.index.video(one.window.video), one.frames.number)
+
+    def fetch(batch: list[Window]) -> None:
+        for window in batch:
+            fetcher(windows.epoch(turn), window.position)
+
     for at in range(0, len(shown), size):
         batch = shown[at : at + size]
         fetched = [fetcher(windows.epoch(turn), window.position) for window in batch]
-        clock("bare decode", lambda batch=batch: [bare(piece(loader.index, window)) for window in batch])  # type: ignore[misc]
-        clock("decode", lambda fetched=fetched: [decode(loader.index.video(f.window.video), f.frames.number) for f in fetched])  # type: ignore[misc]
-        clock("fetch", lambda batch=batch: [fetcher(windows.epoch(turn), window.position) for window in batch])  # type: ignore[misc]
-        clock("feed", lambda fetched=fetched: graph.push(fetched))  # type: ignore[misc]
+        clock("bare decode", partial(read, batch))
+        clock("decode", partial(decoded, fetched))
+        clock("fetch", partial(fetch, batch))
+        clock("feed", partial(graph.push, fetched))
         clock("run", graph.pull)
     graph.close()
     return {name: round(ms, 3) for name, ms in spent.items()}

@@ -31,18 +31,18 @@ class Canvas:
     def _background(self) -> Floats:
         """Soft spots of random colours over a slope from one colour to another, [3, H, W]."""
         rng, spots = self.rng, 24
-        self.base = (rng.uniform(0.1, 0.5) + rng.uniform(-0.1, 0.1, 3)).astype(np.float32)
+        self.base = (rng.uniform(0.1, 0.4) + rng.uniform(-0.1, 0.1, 3)).astype(np.float32)
         place = rng.uniform(-0.1, 1.1, (2, spots)).astype(np.float32)
         size = rng.uniform(0.03, 0.35, spots).astype(np.float32)
         tall = np.exp(-(((self.y[0] - place[0]) / size) ** 2))
         wide = np.exp(-(((self.x[0].T - place[1] * self.right) / size) ** 2))
-        tint = rng.normal(0, 0.06, (3, 1, spots)).astype(np.float32)
-        slope = rng.normal(0, 0.1, (3, 2)).astype(np.float32)
+        tint = rng.normal(0, 0.035, (3, 1, spots)).astype(np.float32)
+        slope = rng.normal(0, 0.06, (3, 2)).astype(np.float32)
         ramp = slope[:, :1, None] * (self.y - 0.5) + slope[:, 1:, None] * (self.x - 0.67)
         spots_on = (tall * tint) @ wide.T
         return np.asarray(np.clip(self.base[:, None, None] + ramp + spots_on, 0, 1), np.float32)
 
-    def color(self, contrast: float = 0.25) -> Floats:
+    def color(self, contrast: float = 0.35) -> Floats:
         """A random colour, lighter than the background by at least `contrast` of luma: what moves is lit."""
         while True:
             color = self.rng.uniform(0.0, 1.0, 3).astype(np.float32)

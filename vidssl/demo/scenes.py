@@ -88,7 +88,7 @@ def car(c: Canvas) -> None:
     weight = np.where(c.t[:, None] > c.t[puff], 0.7 * np.exp(-old / 18), 0)
     smoke = c.blobs(*(a.astype(np.float32) for a in (puff_x, puff_y, 0.015 + 0.003 * old, weight)))
     c.paint(c.box(-1, road, 3, 2), c.color(0.1))
-    c.paint(1 - np.exp(-smoke), c.color(0.15))
+    c.paint(1 - np.exp(-smoke), c.color(0.25))
     c.paint(c.box(x - long, road - wheel - 0.09 * size, x + long, road - wheel), body)
     c.paint(c.box(x - 0.09 * size, road - wheel - 0.16 * size, x + 0.09 * size, road - wheel - 0.09 * size), cabin)
     for axle in (-0.6, 0.6):
@@ -129,7 +129,7 @@ def glass(c: Canvas) -> None:
     place, tall = c.right * rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.65)
     filled = tall * (0.03 + 0.9 * (c.t + rng.uniform(0, 10)) / (c.t.size + 12))
     wave = 0.008 * np.sin(c.x * rng.uniform(20, 40) - rng.uniform(0.3, 0.6) * c.t[:, None, None])
-    surface, liquid, wall = bottom - filled, c.color(), c.color(0.15)
+    surface, liquid, wall = bottom - filled, c.color(), c.color(0.25)
     jet = place + rng.uniform(-0.5, 0.5) * half + 0.004 * np.sin(0.5 * c.t)
     c.paint(c.box(jet - 0.015, -1, jet + 0.015, bottom), liquid)
     under = soft(c.y - surface[:, None, None] - wave)

@@ -1,0 +1,140 @@
+"""The demo from end to end: render, index, train, evaluate, draw."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vidssl.demo.picture import Shown, draw
+from vidssl.demo.render import render
+from vidssl.evaluate.retrieval import evaluate_retrieval
+from vidssl.loader import Loader
+from vidssl.pretext import Vcop, build_model
+from vidssl.pretext.vcop import orders
+from vidssl.recipes import vcop_r3d_tiny
+from vidssl.stages.assemble import assemble
+from vidssl.stages.decode import decode
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment, plan
+from vidssl.train.checkpoint import load_weights
+from vidssl.train.config import Recipe
+from vidssl.train.loop import train
+from vidssl.train.split import split
+from vidssl.types import VidsslError
+
+STEPS, EACH = 600, 28  # training steps; videos of each scene
+
+
+def demo_recipe(seed: int) -> Recipe:
+    """`vcop_r3d_tiny` for scenes of 90 frames and two minutes on two cores: clips further apart, smaller pictures, one encoder call."""
+    base = vcop_r3d_tiny()
+    augment = Augment(
+        resize=(36, 36), crop=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), flip=0.5,
+        brightness=0.2, contrast=0.2, saturation=0.5, color_scope="tuple",
+    )  # fmt: skip
+    settings = replace(
+        base.train, batch_size=16, lr=0.015, momentum=0.8, schedule="cosine", slotwise_bn=False, seed=seed, holdout=0.24,
+        tuples_per_window=2, val_every=200, save_every=STEPS, log_every=50, amp="off",
+    )  # fmt: skip
+    return replace(base, pretext=Vcop(clip_length=8, interval=16, dropout=0.2, augment=augment), train=settings)
+
+
+def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> None:
+    """Everything in OUT: scenes/, index.parquet, run/ and order.png. Scenes and index are kept for the next time.
+
+    Raises VidsslError where OUT cannot be written, or holds what is not the demo's.
+    """
+    began = time.perf_counter()
+    scenes, saved, folder = out / "scenes", out / "index.parquet", out / "run"
+    _say(1, "scenes", began)
+    fresh = render(scenes, seed=seed, each=each)
+    _say(2, "index", began)
+    if fresh or not saved.is_file():
+        VideoIndex.build(scenes).save(saved)
+    index = VideoIndex.load(saved)
+    print(index.summary(demo_recipe(seed).build().plan.frames))
+    _say(3, "train: in which order were three clips?", began)
+    _clear(folder)
+    recipe = demo_recipe(seed)
+    result = train(recipe, index, folder, steps=steps)
+    _say(4, "evaluate: are a video's neighbours of its kind?", began)
+    table = evaluate_retrieval(folder, index, ks=(1, 5, 10, 20))
+    _say(5, "picture", began)
+    picture = out / "order.png"
+    draw(show_tuples(recipe, index, result.checkpoint), picture)
+    _summary(recipe, out, result.metrics["val/accuracy"], table.text(), time.perf_counter() - began)
+
+
+def show_tuples(recipe: Recipe, index: VideoIndex, checkpoint: Path, *, count: int = 2) -> list[Shown]:
+    """Held-out tuples, those that a reader learns most from: one ordered right and one wrong, where there are both."""
+    pretext = recipe.build()
+    model = build_model(pretext, recipe.encoder)
+    model.encoder.load_state_dict(load_weights(checkpoint, "encoder"))
+    model.head.load_state_dict(load_weights(checkpoint, "head"))
+    model.eval()
+    _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=pretext.plan.frames)
+    right: list[Shown] = []
+    wrong: list[Shown] = []
+    with Loader(held, pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
+        for batch in loader:
+            with torch.no_grad():
+                chances = model(batch.clips).softmax(1)
+            for chance, label, video, frame in zip(chances, batch.label.tolist(), batch.video.tolist(), batch.frame.numpy(), strict=True):
+                found = int(chance.argmax())
+                kept = right if found == label else wrong
+                if len(kept) < count:
+                    kept.append(_shown(recipe, held, video, frame, label, found, float(chance[found])))
+            if len(right) >= count and wrong:
+                break
+    return [*right[: count if not wrong else count - 1], *wrong[:1]][:count] if right else wrong[:count]
+
+
+def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.int64], label: int, found: int, probability: float) -> Shown:
+    """The same frames and crop again, larger and in their own colours."""
+    spec, video = recipe.build().plan, index.video(row)
+    numbers = np.unique(frame)
+    frames = decode(video, numbers)
+    made = plan(spec, frames=spec.frames, size=frames.size, seed=recipe.train.seed, epoch=0, sample=row, train=False)
+    plain = np.zeros_like(made.color)
+    plain[..., :3] = np.eye(3, dtype=np.float32)
+    made = made._replace(frame=np.searchsorted(numbers, frame).astype(np.int32), color=plain)
+    clips = assemble(frames, made, size=(104, 104), dtype="uint8")
+    table = orders(recipe.pretext.tuple_length)
+    name = str(video.path.relative_to(index.root))
+    return Shown(name=name, clips=clips, frame=frame, true=table[label], predicted=table[found], probability=probability)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the run of an earlier demo."""
+    if not folder.exists():
+        return
+    if not (folder / "metrics.jsonl").is_file():
+        raise VidsslError(f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder")
+    shutil.rmtree(folder)
+
+
+def _say(step: int, what: str, began: float) -> None:
+    print(f"\n[{time.perf_counter() - began:5.0f} s] {step}/5 {what}", flush=True)
+
+
+def _summary(recipe: Recipe, out: Path, accuracy: float, table: str, seconds: float) -> None:
+    chance = 1 / math.factorial(recipe.pretext.tuple_length)
+    where = os.path.relpath(out)
+    print(f"\nOrder of three clips, held-out videos: {accuracy:.1%} right; chance is {chance:.1%} ({accuracy / chance:.1f} x).")
+    print(f"\nNearest videos of the same scene (10 clips a video, held-out videos among the training videos):\n{table}")
+    print(f"""
+Done in {seconds:.0f} s. Where everything lies:
+  {where}/order.png       tuples as shown, their true and their predicted order
+  {where}/scenes/         the videos, a folder a class; {where}/index.parquet says what each of them is
+  {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json
+
+Watch the run:      tensorboard --logdir {where}/run
+Your own videos:    vidssl train vcop_r3d_tiny --data FOLDER --out runs/first   (vidssl recipes lists the others)""")
