@@ -48,7 +48,7 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
                 " | ".join([
                     line["workload"],
                     line["machine"]["simd"],
-                    f"{ours['median']:.3g}",
+                    f"{ours['median']:.3g} a {line['item']}",
                     name,
                     f"{line['wall'][name]['median']:.3g}",
                     f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
@@ -69,10 +69,8 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     for machine, found in machines.items():
         versions = found[-1]["versions"]
         named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
-        item, rounds = found[-1]["item"], found[-1]["rounds"]
-        parts.append(
-            f"{machine}; {named}; {found[-1]['date'][:10]}; ms for a {item}, median [quartiles] of {rounds} rounds.\n\n{table(found)}"
-        )
+        rounds = found[-1]["rounds"]
+        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}; median [quartiles] of {rounds} rounds.\n\n{table(found)}")
     return "\n\n".join(parts) or "No results yet."
 
 

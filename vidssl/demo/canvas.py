@@ -17,11 +17,11 @@ class Canvas:
     """`frames` pictures of one scene. Lengths are in picture heights: y runs down from 0 to 1, x from 0 to WIDTH / HEIGHT.
 
     picture: float32 [3, F, H, W] in 0..1. t: float32 [F], frame numbers. Shapes are coverages (alpha) [F, H, W] in 0..1; their
-    positions and sizes are numbers or float32 [F].
+    positions and sizes are numbers or float32 [F]. lit: what moves is lighter than its background, else darker.
     """
 
-    def __init__(self, rng: np.random.Generator, frames: int) -> None:
-        self.rng = rng
+    def __init__(self, rng: np.random.Generator, frames: int, *, lit: bool) -> None:
+        self.rng, self.side = rng, 1 if lit else -1
         self.t = np.arange(frames, dtype=np.float32)
         self.y = ((np.arange(HEIGHT, dtype=np.float32) + 0.5) / HEIGHT)[None, :, None]
         self.x = ((np.arange(WIDTH, dtype=np.float32) + 0.5) / HEIGHT)[None, None, :]
@@ -31,7 +31,7 @@ class Canvas:
     def _background(self) -> Floats:
         """Soft spots of random colours over a slope from one colour to another, [3, H, W]."""
         rng, spots = self.rng, 24
-        self.base = (rng.uniform(0.1, 0.4) + rng.uniform(-0.1, 0.1, 3)).astype(np.float32)
+        self.base = (0.5 - self.side * rng.uniform(0.1, 0.4) + rng.uniform(-0.1, 0.1, 3)).astype(np.float32)
         place = rng.uniform(-0.1, 1.1, (2, spots)).astype(np.float32)
         size = rng.uniform(0.03, 0.35, spots).astype(np.float32)
         tall = np.exp(-(((self.y[0] - place[0]) / size) ** 2))
@@ -43,10 +43,10 @@ class Canvas:
         return np.asarray(np.clip(self.base[:, None, None] + ramp + spots_on, 0, 1), np.float32)
 
     def color(self, contrast: float = 0.35) -> Floats:
-        """A random colour, lighter than the background by at least `contrast` of luma: what moves is lit."""
+        """A random colour whose luma is at least `contrast` from the background's, on this scene's side of it."""
         while True:
             color = self.rng.uniform(0.0, 1.0, 3).astype(np.float32)
-            if float((color - self.base) @ _LUMA) >= contrast:
+            if self.side * float((color - self.base) @ _LUMA) >= contrast:
                 return color
 
     def paint(self, alpha: Floats, color: Floats) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidssl.demo.picture import Shown, draw
+from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
 from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.loader import Loader
@@ -30,7 +30,7 @@ from vidssl.train.loop import train
 from vidssl.train.split import split
 from vidssl.types import VidsslError
 
-STEPS, EACH = 600, 28  # training steps; videos of each scene
+STEPS, EACH = 800, 28  # training steps; videos of each scene
 
 
 def demo_recipe(seed: int) -> Recipe:
@@ -73,28 +73,28 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _summary(recipe, out, result.metrics["val/accuracy"], table.text(), time.perf_counter() - began)
 
 
-def show_tuples(recipe: Recipe, index: VideoIndex, checkpoint: Path, *, count: int = 2) -> list[Shown]:
-    """Held-out tuples, those that a reader learns most from: one ordered right and one wrong, where there are both."""
+def show_tuples(recipe: Recipe, index: VideoIndex, checkpoint: Path, *, count: int = 3) -> list[Shown]:
+    """Held-out tuples of different scenes: the surest right ones, and a wrong one where there is one."""
     pretext = recipe.build()
     model = build_model(pretext, recipe.encoder)
     model.encoder.load_state_dict(load_weights(checkpoint, "encoder"))
     model.head.load_state_dict(load_weights(checkpoint, "head"))
     model.eval()
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=pretext.plan.frames)
-    right: list[Shown] = []
-    wrong: list[Shown] = []
+    found: dict[tuple[str, bool], Shown] = {}  # one of each scene, ordered right and wrong
     with Loader(held, pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
         for batch in loader:
             with torch.no_grad():
                 chances = model(batch.clips).softmax(1)
-            for chance, label, video, frame in zip(chances, batch.label.tolist(), batch.video.tolist(), batch.frame.numpy(), strict=True):
-                found = int(chance.argmax())
-                kept = right if found == label else wrong
-                if len(kept) < count:
-                    kept.append(_shown(recipe, held, video, frame, label, found, float(chance[found])))
-            if len(right) >= count and wrong:
-                break
-    return [*right[: count if not wrong else count - 1], *wrong[:1]][:count] if right else wrong[:count]
+            for chance, label, row, frame in zip(chances, batch.label.tolist(), batch.video.tolist(), batch.frame.numpy(), strict=True):
+                guess = int(chance.argmax())
+                key = (held.video(row).path.parent.name, guess == label)
+                if key not in found:
+                    found[key] = _shown(recipe, held, row, frame, label, guess, float(chance[guess]))
+    wrong = [shown for (_, good), shown in found.items() if not good][:1]
+    right = sorted((shown for (_, good), shown in found.items() if good), key=lambda shown: -shown.probability)
+    others = [shown for shown in right if not wrong or shown.name.split("/")[0] != wrong[0].name.split("/")[0]]
+    return [*others[: count - len(wrong)], *wrong]
 
 
 def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.int64], label: int, found: int, probability: float) -> Shown:
@@ -106,7 +106,7 @@ def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.in
     plain = np.zeros_like(made.color)
     plain[..., :3] = np.eye(3, dtype=np.float32)
     made = made._replace(frame=np.searchsorted(numbers, frame).astype(np.int32), color=plain)
-    clips = assemble(frames, made, size=(104, 104), dtype="uint8")
+    clips = assemble(frames, made, size=CELL, dtype="uint8")
     table = orders(recipe.pretext.tuple_length)
     name = str(video.path.relative_to(index.root))
     return Shown(name=name, clips=clips, frame=frame, true=table[label], predicted=table[found], probability=probability)
