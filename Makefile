@@ -34,7 +34,7 @@ lint: build
 	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
 
 bench: build
-	@$(BIN)/vidssl bench $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_kernels && $(BIN)/python -m benchmarks.bench_loader $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info vidssl/*.so

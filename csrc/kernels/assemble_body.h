@@ -80,7 +80,7 @@ inline Color affine(const float* map, const Color& in) {
   return out;
 }
 
-// Output rows [y, y + rows) of picture `at` into work.row; mirror: from the right.
+// Output rows [y, y + rows) of picture `at` into work.wide; mirror: from the right.
 inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, bool mirror, int y, int rows, int padded,
                       Workspace& work) {
   const bool yuv = args.frames.format == Format::yuv420;
@@ -101,7 +101,6 @@ inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at
     float* to = work.wide.data() + static_cast<std::ptrdiff_t>(mirror ? spec.width - 1 - j : j) * kLanes;
     for (int c = 0; c < 3; ++c) store(to + c * channel, shown.c[c]);
   }
-  for (int c = 0; c < 3; ++c) lanes_to_rows(work.wide.data() + c * channel, work.row.data() + c * channel, padded, padded);
 }
 
 // Float to each output type: round to nearest, ties to even.
@@ -123,10 +122,18 @@ inline void convert(const float* in, std::uint8_t* out, int count) {
   }
 }
 
-// Rows [y, y + rows) of picture (slot k, time t), from work.row [3, kLanes, padded].
+// Rows [y, y + rows) of picture (slot k, time t), from work.wide.
 template <typename T>
-inline void store_rows(const AssembleSpec& spec, const Workspace& work, int padded, int k, int t, int y, int rows, T* out) {
-  const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(spec.height) * spec.width;
+inline void store_rows(const AssembleSpec& spec, Workspace& work, int padded, int k, int t, int y, int rows, T* out) {
+  const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(spec.height) * spec.width, channel = static_cast<std::ptrdiff_t>(padded) * kLanes;
+  if constexpr (std::is_same_v<T, float>) {
+    if (spec.layout == Layout::kcthw && rows == kLanes && padded == spec.width) {  // whole blocks need no step in between
+      float* to = out + (static_cast<std::ptrdiff_t>(k) * 3 * spec.times + t) * area + static_cast<std::ptrdiff_t>(y) * spec.width;
+      for (int c = 0; c < 3; ++c) lanes_to_rows(work.wide.data() + c * channel, to + c * spec.times * area, spec.width, padded);
+      return;
+    }
+  }
+  for (int c = 0; c < 3; ++c) lanes_to_rows(work.wide.data() + c * channel, work.row.data() + c * channel, padded, padded);
   for (int c = 0; c < 3; ++c) {
     for (int r = 0; r < rows; ++r) {
       const float* row = work.row.data() + (static_cast<std::ptrdiff_t>(c) * kLanes + r) * padded;

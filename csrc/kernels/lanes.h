@@ -92,7 +92,7 @@ inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
 }
 inline __m256 clamp8(__m256 x) { return _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)); }
 inline Lanes clamp(const Lanes& x) { return {clamp8(x.a), clamp8(x.b)}; }
-inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
+__attribute__((always_inline)) inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
   __m256 r[8], p[8], q[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
   for (int i = 0; i < 4; ++i) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../kernels/assemble.h"
@@ -71,7 +72,9 @@ void motion(py::handle frames, int height, int width, py::handle sad, py::handle
 void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, int frames, int height, int width, py::object sad,
           py::object thumb, py::object prefix, std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame,
           py::handle box, py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
-  PlanSpec spec = parse_spec(spec_text);
+  static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader asks for the same spec again and again
+  if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
+  PlanSpec spec = parsed.second;
   const std::int64_t k = spec.slots, t = spec.times;
   check(frames > 0 && height > 0 && width > 0, "frames=", frames, ", size=(", height, ", ", width, "): take positive numbers");
   std::vector<Borrowed> kept;
