@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +128,7 @@ def _say(step: int, what: str, began: float) -> None:
 
 def _summary(recipe: Recipe, out: Path, accuracy: float, table: str, seconds: float) -> None:
     chance = 1 / math.factorial(recipe.pretext.tuple_length)
-    where = os.path.relpath(out)
+    where, bin_ = os.path.relpath(out), _commands()
     print(f"\nOrder of three clips, held-out videos: {accuracy:.1%} right; chance is {chance:.1%} ({accuracy / chance:.1f} x).")
     print(f"\nNearest videos of the same scene (10 clips a video, held-out videos among the training videos):\n{table}")
     print(f"""
@@ -136,5 +137,12 @@ Done in {seconds:.0f} s. Where everything lies:
   {where}/scenes/         the videos, a folder a class; {where}/index.parquet says what each of them is
   {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json
 
-Watch the run:      tensorboard --logdir {where}/run
-Your own videos:    vidssl train vcop_r3d_tiny --data FOLDER --out runs/first   (vidssl recipes lists the others)""")
+Watch the run:      {bin_}tensorboard --logdir {where}/run
+Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/first   ({bin_}vidssl recipes lists the others)""")
+
+
+def _commands() -> str:
+    """What to put before a command of this environment so that the shell finds it: nothing where its folder is on the PATH."""
+    folder = Path(sys.executable).parent
+    on_path = shutil.which("tensorboard")
+    return "" if on_path and Path(on_path).parent == folder else f"{os.path.relpath(folder)}/"
