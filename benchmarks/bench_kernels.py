@@ -25,7 +25,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from benchmarks import workloads
 from benchmarks.harness import compare, interleave, report, timed
 from vidssl import ops
-from vidssl.native import build_info, kernels
+from vidssl.native import build_info
 from vidssl.stages.assemble import DType, Layout
 from vidssl.types import Frames, Plan
 
@@ -78,27 +78,17 @@ class Swscale:
         return torch.stack((red, green, blue))
 
 
-def assembler(frames: Frames, plan: Plan, dtype: DType = "float32", layout: Layout = "kcthw") -> Callable[[], torch.Tensor]:
-    """assemble of torch arrays into new memory."""
+def assembler(
+    frames: Frames, plan: Plan, dtype: DType = "float32", layout: Layout = "kcthw", out: torch.Tensor | None = None
+) -> Callable[[], torch.Tensor]:
+    """assemble of torch arrays: into new memory, or into `out`, as the loader's graph does it."""
     held = Frames(data=torch.from_numpy(frames.data), number=frames.number, size=frames.size, space=frames.space)
     drawn = Plan(*(torch.from_numpy(np.asarray(part)) for part in plan))
     size = workloads.pretext().plan.augment.crop
 
     def work() -> torch.Tensor:
-        clips: torch.Tensor = ops.assemble(held, drawn, size=size, dtype=dtype, layout=layout)
+        clips: torch.Tensor = ops.assemble(held, drawn, size=size, dtype=dtype, layout=layout, out=out)
         return clips
-
-    return work
-
-
-def assembler_into(out: torch.Tensor, frames: Frames, plan: Plan, layout: Layout = "kcthw") -> Callable[[], torch.Tensor]:
-    """assemble into memory that is kept: what `ops.assemble` calls."""
-    space = frames.space
-    chosen = plan.frame, plan.box, plan.flip, plan.color
-
-    def work() -> torch.Tensor:
-        kernels.assemble(frames.data, *frames.size, space.to_rgb.ravel().tolist(), list(space.chroma), *chosen, out, layout == "kthwc")
-        return out
 
     return work
 
@@ -109,7 +99,7 @@ def bench_assemble(repeats: int, out: Path | None) -> None:
     plan = workloads.planned(workloads.pretext())
     for dtype, layout, kept in FORMS:
         clips = assembler(frames, plan, dtype, layout)()
-        ours = assembler_into(clips, frames, plan, layout) if kept else assembler(frames, plan, dtype, layout)
+        ours = assembler(frames, plan, dtype, layout, clips if kept else None)
         target, memory = torch.empty_like(clips), torch.empty_like(clips) if kept else None
         cases: dict[str, Callable[[], object]] = {"vidssl assemble": ours}
         if (dtype, layout) == ("float32", "kcthw"):

@@ -32,6 +32,7 @@ class AssembleOp : public dali::Operator<Backend> {
     spec_.height = size[0];
     spec_.width = size[1];
     spec_.dtype = parse_dtype(spec.GetArgument<std::string>("output_type"));
+    spec_.stream = true;  // DALI's outputs come from a pool
     spec_.layout = spec.GetArgument<bool>("channels_last") ? Layout::kthwc : Layout::kcthw;
   }
 

@@ -36,6 +36,7 @@ struct AssembleSpec {
   int slots, times, height, width;  // of the output; three channels
   DType dtype;
   Layout layout;
+  bool stream;  // CPU: write past the caches, which pays where `out` is memory used before, and costs where it is new
 };
 
 inline std::size_t assemble_bytes(const AssembleSpec& spec) {

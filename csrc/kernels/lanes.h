@@ -44,6 +44,8 @@ inline Lanes load_bytes(const std::uint8_t* p) {
   return out;
 }
 inline void store(float* p, const Lanes& a) { std::memcpy(p, a.v, sizeof a.v); }
+inline void stream(float* p, const Lanes& a) { store(p, a); }  // p: 64-byte aligned
+inline void fence() {}                                         // after stream(), before others may read
 inline Lanes fill(float x) {
   Lanes out;
   for (float& v : out.v) v = x;
@@ -86,6 +88,11 @@ inline void store(float* p, const Lanes& x) {
   _mm256_storeu_ps(p, x.a);
   _mm256_storeu_ps(p + 8, x.b);
 }
+inline void stream(float* p, const Lanes& x) {
+  _mm256_stream_ps(p, x.a);
+  _mm256_stream_ps(p + 8, x.b);
+}
+inline void fence() { _mm_sfence(); }
 inline Lanes fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
@@ -129,11 +136,13 @@ inline Lanes load_bytes(const std::uint8_t* p) {
   return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
 inline void store(float* p, const Lanes& x) { _mm512_storeu_ps(p, x.v); }
+inline void stream(float* p, const Lanes& x) { _mm512_stream_ps(p, x.v); }
 inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 inline Lanes clamp(const Lanes& x) {
   return {_mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))};
 }
+using avx2::fence;
 using avx2::transpose8;
 
 }  // namespace avx512

@@ -116,8 +116,8 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
 
 // On the CPU the slots are split over `threads`.
 void assemble(py::handle frames, int height, int width, const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma,
-              py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out, bool channels_last, int threads,
-              std::intptr_t stream) {
+              py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out, bool channels_last, bool used_before,
+              int threads, std::intptr_t stream) {
   const Borrowed source(frames, "frames", stream), frame_in(frame, "frame", stream), box_in(box, "box", stream),
       flip_in(flip, "flip", stream), color_in(color, "color", stream), clips(out, "out", stream);
   AssembleArgs args{};
@@ -146,7 +146,8 @@ void assemble(py::handle frames, int height, int width, const std::array<float, 
                           static_cast<int>(clips.size(h)),
                           static_cast<int>(clips.size(h + 1)),
                           parse_dtype(type),
-                          channels_last ? Layout::kthwc : Layout::kcthw};
+                          channels_last ? Layout::kthwc : Layout::kcthw,
+                          used_before};
   py::gil_scoped_release release;
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
@@ -193,7 +194,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "prefix"_a,
              "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a, "stream"_a = 0);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
-             "out"_a, "channels_last"_a = false, "threads"_a = 1, "stream"_a = 0);
+             "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
   module.def("random", &random, "out"_a, "seed"_a, "epoch"_a, "first"_a, "purpose"_a, "index"_a = 0);
   module.def("build_info", &build_info);
 }

@@ -132,3 +132,15 @@ def test_hash_is_stable_between_calls() -> None:
     before = hashlib.sha256(ops.assemble(small, plan, size=(33, 29)).tobytes()).hexdigest()
     ops.assemble(large, make_plan(large, EVERY_CHANGE), size=(90, 120))
     assert hashlib.sha256(ops.assemble(small, plan, size=(33, 29)).tobytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("width", [48, 50])  # 48: rows of whole cache lines, which are written past the caches
+def test_memory_that_was_used_before(width: int) -> None:
+    frames = make_frames(np.random.default_rng(8), 6, (60, 84), yuv=True)
+    plan = make_plan(frames, EVERY_CHANGE)
+    new = ops.assemble(frames, plan, size=(35, width))
+    kept = np.full_like(new, np.nan)
+    assert ops.assemble(frames, plan, size=(35, width), out=kept) is kept
+    assert np.array_equal(kept, new)
+    with pytest.raises(VidsslError, match=r"out is float32 \[2, 3, 2, 35, \d+\]: it must be float32 \[2, 3, 2, 34, \d+\]"):
+        ops.assemble(frames, plan, size=(34, width), out=kept)

@@ -13,12 +13,14 @@ Layout = Literal["kcthw", "kthwc"]
 
 
 def assemble(
-    frames: Frames | Array, plan: Plan, *, size: tuple[int, int], dtype: DType = "float32", layout: Layout = "kcthw", threads: int = 1
-) -> Array:
+    frames: Frames | Array, plan: Plan, *, size: tuple[int, int], dtype: DType = "float32", layout: Layout = "kcthw",
+    out: Array | None = None, threads: int = 1,
+) -> Array:  # fmt: skip
     """Gathers, resizes, crops, mirrors, colours, normalises and permutes.
 
     frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device. size: (height, width)
-    of the output. Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames' kind on their device.
+    of the output. out: memory of that shape and dtype to write to, such as the last call's; None takes new memory.
+    Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames' kind on their device.
     Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within `plan.box`; uint8 rounds and clamps.
     """
     frames = as_frames(frames, "frames")
@@ -30,10 +32,13 @@ def assemble(
         raise VidsslError(f"size={size!r}: take positive (height, width)")
     slots, times = (int(n) for n in plan.frame.shape)
     shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
-    out = empty_like(frames.data, shape, dtype)
+    used_before = out is not None
+    out = empty_like(frames.data, shape, dtype) if out is None else out
+    if tuple(out.shape) != shape or not str(out.dtype).endswith(dtype):
+        raise VidsslError(f"out is {out.dtype} {list(out.shape)}: it must be {dtype} {list(shape)}")
     with device_of(frames.data):
         kernels.assemble(
             frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),
-            plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", threads, stream=stream_of(frames.data),
+            plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", used_before, threads, stream=stream_of(frames.data),
         )  # fmt: skip
     return out
