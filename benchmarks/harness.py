@@ -85,7 +85,7 @@ def interleave(cases: Mapping[str, Case], *, repeats: int, warmup: int = 1, titl
     if repeats < 1 or warmup < 0:
         raise VidsslError(f"repeats={repeats}, warmup={warmup}: take repeats >= 1 and warmup >= 0")
     spent: dict[str, list[Spent]] = {name: [] for name in cases}
-    with tqdm(total=(warmup + repeats) * len(cases), desc=title, unit="run", leave=False) as bar:
+    with tqdm(total=(warmup + repeats) * len(cases), desc=title, unit="run", leave=False, disable=None) as bar:
         for turn in range(-warmup, repeats):
             for name, case in cases.items():
                 bar.set_postfix_str(name)

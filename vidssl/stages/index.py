@@ -93,7 +93,7 @@ class VideoIndex:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             jobs = {pool.submit(scan, path): path for path in paths}
             try:
-                for job in tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=not progress):
+                for job in tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True):
                     rows[jobs[job]] = job.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
