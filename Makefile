@@ -67,5 +67,5 @@ $(BUILT): $(PACKAGES) pyproject.toml $(SOURCES)
 	@$(BIN)/python csrc/toolchain.py
 	@echo "vidssl: compiling, and installing what else is needed (first time about 1 minute)"
 	@rm -f .venv/.built-*
-	@$(PIP) install --no-build-isolation -c constraints.txt -e '.[dev]'
+	@$(PIP) install --no-build-isolation -c constraints.txt --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@

@@ -1,7 +1,7 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
-The names that others call: VideoIndex, Loader, Batch, ops (motion, plan, assemble on any DLPack array), pretext.METHODS, models.ENCODERS.
-They are imported when first used, so that `import vidssl` is quick.
+The names that others call: VideoIndex, Loader, Batch, PlanSpec and Augment, ops (motion, plan, assemble on any DLPack array),
+pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import vidssl` is quick.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {"VideoIndex": "vidssl.stages.index", "Loader": "vidssl.loader", "Batch": "vidssl.types", "VidsslError": "vidssl.types"}
+_HOMES = {
+    "Augment": "vidssl.stages.plan", "Batch": "vidssl.types", "Loader": "vidssl.loader", "PlanSpec": "vidssl.stages.plan",
+    "VideoIndex": "vidssl.stages.index", "VidsslError": "vidssl.types",
+}  # fmt: skip
 _MODULES = ("models", "ops", "pretext")
 
-__all__ = ["Batch", "Loader", "VideoIndex", "VidsslError", "__version__", "models", "ops", "pretext"]
+__all__ = ["Augment", "Batch", "Loader", "PlanSpec", "VideoIndex", "VidsslError", "__version__", "models", "ops", "pretext"]
 
 
 def __getattr__(name: str) -> Any:

@@ -59,6 +59,8 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
     if isinstance(frames, Frames):
         return frames
     shape = tuple(getattr(frames, "shape", ()))
+    if not hasattr(frames, "__dlpack__"):
+        raise VidsslError(f"{argument} is a {type(frames).__name__}: pass Frames, or an array of numpy, torch or cupy")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise VidsslError(
             f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, W] (planar YUV 4:2:0)"

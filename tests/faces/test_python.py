@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.kernels.workload import SPECS, make_frames
-from vidssl import ops
+from vidssl import VidsslError, ops
 from vidssl.native import kernels
 
 
@@ -101,6 +101,8 @@ def test_bad_frames(frames: np.ndarray, message: str) -> None:
 
 
 def test_not_an_array() -> None:
+    with pytest.raises(VidsslError, match="frames is a list: pass Frames, or an array"):
+        ops.motion([1, 2])
     with pytest.raises(TypeError, match="frames is a list: pass an array that speaks DLPack"):
         kernels.motion([1, 2], 32, 32, None, None)
 

@@ -162,6 +162,7 @@ def test_channels_last_and_half_precision_change_only_memory(index: VideoIndex) 
     assert torch.equal(last, plain)
     assert last[0].is_contiguous(memory_format=torch.channels_last_3d)
     assert torch.equal(first(dtype="bfloat16"), plain.bfloat16())
+    assert torch.equal(first(dtype=torch.float16), plain.half())
 
 
 @pytest.fixture
@@ -221,11 +222,16 @@ def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:
         ({"decode": "nvdec"}, "decode='nvdec'"),
         ({"engine": "other"}, "engine='other'"),
         ({"seed": -1}, "seed=-1"),
+        ({"seed": "a"}, "seed='a'"),
+        ({"batch_size": 2.5}, "batch_size=2.5"),
+        ({"dtype": "float64"}, "dtype='float64'"),
+        ({"index": "videos"}, "index='videos': take a VideoIndex"),
+        ({"pretext": "vcop"}, "pretext='vcop': take a Pretext"),
     ],
 )
 def test_bad_arguments(index: VideoIndex, change: dict[str, object], part: str) -> None:
     with pytest.raises(VidsslError) as error:
-        Loader(index, PLAIN, **({"batch_size": 2, "device": "cpu"} | change))
+        Loader(**({"index": index, "pretext": PLAIN, "batch_size": 2, "device": "cpu"} | change))
     assert part in str(error.value)
 
 

@@ -39,7 +39,12 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> N
         workers: Threads; none takes one a core.
     """
     from vidssl.stages.index import VideoIndex
+    from vidssl.types import VidsslError
 
+    if out.suffix != ".parquet" or out.is_dir():  # said before hours of decoding, not after
+        raise VidsslError(f"out={str(out)!r}: an index is one Parquet file; name a FILE.parquet")
+    if not os.access(next(folder for folder in out.absolute().parents if folder.exists()), os.W_OK):
+        raise VidsslError(f"out={str(out)!r}: its folder cannot be written to; name another")
     found = VideoIndex.build(data, workers=workers)
     found.save(out)
     print(found.summary())

@@ -42,7 +42,7 @@ def draw(tuples: list[Shown], path: Path, *, columns: int = 5) -> None:
     pen.text((_EDGE, 24), "In which order were these clips?", _INK, title)
     pen.text(
         (_EDGE, 58),
-        "Held-out videos. Each row is a clip in the slot where it was shown; time runs to the right within a row.",
+        "Held-out videos: the surest right answers, and a wrong one. A row is a clip in its slot; time runs to the right.",
         _SOFT,
         small,
     )
@@ -68,7 +68,7 @@ def _draw_tuple(canvas: Image.Image, pen: ImageDraw.ImageDraw, shown: Shown, top
         pen.text((right, y + 40), _ordinal(shown.true[slot]), _INK, text)
         color = _RIGHT if shown.true[slot] == shown.predicted[slot] else _WRONG
         pen.text((right + 84, y + 40), _ordinal(shown.predicted[slot]), color, text)
-    verdict = f"{'right' if good else 'wrong'}, p = {shown.probability:.2f}"
+    verdict = f"{'right' if good else 'wrong'}, sure to {shown.probability:.0%}"
     pen.text((right + 84 + 80, top + 14), verdict, _RIGHT if good else _WRONG, small)
 
 

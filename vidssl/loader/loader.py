@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -53,10 +53,17 @@ class Loader:
     def __init__(
         self, index: VideoIndex, pretext: HasPlan | PlanSpec, *, batch_size: int, device: str | torch.device = "auto",
         decode: Literal["auto", "cpu"] = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
-        train: bool = True, tuples_per_window: int = 1, dtype: DType = "float32", channels_last: bool = False,
+        train: bool = True, tuples_per_window: int = 1, dtype: DType | torch.dtype = "float32", channels_last: bool = False,
         engine: Literal["graph", "eager"] = "graph", max_bad: float = 0.01, quarantine: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
-        spec = pretext if isinstance(pretext, PlanSpec) else pretext.plan
+        _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, as VideoIndex.build(folder) makes it")
+        spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
+        if not isinstance(spec, PlanSpec):
+            raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.vcop(), or a PlanSpec")
+        for name, value in {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}.items():
+            _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
+        dtype = cast(DType, str(dtype).removeprefix("torch."))
+        _need(dtype in get_args(DType), f"dtype={dtype!r}: take one of {', '.join(get_args(DType))}")
         workers = workers if workers is not None else len(os.sched_getaffinity(0))
         _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
         _need(workers >= 1, f"workers={workers}: take at least 1")

@@ -28,6 +28,8 @@ def assemble(
         raise VidsslError(f'layout={layout!r}: take "kcthw" or "kthwc"')
     if dtype not in ("float32", "float16", "bfloat16", "uint8"):
         raise VidsslError(f'dtype={dtype!r}: take "float32", "float16", "bfloat16" or "uint8"')
+    if threads < 1:
+        raise VidsslError(f"threads={threads!r}: take at least 1")
     if min(size) <= 0:
         raise VidsslError(f"size={size!r}: take positive (height, width)")
     slots, times = (int(n) for n in plan.frame.shape)

@@ -136,6 +136,18 @@ class VideoIndex:
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
         return cls(table.replace_schema_metadata(None), folder)
 
+    def is_current(self) -> bool:
+        """True where every file is there as it was indexed, by size and time of change. Files that are new are not looked for."""
+        rows = self.table.select(["path", "bytes", "mtime_ns"]).to_pylist()
+        try:
+            states = [(self.root / row["path"]).stat() for row in rows]
+        except OSError:
+            return False
+        return all((now.st_size, now.st_mtime_ns) == (row["bytes"], row["mtime_ns"]) for now, row in zip(states, rows, strict=True))
+
+    def __repr__(self) -> str:
+        return f"VideoIndex({len(self)} videos in {str(self.root)!r})"
+
     def __len__(self) -> int:
         return int(self.table.num_rows)
 

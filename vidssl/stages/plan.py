@@ -116,6 +116,7 @@ class PlanSpec:
         _need(rows.ndim == 3 and rows.size > 0, "PlanSpec", "arrangements.shape", rows.shape, "take [P, K, T]")
         _need(labels.shape == rows.shape[:1], "PlanSpec", "labels.shape", labels.shape, f"take one label a row: ({rows.shape[0]},)")
         for name in ("groups", "bases", "length", "stride", "tries"):
+            _need(isinstance(getattr(self, name), int), "PlanSpec", name, getattr(self, name), "take a whole number")
             _need(getattr(self, name) >= 1, "PlanSpec", name, getattr(self, name), "take at least 1")
         _need(self.groups * self.bases <= MAX_BASES, "PlanSpec", "groups * bases", self.groups * self.bases, f"take at most {MAX_BASES}")
         pool = self.groups * self.bases * self.length
@@ -204,8 +205,12 @@ def plan(
     """Draws one sample: a pure function of its arguments, the same integers on CPU and GPU.
 
     frames: of the window. size: (height, width) of its picture in pixels. sad, thumb: as `motion` gives them, where spec.needs_motion.
-    The result is of the kind and on the device of `like`, else of `sad`, else numpy. `status` 0 is a plan that meets the spec.
+    The result is of the kind and on the device of `like`, else of `sad`, else numpy. `status` is 0, or says that no try met the limits
+    (1) or found frames that differ enough (2), and then the last try is given. Raises VidsslError where the window is too short.
     """
+    _need(frames >= spec.span, "plan", "frames", frames, f"this spec needs a window of at least {spec.span}")
+    _need(0 <= epoch < 2**32, "plan", "epoch", epoch, "take 0 <= epoch < 2**32")
+    _need(0 <= seed < 2**64 and 0 <= sample < 2**64, "plan", "seed, sample", (seed, sample), "take numbers in 0 .. 2**64 - 1")
     like = like if like is not None else sad if sad is not None else _HOST
     slots, times = spec.slots, spec.times
     out = Plan(

@@ -88,10 +88,10 @@ class Run:
                 log.advance()
                 stopping = stop.is_set() and self.step < self.total
                 last = self.step == self.total or stopping
-                saves, validates = last or self.step % config.save_every == 0, last or self.step % config.val_every == 0
+                saves, validates = last or self.step % config.save_every == 0, self.step == self.total or self.step % config.val_every == 0
                 if saves or validates or self.step % config.log_every == 0:
                     self._report(log, shown, waited, time.perf_counter() - since)
-                    if validates and not stopping:
+                    if validates:
                         self._validate(log)
                     saved = self.save() if saves else saved
                     shown, waited, since = [], 0.0, time.perf_counter()

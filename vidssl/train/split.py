@@ -30,6 +30,8 @@ def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", spa
     members: dict[str, list[int]] = {}
     for key, row in zip(keys, rows.tolist(), strict=True):
         members.setdefault(key, []).append(row)
+    if not members:
+        return index, VideoIndex(index.table.slice(0, 0), index.root)  # the loader says why none can be used
     if fraction > 0 and len(members) < 2:
         raise VidsslError(
             f"train: holdout={fraction}: {len(members)} usable group(s) of videos with at least {span} frames, holding out needs two; "
