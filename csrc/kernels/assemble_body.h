@@ -122,10 +122,15 @@ inline void convert(const float* in, std::uint8_t* out, int count) {
   }
 }
 
-// A finished row that nobody reads soon, past the caches where it is made of whole cache lines: they need not be read before they are
-// written (a quarter of the time, where `out` is not in a cache).
-inline void stream_row(const float* row, float* out, int count) {
-  if (count % kLanes != 0 || reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) != 0) return convert(row, out, count);
+// A finished row to its place. `past_caches`: nobody reads it soon, so where it is made of whole cache lines they need not be read before
+// they are written (a quarter of the time, where `out` is not in a cache); only floats are so wide that it pays.
+template <typename T>
+inline void store_row(const float* row, T* out, int count, bool) {
+  convert(row, out, count);
+}
+inline void store_row(const float* row, float* out, int count, bool past_caches) {
+  if (!past_caches || count % kLanes != 0 || reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) != 0)
+    return convert(row, out, count);
   for (int x = 0; x < count; x += kLanes) stream(out + x, load(row + x));
 }
 
@@ -139,14 +144,7 @@ inline void store_rows(const AssembleSpec& spec, Workspace& work, int padded, in
       const float* row = work.row.data() + (static_cast<std::ptrdiff_t>(c) * kLanes + r) * padded;
       const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(y + r) * spec.width;
       if (spec.layout == Layout::kcthw) {
-        T* to = out + (static_cast<std::ptrdiff_t>(k * 3 + c) * spec.times + t) * area + at;
-        if constexpr (std::is_same_v<T, float>) {
-          if (spec.stream) {
-            stream_row(row, to, spec.width);
-            continue;
-          }
-        }
-        convert(row, to, spec.width);
+        store_row(row, out + (static_cast<std::ptrdiff_t>(k * 3 + c) * spec.times + t) * area + at, spec.width, spec.stream);
       } else {
         T* pixel = out + ((static_cast<std::ptrdiff_t>(k) * spec.times + t) * area + at) * 3 + c;
         for (int x = 0; x < spec.width; ++x) convert(row + x, pixel + 3 * x, 1);

@@ -58,19 +58,19 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _say(1, "scenes", began)
     fresh = render(scenes, seed=seed, each=each)
     _say(2, "index", began)
-    index = _index(scenes, saved, fresh=fresh)
-    print(index.summary(demo_recipe(seed).build().plan.frames))
+    index, recipe = _index(scenes, saved, fresh=fresh), demo_recipe(seed)
+    span = recipe.build().plan.frames
+    print(index.summary(span))
     _say(3, "train: in which order were three clips?", began)
     _clear(folder)
-    recipe = demo_recipe(seed)
     result = train(recipe, index, folder, steps=steps)
     _say(4, "evaluate: are a video's neighbours of its kind?", began)
     table = evaluate_retrieval(folder, index, ks=(1, 5, 10, 20))
     _say(5, "picture", began)
-    picture = out / "order.png"
     model = _load(recipe, result.checkpoint)
-    draw(show_tuples(recipe, model, index), picture)
-    _summary(recipe, out, order_accuracy(recipe, model, index), table.text(), time.perf_counter() - began)
+    _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
+    draw(show_tuples(recipe, model, held), out / "order.png")
+    _summary(recipe, out, order_accuracy(recipe, model, held), table.text(), time.perf_counter() - began)
 
 
 def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
@@ -91,21 +91,20 @@ def _load(recipe: Recipe, checkpoint: Path) -> PretextModel:
     return model.eval()
 
 
-def order_accuracy(recipe: Recipe, model: PretextModel, index: VideoIndex, *, tuples: int = 4) -> tuple[float, int]:
+def order_accuracy(recipe: Recipe, model: PretextModel, held: VideoIndex, *, tuples: int = 4) -> tuple[float, int]:
     """(share of held-out tuples that are put in the right order, number of tuples), `tuples` of each held-out video."""
-    pretext = recipe.build()
-    _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=pretext.plan.frames)
-    with Loader(held, pretext, batch_size=8 * tuples, device="cpu", train=False, tuples_per_window=tuples) as loader, torch.no_grad():
+    with (
+        Loader(held, recipe.build(), batch_size=8 * tuples, device="cpu", train=False, tuples_per_window=tuples) as loader,
+        torch.no_grad(),
+    ):
         right = torch.cat([model(batch.clips).argmax(1) == batch.label for batch in loader])
     return float(right.float().mean()), len(right)
 
 
-def show_tuples(recipe: Recipe, model: PretextModel, index: VideoIndex, *, count: int = 3) -> list[Shown]:
+def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Shown]:
     """Held-out tuples of different scenes: the surest right ones, and a wrong one where there is one."""
-    pretext = recipe.build()
-    _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=pretext.plan.frames)
     found: dict[tuple[str, bool], Shown] = {}  # one of each scene, ordered right and wrong
-    with Loader(held, pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
+    with Loader(held, recipe.build(), batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
         for batch in loader:
             with torch.no_grad():
                 chances = model(batch.clips).softmax(1)

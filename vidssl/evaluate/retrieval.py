@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
+from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, Pool, extract
 from vidssl.models import Encoder
 from vidssl.pretext import build_encoder
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
-from vidssl.train.device import pick_device
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, cast, get_args
 import numpy as np
 import torch
 
+from vidssl.device import pick_device
 from vidssl.loader.eager import Eager
 from vidssl.loader.engine import Engine, Setting
 from vidssl.loader.fetch import Bad, Fetched, Fetcher
@@ -84,7 +85,7 @@ class Loader:
         self.sampler = Sampler(rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window)
         _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")
         self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decode_cpu)
-        self.device = _device(device)
+        self.device = pick_device(device)
         setting = Setting(
             spec=spec, sampler=self.sampler, device=self.device, dtype=dtype, channels_last=channels_last,
             windows=batch_size // tuples_per_window, threads=workers,
@@ -239,18 +240,6 @@ def _need(good: bool, message: str) -> None:
 def _first(skipped: list[tuple[str, str]]) -> str:
     shown = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
     return f"for instance {shown}" if shown else "the index is empty"
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise VidsslError(f'device={device!r}: take "auto", "cpu", "cuda" or "cuda:N"') from error
-    _need(found.type in ("cpu", "cuda"), f'device={device!r}: take "auto", "cpu", "cuda" or "cuda:N"')
-    _need(found.type == "cpu" or torch.cuda.is_available(), f"device={device!r}: this torch sees no CUDA device; take device=cpu")
-    return found
 
 
 def _make_engine(name: str, setting: Setting) -> Engine:

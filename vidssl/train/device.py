@@ -1,4 +1,4 @@
-"""Where and in which precision a run computes; what was chosen is said."""
+"""In which precision and with how many threads a run computes; what was chosen is said."""
 
 from __future__ import annotations
 
@@ -7,23 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-
-from vidssl.types import VidsslError
-
-
-def pick_device(device: str) -> torch.device:
-    """The device of "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N". Raises VidsslError where it is not there."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError:
-        picked = torch.device("meta")
-    if picked.type not in ("cpu", "cuda"):
-        raise VidsslError(f"device={device!r}: take auto, cpu, cuda or cuda:N")
-    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
-        raise VidsslError(f"device={device!r}: this machine shows {torch.cuda.device_count()} CUDA device(s) to torch; take cpu or auto")
-    return picked
 
 
 def pick_amp(amp: str, device: torch.device) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from vidssl.device import pick_device
 from vidssl.loader import Loader
 from vidssl.native import build_info
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe
-from vidssl.train.device import pick_amp, pick_device, torch_threads
+from vidssl.train.device import pick_amp, torch_threads
 from vidssl.train.log import Log
 from vidssl.train.run import Run, Stopped, TrainResult
 from vidssl.train.split import fingerprint, split
