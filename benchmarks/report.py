@@ -17,6 +17,10 @@ import tyro
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
+MOTION_HEAD = (
+    "clip", "frames", "rank correlation", "upper half by our motion: weighted", "even", "z", "by Farneback: weighted", "even", "z",
+    "vidssl, ms a frame", "Farneback, ms", "vidssl is faster by", "commit",
+)  # fmt: skip
 HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
 
 
@@ -59,6 +63,33 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
+def motion_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each clip. "even" is what was drawn without weights; z stands for the weighted draws (z of the even ones)."""
+    rows = [" | ".join(MOTION_HEAD), " | ".join("---" for _ in MOTION_HEAD)]
+    for line in lines:
+        facts, (other, ratio) = line["facts"], next(iter(line["speedup"].items()))
+        shares = []
+        for ranking in ("our motion", "Farneback"):
+            half = facts[f"upper half by {ranking}"]
+            shares += [f"{half['motion']:.3f}", f"{half['uniform']:.3f}", f"{half['z motion']:.1f} ({half['z uniform']:.1f})"]
+        rows.append(
+            " | ".join([
+                line["workload"],
+                facts["frames"],
+                f"**{facts['spearman']:.2f}**",
+                *shares,
+                f"{line['wall'][line['subject']]['median']:.3g}",
+                f"{line['wall'][other]['median']:.3g}",
+                f"{ratio['median']:.0f}",
+                (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+            ])
+        )  # fmt: skip
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+TABLES = {"motion": motion_table}  # of every other benchmark: table
+
+
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     """The tables of one benchmark, one for each machine, under its name and the versions that were measured."""
     machines: dict[str, list[dict[str, Any]]] = {}
@@ -70,7 +101,9 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
         versions = found[-1]["versions"]
         named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
         rounds = found[-1]["rounds"]
-        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}; median [quartiles] of {rounds} rounds.\n\n{table(found)}")
+        parts.append(
+            f"{machine}; {named}; {found[-1]['date'][:10]}; median [quartiles] of {rounds} rounds.\n\n{TABLES.get(bench, table)(found)}"
+        )
     return "\n\n".join(parts) or "No results yet."
 
 

@@ -14,10 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from av.video.frame import VideoFrame
 
-from vidssl.pretext.base import Pretext
-from vidssl.pretext.vcop import vcop
+from vidssl.pretext import Pretext, Vcop
 from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import plan
+from vidssl.stages.plan import Augment, plan
 from vidssl.types import ColorSpace, Frames, Plan
 
 SIZE = (240, 320)  # height, width
@@ -27,7 +26,7 @@ BT601 = np.array([[1.164383, 0, 1.596027, -222.921], [1.164383, -0.391762, -0.81
 
 def pretext() -> Pretext:
     """VCOP as published (3 clips of 16 frames out of 64; 112 x 112 of 128 x 171), normalised by mean and standard deviation."""
-    return vcop(mean=MEAN, std=STD)
+    return Vcop(augment=Augment(mean=MEAN, std=STD))
 
 
 @lru_cache(maxsize=300)

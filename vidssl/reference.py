@@ -49,12 +49,11 @@ def luma(data: Array, size: tuple[int, int]) -> Array:
 def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
     """(sad uint32 [F - 1, gh, gw], thumb uint8 [F, 16, 16]) as csrc/kernels/motion.h defines them."""
     xp, picture, (height, width) = _module(data), luma(data, size), size
-    sampled = picture[:, ::4, ::4]
-    change = abs(sampled[1:] - sampled[:-1])
     rows, cols = -(-height // CELL), -(-width // CELL)
-    full = xp.zeros((change.shape[0], rows * 4, cols * 4), dtype="int64")
-    full[:, : change.shape[1], : change.shape[2]] = change
-    sad = full.reshape(-1, rows, 4, cols, 4).sum(axis=(2, 4)).astype("uint32")
+    full = xp.zeros((picture.shape[0], rows * CELL, cols * CELL), dtype="int64")
+    full[:, :height, :width] = picture
+    blocks = full.reshape(-1, rows, 4, 4, cols, 4, 4).sum(axis=(3, 6))  # [F, rows, 4, cols, 4] sums of 4 x 4 blocks
+    sad = abs(blocks[1:] - blocks[:-1]).sum(axis=(2, 4)).astype("uint32")
     thumb = xp.zeros((picture.shape[0], 16, 16), dtype="uint8")
     for i in range(16):
         for j in range(16):
@@ -127,7 +126,8 @@ def plan(
     frame = np.zeros_like(shown)
     if status != 3:
         frame = np.array(start)[shown // spec.length] + shown % spec.length * spec.stride
-    box = np.array([[_box(spec, draws, size, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
+    region = _region(spec, size, sad, [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else [])
+    box = np.array([[_box(spec, draws, size, region, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
     color = np.array([[_color(spec, draws, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
     shared = spec.augment.flip_scope == "tuple"
     flip = [train and _unit(draws("flip", 0 if shared else k)[0]) < np.float32(spec.augment.flip) for k in range(spec.slots)]
@@ -179,19 +179,41 @@ def _key(scope: str, slot: int, time: int, times: int) -> int:
     return {"frame": slot * times + time, "clip": slot * times, "tuple": 0}[scope]
 
 
-def _box(spec: PlanSpec, draws: _Draws, size: tuple[int, int], slot: int, time: int, train: bool) -> list[np.float32]:
+def _region(
+    spec: PlanSpec, size: tuple[int, int], sad: npt.NDArray[np.uint32] | None, pool: list[int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(y, x) and (height, width), in resized pixels, of the part of the picture that is used."""
     a = spec.augment
+    if a.region is None:
+        return (0, 0), a.resize
+    centre = ((a.resize[0] - a.region[0]) // 2, (a.resize[1] - a.region[1]) // 2)
+    if sad is None or not len(sad) or not pool:
+        return centre, a.region
+    motion = sum(sad[max(f - 1, 0)].astype(np.int64) for f in pool)
+    cells = [max(1, a.region[axis] * size[axis] // (a.resize[axis] * CELL)) for axis in range(2)]
+    score = np.lib.stride_tricks.sliding_window_view(motion, cells).sum(axis=(2, 3))
+    if score.max() == 0:
+        return centre, a.region
+    best = np.unravel_index(score.argmax(), score.shape)
+    y, x = (min(int(best[axis]) * CELL * a.resize[axis] // size[axis], a.resize[axis] - a.region[axis]) for axis in range(2))
+    return (y, x), a.region
+
+
+def _box(
+    spec: PlanSpec, draws: _Draws, size: tuple[int, int], region: tuple[tuple[int, int], tuple[int, int]], slot: int, time: int, train: bool
+) -> list[np.float32]:
+    a, (corner, extent) = spec.augment, region
     at, box = [], []
     jitter = draws("jitter", slot * spec.times + time)
     crop = draws("crop", _key(a.crop_scope, slot, time, spec.times))
     for axis in range(2):
-        room = a.resize[axis] - a.crop[axis]
+        room = extent[axis] - a.crop[axis]
         place = room // 2
         if train:
             place = crop[axis] * (room + 1) >> 32
             moved = place + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter
             place = moved if 0 <= moved <= room else place
-        at.append(np.float32(place * size[axis]) / np.float32(a.resize[axis]))
+        at.append(np.float32((corner[axis] + place) * size[axis]) / np.float32(a.resize[axis]))
         box.append(np.float32(a.crop[axis] * size[axis]) / np.float32(a.resize[axis]))
     return [at[1], at[0], box[1], box[0]]
 

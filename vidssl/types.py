@@ -87,3 +87,4 @@ class Batch(NamedTuple):
     label: Any  # int64 [B]
     video: Any  # int64 [B], row of the index
     frame: Any  # int64 [B, K, T], frame number in that video
+    status: Any  # int32 [B], 0: as the spec wants it; 1, 2: no try met its limits, or found frames that differ enough

@@ -1,21 +1,38 @@
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "motion.h"
 
 namespace vidssl {
 namespace {
 
-void frame_sad(const FrameView& view, int f, std::uint32_t* sad) {
-  const int cells_x = motion_cells(view.width);
-  const std::uint8_t* before = view.data + f * view.frame_stride;
-  const std::uint8_t* after = before + view.frame_stride;
-  std::fill(sad, sad + static_cast<std::ptrdiff_t>(motion_cells(view.height)) * cells_x, 0u);
-  for (int y = 0; y < view.height; y += kMotionStep) {
-    std::uint32_t* row = sad + static_cast<std::ptrdiff_t>(y / kMotionCell) * cells_x;
-    for (int x = 0; x < view.width; x += kMotionStep) {
-      row[x / kMotionCell] += static_cast<std::uint32_t>(std::abs(luma_at(view, after, y, x) - luma_at(view, before, y, x)));
+// Luma sums of the blocks of a frame: [ceil(height / 4), ceil(width / 4)]. column: scratch [ceil(width / 4) * 4].
+void block_sums(const FrameView& view, int f, std::vector<std::uint16_t>& column, std::uint16_t* sums) {
+  const std::uint8_t* frame = view.data + f * view.frame_stride;
+  const int cols = ceil_div(view.width, kMotionBlock);
+  for (int top = 0; top < view.height; top += kMotionBlock, sums += cols) {
+    std::fill(column.begin(), column.end(), std::uint16_t{0});
+    for (int y = top; y < std::min(top + kMotionBlock, view.height); ++y) {
+      if (view.format == Format::yuv420) {
+        const std::uint8_t* row = frame + static_cast<std::ptrdiff_t>(y) * view.cols;
+        for (int x = 0; x < view.width; ++x) column[x] = static_cast<std::uint16_t>(column[x] + row[x]);
+      } else {
+        for (int x = 0; x < view.width; ++x) column[x] = static_cast<std::uint16_t>(column[x] + luma_at(view, frame, y, x));
+      }
     }
+    const std::uint16_t* c = column.data();
+    for (int b = 0; b < cols; ++b) sums[b] = static_cast<std::uint16_t>(c[4 * b] + c[4 * b + 1] + c[4 * b + 2] + c[4 * b + 3]);
+  }
+}
+
+void cell_sad(const FrameView& view, const std::uint16_t* before, const std::uint16_t* after, std::uint32_t* sad) {
+  constexpr int kBlocks = kMotionCell / kMotionBlock;
+  const int cells_x = motion_cells(view.width), cols = ceil_div(view.width, kMotionBlock), rows = ceil_div(view.height, kMotionBlock);
+  std::fill(sad, sad + static_cast<std::ptrdiff_t>(motion_cells(view.height)) * cells_x, 0u);
+  for (int y = 0; y < rows; ++y) {
+    std::uint32_t* row = sad + static_cast<std::ptrdiff_t>(y / kBlocks) * cells_x;
+    for (int x = 0; x < cols; ++x, ++before, ++after) row[x / kBlocks] += static_cast<std::uint32_t>(std::abs(*after - *before));
   }
 }
 
@@ -39,8 +56,12 @@ void motion_cpu(const MotionArgs* samples, int count) {
   for (int i = 0; i < count; ++i) {
     const FrameView& view = samples[i].frames;
     const std::ptrdiff_t cells = static_cast<std::ptrdiff_t>(motion_cells(view.height)) * motion_cells(view.width);
+    const std::size_t blocks = static_cast<std::size_t>(ceil_div(view.height, kMotionBlock)) * ceil_div(view.width, kMotionBlock);
+    std::vector<std::uint16_t> column(static_cast<std::size_t>(ceil_div(view.width, kMotionBlock)) * kMotionBlock), before(blocks), now(blocks);
     for (int f = 0; f < view.frames; ++f) {
-      if (f + 1 < view.frames) frame_sad(view, f, samples[i].sad + f * cells);
+      block_sums(view, f, column, now.data());
+      if (f > 0) cell_sad(view, before.data(), now.data(), samples[i].sad + (f - 1) * cells);
+      before.swap(now);
       frame_thumb(view, f, samples[i].thumb + f * kThumb * kThumb);
     }
   }

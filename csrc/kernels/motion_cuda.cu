@@ -19,9 +19,14 @@ __global__ void __launch_bounds__(kThreads) sad_kernel(Samples samples, int bloc
   const int top = cell / cells_x * kMotionCell, left = cell % cells_x * kMotionCell;
   const int bottom = min(top + kMotionCell, view.height), right = min(left + kMotionCell, view.width);
   std::uint32_t sum = 0;
-  for (int y = top; y < bottom; y += kMotionStep)
-    for (int x = left; x < right; x += kMotionStep)
-      sum += static_cast<std::uint32_t>(abs(luma_at(view, after, y, x) - luma_at(view, before, y, x)));
+  for (int y = top; y < bottom; y += kMotionBlock) {
+    for (int x = left; x < right; x += kMotionBlock) {
+      int change = 0;
+      for (int v = y; v < min(y + kMotionBlock, bottom); ++v)
+        for (int u = x; u < min(x + kMotionBlock, right); ++u) change += luma_at(view, after, v, u) - luma_at(view, before, v, u);
+      sum += static_cast<std::uint32_t>(abs(change));
+    }
+  }
   args.sad[static_cast<std::int64_t>(f) * cells + cell] = sum;
 }
 

@@ -30,9 +30,10 @@ constexpr int kMaxDistinct = 8;
 
 struct Augment {
   int resize_h, resize_w;  // the picture is resized to this (aspect not kept), then
+  int region_h, region_w;  // where > 0: only this much of it is used, the part in which the pool's frames move most, or the centre, then
   int crop_h, crop_w;      // this much is cut out of it: at random in training, else the centre
   Scope crop_scope;
-  int jitter;        // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture stays
+  int jitter;        // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture (the region) stays
   float flip;        // probability of a mirrored slot
   Scope flip_scope;  // clip or tuple
   float brightness, contrast, saturation;  // factors drawn from 1 +- this; contrast turns about 128
@@ -60,7 +61,7 @@ struct PlanSpec {
 
 struct PlanArgs {
   int frames, height, width;  // of the window and of its picture
-  const std::uint32_t* sad;   // as motion gives them; null where the spec does not ask for them
+  const std::uint32_t* sad;   // as motion gives them; null where plan_reads_sad is false, thumb where the spec compares no frames
   const std::uint8_t* thumb;
   std::uint64_t* prefix;  // scratch [frames + 1] where the weight is motion, else null
   std::uint64_t seed, sample;
@@ -81,6 +82,9 @@ VIDSSL_HD inline int plan_extent(const PlanSpec& spec) { return (spec.length - 1
 VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
   return spec.draw == Draw::chain ? spec.bases * plan_extent(spec) + (spec.bases - 1) * spec.gap_max : spec.bases - 1 + plan_extent(spec);
 }
+
+// Whether a plan depends on motion's sad.
+VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) { return spec.weight == Weight::motion || spec.augment.region_h > 0; }
 
 void plan_cpu(const PlanSpec& spec, const PlanArgs* samples, int count);
 void plan_cuda(const PlanSpec& spec, const PlanArgs* samples, int count, void* stream);  // `spec` and `samples` themselves are host memory

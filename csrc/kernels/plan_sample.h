@@ -91,9 +91,53 @@ VIDSSL_HD inline std::uint32_t scope_key(Scope scope, int slot, int time, int ti
   return static_cast<std::uint32_t>(scope == Scope::tuple ? 0 : scope == Scope::clip ? slot * times : slot * times + time);
 }
 
-VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, int slot, int time, float* box) {
+// The part of the resized picture that is used.
+struct Region {
+  int y, x, height, width;
+};
+
+// Motion in `rows` cells below each other, from (cy, cx) on, at the pool's frames.
+VIDSSL_HD inline std::uint64_t column_motion(const PlanSpec& spec, const PlanArgs& args, const int* start, int cy, int cx, int rows) {
+  const int gh = motion_cells(args.height), gw = motion_cells(args.width);
+  std::uint64_t sum = 0;
+  for (int p = 0; p < spec.groups * spec.bases * spec.length; ++p) {
+    const int f = start[p / spec.length] + p % spec.length * spec.stride;
+    const std::uint32_t* sad = args.sad + static_cast<std::int64_t>(f > 0 ? f - 1 : 0) * gh * gw;
+    for (int r = 0; r < rows; ++r) sum += sad[(cy + r) * gw + cx];
+  }
+  return sum;
+}
+
+// Tries the region at every 16 x 16 cell of the picture as its corner; the first of equals is taken.
+VIDSSL_HD inline Region place_region(const PlanSpec& spec, const PlanArgs& args, const int* start) {
   const Augment& a = spec.augment;
-  const int room_y = a.resize_h - a.crop_h, room_x = a.resize_w - a.crop_w;
+  if (a.region_h == 0) return {0, 0, a.resize_h, a.resize_w};
+  Region region{(a.resize_h - a.region_h) / 2, (a.resize_w - a.region_w) / 2, a.region_h, a.region_w};
+  if (args.frames < 2 || args.frames < plan_span(spec)) return region;
+  const int gh = motion_cells(args.height), gw = motion_cells(args.width);
+  const std::int64_t down = static_cast<std::int64_t>(a.resize_h) * kMotionCell, right = static_cast<std::int64_t>(a.resize_w) * kMotionCell;
+  const int fit_h = static_cast<int>(static_cast<std::int64_t>(a.region_h) * args.height / down);
+  const int fit_w = static_cast<int>(static_cast<std::int64_t>(a.region_w) * args.width / right);
+  const int rows = fit_h < 1 ? 1 : fit_h, cols = fit_w < 1 ? 1 : fit_w;  // whole cells within the region
+  std::uint64_t best = 0;
+  for (int cy = 0; cy + rows <= gh; ++cy) {
+    std::uint64_t score = 0;
+    for (int cx = 0; cx < gw; ++cx) {  // a column of cells comes in on the right, one leaves on the left
+      score += column_motion(spec, args, start, cy, cx, rows);
+      if (cx >= cols) score -= column_motion(spec, args, start, cy, cx - cols, rows);
+      if (cx + 1 < cols || score <= best) continue;
+      best = score;
+      const int y = static_cast<int>(cy * down / args.height), x = static_cast<int>((cx + 1 - cols) * right / args.width);
+      region.y = y < a.resize_h - a.region_h ? y : a.resize_h - a.region_h;
+      region.x = x < a.resize_w - a.region_w ? x : a.resize_w - a.region_w;
+    }
+  }
+  return region;
+}
+
+VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const Region& region, int slot, int time, float* box) {
+  const Augment& a = spec.augment;
+  const int room_y = region.height - a.crop_h, room_x = region.width - a.crop_w;
   int y = room_y / 2, x = room_x / 2;
   if (args.train) {
     const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::crop, scope_key(a.crop_scope, slot, time, spec.times));
@@ -107,6 +151,7 @@ VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, int s
       if (jx >= 0 && jx <= room_x) x = jx;
     }
   }
+  y += region.y, x += region.x;
   box[0] = static_cast<float>(x * args.width) / static_cast<float>(a.resize_w);
   box[1] = static_cast<float>(y * args.height) / static_cast<float>(a.resize_h);
   box[2] = static_cast<float>(a.crop_w * args.width) / static_cast<float>(a.resize_w);
@@ -179,6 +224,7 @@ VIDSSL_HD inline void plan_sample(const PlanSpec& spec, const PlanArgs& args) {
     }
     if (group != PlanStatus::ok) status = group;
   }
+  const Region region = place_region(spec, args, start);
   const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::arrangement, 0);
   const int row = static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(spec.arrangement_count)));
   const std::int32_t* shown = spec.arrangements + static_cast<std::int64_t>(row) * spec.slots * spec.times;
@@ -186,7 +232,7 @@ VIDSSL_HD inline void plan_sample(const PlanSpec& spec, const PlanArgs& args) {
     for (int t = 0; t < spec.times; ++t) {
       const int at = k * spec.times + t, pool = shown[at];
       args.frame[at] = status == PlanStatus::too_short ? 0 : start[pool / spec.length] + pool % spec.length * spec.stride;
-      plan_box(spec, args, k, t, args.box + at * 4);
+      plan_box(spec, args, region, k, t, args.box + at * 4);
       plan_color(spec, args, k, t, args.color + at * 12);
     }
     const Random4 f = draw(args.seed, args.epoch, args.sample, Purpose::flip, spec.augment.flip_scope == Scope::tuple ? 0u : k);

@@ -88,9 +88,12 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   PlanArgs args{};
   spec.arrangements = take(arrangements, "arrangements", "int32", {spec.arrangement_count, k, t}, false).data<const std::int32_t>();
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
-  if (spec.weight == Weight::motion) {
-    check(!sad.is_none() && !prefix.is_none(), "sad=None: this plan is weighted by motion; pass what ops.motion gives");
+  if (plan_reads_sad(spec)) {
+    check(!sad.is_none(), "sad=None: this plan depends on motion; pass what ops.motion gives");
     args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(height), motion_cells(width)}, false).data<const std::uint32_t>();
+  }
+  if (spec.weight == Weight::motion) {
+    check(!prefix.is_none(), "prefix=None: a plan weighted by motion needs scratch uint64 [frames + 1]");
     args.prefix = take(prefix, "prefix", "uint64", {frames + 1}, true).data<std::uint64_t>();
   }
   if (spec.distinct_count > 0) {

@@ -1,6 +1,7 @@
 """Retrieval against brute force, and a whole evaluation on small video."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,5 +86,5 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     first, again = untrained_encoder(recipe), untrained_encoder(recipe)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     trained, read = trained_encoder(result.checkpoint)
-    assert read == recipe
+    assert read == replace(recipe, train=replace(recipe.train, steps=2))
     assert not torch.equal(next(trained.parameters()), next(first.parameters()))

@@ -21,7 +21,7 @@ def test_a_moving_square_is_seen_where_it_moves() -> None:
     frames = np.zeros((3, 64, 64, 3), dtype=np.uint8)
     frames[1:, 16:32, 32:48] = 200
     sad, _ = ops.motion(frames)
-    assert sad[0, 1, 2] == 16 * 200  # 4 x 4 samples of the cell
+    assert sad[0, 1, 2] == 256 * 200  # every sample of the cell
     assert sad.sum() == sad[0, 1, 2]
 
 

@@ -97,6 +97,35 @@ def test_evaluation_cuts_the_centre() -> None:
     assert (found.color == found.color[0, 0]).all()
 
 
+def region_of(moving: tuple[int, int] | None, train: bool = True) -> np.ndarray:
+    """Boxes [samples, 4] in a 240 x 320 picture of which only the cell `moving` (row, column) changes; region 100 x 100, crop 80 x 80."""
+    augment = Augment(resize=(240, 320), region=(100, 100), crop=(80, 80), crop_scope="tuple", jitter=5)
+    spec = PlanSpec(arrangements=np.arange(4).reshape(1, 4, 1), labels=np.zeros(1), bases=4, draw="free", window=30, augment=augment)
+    sad = np.zeros((29, 15, 20), dtype=np.uint32)
+    if moving is not None:
+        sad[:, moving[0], moving[1]] = 7
+    made = [ops.plan(spec, frames=30, size=(240, 320), seed=0, epoch=0, sample=s, train=train, sad=sad) for s in range(200)]
+    return np.concatenate([one.box.reshape(-1, 4) for one in made])
+
+
+@pytest.mark.parametrize("moving", [(0, 0), (14, 19), (7, 12), (0, 19)])
+def test_the_region_is_where_it_moves(moving: tuple[int, int]) -> None:
+    boxes = region_of(moving)
+    low, high = boxes[:, :2].min(0), boxes[:, :2].max(0)
+    assert (high - low <= 20).all()  # 80 in 100
+    assert (high - low > 15).all()  # and all of it is used
+    y, x = moving[0] * 16 + 8, moving[1] * 16 + 8  # the moving cell's middle lies in the region
+    assert low[0] <= x < low[0] + 100
+    assert low[1] <= y < low[1] + 100
+
+
+def test_the_region_is_the_centre_where_nothing_moves() -> None:
+    boxes = region_of(None)
+    assert (boxes[:, :2].min(0) >= (110, 70)).all()
+    assert (boxes[:, :2].max(0) <= (130, 90)).all()
+    assert (region_of(None, train=False) == np.array([120, 80, 80, 80])).all()
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [
@@ -107,6 +136,7 @@ def test_evaluation_cuts_the_centre() -> None:
         ({"window": 63}, "window=63"),
         ({"limits": ((1, 1, 0, 5),)}, "limits=(1, 1, 0, 5)"),
         ({"draw": "loose"}, "draw='loose'"),
+        ({"window": "film"}, "window='film'"),
     ],
 )
 def test_a_spec_that_cannot_be_says_so(change: dict[str, object], part: str) -> None:
@@ -117,5 +147,5 @@ def test_a_spec_that_cannot_be_says_so(change: dict[str, object], part: str) -> 
 
 
 def test_motion_asked_for_but_not_given() -> None:
-    with pytest.raises(ValueError, match="sad=None: this plan is weighted by motion"):
+    with pytest.raises(ValueError, match="sad=None: this plan depends on motion"):
         ops.plan(SPECS["clips by motion"], frames=60, size=(16, 16), seed=0, epoch=0, sample=0)

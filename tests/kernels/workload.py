@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -46,6 +47,14 @@ SPECS = {
         arrangements=np.array([[[1], [2], [3]], [[3], [2], [1]], [[1], [0], [3]], [[1], [4], [3]]]), labels=np.array([1, 1, 0, 0]), bases=5,
         draw="free", weight="motion", limits=((1, 3, 2, 20), (0, 1, 3, 99), (3, 4, 3, 99)), distinct=((0, 2), (2, 4)), distinct_min=40_000,
         tries=6, augment=EVERY_CHANGE,
+    ),
+    "frames by motion, where it moves": PlanSpec(
+        arrangements=orders(4, 1), labels=np.arange(24), bases=4, draw="free", weight="motion", limits=((0, 1, 2, 12), (1, 2, 2, 12)),
+        augment=dataclasses.replace(EVERY_CHANGE, resize=(60, 80), region=(33, 40), crop_scope="tuple"),
+    ),
+    "a clip where it moves": PlanSpec(
+        arrangements=np.arange(4).reshape(1, 1, 4), labels=np.array([0]), bases=1, length=4, stride=2,
+        augment=Augment(resize=(50, 50), region=(50, 20), crop=(40, 20)),
     ),
     "groups of frames": PlanSpec(
         arrangements=np.arange(12).reshape(1, 4, 3), labels=np.array([0]), groups=4, bases=3, draw="free",

@@ -1,13 +1,16 @@
 """Encoder and head together: slots, batch norm, and sizes that do not fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from vidssl.models import r3d_tiny
-from vidssl.pretext import PretextModel, build_model, vcop
+from vidssl.pretext import PretextModel, Vcop, build_model
+from vidssl.stages.plan import Augment
 from vidssl.types import VidsslError
 
-SMALL = {"clip_length": 8, "interval": 2, "resize": (32, 40), "crop": (32, 32)}
+SMALL = Vcop(clip_length=8, interval=2, augment=Augment(resize=(32, 40), crop=(32, 32)))
 
 
 @pytest.fixture(autouse=True)
@@ -17,19 +20,19 @@ def _one_thread() -> None:
 
 
 def test_slotwise_batch_norm_calls_the_encoder_once_a_slot() -> None:
-    model = build_model(vcop(**SMALL), "r3d_tiny")
+    model = build_model(SMALL, "r3d_tiny")
     model(torch.rand(2, 3, 3, 8, 32, 32))
     assert int(model.encoder.state_dict()["stem.1.num_batches_tracked"]) == 3
 
 
 def test_one_call_sees_all_clips() -> None:
-    model = build_model(vcop(**SMALL), "r3d_tiny", slotwise_bn=False)
+    model = build_model(SMALL, "r3d_tiny", slotwise_bn=False)
     model(torch.rand(2, 3, 3, 8, 32, 32))
     assert int(model.encoder.state_dict()["stem.1.num_batches_tracked"]) == 1
 
 
 def test_both_roads_agree_in_evaluation_and_keep_slots_in_order() -> None:
-    model = build_model(vcop(**SMALL), "r3d_tiny").eval()
+    model = build_model(SMALL, "r3d_tiny").eval()
     clips = torch.rand(2, 3, 3, 8, 32, 32)
     with torch.no_grad():
         by_slot = torch.stack([model.encoder(clips[:, k]) for k in range(3)], dim=1)
@@ -37,15 +40,15 @@ def test_both_roads_agree_in_evaluation_and_keep_slots_in_order() -> None:
 
 
 def test_clips_too_small_for_the_encoder_are_refused() -> None:
-    with pytest.raises(VidsslError, match=r"encoder='r3d_tiny': clips of 4 x 32 x 32 .* at least 8 x 16 x 16"):
-        build_model(vcop(**{**SMALL, "clip_length": 4}), "r3d_tiny")
+    with pytest.raises(VidsslError, match=r"encoder='r3d_tiny': vcop shows it clips of 4 x 32 x 32 .* it takes at least 8 frames"):
+        build_model(replace(SMALL, clip_length=4), "r3d_tiny")
 
 
 def test_unknown_encoder_names_the_known_ones() -> None:
-    with pytest.raises(VidsslError, match=r"encoder='resnet': not known; take one of r3d, r3d_tiny"):
-        build_model(vcop(**SMALL), "resnet")
+    with pytest.raises(VidsslError, match=r"encoder='resnet': not known; take one of .*r3d, .*r3d_tiny"):
+        build_model(SMALL, "resnet")
 
 
 def test_model_of_parts() -> None:
     encoder = r3d_tiny()
-    assert PretextModel(encoder, vcop(**SMALL).head(encoder.features))(torch.rand(2, 3, 3, 8, 32, 32)).shape == (2, 6)
+    assert PretextModel(encoder, SMALL)(torch.rand(2, 3, 3, 8, 32, 32)).shape == (2, 6)

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl.pretext import METHODS, Vcop, vcop
-from vidssl.pretext.vcop import PairHead, orders
+from vidssl.pretext import Vcop
+from vidssl.pretext.heads import PairHead
+from vidssl.pretext.vcop import orders
 from vidssl.types import VidsslError
 
 PUBLISHED = {0: (0, 1, 2), 1: (0, 2, 1), 2: (1, 0, 2), 3: (1, 2, 0), 4: (2, 0, 1), 5: (2, 1, 0)}
 
 
 def test_label_table_is_the_published_one() -> None:
-    plan = vcop().plan
+    plan = Vcop().plan
     assert dict(enumerate(orders(3))) == PUBLISHED
     for row, label in zip(plan.arrangements, plan.labels, strict=True):
         shown = row[:, 0] // 16  # clip that slot k shows
@@ -23,7 +24,7 @@ def test_label_table_is_the_published_one() -> None:
 
 
 def test_window_is_the_published_one() -> None:
-    plan = vcop().plan
+    plan = Vcop().plan
     assert (plan.span, plan.slots, plan.times, plan.classes) == (64, 3, 16, 6)
     assert (plan.gap, plan.draw, plan.stride, plan.needs_motion) == ((8, 8), "chain", 1, False)
     augment = plan.augment
@@ -33,7 +34,7 @@ def test_window_is_the_published_one() -> None:
 
 @pytest.mark.parametrize(("length", "classes"), [(2, 2), (3, 6), (4, 24), (5, 120)])
 def test_every_order_is_a_class_of_its_own(length: int, classes: int) -> None:
-    plan = vcop(tuple_length=length, clip_length=4, interval=2).plan
+    plan = Vcop(tuple_length=length, clip_length=4, interval=2).plan
     assert plan.classes == classes == len({row.tobytes() for row in plan.arrangements})
     assert plan.span == length * 4 + (length - 1) * 2
     assert sorted(plan.labels.tolist()) == list(range(classes))
@@ -43,13 +44,13 @@ def test_permuting_slots_permutes_classes_by_the_table() -> None:
     """Showing the slots of class c in the order p is what the table calls class c o p."""
     for c, order in PUBLISHED.items():
         for p in PUBLISHED.values():
-            moved = vcop().plan.arrangements[c][list(p)]
-            label = next(k for k, row in enumerate(vcop().plan.arrangements) if np.array_equal(row, moved))
+            moved = Vcop().plan.arrangements[c][list(p)]
+            label = next(k for k, row in enumerate(Vcop().plan.arrangements) if np.array_equal(row, moved))
             assert PUBLISHED[label] == tuple(order[k] for k in p)
 
 
 def test_head_has_the_published_size_and_pairs() -> None:
-    pretext = vcop()
+    pretext = Vcop()
     head = pretext.head(512)
     assert sum(p.numel() for p in head.parameters()) == 534_022
     assert isinstance(head, PairHead)
@@ -59,7 +60,7 @@ def test_head_has_the_published_size_and_pairs() -> None:
 
 def test_head_computes_what_the_paper_says() -> None:
     torch.manual_seed(0)
-    head = vcop(tuple_length=4).head(5).eval()
+    head = Vcop(tuple_length=4).head(5).eval()
     features = torch.randn(2, 4, 5)
     state = head.state_dict()
     parts = [
@@ -81,10 +82,4 @@ def test_head_computes_what_the_paper_says() -> None:
 )
 def test_wrong_settings_are_named(setting: dict[str, int], named: str) -> None:
     with pytest.raises(VidsslError, match=named):
-        vcop(**setting)
-
-
-def test_function_and_settings_are_one() -> None:
-    assert METHODS["vcop"] is vcop
-    np.testing.assert_array_equal(vcop(clip_length=8).plan.arrangements, Vcop(clip_length=8).pretext().plan.arrangements)
-    assert vcop(resize=(64, 86), crop=(56, 56)).plan.augment.crop == (56, 56)
+        Vcop(**setting)

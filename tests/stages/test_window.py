@@ -1,5 +1,7 @@
 """Windows: a pure function of (seed, epoch, position), spread evenly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,13 @@ def test_tuples_of_one_window() -> None:
     sampler = make(tuples=3)
     assert len(sampler) == 12
     assert sampler.window(4, 6)[1:] == sampler.window(4, 8)[1:]
+
+
+def test_the_whole_video_as_a_window() -> None:
+    for train in (True, False):
+        sampler = replace(make(train), span=10, whole=True)
+        windows = {w.video: w for w in (sampler.window(4, position) for position in range(4))}
+        assert {video: (w.first, w.span) for video, w in windows.items()} == {3: (0, 64), 5: (0, 70), 8: (0, 100), 9: (0, 65)}
 
 
 def test_evaluation_is_fixed_and_central() -> None:

@@ -21,6 +21,10 @@ def evaluate() -> None:
     """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --data DATA`."""
 
 
+def audit() -> None:
+    """Find out how much of a task low-level cues give away: `vidssl audit RECIPE --data DATA`."""
+
+
 def _train() -> dict[str, Callable[..., None]]:
     from vidssl.cli.train import commands
 
@@ -33,12 +37,19 @@ def _evaluate() -> dict[str, Callable[..., None]]:
     return {"retrieval": retrieval}
 
 
+def _audit() -> dict[str, Callable[..., None]]:
+    from vidssl.cli.audit import commands
+
+    return commands()
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate,
+    "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
 }  # fmt: skip
 GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]]]]] = {
     "train": (train, _train),
     "evaluate": (evaluate, _evaluate),
+    "audit": (audit, _audit),
 }
 
 

@@ -17,7 +17,6 @@ _ARGS = """
 Args:
     data: Folder of videos, indexed on the first use, or an index (.parquet).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
-    steps: Where to end, counted from the run's beginning; none takes the epochs.
     resume: Continue the run in OUT from its newest checkpoint.
     device: Where to compute; auto takes a GPU where there is one.
 """
@@ -34,12 +33,11 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         out: Path,
         settings: Recipe = default,
         *,
-        steps: int | None = None,
         resume: bool = False,
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         open_run(out, resume=resume)  # a wrong folder is said before its videos are indexed
-        train(settings, open_data(data, out), out, steps=steps, resume=resume, device=device)
+        train(settings, open_data(data, out), out, resume=resume, device=device)
 
     command.__doc__ = doc + _ARGS
     return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
@@ -16,16 +15,17 @@ import torch
 
 from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
+from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
 from vidssl.evaluate.retrieval import evaluate_retrieval
+from vidssl.evaluate.trained import trained_model
 from vidssl.loader import Loader
-from vidssl.pretext import PretextModel, Vcop, build_model
+from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
-from vidssl.recipes import vcop_r3d_tiny
+from vidssl.recipes.vcop import vcop_r3d_tiny
 from vidssl.stages.assemble import assemble
 from vidssl.stages.decode import decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment, plan
-from vidssl.train.checkpoint import load_weights
 from vidssl.train.config import Recipe
 from vidssl.train.loop import train
 from vidssl.train.split import split
@@ -59,7 +59,7 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     fresh = render(scenes, seed=seed, each=each)
     _say(2, "index", began)
     index, recipe = _index(scenes, saved, fresh=fresh), demo_recipe(seed)
-    span = recipe.build().plan.frames
+    span = recipe.pretext.plan.frames
     print(index.summary(span))
     _say(3, "train: in which order were three clips?", began)
     _clear(folder)
@@ -67,10 +67,10 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _say(4, "evaluate: are a video's neighbours of its kind?", began)
     table = evaluate_retrieval(folder, index, ks=(1, 5, 10, 20))
     _say(5, "picture", began)
-    model = _load(recipe, result.checkpoint)
+    model, _ = trained_model(result.checkpoint)
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
     draw(show_tuples(recipe, model, held), out / "order.png")
-    _summary(recipe, out, order_accuracy(recipe, model, held), table.text(), time.perf_counter() - began)
+    _summary(out, pretext_accuracy(model, held), table.text(), time.perf_counter() - began)
 
 
 def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
@@ -84,27 +84,10 @@ def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
     return index
 
 
-def _load(recipe: Recipe, checkpoint: Path) -> PretextModel:
-    model = build_model(recipe.build(), recipe.encoder)
-    model.encoder.load_state_dict(load_weights(checkpoint, "encoder"))
-    model.head.load_state_dict(load_weights(checkpoint, "head"))
-    return model.eval()
-
-
-def order_accuracy(recipe: Recipe, model: PretextModel, held: VideoIndex, *, tuples: int = 4) -> tuple[float, int]:
-    """(share of held-out tuples that are put in the right order, number of tuples), `tuples` of each held-out video."""
-    with (
-        Loader(held, recipe.build(), batch_size=8 * tuples, device="cpu", train=False, tuples_per_window=tuples) as loader,
-        torch.no_grad(),
-    ):
-        right = torch.cat([model(batch.clips).argmax(1) == batch.label for batch in loader])
-    return float(right.float().mean()), len(right)
-
-
 def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Shown]:
     """Held-out tuples of different scenes: the surest right ones, and a wrong one where there is one."""
     found: dict[tuple[str, bool], Shown] = {}  # one of each scene, ordered right and wrong
-    with Loader(held, recipe.build(), batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
+    with Loader(held, recipe.pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
         for batch in loader:
             with torch.no_grad():
                 chances = model(batch.clips).softmax(1)
@@ -121,7 +104,7 @@ def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count:
 
 def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.int64], label: int, found: int, probability: float) -> Shown:
     """The same frames and crop again, larger and in their own colours."""
-    spec, video = recipe.build().plan, index.video(row)
+    spec, video = recipe.pretext.plan, index.video(row)
     numbers = np.unique(frame)
     frames = decode(video, numbers)
     made = plan(spec, frames=spec.frames, size=frames.size, seed=recipe.train.seed, epoch=0, sample=row, train=False)
@@ -129,7 +112,7 @@ def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.in
     plain[..., :3] = np.eye(3, dtype=np.float32)
     made = made._replace(frame=np.searchsorted(numbers, frame).astype(np.int32), color=plain)
     clips = assemble(frames, made, size=CELL, dtype="uint8")
-    table = orders(recipe.pretext.tuple_length)
+    table = orders(spec.slots)
     name = str(video.path.relative_to(index.root))
     return Shown(name=name, clips=clips, frame=frame, true=table[label], predicted=table[found], probability=probability)
 
@@ -147,11 +130,10 @@ def _say(step: int, what: str, began: float) -> None:
     print(f"\n[{time.perf_counter() - began:5.0f} s] {step}/5 {what}", flush=True)
 
 
-def _summary(recipe: Recipe, out: Path, accuracy: tuple[float, int], table: str, seconds: float) -> None:
-    share, count = accuracy
-    chance = 1 / math.factorial(recipe.pretext.tuple_length)
+def _summary(out: Path, found: Accuracy, table: str, seconds: float) -> None:
     where, bin_ = os.path.relpath(out), _commands()
-    print(f"\nOrder of three clips: {share:.1%} of {count} held-out tuples right; chance is {chance:.1%} ({share / chance:.1f} x).")
+    chance = f"chance is {found.chance:.1%} ({found.accuracy / found.chance:.1f} x)"
+    print(f"\nOrder of three clips: {found.accuracy:.1%} of {found.tuples} held-out tuples right; {chance}.")
     print(f"\nNearest videos of the same scene (10 clips a video, held-out videos among the training videos):\n{table}")
     print(f"""
 Done in {seconds:.0f} s. Where everything lies:

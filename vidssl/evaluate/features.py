@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -39,12 +39,16 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first frame to its last."""
+    """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first frame to its last.
+
+    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves.
+    """
 
     count: int = 10
     length: int = 16
     stride: int = 1
     augment: Augment
+    encode: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         for name in ("count", "length", "stride"):
@@ -62,7 +66,7 @@ class Clips:
         return first[:, None] + np.arange(self.length) * self.stride
 
     def read(self, video: Video) -> torch.Tensor:
-        """Decode one video's clips: float32 [count, 3, length, H, W]."""
+        """Decode one video's clips, each cut from the centre: float32 [count, 3, length, H, W], or what `encode` makes of them."""
         numbers = self.numbers(video.frames)
         frames = decode(video, np.unique(numbers))
         spec = PlanSpec(
@@ -71,7 +75,7 @@ class Clips:
             bases=1,
             length=self.length,
             stride=self.stride,
-            augment=self.augment,
+            augment=replace(self.augment, region=None),
         )
         one = plan(spec, frames=self.extent, size=frames.size, seed=0, epoch=0, sample=0, train=False)
         shown = one._replace(
@@ -80,7 +84,8 @@ class Clips:
             flip=np.repeat(one.flip, self.count, axis=0),
             color=np.repeat(one.color, self.count, axis=0),
         )
-        return torch.from_numpy(assemble(frames, shown, size=self.augment.crop))
+        made = torch.from_numpy(assemble(frames, shown, size=self.augment.crop))
+        return made if self.encode is None else self.encode(made)
 
 
 def pooled(encoder: Encoder, clips: torch.Tensor, pool: Pool) -> torch.Tensor:

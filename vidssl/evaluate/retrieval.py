@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import comb
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +18,10 @@ from torch.nn import functional
 
 from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, Pool, extract
-from vidssl.models import Encoder
-from vidssl.pretext import build_encoder
+from vidssl.evaluate.trained import trained_encoder, untrained_encoder
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
-from vidssl.train.config import Recipe, recipe_from
+from vidssl.train.config import Recipe
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 
@@ -93,21 +91,6 @@ def _codes(query: Features, gallery: Features | None) -> tuple[torch.Tensor, tor
     return torch.tensor([codes[name] for name in query.label]), torch.tensor([codes[name] for name in among.label])
 
 
-def untrained_encoder(recipe: Recipe) -> Encoder:
-    """The encoder as a run of this recipe begins with."""
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.train.seed)
-        return build_encoder(recipe.encoder)
-
-
-def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
-    """The encoder of a checkpoint, and the recipe that trained it."""
-    recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
-    encoder = build_encoder(recipe.encoder)
-    encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
-    return encoder, recipe
-
-
 def evaluate_retrieval(
     run: Path, index: VideoIndex, *, gallery: VideoIndex | None = None, ks: Sequence[int] = KS, clips: int = 10, pool: Pool = "mean",
     device: str = "auto", out: Path | None = None, progress: bool = True,
@@ -121,7 +104,8 @@ def evaluate_retrieval(
     path = checkpoint.find(run)
     encoder, recipe = trained_encoder(path)
     query, among, protocol = _parts(index, gallery, recipe, checkpoint.load_meta(path)["data"])
-    setting = Clips(count=clips, length=recipe.pretext.clip_length, stride=recipe.pretext.stride, augment=recipe.pretext.augment)
+    plan, encode = recipe.pretext.plan, recipe.pretext.encode
+    setting = Clips(count=clips, length=plan.times, stride=plan.stride, augment=plan.augment, encode=encode)
     encoders = [encoder, untrained_encoder(recipe)]
     queries = extract(encoders, query, setting, pool=pool, device=pick_device(device), progress=progress)
     found = [None, None] if among is None else extract(encoders, among, setting, pool=pool, device=pick_device(device), progress=progress)
@@ -136,7 +120,7 @@ def evaluate_retrieval(
         protocol=protocol,
     )
     about: dict[str, Any] = {
-        **table._asdict(), "checkpoint": str(path), "clips": clips, "pool": pool, "recipe": asdict(recipe), "data": fingerprint(index)
+        **table._asdict(), "checkpoint": str(path), "clips": clips, "pool": pool, "recipe": recipe.as_dict(), "data": fingerprint(index)
     }  # fmt: skip
     target = out if out is not None else (run if path == run else path.resolve().parents[1]) / "retrieval.json"
     try:
@@ -152,7 +136,7 @@ def _parts(index: VideoIndex, gallery: VideoIndex | None, recipe: Recipe, data: 
     if gallery is not None:
         return index, gallery, "queries and gallery as given"
     if recipe.train.holdout and fingerprint(index) == data:
-        span = recipe.build().plan.frames
+        span = recipe.pretext.plan.frames
         rest, held = split(index, recipe.train.holdout, seed=recipe.train.seed, group=recipe.train.group, span=span)
         return held, rest, "held-out videos looked up among those trained on"
     return index, None, "every video looked up among all others"

@@ -60,7 +60,7 @@ class Loader:
         _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, as VideoIndex.build(folder) makes it")
         spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
         if not isinstance(spec, PlanSpec):
-            raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.vcop(), or a PlanSpec")
+            raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
         for name, value in {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}.items():
             _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
         dtype = cast(DType, str(dtype).removeprefix("torch."))
@@ -82,7 +82,9 @@ class Loader:
             f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {_first(self.skipped)}",
         )
         lengths = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
-        self.sampler = Sampler(rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window)
+        self.sampler = Sampler(
+            rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window, whole=spec.window == "video"
+        )  # fmt: skip
         _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")
         self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decode_cpu)
         self.device = pick_device(device)
@@ -162,7 +164,8 @@ class Loader:
         video = torch.tensor([f.window.video for f in windows for _ in range(tuples)], device=self.device)
         first = torch.tensor([f.window.first for f in windows for _ in range(tuples)], device=self.device)
         self._rejected += (out.status != 0).sum()
-        return epoch, number, windows, Batch(clips=out.clips, label=out.label, video=video, frame=out.place + first[:, None, None])
+        frame = out.place + first[:, None, None]
+        return epoch, number, windows, Batch(clips=out.clips, label=out.label, video=video, frame=frame, status=out.status)
 
     def _push(self) -> None:
         self._refill()
@@ -227,7 +230,8 @@ class Loader:
         digest = hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes())
         table = hashlib.sha256(spec.text.encode() + spec.arrangements.tobytes() + spec.labels.tobytes())
         return {
-            "videos": digest.hexdigest()[:16], "pretext": table.hexdigest()[:16], "window": sampler.span, "seed": sampler.seed,
+            "videos": digest.hexdigest()[:16], "pretext": table.hexdigest()[:16],
+            "window": self.spec.window or sampler.span, "seed": sampler.seed,
             "global batch": self.batch_size * self.world_size, "tuples_per_window": sampler.tuples, "train": self.train,
         }  # fmt: skip
 

@@ -1,12 +1,26 @@
-"""Encoders: feature extractors without a classifier. `ENCODERS[name]()` builds one."""
+"""Encoders: feature extractors without a classifier. `ENCODERS[name](channels=3)` builds one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from vidssl.models.base import Encoder
+from vidssl.models.c3d import C3D, c3d
+from vidssl.models.caffenet import CaffeNet, alexnet_o3n, caffenet, caffenet_opn
+from vidssl.models.frame import FrameEncoder
+from vidssl.models.r2plus1d import r2plus1d
 from vidssl.models.r3d import R3D, r3d, r3d_tiny
+from vidssl.models.resnet import ResNet, resnet18, resnet50, resnet_tiny
+from vidssl.models.resnet3d import r2plus1d_18, r3d_18
 
-ENCODERS: dict[str, Callable[[], Encoder]] = {"r3d": r3d, "r3d_tiny": r3d_tiny}
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "caffenet": caffenet, "caffenet_opn": caffenet_opn, "alexnet_o3n": alexnet_o3n,
+    "c3d": c3d, "r3d": r3d, "r2plus1d": r2plus1d, "r3d_18": r3d_18, "r2plus1d_18": r2plus1d_18, "r3d_tiny": r3d_tiny,
+    "resnet18": resnet18, "resnet50": resnet50, "resnet_tiny": resnet_tiny,
+}  # fmt: skip
 
-__all__ = ["ENCODERS", "R3D", "Encoder", "r3d", "r3d_tiny"]
+__all__ = [
+    "C3D", "ENCODERS", "R3D", "CaffeNet", "Encoder", "FrameEncoder", "ResNet",
+    "alexnet_o3n", "c3d", "caffenet", "caffenet_opn", "r2plus1d", "r2plus1d_18", "r3d", "r3d_18", "r3d_tiny",
+    "resnet18", "resnet50", "resnet_tiny",
+]  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.model import PretextModel, build_encoder, build_model
-from vidssl.pretext.vcop import Vcop, vcop
+from vidssl.pretext.odd_one_out import OddOneOut
+from vidssl.pretext.opn import Opn
+from vidssl.pretext.shuffle_learn import ShuffleLearn
+from vidssl.pretext.vcop import Vcop
 
-METHODS: dict[str, Callable[..., Pretext]] = {"vcop": vcop}
+METHODS: dict[str, type[Pretext]] = {method.name: method for method in (ShuffleLearn, Opn, OddOneOut, Vcop)}
 
-__all__ = ["METHODS", "Pretext", "PretextModel", "Vcop", "build_encoder", "build_model", "vcop"]
+__all__ = ["METHODS", "OddOneOut", "Opn", "Pretext", "PretextModel", "ShuffleLearn", "Vcop", "build_encoder", "build_model"]

@@ -1,23 +1,61 @@
-"""What a pretext task is: a table (`PlanSpec`) and a head."""
+"""What a pretext task is: a table (`PlanSpec`) and a head, made from a few settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import nn
 
-from vidssl.stages.plan import PlanSpec
+from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.types import VidsslError
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pretext:
-    """A pretext task.
+@dataclass(frozen=True, kw_only=True)
+class Pretext(ABC):
+    """A pretext task. A subclass declares its settings as fields, its table and its head; nothing else is needed to train it.
 
-    plan: which frames are shown in which order, and the label. `plan.classes` is the number of classes.
-    head: feature size D -> module from features [B, K, D] to logits [B, classes].
+    Args:
+        augment: How frames are cut and coloured.
     """
 
-    name: str
-    plan: PlanSpec
-    head: Callable[[int], nn.Module]
+    name: ClassVar[str]
+    augment: Augment = field(default_factory=Augment)
+
+    @abstractmethod
+    def table(self) -> PlanSpec:
+        """Which frames are shown in which order, and the label. Called once: `plan` keeps it."""
+
+    @abstractmethod
+    def head(self, features: int) -> nn.Module:
+        """A module from the features [B, K, D = features] of the slots to logits [B, classes]."""
+
+    def encode(self, clips: torch.Tensor) -> torch.Tensor:
+        """Slots [N, 3, T, H, W] as the encoder is to see them: as they are, unless a task says otherwise."""
+        return clips
+
+    @cached_property
+    def plan(self) -> PlanSpec:
+        return self.table()
+
+    @property
+    def input(self) -> tuple[int, int, int, int]:
+        """(C, T, H, W) of what `encode` gives for a slot."""
+        with torch.device("meta"):
+            shape = self.encode(torch.empty(1, 3, self.plan.times, *self.augment.crop)).shape
+        return int(shape[1]), int(shape[2]), int(shape[3]), int(shape[4])
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of always answering with the commonest label."""
+        counts = np.bincount(self.plan.labels)
+        return float(counts.max() / counts.sum())
+
+    def _need(self, argument: str, good: bool, mend: str) -> None:
+        """Raise VidsslError for a setting that cannot be."""
+        if not good:
+            raise VidsslError(f"{self.name}: {argument}={getattr(self, argument)!r}: {mend}")

@@ -11,39 +11,42 @@ from vidssl.types import VidsslError
 
 
 class PretextModel(nn.Module):
-    """clips [B, K, C, T, H, W] to logits [B, classes].
+    """clips [B, K, 3, T, H, W] to logits [B, classes].
 
     slotwise_bn: the encoder is called once a slot, so that batch norm sees each slot's B clips by themselves and updates its running
     statistics K times a step, as VCOP's authors do. False calls it once for all B * K clips: faster, and other statistics.
     """
 
-    def __init__(self, encoder: Encoder, head: nn.Module, *, slotwise_bn: bool = True) -> None:
+    def __init__(self, encoder: Encoder, pretext: Pretext, *, slotwise_bn: bool = True) -> None:
         super().__init__()
-        self.encoder, self.head, self.slotwise_bn = encoder, head, slotwise_bn
+        self.encoder, self.pretext, self.slotwise_bn = encoder, pretext, slotwise_bn
+        self.head = pretext.head(encoder.features)
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         if self.slotwise_bn and self.training:  # in eval mode both roads are the same map
-            features = torch.stack([self.encoder(slot) for slot in clips.unbind(1)], dim=1)
+            features = torch.stack([self.encoder(self.pretext.encode(slot)) for slot in clips.unbind(1)], dim=1)
         else:
-            features = self.encoder(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+            features = self.encoder(self.pretext.encode(clips.flatten(0, 1))).unflatten(0, clips.shape[:2])
         out: torch.Tensor = self.head(features)
         return out
 
 
-def build_encoder(name: str) -> Encoder:
+def build_encoder(name: str, *, channels: int = 3) -> Encoder:
     """The encoder of that name, newly initialised. Raises VidsslError where there is none."""
     if name not in ENCODERS:
         raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}")
-    return ENCODERS[name]()
+    return ENCODERS[name](channels=channels)
 
 
 def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True) -> PretextModel:
-    """A model for a pretext. Raises VidsslError where the encoder is unknown or the pretext's clips are too small for it."""
-    module = build_encoder(encoder)
-    size = (pretext.plan.times, *pretext.plan.augment.crop)
-    if any(have < least for have, least in zip(size, module.minimum, strict=True)):
-        raise VidsslError(
-            f"encoder={encoder!r}: clips of {' x '.join(map(str, size))} (frames x height x width) are too small for it; "
-            f"take at least {' x '.join(map(str, module.minimum))}, best {' x '.join(map(str, module.made_for))}"
-        )
-    return PretextModel(module, pretext.head(module.features), slotwise_bn=slotwise_bn)
+    """A model for a pretext. Raises VidsslError where the encoder is unknown, or what the pretext shows does not fit it."""
+    channels, *size = pretext.input
+    module = build_encoder(encoder, channels=channels)
+    for axis, have, least, most in zip(("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True):
+        if have < least or (most is not None and have > most):
+            takes = f"exactly {least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            raise VidsslError(
+                f"encoder={encoder!r}: {pretext.name} shows it clips of {' x '.join(map(str, size))} (frames x height x width), "
+                f"and it takes {takes} {axis}; take another encoder, or clips of {' x '.join(map(str, module.made_for))}"
+            )
+    return PretextModel(module, pretext, slotwise_bn=slotwise_bn)

@@ -31,9 +31,11 @@ class Augment:
 
     Args:
         resize: (height, width) in pixels the whole picture is resized to; the aspect is not kept.
+        region: (height, width) in resized pixels: only the part of this size is used in which the frames of the pool move most, found in
+            steps of 16 pixels of the video; the centre where nothing moves. None uses the whole picture.
         crop: (height, width) in pixels then cut out of it; what the encoder sees.
         crop_scope: What shares one place of the crop: a "frame", a "clip" (slot) or the whole "tuple"; as the other scopes.
-        jitter: Each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture stays.
+        jitter: Each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture (the region) stays.
         flip: Probability of mirroring a slot.
         flip_scope: What shares one draw of it, "clip" or "tuple".
         brightness: Factor drawn from 1 +- this.
@@ -47,6 +49,7 @@ class Augment:
     """
 
     resize: tuple[int, int] = (128, 171)
+    region: tuple[int, int] | None = None
     crop: tuple[int, int] = (112, 112)
     crop_scope: Scope = "clip"
     jitter: int = 0
@@ -66,10 +69,9 @@ class Augment:
             _need(getattr(self, name) in _SCOPES, "Augment", name, getattr(self, name), 'take "frame", "clip" or "tuple"')
         _need(self.flip_scope != "frame", "Augment", "flip_scope", self.flip_scope, 'a slot is mirrored as a whole: take "clip" or "tuple"')
         _need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
-        _need(
-            self.crop[0] <= self.resize[0] and self.crop[1] <= self.resize[1],
-            "Augment", "crop", self.crop, f"must fit into resize={self.resize}",
-        )  # fmt: skip
+        outer, whole = ("resize", self.resize) if self.region is None else ("region", self.region)
+        _need(whole[0] <= self.resize[0] and whole[1] <= self.resize[1], "Augment", "region", whole, f"must fit into resize={self.resize}")
+        _need(self.crop[0] <= whole[0] and self.crop[1] <= whole[1], "Augment", "crop", self.crop, f"must fit into {outer}={whole}")
         _need(self.jitter >= 0, "Augment", "jitter", self.jitter, "take pixels >= 0")
         for name in ("flip", "grey", "split"):
             _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a probability in 0..1")
@@ -90,11 +92,11 @@ class PlanSpec:
     weight: "uniform", or "motion": a base is drawn in proportion to the motion within its frames.
     limits: (i, j, min, max): base j starts min..max frames after base i. distinct: pairs (i, j) of bases whose first frames' 16 x 16
     thumbnails must differ by a sum of squares of at least distinct_min. Both by at most `tries` tries, then the plan's status says so.
-    window: frames to decode for one window; None takes the fewest that can hold the bases.
+    window: frames of one window; None takes the fewest that can hold the bases, "video" the whole video.
     """
 
-    arrangements: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int64]
+    arrangements: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
     groups: int = 1
     bases: int
     length: int = 1
@@ -106,7 +108,7 @@ class PlanSpec:
     distinct: tuple[tuple[int, int], ...] = ()
     distinct_min: int = 0
     tries: int = 10
-    window: int | None = None
+    window: int | Literal["video"] | None = None
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -131,10 +133,8 @@ class PlanSpec:
             _need(len(getattr(self, name)) <= MAX_LIMITS, "PlanSpec", name, getattr(self, name), f"take at most {MAX_LIMITS}")
             for entry in getattr(self, name):
                 _need(0 <= entry[0] < entry[1] < self.bases, "PlanSpec", name, entry, f"bases are 0 <= i < j < {self.bases}")
-        _need(
-            self.window is None or self.window >= self.span,
-            "PlanSpec", "window", self.window, f"its bases need at least {self.span} frames",
-        )  # fmt: skip
+        fits = self.window >= self.span if isinstance(self.window, int) else self.window in (None, "video")
+        _need(fits, "PlanSpec", "window", self.window, f'its bases need at least {self.span} frames; take that, None or "video"')
 
     @property
     def slots(self) -> int:
@@ -158,13 +158,18 @@ class PlanSpec:
 
     @property
     def frames(self) -> int:
-        """Frames of a window."""
-        return self.window if self.window is not None else self.span
+        """Fewest frames of a window, and of a video that can be used: all windows have this many unless `window` is "video"."""
+        return self.window if isinstance(self.window, int) else self.span
 
     @property
     def needs_motion(self) -> bool:
         """True where frames must be decoded before the plan can be made."""
-        return self.weight == "motion" or bool(self.distinct)
+        return self.reads_sad or bool(self.distinct)
+
+    @property
+    def reads_sad(self) -> bool:
+        """True where the frames, or the part of the picture, are chosen by how much changes."""
+        return self.weight == "motion" or self.augment.region is not None
 
     @cached_property
     def text(self) -> str:
@@ -174,7 +179,7 @@ class PlanSpec:
             "groups": self.groups, "bases": self.bases, "length": self.length, "stride": self.stride,
             "draw": _DRAWS[self.draw], "gap": self.gap, "weight": _WEIGHTS[self.weight], "tries": self.tries,
             "distinct_min": self.distinct_min, "table": self.arrangements.shape,
-            "resize": a.resize, "crop": a.crop, "crop_scope": _SCOPES[a.crop_scope], "jitter": a.jitter,
+            "resize": a.resize, "region": a.region or (0, 0), "crop": a.crop, "crop_scope": _SCOPES[a.crop_scope], "jitter": a.jitter,
             "flip": a.flip, "flip_scope": _SCOPES[a.flip_scope],
             "brightness": a.brightness, "contrast": a.contrast, "saturation": a.saturation,
             "grey": a.grey, "split": a.split, "color_scope": _SCOPES[a.color_scope], "mean": a.mean, "std": a.std,

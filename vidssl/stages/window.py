@@ -29,7 +29,7 @@ def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampler:
-    """Windows of `span` frames; an epoch shows `tuples` tuples of one window of every video.
+    """Windows of `span` frames, or the whole of each video; an epoch shows `tuples` tuples of one window of every video.
 
     rows: int64 [N] rows of the index, each of a video with at least span frames; frames: int64 [N] their numbers of frames.
     train: videos shuffled, first frame random; else videos in order, the window in the middle, the same in every epoch.
@@ -41,6 +41,7 @@ class Sampler:
     seed: int
     train: bool
     tuples: int = 1
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -61,10 +62,10 @@ class Sampler:
     def window(self, epoch: int, position: int, attempt: int = 0) -> Window:
         """The window at `position` of `epoch`; attempt > 0: the one in its stead when the windows of the attempts before are bad."""
         place = position // self.tuples
-        if not self.train:
-            at = (place + attempt) % len(self.rows)
-            return Window(position, int(self.rows[at]), int(self.frames[at] - self.span) // 2, self.span)
-        at = int(_order(self.seed, epoch, len(self.rows))[(place + attempt) % len(self.rows)])
-        bits = int(_random(self.seed, epoch, place, 1, "window", attempt)[0])
-        first = bits * (int(self.frames[at]) - self.span + 1) >> 64
-        return Window(position, int(self.rows[at]), first, self.span)
+        at = (place + attempt) % len(self.rows)
+        if self.train:
+            at = int(_order(self.seed, epoch, len(self.rows))[at])
+        span = int(self.frames[at]) if self.whole else self.span
+        room = int(self.frames[at]) - span
+        first = int(_random(self.seed, epoch, place, 1, "window", attempt)[0]) * (room + 1) >> 64 if self.train else room // 2
+        return Window(position, int(self.rows[at]), first, span)

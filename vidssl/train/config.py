@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vidssl.pretext.base import Pretext
-from vidssl.pretext.vcop import Vcop
+from vidssl.pretext import METHODS, Pretext
 from vidssl.stages.plan import Augment
 from vidssl.types import VidsslError
 
@@ -16,12 +15,16 @@ class TrainConfig:
     """How to train. Optimiser: SGD with momentum.
 
     Args:
-        epochs: Passes over the videos; `--steps` overrides it.
+        epochs: Passes over the videos, where steps is none.
+        steps: Where to end, counted from the run's beginning; none takes the epochs.
         batch_size: Tuples a step.
+        accumulate: Parts of a step's tuples that go through the model one after the other: less memory; batch norm sees the parts.
         lr: Learning rate.
         momentum: Of SGD.
-        weight_decay: Of SGD, on every parameter.
-        schedule: "constant", or "cosine" down to zero at the last step.
+        weight_decay: Of SGD.
+        caffe_bias: Biases learn twice as fast and do not decay, as in Caffe's models.
+        schedule: "constant", "step": times 0.1 at each milestone, or "cosine" down to zero at the last step.
+        milestones: Steps at which schedule="step" lowers the rate.
         amp: "bf16" autocast, "off", or "auto": bf16 where it pays, which is on CUDA and on a CPU with AMX.
         slotwise_bn: Batch norm sees each slot's clips by themselves, as published; no: all clips of a batch in one call.
         seed: Of weights, dropout, sampling and augmentation.
@@ -39,11 +42,15 @@ class TrainConfig:
     """
 
     epochs: int = 300
+    steps: int | None = None
     batch_size: int = 8
+    accumulate: int = 1
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    schedule: Literal["constant", "cosine"] = "constant"
+    caffe_bias: bool = False
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[int, ...] = ()
     amp: Literal["auto", "bf16", "off"] = "auto"
     slotwise_bn: bool = True
     seed: int = 632
@@ -60,11 +67,14 @@ class TrainConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "tuples_per_window", "log_every", "val_every", "save_every", "keep"):
+        for name in ("epochs", "accumulate", "tuples_per_window", "log_every", "val_every", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: take at least 1")
         for name, good, mend in (
-            ("batch_size", self.batch_size >= 2, "take at least 2, which batch norm needs"),
+            ("steps", self.steps is None or self.steps >= 1, "take at least 1, or none for the epochs"),
+            ("batch_size", self.batch_size >= 2 * self.accumulate, f"take at least {2 * self.accumulate}: batch norm needs 2 at a time"),
+            ("batch_size", self.batch_size % self.accumulate == 0, f"take a multiple of accumulate={self.accumulate}"),
+            ("milestones", (self.schedule == "step") == bool(self.milestones), 'give them with schedule="step", and only then'),
             ("lr", self.lr > 0, "take a rate > 0"),
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
@@ -79,7 +89,7 @@ class TrainConfig:
 
 
 # What may change between a run and its resumption. Of these, only the number of threads can change bits: the order of sums.
-_FREE = ("epochs", "workers", "threads", "max_bad", "log_every", "val_every", "save_every", "keep")
+_FREE = ("epochs", "steps", "workers", "threads", "max_bad", "log_every", "val_every", "save_every", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +102,19 @@ class Recipe:
         train: How to train.
     """
 
-    pretext: Vcop = field(default_factory=Vcop)
-    encoder: str = "r3d"
-    train: TrainConfig = field(default_factory=TrainConfig)
+    pretext: Pretext
+    encoder: str
+    train: TrainConfig = TrainConfig()
 
-    def build(self) -> Pretext:
-        return self.pretext.pretext()
+    def as_dict(self) -> dict[str, Any]:
+        """What `recipe_from` makes a recipe of, once it has been through JSON."""
+        return {"method": self.pretext.name, **asdict(self)}
 
     def fixed(self) -> dict[str, Any]:
         """What a resumed run must share with the run it continues, flat: "train.lr" -> 0.001."""
-        free = {f"train.{name}" for name in _FREE if not (name == "epochs" and self.train.schedule != "constant")}
-        return {name: value for name, value in flat(asdict(self)).items() if name not in free}
+        ends = ("train.epochs", "train.steps") if self.train.schedule == "cosine" else ()  # the learning rate depends on the last step
+        free = {f"train.{name}" for name in _FREE}.difference(ends)
+        return {name: value for name, value in flat(self.as_dict()).items() if name not in free}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -119,8 +131,14 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def recipe_from(values: dict[str, Any]) -> Recipe:
     """The recipe that a checkpoint's meta.json holds. Raises VidsslError where this vidssl has no such settings."""
     try:
-        pretext = dict(values["pretext"])
-        shown: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in pretext.pop("augment").items()}
-        return Recipe(pretext=Vcop(**pretext, augment=Augment(**shown)), encoder=values["encoder"], train=TrainConfig(**values["train"]))
+        pretext, train = ({key: _tuples(value) for key, value in values[part].items()} for part in ("pretext", "train"))
+        augment = Augment(**{key: _tuples(value) for key, value in values["pretext"]["augment"].items()})
+        method = METHODS[values["method"]]
+        return Recipe(pretext=method(**pretext | {"augment": augment}), encoder=values["encoder"], train=TrainConfig(**train))
     except (TypeError, KeyError, AttributeError) as error:
         raise VidsslError(f"recipe={values!r}: not one of this version of vidssl ({error}); use the version that wrote it") from error
+
+
+def _tuples(value: Any) -> Any:
+    """What JSON made a list of, as it was."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -21,10 +21,13 @@ METRICS = {
     "train/grad_norm": "grad norm {:.3g}",
     "train/clips_per_second": "{:.1f} clips/s",
     "train/data_wait": "waiting for data {:.0%}",
+    "train/rejected": "rejected {:.1%}",  # tuples for which no try met the task's limits; not in the loss
     "train/bad_windows": "bad windows {:.0f}",
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
 }
+
+_WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected")
 
 
 class Log:
@@ -50,7 +53,7 @@ class Log:
         self._file.write(json.dumps(record) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        text = ", ".join(METRICS[name].format(value) for name, value in values.items() if name != "train/bad_windows" or value)
+        text = ", ".join(METRICS[name].format(value) for name, value in values.items() if name not in _WHEN_NOT_ZERO or value)
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
         elif "train/loss" in values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +40,19 @@ def train(
     """Train, or continue to train.
 
     out: run folder; it gets checkpoints/, tensorboard/ and metrics.jsonl. It must be new or empty unless `resume`.
-    steps: where to end, counted from the run's beginning; None takes recipe.train.epochs.
+    steps: where to end, in place of recipe.train.steps.
     resume: continue from the newest whole checkpoint: on a CPU with the same bits as if the run had never stopped.
     Raises VidsslError for what cannot be trained or resumed, and Stopped after Ctrl-C, when the checkpoint is written.
     """
-    if steps is not None and steps < 1:
-        raise VidsslError(f"train: steps={steps}: take at least 1")
-    config, pretext = recipe.train, recipe.build()
+    if steps is not None:
+        recipe = replace(recipe, train=replace(recipe.train, steps=steps))
+    config, pretext = recipe.train, recipe.pretext
     picked = pick_device(device)
     start = open_run(out, resume=resume)
     torch.manual_seed(config.seed)
     model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn)
     train_part, val_part = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     meta = _meta(recipe, index, amp=pick_amp(config.amp, picked))
-    if config.schedule != "constant":  # then the learning rate of a step depends on the last one
-        meta["fixed"]["steps"] = steps
     if start is not None:
         _check_same(start, meta)
     # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
@@ -68,7 +66,7 @@ def train(
         threads = stack.enter_context(torch_threads(config.threads))
         loader = stack.enter_context(Loader(train_part, pretext, tuples_per_window=config.tuples_per_window, **loading))
         val_loader = stack.enter_context(Loader(val_part, pretext, train=False, **loading)) if len(val_part) else None
-        total = steps if steps is not None else config.epochs * len(loader)
+        total = config.steps if config.steps is not None else config.epochs * len(loader)
         run = Run(model.to(picked), loader, val_loader, train_part, config, out, picked, meta, total)
         if start is not None:
             run.load(start)
@@ -95,7 +93,7 @@ def open_run(out: Path, *, resume: bool) -> Path | None:
 
 def _meta(recipe: Recipe, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
     return {
-        "recipe": asdict(recipe),
+        "recipe": recipe.as_dict(),
         "fixed": recipe.fixed(),
         "data": fingerprint(index),
         "videos": len(index),

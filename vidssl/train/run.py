@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from vidssl.loader import Loader
@@ -43,6 +44,7 @@ class _Shown(NamedTuple):
 
     loss: torch.Tensor  # float [B]
     correct: torch.Tensor  # bool [B]
+    kept: torch.Tensor  # bool [B]: within the task's limits, and so part of the loss
     grad_norm: torch.Tensor  # float []
     video: torch.Tensor  # int64 [B]
     frame: torch.Tensor  # int64 [B, K, T]
@@ -56,17 +58,17 @@ class Run:
         device: torch.device, meta: dict[str, Any], total: int,
     ) -> None:  # fmt: skip
         self.model, self.loader, self.val_loader, self.index = model, loader, val_loader, index
-        self.model.encoder.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # 1.2x on CPU, tensor cores on GPU
+        _channels_last(model.encoder)
         self.config, self.out, self.device, self.meta, self.total = config, out, device, meta, total
-        self.optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        self.optimizer = make_optimizer(model, config)
         self.step = 0
         self.metrics: dict[str, float] = {}
 
     def learning_rate(self) -> float:
         """Of the step to come: a function of its number alone, so that nothing has to be saved."""
-        if self.config.schedule == "constant":
-            return self.config.lr
-        return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.total)))
+        if self.config.schedule == "cosine":
+            return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.total)))
+        return self.config.lr * 0.1 ** sum(self.step >= milestone for milestone in self.config.milestones)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.meta["amp"] == "bf16")
@@ -112,25 +114,33 @@ class Run:
 
     def _train_step(self, batch: Batch) -> _Shown:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+            group["lr"] = self.learning_rate() * group["factor"]
+        self.optimizer.zero_grad(set_to_none=True)
+        kept = batch.status.to(self.device, non_blocking=True) == 0  # [B]; the others break the task's own rules
+        share = kept / kept.sum().clamp(min=1)  # [B]
         clips = batch.clips.to(self.device, non_blocking=True)  # [B, K, C, T, H, W]
         label = batch.label.to(self.device, non_blocking=True)
-        with self.autocast():
-            logits = self.model(clips)
-        loss = functional.cross_entropy(logits.float(), label, reduction="none")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.mean().backward()  # type: ignore[no-untyped-call]
+        losses, right = [], []
+        for part in zip(*(whole.chunk(self.config.accumulate) for whole in (clips, label, share)), strict=True):
+            with self.autocast():
+                logits = self.model(part[0])
+            loss = functional.cross_entropy(logits.float(), part[1], reduction="none")
+            (loss * part[2]).sum().backward()
+            losses.append(loss.detach())
+            right.append(logits.detach().argmax(1) == part[1])
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         self.optimizer.step()
-        return _Shown(loss.detach(), logits.detach().argmax(1) == label, norm, batch.video, batch.frame)
+        return _Shown(torch.cat(losses), torch.cat(right), kept, norm, batch.video, batch.frame)
 
     def _report(self, log: Log, shown: list[_Shown], waited: float, seconds: float) -> None:
         """Read and log the steps since the last report: the only place where the host waits for the device."""
         _check_finite(shown, self.index, self.step)
         clips = sum(one.frame.shape[0] * one.frame.shape[1] for one in shown)
+        kept = torch.cat([one.kept for one in shown])
         values = {
-            "train/loss": float(torch.cat([one.loss for one in shown]).mean()),
-            "train/accuracy": float(torch.cat([one.correct for one in shown]).float().mean()),
+            "train/loss": float(torch.cat([one.loss for one in shown])[kept].mean()),
+            "train/accuracy": float(torch.cat([one.correct for one in shown])[kept].float().mean()),
+            "train/rejected": 1 - float(kept.float().mean()),
             "train/learning_rate": self.optimizer.param_groups[0]["lr"],
             "train/grad_norm": float(torch.stack([one.grad_norm for one in shown]).mean()),
             "train/clips_per_second": clips / seconds,
@@ -147,9 +157,10 @@ class Run:
         self.model.eval()
         loss, correct, count = torch.zeros(()), torch.zeros(()), 0
         for batch in self.val_loader:
-            label = batch.label.to(self.device)
+            kept = batch.status.to(self.device) == 0
+            label = batch.label.to(self.device)[kept]
             with self.autocast():
-                logits = self.model(batch.clips.to(self.device))
+                logits = self.model(batch.clips.to(self.device))[kept]
             loss += functional.cross_entropy(logits.float(), label, reduction="sum").cpu()
             correct += (logits.argmax(1) == label).sum().cpu()
             count += len(label)
@@ -184,6 +195,26 @@ class Run:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         self.loader.load_state_dict(state["loader"])
         self.step, self.metrics = meta["step"], meta["metrics"]
+
+
+def _channels_last(encoder: nn.Module) -> None:
+    """Convolutions in the memory order of the loader's clips: 1.2x on a CPU, tensor cores on a GPU."""
+    for module in encoder.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            order = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
+            module.weight.data = module.weight.data.contiguous(memory_format=order)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
+    """SGD over the model's parameters. factor: of a group's learning rate."""
+    if not config.caffe_bias:
+        groups = [{"params": list(model.parameters()), "factor": 1.0}]
+    else:
+        named = list(model.named_parameters())
+        biases = [parameter for name, parameter in named if name.endswith("bias")]
+        others = [parameter for name, parameter in named if not name.endswith("bias")]
+        groups = [{"params": others, "factor": 1.0}, {"params": biases, "factor": 2.0, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _check_finite(shown: list[_Shown], index: VideoIndex, step: int) -> None:

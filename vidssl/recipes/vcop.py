@@ -1,12 +1,15 @@
-"""Recipes: a function each, whose docstring says where its settings come from."""
+"""Recipes of VCOP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from vidssl.pretext.vcop import Vcop
+from vidssl.pretext import Vcop
 from vidssl.stages.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
+
+
+def vcop_c3d() -> Recipe:
+    """VCOP with C3D as published: settings and source as vcop_r3d."""
+    return _published("c3d")
 
 
 def vcop_r3d() -> Recipe:
@@ -16,7 +19,28 @@ def vcop_r3d() -> Recipe:
     learning rate 1e-3 throughout, momentum 0.9, weight decay 5e-4, 8 tuples a step, 300 epochs, seed 632. They hold out 800 of 9537
     training videos at random; here whole groups of a UCF101-like name (_g01_) are held out, if told so by group="_g\\d+_".
     """
-    return Recipe(pretext=Vcop(), encoder="r3d", train=TrainConfig(holdout=0.084))
+    return _published("r3d")
+
+
+def vcop_r2plus1d() -> Recipe:
+    """VCOP with R(2+1)D as published: settings and source as vcop_r3d."""
+    return _published("r2plus1d")
+
+
+def vcop_r3d_18() -> Recipe:
+    """VCOP with an R3D-18: the published task; mirrored, normalised, larger steps along a cosine, batch norm over all clips.
+
+    Source: ours.
+    """
+    return _modern("r3d_18")
+
+
+def vcop_r2plus1d_18() -> Recipe:
+    """VCOP with an R(2+1)D-18: settings as vcop_r3d_18.
+
+    Source: ours.
+    """
+    return _modern("r2plus1d_18")
 
 
 def vcop_r3d_tiny() -> Recipe:
@@ -32,4 +56,11 @@ def vcop_r3d_tiny() -> Recipe:
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {"vcop_r3d": vcop_r3d, "vcop_r3d_tiny": vcop_r3d_tiny}
+def _published(encoder: str) -> Recipe:
+    return Recipe(pretext=Vcop(), encoder=encoder, train=TrainConfig(holdout=0.084))
+
+
+def _modern(encoder: str) -> Recipe:
+    augment = Augment(flip=0.5, mean=(0.432, 0.395, 0.376), std=(0.228, 0.221, 0.217))
+    train = TrainConfig(batch_size=32, lr=0.02, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
+    return Recipe(pretext=Vcop(augment=augment), encoder=encoder, train=train)

@@ -1,0 +1,42 @@
+"""The example of CONTRIBUTING.md: a fifth method is a table, and trains like the others."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidssl.evaluate.accuracy import pretext_accuracy
+from vidssl.evaluate.trained import trained_model
+from vidssl.loader import Loader
+from vidssl.pretext import METHODS, Pretext
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment
+from vidssl.train.config import Recipe, TrainConfig
+from vidssl.train.loop import train
+
+CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
+
+
+@pytest.fixture
+def pace(monkeypatch: pytest.MonkeyPatch) -> type[Pretext]:
+    (code,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), flags=re.DOTALL)
+    assert len(code.splitlines()) < 60
+    monkeypatch.setitem(METHODS, "pace", METHODS["vcop"])  # taken back at the end
+    exec(code, {"__name__": "pace"})
+    return METHODS["pace"]
+
+
+def test_it_trains_and_is_found_again(pace: type[Pretext], index: VideoIndex, tmp_path: Path) -> None:
+    task = pace(clip_length=8, paces=(1, 2, 4), augment=Augment(resize=(24, 32), crop=(16, 16)))
+    with Loader(index, task, batch_size=4, device="cpu") as loader:
+        for batch in loader:
+            steps = np.diff(batch.frame[:, 0].numpy(), axis=1)  # [B, T - 1]
+            assert (steps == np.array([1, 2, 4])[batch.label.numpy()][:, None]).all()
+    recipe = Recipe(pretext=task, encoder="r3d_tiny", train=TrainConfig(batch_size=4, workers=1, amp="off", seed=1, holdout=0.3))
+    result = train(recipe, index, tmp_path / "run", steps=2, device="cpu", quiet=True)
+    model, again = trained_model(result.checkpoint)
+    assert again == replace(recipe, train=replace(recipe.train, steps=2))
+    found = pretext_accuracy(model, index)
+    assert (found.tuples, found.chance) == (36, pytest.approx(1 / 3))

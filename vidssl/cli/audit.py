@@ -1,0 +1,50 @@
+"""The subcommand `audit`: one command a recipe, with every setting of the recipe as an option."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import cleandoc
+from pathlib import Path
+from typing import Literal
+
+from vidssl.cli.data import open_data
+from vidssl.evaluate.audit import audit, make_folder
+from vidssl.recipes import RECIPES
+from vidssl.train.checkpoint import find
+from vidssl.train.config import Recipe
+
+_ARGS = """
+
+Args:
+    data: Folder of videos, or an index (.parquet). With run: those it was trained on.
+    run: Folder of a run of this recipe, or one of its checkpoints, to measure on the same tuples.
+    out: Folder that gets audit.json and audit.png; none only prints.
+    tuples: Number to learn from, and number to measure on.
+    device: Where the run's model computes.
+"""
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """Name to command, for every recipe."""
+    return {name: _command(name, make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
+
+
+def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
+    def command(
+        data: Path,
+        settings: Recipe = default,
+        *,
+        run: Path | None = None,
+        out: Path | None = None,
+        tuples: int = 1000,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ) -> None:
+        where = find(run).resolve().parents[1] if run is not None else out
+        if out is not None:
+            make_folder(out)  # a wrong run or folder is said before videos are indexed
+        print(audit(settings, open_data(data, where), name=name, run=run, tuples=tuples, device=device, out=out).text())
+        if out is not None:
+            print(f"wrote {out / 'audit.json'} and {out / 'audit.png'}")
+
+    command.__doc__ = doc + _ARGS
+    return command

@@ -1,0 +1,240 @@
+"""Low-level cues of a tuple: what can be told of it without knowing what it shows; and the linear model that sees them.
+
+Each cue is a row of numbers a tuple, float64 [B, F]: the cue of every slot, and its distance between every pair of slots, because a linear
+model cannot compare two slots by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import chain, combinations, permutations, repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from vidssl.loader import Loader
+from vidssl.pretext import PretextModel
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment
+from vidssl.stages.source import Source
+from vidssl.train.config import Recipe
+from vidssl.types import Batch, VidsslError
+
+BINS = 8  # of a channel's histogram
+LEAST = 50  # tuples, to say anything
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)  # of the L2 penalty; the first lets hardly anything through
+SIDE = 56  # pixels: larger pictures are thinned to about this many a side
+PICTURE = ("color", "luma", "difference")  # the cues that are in the picture; "gop" is in the file only
+NAMES = {
+    "color": "colour histogram",
+    "luma": "mean luma",
+    "difference": "frame difference",
+    "picture": "these three together",
+    "gop": "place between key frames*",
+    "all": "all together*",
+}
+_LUMA = (0.299, 0.587, 0.114)  # BT.601
+
+
+def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Tensor]:
+    """The cues of every tuple, by name: those of PICTURE, and "gop"."""
+    shown = restore(batch.clips.cpu().float(), augment)
+    values = {"color": color(shown), "luma": luma(shown), "gop": keys.places(batch.video.cpu().numpy(), batch.frame.cpu().numpy())}
+    found = {name: with_pairs(value.double()) for name, value in values.items()}
+    return found | {"difference": difference(shown).double()}
+
+
+def restore(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
+    """Clips [B, K, 3, T, H, W] before mean and std, in 0..1, thinned."""
+    step = max(1, min(clips.shape[-2:]) // SIDE)
+    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (augment.mean, augment.std))
+    return clips[..., ::step, ::step] * std + mean
+
+
+def color(shown: torch.Tensor) -> torch.Tensor:
+    """Shares of each channel's pixels in BINS equal bins, over all frames of a slot: [B, K, 3 * BINS]."""
+    flat = shown.flatten(3)  # [B, K, 3, pixels]
+    at = (flat * BINS).long().clamp_(0, BINS - 1)
+    at += BINS * torch.arange(flat.shape[:3].numel()).view(*flat.shape[:3], 1)
+    count = at.flatten().bincount(minlength=BINS * flat.shape[:3].numel())
+    return (count.double() / flat.shape[3]).view(*flat.shape[:2], -1)
+
+
+def luma(shown: torch.Tensor) -> torch.Tensor:
+    """Mean luma of every frame, 0..1: [B, K, T]."""
+    return torch.einsum("bkctyx,c->bkt", shown, torch.tensor(_LUMA)) / shown.shape[-2:].numel()
+
+
+def difference(shown: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of frames: [B, F].
+
+    Within each slot from frame to frame, with the pairs of slots; and between slots, from the last frame of one to the first of another.
+    """
+    within = (shown[:, :, :, 1:] - shown[:, :, :, :-1]).abs().mean(dim=(2, 4, 5))  # [B, K, T - 1]
+    slots, times = shown.shape[1], shown.shape[3]
+    ordered = combinations(range(slots), 2) if times == 1 else permutations(range(slots), 2)  # one frame: both ways are the same
+    between = [(shown[:, i, :, -1] - shown[:, j, :, 0]).abs().mean(dim=(1, 2, 3)) for i, j in ordered]
+    return torch.cat([with_pairs(within), *(one[:, None] for one in between)], dim=1)
+
+
+def with_pairs(values: torch.Tensor) -> torch.Tensor:
+    """[B, K, F] to [B, K * F + K * (K - 1) / 2 * F]: each slot's values, then |difference| for each pair of slots."""
+    pairs = [(values[:, i] - values[:, j]).abs() for i, j in combinations(range(values.shape[1]), 2)]
+    return torch.cat([values.flatten(1), *pairs], dim=1)
+
+
+class KeyFrames:
+    """Which frames of a video are key frames, by the flags of its packets.
+
+    Not the index's seek points: those leave out key frames that stand close together, or from which decoding does not come out right.
+    """
+
+    def __init__(self, index: VideoIndex) -> None:
+        self.index = index
+        self._starts: dict[int, npt.NDArray[np.int64]] = {}
+
+    def starts(self, row: int) -> npt.NDArray[np.int64]:
+        """Frame numbers of the key frames of a row, ascending; the first frame is taken for one."""
+        if row not in self._starts:
+            video = self.index.video(row)
+            with Source(video.path) as source:
+                flagged = [number for number, packet in source.packets() if packet.is_keyframe]
+            found = np.flatnonzero(np.isin(video.packet, flagged))
+            self._starts[row] = np.union1d([0], found).astype(np.int64)
+        return self._starts[row]
+
+    def places(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:
+        """[B, K, 2 T]: distance of every frame from the key frame before it, as a share of the way to the next one (or to the end of
+        the video); then whether it is a key frame.
+
+        video: [B] rows. frame: [B, K, T] frame numbers.
+        """
+        place, key = np.empty(frame.shape), np.empty(frame.shape)
+        for at, row in enumerate(video.tolist()):
+            starts = self.starts(row)
+            ends = np.append(starts[1:], self.index.frames(row))
+            group = np.searchsorted(starts, frame[at], side="right") - 1
+            past = frame[at] - starts[group]
+            place[at], key[at] = past / (ends - starts)[group], past == 0
+        return torch.from_numpy(np.concatenate([place, key], axis=2))
+
+    def single(self) -> tuple[int, int]:
+        """(videos with no key frame after their first, videos looked at)."""
+        return sum(len(starts) == 1 for starts in self._starts.values()), len(self._starts)
+
+
+class Tuples(NamedTuple):
+    """What is kept of N tuples. cues: also "picture" and "all", the cues in the picture and all of them side by side."""
+
+    cues: dict[str, torch.Tensor]  # float64 [N, F] each
+    label: torch.Tensor  # int64 [N]
+    video: torch.Tensor  # int64 [N]
+    logits: torch.Tensor | None  # [N, classes] of the model, where there is one
+    drawn: int
+    rejected: int  # of those drawn, off the task's limits
+    single: tuple[int, int]  # videos with no key frame after the first, of so many
+
+    @property
+    def videos(self) -> int:
+        """Number of videos they are from."""
+        return len(np.unique(self.video.numpy()))
+
+
+@torch.no_grad()
+def collect(
+    recipe: Recipe, index: VideoIndex, tuples: int, *, seed: int, says: str, model: PretextModel | None = None,
+    device: torch.device | str = "cpu", progress: bool = True,
+) -> Tuples:  # fmt: skip
+    """`tuples` tuples as training sees them, rounded up to a whole number for each class; those off the task's limits are left out.
+
+    The classes have just their shares of the task's table: else whoever always gives one label would now and then seem to know something.
+    says: which ones, for the bar. model: what to show the same tuples to, on `device`. Raises VidsslError where hardly any meet the limits.
+    """
+    config, pretext, keys = recipe.train, recipe.pretext, KeyFrames(index)
+    each = config.tuples_per_window
+    windows = max(1, min(8, len(index.usable(pretext.plan.frames))))  # an epoch has one of every video
+    loading: dict[str, Any] = {"tuples_per_window": each, "workers": config.workers, "max_bad": config.max_bad, "decode": config.decode}
+    parts: list[dict[str, torch.Tensor]] = []
+    left = np.ceil(tuples * np.bincount(pretext.plan.labels) / len(pretext.plan.labels) - 1e-9).astype(int)  # of each class
+    drawn = rejected = 0
+    if model is not None:
+        model.to(device).eval()
+    with (
+        Loader(index, pretext, batch_size=windows * each, device="cpu", seed=seed, **loading) as loader,
+        tqdm(total=int(left.sum()), desc=f"tuples {says}", unit="tuple", disable=None if progress else True) as bar,
+    ):
+        for batch in chain.from_iterable(repeat(loader)):
+            drawn, rejected = drawn + len(batch.label), rejected + int((batch.status != 0).sum())
+            good = [at for at in (batch.status == 0).nonzero().flatten().tolist() if _take(left, int(batch.label[at]))]
+            if good:
+                kept = Batch(*(value[good] for value in batch))
+                part = cues(kept, pretext.augment, keys) | {"label": kept.label, "video": kept.video}
+                if model is not None:
+                    part["logits"] = model(kept.clips.to(device)).float().cpu()
+                parts.append(part)
+                bar.update(len(good))
+            if not left.any() or drawn >= 3 * tuples:
+                break
+    count = sum(len(part["label"]) for part in parts)
+    if count < LEAST:
+        raise VidsslError(f"audit: only {count} of {drawn} tuples {says} met the task's limits; widen these, or take other videos")
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    found = {name: whole[name] for name in PICTURE}
+    found["picture"] = torch.cat(list(found.values()), dim=1)
+    found["gop"] = whole["gop"]
+    found["all"] = torch.cat([found["picture"], found["gop"]], dim=1)
+    return Tuples(found, whole["label"], whole["video"], whole.get("logits"), drawn, rejected, keys.single())
+
+
+def _take(left: npt.NDArray[np.int64], label: int) -> bool:
+    """Whether one more of a class is wanted; if so, it is taken off."""
+    wanted = bool(left[label] > 0)
+    left[label] -= wanted
+    return wanted
+
+
+def fit(x: torch.Tensor, label: torch.Tensor, classes: int, strength: float, start: torch.Tensor | None = None) -> torch.Tensor:
+    """Multinomial logistic regression by L-BFGS: weights float64 [F + 1, classes], the last row the bias, which is not penalised.
+
+    Minimises the mean cross entropy + strength / 2 * the sum of the squared weights. x: float64 [N, F]. start: weights to begin with.
+    """
+    weight = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64) if start is None else start.clone()
+    weight.requires_grad_(True)
+    optimizer = torch.optim.LBFGS([weight], max_iter=100, tolerance_grad=1e-6, tolerance_change=1e-10, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(apply(weight, x), label) + 0.5 * strength * weight[:-1].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return weight.detach()
+
+
+def apply(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Logits [N, classes] of x [N, F]."""
+    return torch.addmm(weight[-1], x, weight[:-1])
+
+
+def choose(x: torch.Tensor, label: torch.Tensor, video: torch.Tensor, classes: int) -> float:
+    """The strength of STRENGTHS with which the tuples of three quarters of the videos tell most of the others', by cross entropy."""
+    videos = torch.from_numpy(np.unique(video.numpy()))
+    if len(videos) >= 4:
+        picked = videos[torch.randperm(len(videos), generator=torch.Generator().manual_seed(0))[: len(videos) // 4]]
+        aside = torch.isin(video, picked)
+    else:
+        aside = torch.arange(len(label)) % 4 == 0
+    best, strength, worse = math.inf, STRENGTHS[0], 0
+    weight: torch.Tensor | None = None
+    for each in STRENGTHS:
+        weight = fit(x[~aside], label[~aside], classes, each, weight)
+        loss = float(functional.cross_entropy(apply(weight, x[aside]), label[aside]))
+        best, strength, worse = (loss, each, 0) if loss < best else (best, strength, worse + 1)
+        if worse == 2:
+            break
+    return strength

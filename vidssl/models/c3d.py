@@ -1,0 +1,50 @@
+"""C3D as VCOP trains it: batch norm after every convolution, and a mean over the last map where C3D had dense layers.
+
+Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the authors' code; the plan is
+that of Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from vidssl.models.base import Encoder
+
+STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # between them pooling
+
+
+class C3D(Encoder):
+    """Eight convolutions 3x3x3 with bias, batch norm and ReLU; between the five stages max pooling, the first over height and width only.
+
+    channels: of the clips. 27,661,440 parameters; 16 x 112 x 112 gives a last map of 512 x 2 x 7 x 7.
+    """
+
+    features = 512
+    made_for = (16, 112, 112)
+    minimum = (8, 16, 16)  # what the pools divide by: less, and nothing is left
+
+    def __init__(self, *, channels: int = 3) -> None:
+        super().__init__()
+        self.channels = channels
+        layers: list[nn.Module] = []
+        last = channels
+        for stage, widths in enumerate(STAGES):
+            if stage:
+                layers.append(nn.MaxPool3d((1, 2, 2) if stage == 1 else 2))
+            for before, width in pairwise((last, *widths)):
+                layers += [nn.Conv3d(before, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU(inplace=True)]
+            last = widths[-1]
+        self.layers = nn.Sequential(*layers)
+
+    def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
+        """float [N, C, T, H, W] to [N, 512, T/8, H/16, W/16]."""
+        out: torch.Tensor = self.layers(clips)
+        return out
+
+
+def c3d(*, channels: int = 3) -> C3D:
+    """The published encoder: clips 3 x 16 x 112 x 112, 512 features, 27,661,440 parameters."""
+    return C3D(channels=channels)

@@ -1,0 +1,23 @@
+"""Recipes: a function each, one for a method and an encoder, whose docstring says where its settings come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vidssl.recipes.odd_one_out import odd_one_out_alexnet, odd_one_out_resnet18, odd_one_out_tiny
+from vidssl.recipes.opn import opn_caffenet, opn_resnet18, opn_tiny
+from vidssl.recipes.shuffle_learn import shuffle_learn_caffenet, shuffle_learn_resnet18, shuffle_learn_tiny
+from vidssl.recipes.vcop import vcop_c3d, vcop_r2plus1d, vcop_r2plus1d_18, vcop_r3d, vcop_r3d_18, vcop_r3d_tiny
+from vidssl.train.config import Recipe
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    recipe.__name__: recipe
+    for recipe in (
+        shuffle_learn_caffenet, shuffle_learn_resnet18, shuffle_learn_tiny,
+        opn_caffenet, opn_resnet18, opn_tiny,
+        odd_one_out_alexnet, odd_one_out_resnet18, odd_one_out_tiny,
+        vcop_c3d, vcop_r3d, vcop_r2plus1d, vcop_r3d_18, vcop_r2plus1d_18, vcop_r3d_tiny,
+    )
+}  # fmt: skip
+
+__all__ = ["RECIPES", *RECIPES]
