@@ -87,7 +87,29 @@ def motion_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-TABLES = {"motion": motion_table}  # of every other benchmark: table
+def methods_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each method: held-out tuples answered right, mean and standard deviation over the seeds."""
+    head = ("method", "encoder", "steps", "right, mean +- spread", "each seed", "balanced, mean", "chance", "seconds a run", "commit")
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in lines:
+        runs = line["runs"]
+        rows.append(
+            " | ".join([
+                line["workload"],
+                runs[0]["encoder"],
+                str(runs[0]["steps"]),
+                f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
+                ", ".join(f"{run['accuracy']:.1%}" for run in runs),
+                f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
+                f"{line['chance']:.1%}",
+                f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
+                (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+            ])
+        )  # fmt: skip
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+TABLES = {"motion": motion_table, "methods": methods_table}  # of every other benchmark: table
 
 
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
@@ -100,10 +122,8 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     for machine, found in machines.items():
         versions = found[-1]["versions"]
         named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
-        rounds = found[-1]["rounds"]
-        parts.append(
-            f"{machine}; {named}; {found[-1]['date'][:10]}; median [quartiles] of {rounds} rounds.\n\n{TABLES.get(bench, table)(found)}"
-        )
+        counted = f"median [quartiles] of {found[-1]['rounds']} rounds" if "rounds" in found[-1] else f"{len(found[-1]['runs'])} seeds"
+        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}; {counted}.\n\n{TABLES.get(bench, table)(found)}")
     return "\n\n".join(parts) or "No results yet."
 
 

@@ -8,7 +8,10 @@ from vidssl.train.config import Recipe, TrainConfig
 
 
 def vcop_c3d() -> Recipe:
-    """VCOP with C3D as published: settings and source as vcop_r3d."""
+    """VCOP with C3D as published.
+
+    Source: the paper and the code of vcop_r3d, with its settings.
+    """
     return _published("c3d")
 
 
@@ -23,7 +26,10 @@ def vcop_r3d() -> Recipe:
 
 
 def vcop_r2plus1d() -> Recipe:
-    """VCOP with R(2+1)D as published: settings and source as vcop_r3d."""
+    """VCOP with R(2+1)D as published.
+
+    Source: the paper and the code of vcop_r3d, with its settings.
+    """
     return _published("r2plus1d")
 
 
