@@ -57,7 +57,8 @@ void motion_cpu(const MotionArgs* samples, int count) {
     const FrameView& view = samples[i].frames;
     const std::ptrdiff_t cells = static_cast<std::ptrdiff_t>(motion_cells(view.height)) * motion_cells(view.width);
     const std::size_t blocks = static_cast<std::size_t>(ceil_div(view.height, kMotionBlock)) * ceil_div(view.width, kMotionBlock);
-    std::vector<std::uint16_t> column(static_cast<std::size_t>(ceil_div(view.width, kMotionBlock)) * kMotionBlock), before(blocks), now(blocks);
+    std::vector<std::uint16_t> column(static_cast<std::size_t>(ceil_div(view.width, kMotionBlock)) * kMotionBlock), before(blocks),
+        now(blocks);
     for (int f = 0; f < view.frames; ++f) {
       block_sums(view, f, column, now.data());
       if (f > 0) cell_sad(view, before.data(), now.data(), samples[i].sad + (f - 1) * cells);

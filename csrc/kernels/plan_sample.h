@@ -115,7 +115,8 @@ VIDSSL_HD inline Region place_region(const PlanSpec& spec, const PlanArgs& args,
   Region region{(a.resize_h - a.region_h) / 2, (a.resize_w - a.region_w) / 2, a.region_h, a.region_w};
   if (args.frames < 2 || args.frames < plan_span(spec)) return region;
   const int gh = motion_cells(args.height), gw = motion_cells(args.width);
-  const std::int64_t down = static_cast<std::int64_t>(a.resize_h) * kMotionCell, right = static_cast<std::int64_t>(a.resize_w) * kMotionCell;
+  const std::int64_t down = static_cast<std::int64_t>(a.resize_h) * kMotionCell,
+                     right = static_cast<std::int64_t>(a.resize_w) * kMotionCell;
   const int fit_h = static_cast<int>(static_cast<std::int64_t>(a.region_h) * args.height / down);
   const int fit_w = static_cast<int>(static_cast<std::int64_t>(a.region_w) * args.width / right);
   const int rows = fit_h < 1 ? 1 : fit_h, cols = fit_w < 1 ? 1 : fit_w;  // whole cells within the region

@@ -59,8 +59,8 @@ int fill(Fields& fields, const char* key, int (&table)[N][Columns]) {
 
 Augment parse_augment(Fields& fields) {
   Augment a{};
-  const auto resize = fields.numbers("resize", 2), region = fields.numbers("region", 2), crop = fields.numbers("crop", 2), mean = fields.numbers("mean", 3),
-             std = fields.numbers("std", 3);
+  const auto resize = fields.numbers("resize", 2), region = fields.numbers("region", 2), crop = fields.numbers("crop", 2),
+             mean = fields.numbers("mean", 3), std = fields.numbers("std", 3);
   a.resize_h = static_cast<int>(resize[0]), a.resize_w = static_cast<int>(resize[1]);
   a.region_h = static_cast<int>(region[0]), a.region_w = static_cast<int>(region[1]);
   a.crop_h = static_cast<int>(crop[0]), a.crop_w = static_cast<int>(crop[1]);
