@@ -1,6 +1,6 @@
 """Does every method learn? Each is trained on the demo's videos with a few seeds, and asked about held-out ones.
 
-python -m benchmarks.bench_methods                          all methods, three seeds, about half an hour on two cores
+python -m benchmarks.bench_methods                          all methods, three seeds, a quarter of an hour on two cores
 python -m benchmarks.bench_methods --methods opn --steps 50
 
 A seed is that of the scenes, the split and the run. The recipes are the tiny ones, with frames further apart: the scenes are slow, and have
@@ -46,7 +46,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "odd_one_out": odd_one_out_tiny,
     "vcop": lambda: demo_recipe(0),
 }
-STEPS = {"shuffle_learn": 1200, "opn": 1500, "odd_one_out": 500, "vcop": 800}
+STEPS = {"shuffle_learn": 700, "opn": 900, "odd_one_out": 300, "vcop": 400}
 EACH = 28  # videos of each scene
 
 

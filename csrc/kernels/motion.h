@@ -2,9 +2,8 @@
 //
 // Integers only, so every twin gives the same bits:
 //   luma      the Y plane as stored, or (77 R + 150 G + 29 B + 128) >> 8
-//   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |sum of the block's luma in frame f+1 - in frame
-//   f|
-//             (blocks, not single samples: they follow what moves, and less the noise that an encoder makes anew in each key frame)
+//   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in frame f+1, less that in
+//             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes anew in key frames
 //   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise columns; the
 //             mean luma of its samples, every max(1, H/64)-th row and max(1, W/64)-th column from its corner, halves rounded up
 #pragma once
