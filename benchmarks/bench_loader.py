@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,10 +25,7 @@ import tyro
 from benchmarks import workloads
 from benchmarks.harness import Spent, Stopwatch, compare, interleave, report
 from vidssl import Loader, VideoIndex
-from vidssl.loader.engine import Setting
-from vidssl.loader.fetch import Fetched, Fetcher
-from vidssl.loader.graph import Graph
-from vidssl.stages.decode import decode
+from vidssl.loader.profile import profile
 from vidssl.stages.window import Sampler
 from vidssl.types import VidsslError, Window
 
@@ -115,48 +111,14 @@ def bare_case(pool: Executor | None, windows: Windows) -> Callable[[int], Spent]
     return case
 
 
-def stages(loader: Loader, windows: Windows, turn: int) -> dict[str, float]:
-    """Milliseconds a sample of each of the loader's steps, one after the other in one thread, nothing overlapping.
-
-    bare decode: as above. decode: the loader's, with its frames copied to where assemble reads them. fetch: that, and choosing and
-    planning the window. feed hands a batch to the graph; run is the graph (assemble), and handing its clips to torch.
-    """
-    spec, sampler = loader.spec, loader.sampler
-    fetcher = Fetcher(index=loader.index, spec=spec, sampler=sampler, decoder=decode)
-    size = windows.batch_size
-    setting = Setting(
-        spec=spec, sampler=sampler, device=torch.device("cpu"), dtype="float32", channels_last=False, windows=size, threads=1
-    )  # fmt: skip
-    graph, shown = Graph(setting), windows.timed(turn)
-    spent = dict.fromkeys(("bare decode", "decode", "fetch", "feed", "run"), 0.0)
-
-    def clock(name: str, work: Callable[[], object]) -> None:
-        with Stopwatch() as watch:
-            work()
-        spent[name] += 1e3 * watch.wall / len(shown)
-
-    def read(batch: list[Window]) -> None:
-        for window in batch:
-            bare(piece(loader.index, window))
-
-    def decoded(fetched: list[Fetched]) -> None:
-        for one in fetched:
-            decode(loader.index.video(one.window.video), one.frames.number)
-
-    def fetch(batch: list[Window]) -> None:
-        for window in batch:
-            fetcher(windows.epoch(turn), window.position)
-
-    for at in range(0, len(shown), size):
-        batch = shown[at : at + size]
-        fetched = [fetcher(windows.epoch(turn), window.position) for window in batch]
-        clock("bare decode", partial(read, batch))
-        clock("decode", partial(decoded, fetched))
-        clock("fetch", partial(fetch, batch))
-        clock("feed", partial(graph.push, fetched))
-        clock("run", graph.pull)
-    graph.close()
-    return {name: round(ms, 3) for name, ms in spent.items()}
+def stages(index: VideoIndex, windows: Windows, turn: int) -> dict[str, float]:
+    """Milliseconds a sample of bare decoding, and of each of the loader's steps, in one thread, nothing overlapping."""
+    shown = windows.timed(turn)
+    with Stopwatch() as watch:
+        for window in shown:
+            bare(piece(index, window))
+    steps = profile(index, PRETEXT, workers=1, windows=windows.count).steps
+    return {name: round(ms, 3) for name, ms in {"bare decode": 1e3 * watch.wall / len(shown), **steps}.items()}
 
 
 def about(index: VideoIndex, windows: Windows) -> dict[str, object]:
@@ -189,7 +151,7 @@ def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int
             cases[f"bare PyAV, {workers} processes"] = bare_case(stack.enter_context(ProcessPoolExecutor(workers, spawn)), windows)
         name = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
         spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
-        facts = {**about(index, windows), "batch": batch_size, "ms a sample, one thread, no overlap": stages(loader, windows, repeats)}
+        facts = {**about(index, windows), "batch": batch_size, "ms a sample, one thread, no overlap": stages(index, windows, repeats)}
     report(compare("loader", name, spent, subject="vidssl loader", item="sample", facts=facts), out)
 
 

@@ -40,6 +40,7 @@ FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int he
   view.width = width;
   view.data = static_cast<const std::uint8_t*>(frames.raw_tensor(sample));
   view.frame_stride = shape[0] > 0 ? shape.num_elements() / shape[0] : 0;
+  pack(view);
   return view;
 }
 

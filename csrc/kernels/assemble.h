@@ -8,6 +8,8 @@
 // the same bits.
 #pragma once
 
+#include <memory>
+
 #include "view.h"
 
 namespace vidssl {
@@ -48,6 +50,25 @@ inline std::size_t assemble_bytes(const AssembleSpec& spec) {
 const char* simd_body();
 
 void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count);
+
+struct Workspace;
+
+// assemble_cpu for one sample, frame by frame, as a decoder gives them: each is read while it is still in a cache.
+class FrameAssembler {
+ public:
+  // `plan` without its frames; what it points to must outlive this.
+  FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan);
+  FrameAssembler(const FrameAssembler&) = delete;
+  ~FrameAssembler();
+  // Writes `frame`, the only one of its view, wherever the plan shows `position`.
+  void show(const FrameView& frame, int position);
+
+ private:
+  AssembleSpec spec_;
+  AssembleArgs args_;
+  std::unique_ptr<Workspace> work_;
+};
+
 // Pointers inside `samples` are device memory, `samples` is not. A frame position outside the window is clamped (a kernel cannot raise).
 void assemble_cuda(const AssembleSpec& spec, const AssembleArgs* samples, int count, void* stream);
 

@@ -153,12 +153,12 @@ inline void store_rows(const AssembleSpec& spec, Workspace& work, int padded, in
   }
 }
 
-void assemble(const AssembleSpec& spec, const AssembleArgs& args, Workspace& work) {
+// Pictures [first, last) of the output, counted slot by slot.
+void assemble(const AssembleSpec& spec, const AssembleArgs& args, int first, int last, Workspace& work) {
   const int padded = ceil_div(spec.width, kBlock) * kBlock;
   work.wide.assign(static_cast<std::size_t>(3 * kLanes) * static_cast<std::size_t>(padded), 0.0f);
   work.row.resize(work.wide.size());
-  work.made = false;
-  for (int at = 0; at < spec.slots * spec.times; ++at) {
+  for (int at = first; at < last; ++at) {
     const int k = at / spec.times, t = at % spec.times;
     make_grids(spec, args, args.box + at * 4, work);
     for (int y = 0; y < spec.height; y += kLanes) {

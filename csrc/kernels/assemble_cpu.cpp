@@ -68,7 +68,7 @@ VIDSSL_TARGET_END
 
 namespace {
 
-using Body = void (*)(const AssembleSpec&, const AssembleArgs&, Workspace&);
+using Body = void (*)(const AssembleSpec&, const AssembleArgs&, int first, int last, Workspace&);
 
 struct Choice {
   const char* name;
@@ -111,8 +111,22 @@ void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int cou
     for (int at = 0; at < spec.slots * spec.times; ++at)
       check(args.frame[at] >= 0 && args.frame[at] < args.frames.frames, "frame=", args.frame[at], ": positions are 0..",
             args.frames.frames - 1);
-    body(spec, args, work);
+    work.made = false;
+    body(spec, args, 0, spec.slots * spec.times, work);
   }
+}
+
+FrameAssembler::FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan)
+    : spec_(spec), args_(plan), work_(std::make_unique<Workspace>()) {}
+FrameAssembler::~FrameAssembler() = default;
+
+void FrameAssembler::show(const FrameView& frame, int position) {
+  const FrameView& before = args_.frames;
+  if (frame.height != before.height || frame.width != before.width) work_->made = false;
+  args_.frames = frame;
+  args_.frames.frame_stride = 0;  // whatever position the plan names, it is this frame
+  for (int at = 0; at < spec_.slots * spec_.times; ++at)
+    if (args_.frame[at] == position) chosen().body(spec_, args_, at, at + 1, *work_);
 }
 
 }  // namespace vidssl

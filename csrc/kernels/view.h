@@ -18,7 +18,8 @@ enum class Format : int {
 };
 
 // The decoded frames of one window, all of one size. The picture is the upper left height x width part of the rows x cols
-// that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2).
+// that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2), and its planes may lie
+// anywhere: beside the luma (`pack`), or where a decoder has them.
 struct FrameView {
   const std::uint8_t* data;
   Format format;
@@ -26,7 +27,17 @@ struct FrameView {
   int rows, cols;
   int height, width;
   std::int64_t frame_stride;  // bytes from one frame to the next
+  std::int64_t chroma[2];     // yuv420: bytes from a frame's Y to its U and its V
+  int chroma_stride;          // yuv420: bytes from one line of U or V to the next
 };
+
+// U and V follow Y, as in Format::yuv420.
+inline void pack(FrameView& view) {
+  const std::int64_t luma = static_cast<std::int64_t>(view.rows) * view.cols;
+  view.chroma[0] = luma;
+  view.chroma[1] = luma + luma / 4;
+  view.chroma_stride = view.cols / 2;
+}
 
 // One plane of one frame: sample (y, x) of channel c is data[y * row_stride + x * step], with data moved to channel c.
 struct PlaneView {
@@ -40,8 +51,7 @@ VIDSSL_HD inline PlaneView plane(const FrameView& view, int index, int channel) 
   const std::uint8_t* frame = view.data + index * view.frame_stride;
   if (view.format == Format::rgb) return {frame + channel, view.height, view.width, 3 * view.cols, 3};
   if (channel == 0) return {frame, view.height, view.width, view.cols, 1};
-  const std::int64_t luma = static_cast<std::int64_t>(view.rows) * view.cols;
-  return {frame + luma + (channel - 1) * (luma / 4), (view.height + 1) / 2, (view.width + 1) / 2, view.cols / 2, 1};
+  return {frame + view.chroma[channel - 1], (view.height + 1) / 2, (view.width + 1) / 2, view.chroma_stride, 1};
 }
 
 VIDSSL_HD inline int ceil_div(int value, int by) { return (value + by - 1) / by; }

@@ -44,6 +44,7 @@ FrameView frame_view(const Borrowed& frames, int height, int width) {
         "): the picture must lie within the stored ", view.rows, " x ", view.cols);
   view.height = height;
   view.width = width;
+  if (view.format == Format::yuv420) pack(view);
   return view;
 }
 
@@ -118,45 +119,64 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
 }
 
 // On the CPU the slots are split over `threads`.
+// What assemble needs besides frames, borrowed: the arrays of a plan, the output, and the description of both.
+struct Assembling {
+  Borrowed frame, box, flip, color, out;
+  AssembleSpec spec{};
+  AssembleArgs args{};
+
+  Assembling(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame_in, py::handle box_in,
+             py::handle flip_in, py::handle color_in, py::handle out_in, bool channels_last, bool used_before, std::intptr_t stream)
+      : frame(frame_in, "frame", stream),
+        box(box_in, "box", stream),
+        flip(flip_in, "flip", stream),
+        color(color_in, "color", stream),
+        out(out_in, "out", stream) {
+    frame.expect("int32", {-1, -1});
+    const std::int64_t k = frame.size(0), t = frame.size(1);
+    box.expect("float32", {k, t, 4});
+    flip.expect("uint8", {k});
+    color.expect("float32", {k, t, 3, 4});
+    const std::vector<std::int64_t> shape =
+        channels_last ? std::vector<std::int64_t>{k, t, -1, -1, 3} : std::vector<std::int64_t>{k, 3, t, -1, -1};
+    const char* type = out.is("float32") ? "float32" : out.is("float16") ? "float16" : out.is("bfloat16") ? "bfloat16" : "uint8";
+    out.expect(type, shape, true);
+    for (const Borrowed* other : {&box, &flip, &color, &out}) same_device(frame, *other);
+    std::copy(to_rgb.begin(), to_rgb.end(), args.space.to_rgb);
+    args.space.chroma_x = chroma[0], args.space.chroma_y = chroma[1];
+    args.frame = frame.data<const std::int32_t>();
+    args.box = box.data<const float>();
+    args.flip = flip.data<const std::uint8_t>();
+    args.color = color.data<const float>();
+    args.out = out.data<void>();
+    const int h = channels_last ? 2 : 3;
+    spec = {static_cast<int>(k),
+            static_cast<int>(t),
+            static_cast<int>(out.size(h)),
+            static_cast<int>(out.size(h + 1)),
+            parse_dtype(type),
+            channels_last ? Layout::kthwc : Layout::kcthw,
+            used_before};
+  }
+};
+
 void assemble(py::handle frames, int height, int width, const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma,
               py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out, bool channels_last, bool used_before,
               int threads, std::intptr_t stream) {
-  const Borrowed source(frames, "frames", stream), frame_in(frame, "frame", stream), box_in(box, "box", stream),
-      flip_in(flip, "flip", stream), color_in(color, "color", stream), clips(out, "out", stream);
-  AssembleArgs args{};
+  const Borrowed source(frames, "frames", stream);
+  Assembling what(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, stream);
+  const AssembleSpec& spec = what.spec;
+  AssembleArgs& args = what.args;
   args.frames = frame_view(source, height, width);
   check(args.frames.frames > 0, source.describe(), ": there is no frame to show");
-  frame_in.expect("int32", {-1, -1});
-  const std::int64_t k = frame_in.size(0), t = frame_in.size(1);
-  box_in.expect("float32", {k, t, 4});
-  flip_in.expect("uint8", {k});
-  color_in.expect("float32", {k, t, 3, 4});
-  const std::vector<std::int64_t> shape =
-      channels_last ? std::vector<std::int64_t>{k, t, -1, -1, 3} : std::vector<std::int64_t>{k, 3, t, -1, -1};
-  const char* type = clips.is("float32") ? "float32" : clips.is("float16") ? "float16" : clips.is("bfloat16") ? "bfloat16" : "uint8";
-  clips.expect(type, shape, true);
-  for (const Borrowed* other : {&frame_in, &box_in, &flip_in, &color_in, &clips}) same_device(source, *other);
-  std::copy(to_rgb.begin(), to_rgb.end(), args.space.to_rgb);
-  args.space.chroma_x = chroma[0], args.space.chroma_y = chroma[1];
-  args.frame = frame_in.data<const std::int32_t>();
-  args.box = box_in.data<const float>();
-  args.flip = flip_in.data<const std::uint8_t>();
-  args.color = color_in.data<const float>();
-  args.out = clips.data<void>();
-  const int h = channels_last ? 2 : 3;
-  const AssembleSpec spec{static_cast<int>(k),
-                          static_cast<int>(t),
-                          static_cast<int>(clips.size(h)),
-                          static_cast<int>(clips.size(h + 1)),
-                          parse_dtype(type),
-                          channels_last ? Layout::kthwc : Layout::kcthw,
-                          used_before};
+  same_device(source, what.out);
   py::gil_scoped_release release;
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
+    const int k = spec.slots, t = spec.times;
     const std::size_t slot_bytes = assemble_bytes(spec) / static_cast<std::size_t>(k > 0 ? k : 1);
-    parallel_for(static_cast<int>(k), threads, [&](int first, int last) {
+    parallel_for(k, threads, [&](int first, int last) {
       AssembleSpec part = spec;
       part.slots = last - first;
       AssembleArgs slice = args;
@@ -166,6 +186,45 @@ void assemble(py::handle frames, int height, int width, const std::array<float, 
     });
   }
 }
+
+// FrameAssembler with the arrays it points to, over buffers of a decoder's planes.
+class Pictures {
+ public:
+  Pictures(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip,
+           py::handle color, py::handle out, bool channels_last, bool used_before)
+      : what_(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, 0), assembler_(what_.spec, what_.args) {
+    check(!what_.out.on_cuda(), what_.out.describe(), ": FrameAssembler writes host memory");
+  }
+
+  void show(int position, const py::buffer& y, const py::buffer& u, const py::buffer& v, int luma_stride, int chroma_stride, int height,
+            int width) {
+    const auto* luma = plane(y, "y", luma_stride, height, width);
+    FrameView view{};
+    view.data = luma;
+    view.format = Format::yuv420;
+    view.frames = 1;
+    view.rows = view.height = height;
+    view.cols = luma_stride;
+    view.width = width;
+    view.chroma[0] = plane(u, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2) - luma;
+    view.chroma[1] = plane(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2) - luma;
+    view.chroma_stride = chroma_stride;
+    py::gil_scoped_release release;
+    assembler_.show(view, position);
+  }
+
+ private:
+  static const std::uint8_t* plane(const py::buffer& buffer, const char* name, int stride, int height, int width) {
+    const py::buffer_info info = buffer.request();
+    const std::int64_t bytes = info.size * info.itemsize;
+    check(height > 0 && width > 0 && stride >= width && bytes >= static_cast<std::int64_t>(stride) * (height - 1) + width, name, ": ",
+          bytes, " bytes are no plane of ", height, " lines of ", width, ", ", stride, " bytes apart");
+    return static_cast<const std::uint8_t*>(info.ptr);
+  }
+
+  Assembling what_;
+  FrameAssembler assembler_;
+};
 
 void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose, std::uint32_t index) {
   check(purpose == "order" || purpose == "window", "purpose=", purpose, ": take order or window");
@@ -198,6 +257,11 @@ PYBIND11_MODULE(_native, module) {
              "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a, "stream"_a = 0);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
              "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
+  py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.stages.fused.")
+      .def(py::init<const std::array<float, 12>&, const std::array<float, 2>&, py::handle, py::handle, py::handle, py::handle, py::handle,
+                    bool, bool>(),
+           "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false)
+      .def("show", &Pictures::show, "position"_a, "y"_a, "u"_a, "v"_a, "luma_stride"_a, "chroma_stride"_a, "height"_a, "width"_a);
   module.def("random", &random, "out"_a, "seed"_a, "epoch"_a, "first"_a, "purpose"_a, "index"_a = 0);
   module.def("build_info", &build_info);
 }

@@ -26,7 +26,7 @@ def pack(planes: Planes) -> npt.NDArray[np.uint8]:
     return flat.reshape(luma.shape[0] * 3 // 2, luma.shape[1])
 
 
-def count_wrong(folder: Path, epochs: int, engine: str = "graph") -> tuple[int, int, set[str]]:
+def count_wrong(folder: Path, epochs: int, engine: str = "fused") -> tuple[int, int, set[str]]:
     """(pictures checked, pictures that differ from the truth, files shown)."""
     index = VideoIndex.build(folder, progress=False)
     rows = index.usable(SPAN).tolist()
@@ -62,7 +62,7 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("engine", ["graph", "eager"])
+@pytest.mark.parametrize("engine", ["fused", "graph", "eager"])
 def test_made_clips(tmp_path: Path, engine: str) -> None:
     for name, (codec, options) in MADE.items():
         make_clip(tmp_path / name, codec, **options)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,12 +51,46 @@ def same(left: list[Batch], right: list[Batch]) -> bool:
 @pytest.mark.parametrize("train", [True, False])
 def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: PlanSpec, train: bool) -> None:
     found = []
-    for engine, workers in (("graph", 1), ("graph", 3), ("eager", 2)):
+    fused = () if spec.needs_motion else (("fused", 1), ("fused", 3))
+    for engine, workers in (("graph", 1), ("graph", 3), ("eager", 2), *fused):
         with Loader(index, spec, batch_size=2, device="cpu", seed=5, workers=workers, engine=engine, train=train) as loader:
             found.append(batches(loader))
-    assert same(found[0], found[1])
-    assert same(found[0], found[2])
+    assert all(same(found[0], other) for other in found[1:])
     assert len(found[0]) == 6
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
+def test_fused_gives_every_type_and_layout(index: VideoIndex, dtype: Any, channels_last: bool) -> None:
+    found = []
+    for engine in ("fused", "eager"):
+        with Loader(
+            index, PLAIN, batch_size=4, tuples_per_window=2, device="cpu", dtype=dtype, channels_last=channels_last, engine=engine
+        ) as loader:
+            found.append(batches(loader))
+            assert loader.stats["frames"] > 0
+    assert same(*found)
+    assert found[0][0].clips.shape == (4, 3, 3, 4, 32, 32)
+
+
+def test_memory_is_used_again_only_when_nobody_holds_its_batch(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5, workers=2, engine="fused") as loader:
+        held = [batch.clips for _ in range(2) for batch in loader]
+        copies = [clips.clone() for clips in held]
+        addresses = {clips.data_ptr() for clips in held}
+        assert len(addresses) == len(held)
+        parts = [clips[0, 0] for clips in held]  # a part holds the whole
+        del held
+        later = [batch.clips.data_ptr() for batch in loader]
+        assert not addresses & set(later)
+        assert all(torch.equal(part, copy[0, 0]) for part, copy in zip(parts, copies, strict=True))
+        del parts
+        assert addresses & {batch.clips.data_ptr() for _ in range(2) for batch in loader}
+
+
+def test_fused_is_refused_where_it_cannot_serve(index: VideoIndex) -> None:
+    with pytest.raises(VidsslError, match=r'engine="fused".*motion.*take "auto"'):
+        Loader(index, MOTION, batch_size=2, device="cpu", engine="fused")
 
 
 def test_numbers_are_those_of_the_table(index: VideoIndex) -> None:
@@ -119,16 +154,15 @@ def test_resume_with_other_data_is_refused(index: VideoIndex) -> None:
 
 
 def test_several_tuples_of_one_window(index: VideoIndex) -> None:
-    for engine in ("graph", "eager"):
-        for spec in (PLAIN, MOTION):
-            with Loader(index, spec, batch_size=4, tuples_per_window=2, device="cpu", seed=6, engine=engine) as loader:
-                found = batches(loader, 2)
-                assert len(loader) == 3
-                assert loader.stats["windows"] == 12
-            for batch in found:
-                assert batch.clips.shape[:2] == (4, 3)
-                assert torch.equal(batch.video[::2], batch.video[1::2])
-            assert any(not torch.equal(batch.clips[0], batch.clips[1]) for batch in found)
+    for engine, spec in (("fused", PLAIN), ("graph", PLAIN), ("eager", PLAIN), ("graph", MOTION), ("eager", MOTION)):
+        with Loader(index, spec, batch_size=4, tuples_per_window=2, device="cpu", seed=6, engine=engine) as loader:
+            found = batches(loader, 2)
+            assert len(loader) == 3
+            assert loader.stats["windows"] == 12
+        for batch in found:
+            assert batch.clips.shape[:2] == (4, 3)
+            assert torch.equal(batch.video[::2], batch.video[1::2])
+        assert any(not torch.equal(batch.clips[0], batch.clips[1]) for batch in found)
 
 
 def test_evaluation_is_the_same_every_epoch_and_takes_every_video(index: VideoIndex) -> None:

@@ -37,6 +37,16 @@ def _evaluate() -> dict[str, Callable[..., None]]:
     return {"retrieval": retrieval}
 
 
+def bench() -> None:
+    """Measure on this machine: `vidssl bench loader --data DATA` says how fast videos load, and what holds them up."""
+
+
+def _bench() -> dict[str, Callable[..., None]]:
+    from vidssl.cli.bench import loader
+
+    return {"loader": loader}
+
+
 def _audit() -> dict[str, Callable[..., None]]:
     from vidssl.cli.audit import commands
 
@@ -45,11 +55,13 @@ def _audit() -> dict[str, Callable[..., None]]:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
+    "bench": bench,
 }  # fmt: skip
 GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]]]]] = {
     "train": (train, _train),
     "evaluate": (evaluate, _evaluate),
     "audit": (audit, _audit),
+    "bench": (bench, _bench),
 }
 
 

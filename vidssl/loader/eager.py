@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import torch
 
-from vidssl.loader.engine import Output, Setting, as_tuples, join_plans, places
-from vidssl.loader.fetch import Fetched
+from vidssl.loader.engine import Output, Setting, as_tuples, places
+from vidssl.loader.fetch import Fetched, Room
 from vidssl.stages.assemble import Layout, assemble
 from vidssl.stages.motion import motion
 from vidssl.stages.plan import plan
-from vidssl.types import Plan
+from vidssl.types import Frames, Plan
 
 
 class Eager:
@@ -26,7 +26,10 @@ class Eager:
     def pending(self) -> bool:
         return self._pushed is not None
 
-    def push(self, windows: Sequence[Fetched]) -> None:
+    def rooms(self, windows: int) -> Sequence[Room | None]:
+        return [None] * windows
+
+    def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
         self._pushed = windows
 
     def pull(self) -> Output:
@@ -46,25 +49,25 @@ class Eager:
 
     def _window(self, fetched: Fetched) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         setting = self.setting
+        assert fetched.frames is not None
         frames = replace(fetched.frames, data=torch.from_numpy(fetched.frames.data).to(setting.device))
-        if fetched.plans is None:
+        if fetched.plan is None:
             score = motion(frames)
-            joined = _join([self._plan(fetched, sample, score.sad, score.thumb) for sample in fetched.samples])
+            joined = _join([self._plan(fetched, frames, sample, score.sad, score.thumb) for sample in fetched.samples])
             place = joined.frame.long()
         else:
-            host = join_plans(fetched)
-            joined = Plan(*(torch.from_numpy(part).to(setting.device) for part in host))
-            place = torch.from_numpy(places(fetched, host)).to(setting.device)
+            joined = Plan(*(torch.from_numpy(part).to(setting.device) for part in fetched.plan))
+            place = torch.from_numpy(places(fetched)).to(setting.device)
         layout: Layout = "kthwc" if setting.channels_last else "kcthw"
         clips = assemble(
             frames, joined, size=setting.spec.augment.crop, dtype=setting.dtype, layout=layout, threads=setting.threads
         )  # fmt: skip
         return clips, joined.label, place, joined.status
 
-    def _plan(self, fetched: Fetched, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
+    def _plan(self, fetched: Fetched, frames: Frames, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
         sampler = self.setting.sampler
         return plan(
-            self.setting.spec, frames=fetched.window.span, size=fetched.frames.size, seed=sampler.seed,
+            self.setting.spec, frames=fetched.window.span, size=frames.size, seed=sampler.seed,
             epoch=sampler.draw_epoch(fetched.epoch), sample=sample, train=sampler.train, sad=sad, thumb=thumb,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the two engines, graph and eager, share: decoded windows in, tuples on the device out."""
+"""What the engines, fused, graph and eager, share: windows in, tuples on the device out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from vidssl.loader.fetch import Fetched
+from vidssl.loader.fetch import Fetched, Room
 from vidssl.stages.assemble import DType
 from vidssl.stages.plan import PlanSpec
 from vidssl.stages.window import Sampler
-from vidssl.types import Plan
 
 
 class Output(NamedTuple):
@@ -39,24 +39,23 @@ class Setting:
 
 
 class Engine(Protocol):
-    """push() takes the windows of one batch and starts on it, pull() gives it; one may be pending."""
+    """push() takes the windows of one batch and starts on it, pull() gives it; one may be pending.
+
+    rooms() is asked first: memory for the clips of each window, where they are to be assembled as they are decoded, or None of them.
+    """
 
     @property
     def pending(self) -> bool: ...
-    def push(self, windows: Sequence[Fetched]) -> None: ...
+    def rooms(self, windows: int) -> Sequence[Room | None]: ...
+    def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None: ...
     def pull(self) -> Output: ...
     def close(self) -> None: ...
 
 
-def join_plans(fetched: Fetched) -> Plan:
-    """The plans of one window's tuples as one: slots [tuples * K], labels and statuses [tuples]."""
-    assert fetched.plans is not None
-    return Plan(*(np.concatenate([np.atleast_1d(part) for part in parts]) for parts in zip(*fetched.plans, strict=True)))
-
-
-def places(fetched: Fetched, plan: Plan) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Positions in the window of the frames that a host-made plan shows, int64 [tuples * K, T]."""
-    return np.asarray(fetched.frames.number[plan.frame] - fetched.window.first)
+def places(fetched: Fetched) -> npt.NDArray[np.int64]:
+    """Positions in the window of the frames that a plan made on the host shows, int64 [tuples * K, T]."""
+    assert fetched.plan is not None
+    return np.asarray(fetched.number[fetched.plan.frame] - fetched.window.first)
 
 
 def as_tuples(clips: torch.Tensor, setting: Setting) -> torch.Tensor:

@@ -10,10 +10,10 @@ import torch
 from nvidia.dali import fn as dali_fn
 from nvidia.dali import pipeline as dali_pipeline
 
-from vidssl.loader.engine import Output, Setting, as_tuples, join_plans, places
-from vidssl.loader.fetch import Fetched
+from vidssl.loader.engine import Output, Setting, as_tuples, places
+from vidssl.loader.fetch import Fetched, Room
 from vidssl.native import load_plugin
-from vidssl.types import Plan
+from vidssl.types import Frames
 
 fn: Any = dali_fn  # its operators, ours among them, come into being when plugins are loaded
 
@@ -24,7 +24,7 @@ class Graph:
     def __init__(self, setting: Setting) -> None:
         load_plugin()
         self.setting = setting
-        self._pushed: tuple[Sequence[Fetched], list[Plan] | None] | None = None
+        self._pushed: Sequence[Fetched] | None = None
         self._fed: list[Any] = []  # what DALI reads in place until the batch is pulled
         cuda = setting.device.type == "cuda"
         make: Any = dali_pipeline.Pipeline  # DALI carries no types
@@ -43,33 +43,35 @@ class Graph:
     def pending(self) -> bool:
         return self._pushed is not None
 
-    def push(self, windows: Sequence[Fetched]) -> None:
-        self._feed("frames", [fetched.frames.data for fetched in windows])
-        self._feed("source", [_source(fetched) for fetched in windows])
-        plans: list[Plan] | None = None
+    def rooms(self, windows: int) -> Sequence[Room | None]:
+        return [None] * windows
+
+    def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
+        frames = [_frames(fetched) for fetched in windows]
+        self._feed("frames", [one.data for one in frames])
+        self._feed("source", [_source(one) for one in frames])
         if self.setting.spec.needs_motion:
             for at in range(self.setting.sampler.tuples):
                 self._feed(f"place{at}", [self._place(fetched, at) for fetched in windows])
         else:
-            plans = [join_plans(fetched) for fetched in windows]
             for name in ("frame", "box", "flip", "color"):
-                self._feed(name, [getattr(plan, name) for plan in plans])
-        self._pushed = windows, plans
+                self._feed(name, [getattr(fetched.plan, name) for fetched in windows])
+        self._pushed = windows
         self._pipeline.schedule_run()
 
     def pull(self) -> Output:
         setting, spec = self.setting, self.setting.spec
         assert self._pushed is not None
-        (windows, plans), self._pushed = self._pushed, None
+        windows, self._pushed = self._pushed, None
         stream = torch.cuda.current_stream(setting.device) if setting.device.type == "cuda" else None
         parts = [torch.utils.dlpack.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)]
         self._fed.clear()
         clips = parts[0].view(torch.bfloat16) if setting.dtype == "bfloat16" else parts[0]
-        if plans is None:
+        if spec.needs_motion:
             place, label, status = parts[1].long(), parts[2], parts[3]
         else:
-            place = self._upload([places(fetched, plan) for fetched, plan in zip(windows, plans, strict=True)])
-            label, status = self._upload([plan.label for plan in plans]), self._upload([plan.status for plan in plans])
+            place = self._upload([places(fetched) for fetched in windows])
+            label, status = (self._upload([getattr(fetched.plan, name) for fetched in windows]) for name in ("label", "status"))
         return Output(
             clips=as_tuples(clips, setting),
             label=label.reshape(-1),
@@ -131,7 +133,11 @@ class Graph:
         return np.array([self.setting.sampler.draw_epoch(fetched.epoch), fetched.samples[at]], dtype=np.int64)
 
 
-def _source(fetched: Fetched) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _frames(fetched: Fetched) -> Frames:
+    assert fetched.frames is not None
+    return fetched.frames
+
+
+def _source(frames: Frames) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """The operators' argument `source`, see csrc/dali/sample.h."""
-    frames = fetched.frames
     return np.array([*frames.size, *frames.space.chroma, *frames.space.to_rgb.ravel()], dtype=np.float32)

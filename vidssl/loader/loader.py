@@ -7,11 +7,11 @@ import json
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ import torch
 from vidssl.device import pick_device
 from vidssl.loader.eager import Eager
 from vidssl.loader.engine import Engine, Setting
-from vidssl.loader.fetch import Bad, Fetched, Fetcher
+from vidssl.loader.fetch import Bad, Fetched, Fetcher, Room
+from vidssl.loader.fused import Fused
 from vidssl.stages.assemble import DType
 from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
@@ -28,6 +29,15 @@ from vidssl.stages.window import Sampler
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)
+
+
+class _Ahead(NamedTuple):
+    """A batch whose windows are being fetched."""
+
+    epoch: int
+    number: int
+    windows: list[Future[Fetched]]
+    rooms: Sequence[Room | None]
 
 
 class HasPlan(Protocol):
@@ -44,8 +54,9 @@ class Loader:
     rank. device: "auto", "cpu", "cuda" or "cuda:N". decode: "auto" or "cpu". workers: threads that decode, default one a core.
     train=False: videos in order, window in the middle, centre crop, a fixed arrangement for each video, the last batch may be smaller.
     tuples_per_window: tuples drawn from one decoded window; they follow each other. dtype, channels_last: of the clips' memory.
-    engine: "graph" (DALI) or "eager" (the same stages one by one). max_bad: share of videos that may turn out unreadable before the run
-    stops; quarantine: a .jsonl file that gets a line for each of their windows, which the next video's window replaces.
+    engine: "graph" (DALI), "eager" (the same stages one by one), "fused" (on the CPU, for plans that need no motion: workers assemble what
+    they decode at once), or "auto": fused where it can, else graph. All give the same batches. max_bad: share of videos that may turn out
+    unreadable before the run stops; quarantine: a .jsonl file that gets a line for each of their windows, which the next video's replaces.
 
     Batch b of an epoch holds positions [(b * world_size + rank) * batch_size, ...), so ranks only slice one global sequence.
     Raises VidsslError where an argument does not fit, and where no video is long enough.
@@ -55,7 +66,8 @@ class Loader:
         self, index: VideoIndex, pretext: HasPlan | PlanSpec, *, batch_size: int, device: str | torch.device = "auto",
         decode: Literal["auto", "cpu"] = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
         train: bool = True, tuples_per_window: int = 1, dtype: DType | torch.dtype = "float32", channels_last: bool = False,
-        engine: Literal["graph", "eager"] = "graph", max_bad: float = 0.01, quarantine: str | os.PathLike[str] | None = None,
+        engine: Literal["auto", "fused", "graph", "eager"] = "auto", max_bad: float = 0.01,
+        quarantine: str | os.PathLike[str] | None = None,
     ) -> None:  # fmt: skip
         _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, as VideoIndex.build(folder) makes it")
         spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
@@ -72,7 +84,7 @@ class Loader:
         _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
         _need(batch_size % tuples_per_window == 0, f"batch_size={batch_size}: take a multiple of tuples_per_window={tuples_per_window}")
         _need(decode in ("auto", "cpu"), f'decode={decode!r}: take "auto" or "cpu"; NVDEC is not built yet')
-        _need(engine in ("graph", "eager"), f'engine={engine!r}: take "graph" or "eager"')
+        _need(engine in ("auto", *_ENGINES), f"engine={engine!r}: take one of auto, {', '.join(_ENGINES)}")
         self.index, self.spec, self.train = index, spec, train
         self.batch_size, self.rank, self.world_size, self.max_bad = batch_size, rank, world_size, max_bad
         rows = index.usable(spec.frames)
@@ -88,16 +100,19 @@ class Loader:
         _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")
         self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decode_cpu)
         self.device = pick_device(device)
-        setting = Setting(
+        self.setting = Setting(
             spec=spec, sampler=self.sampler, device=self.device, dtype=dtype, channels_last=channels_last,
             windows=batch_size // tuples_per_window, threads=workers,
         )  # fmt: skip
-        self._engine = _make_engine(engine, setting)
+        if engine == "auto":
+            engine = "fused" if self.device.type == "cpu" and not spec.needs_motion else "graph"
+        self.engine = engine
+        self._engine = make_engine(engine, self.setting)
         say = log.info if train else log.debug
         say("decode=%s: CPU (PyAV), %d workers; device=%s, engine=%s", decode, workers, self.device, engine)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
-        self._ahead = max(2, -(-2 * workers // setting.windows) + 1)  # batches whose windows are being decoded
-        self._fetching: deque[tuple[int, int, list[Future[Fetched]]]] = deque()  # (epoch, batch, windows)
+        self._ahead = max(2, -(-2 * workers // self.setting.windows) + 1)  # batches whose windows are being decoded
+        self._fetching: deque[_Ahead] = deque()
         self._made: tuple[int, int, list[Fetched]] | None = None  # in the engine
         self.epoch, self._batch = 0, 0  # of the next batch to be yielded
         self._counts: Counter[str] = Counter()
@@ -158,7 +173,7 @@ class Loader:
             self._push()
         assert self._made is not None
         out, (epoch, number, windows), self._made = self._engine.pull(), self._made, None
-        if self._fetching and all(future.done() for future in self._fetching[0][2]):
+        if self._fetching and all(future.done() for future in self._fetching[0].windows):
             self._push()
         tuples = self.sampler.tuples
         video = torch.tensor([f.window.video for f in windows for _ in range(tuples)], device=self.device)
@@ -169,16 +184,16 @@ class Loader:
 
     def _push(self) -> None:
         self._refill()
-        epoch, number, futures = self._fetching.popleft()
+        epoch, number, futures, rooms = self._fetching.popleft()
         windows = [future.result() for future in futures]
-        self._engine.push(windows)
+        self._engine.push(windows, rooms)
         self._made = epoch, number, windows
         self._refill()
 
     def _refill(self) -> None:
         """Hands the windows of the next batches to the workers; in training across the end of the epoch."""
         if self._fetching:
-            epoch, number, _ = self._fetching[-1]
+            epoch, number = self._fetching[-1][:2]
         elif self._made is not None:
             epoch, number, _ = self._made
         else:
@@ -189,11 +204,13 @@ class Loader:
             epoch, number = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
             first = (number * self.world_size + self.rank) * self.batch_size
             places = range(first, min(first + self.batch_size, len(self.sampler)), self.sampler.tuples)
-            self._fetching.append((epoch, number, [self._pool.submit(self._fetcher, epoch, place) for place in places]))
+            rooms = self._engine.rooms(len(places))
+            windows = [self._pool.submit(self._fetcher, epoch, place, room) for place, room in zip(places, rooms, strict=True)]
+            self._fetching.append(_Ahead(epoch, number, windows, rooms))
 
     def _forget(self) -> None:
-        for _, _, futures in self._fetching:
-            for future in futures:
+        for ahead in self._fetching:
+            for future in ahead.windows:
                 future.cancel()
         self._fetching.clear()
         if self._engine.pending:
@@ -202,7 +219,7 @@ class Loader:
 
     def _account(self, windows: list[Fetched]) -> None:
         self._counts["windows"] += len(windows)
-        self._counts["frames"] += sum(len(fetched.frames.number) for fetched in windows)
+        self._counts["frames"] += sum(len(fetched.number) for fetched in windows)
         bad = [entry for fetched in windows for entry in fetched.bad]
         if not bad:
             return
@@ -246,9 +263,15 @@ def _first(skipped: list[tuple[str, str]]) -> str:
     return f"for instance {shown}" if shown else "the index is empty"
 
 
-def _make_engine(name: str, setting: Setting) -> Engine:
-    if name == "eager":
-        return Eager(setting)
+def _graph(setting: Setting) -> Engine:
     from vidssl.loader.graph import Graph  # DALI is imported where it is used
 
     return Graph(setting)
+
+
+def make_engine(name: str, setting: Setting) -> Engine:
+    """The engine "fused", "graph" or "eager"."""
+    return _ENGINES[name](setting)
+
+
+_ENGINES: dict[str, Callable[[Setting], Engine]] = {"fused": Fused, "graph": _graph, "eager": Eager}

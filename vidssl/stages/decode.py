@@ -63,16 +63,28 @@ def decode(video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
     Returns Frames with data uint8 [F, 3 * rows / 2, cols], rows and cols even (an odd last row or column is repeated).
     Raises DecodeError where one of them does not come, or the file is not the one that was indexed.
     """
+    planes = Planes(video, len(numbers))
+    decode_to(planes, video, numbers)
+    return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
+
+
+class Sink(Protocol):
+    """Takes decoded frames as they come, in any order; `slot` is a frame's place among those asked for."""
+
+    def store(self, slot: int, frame: VideoFrame) -> None: ...
+
+
+def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
+    """Hands frames `numbers` of `video` to `sink`, each once. As `decode`, but for what it returns."""
     numbers = np.asarray(numbers, dtype=np.int64)
     _check(video, numbers)
-    planes = Planes(video, len(numbers))
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
         with Source(video.path) as source:
             for frame in _decoded(video, source, numbers):
                 slot = missing.pop(number_of(frame), None)
                 if slot is not None:
-                    planes.store(slot, frame)
+                    sink.store(slot, frame)
                     if not missing:
                         break
     except (av.FFmpegError, OSError) as error:
@@ -80,7 +92,6 @@ def decode(video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
     if missing:
         lost = ", ".join(str(numbers[slot]) for slot in sorted(missing.values())[:5])
         raise DecodeError(f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew")
-    return Frames(data=planes.data, number=numbers, size=video.size, space=video.space)
 
 
 def _check(video: Video, numbers: npt.NDArray[np.int64]) -> None:
@@ -112,8 +123,17 @@ def _decoded(video: Video, source: Source, numbers: npt.NDArray[np.int64]) -> It
     yield from source.frames(None)
 
 
+def check_frame(video: Video, frame: VideoFrame) -> None:
+    """Raises DecodeError where a frame's size or format is not the video's."""
+    if (frame.height, frame.width) != video.stored or frame.format.name != video.pixel_format:
+        raise DecodeError(
+            f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "
+            f"{video.stored[1]}x{video.stored[0]} {video.pixel_format}; cut the video where it changes"
+        )
+
+
 class Planes:
-    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]."""
+    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U and V."""
 
     def __init__(self, video: Video, count: int) -> None:
         self._video = video
@@ -121,7 +141,7 @@ class Planes:
         rows, cols = height + height % 2, width + width % 2
         self.data = np.empty((count, rows // 2 * 3, cols), np.uint8)
         chroma = self.data.reshape(count, 6, rows * cols // 4)
-        self._planes = (
+        self.parts = (
             self.data[:, :rows],
             chroma[:, 4].reshape(count, rows // 2, cols // 2),  # splitting an axis: still a view
             chroma[:, 5].reshape(count, rows // 2, cols // 2),
@@ -131,15 +151,11 @@ class Planes:
     def store(self, slot: int, frame: VideoFrame) -> None:
         """Copy a frame to its place, upright. Raises DecodeError where its size or format is not the video's."""
         video = self._video
-        if (frame.height, frame.width) != video.stored or frame.format.name != video.pixel_format:
-            raise DecodeError(
-                f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "
-                f"{video.stored[1]}x{video.stored[0]} {video.pixel_format}; cut the video where it changes"
-            )
+        check_frame(video, frame)
         if self._convert is not None:
             frame = _to_planar(self._convert, frame, video.full_range)
         plane: Any  # PyAV's planes have the buffer protocol, its stubs do not say so
-        for target, plane in zip(self._planes, frame.planes, strict=True):
+        for target, plane in zip(self.parts, frame.planes, strict=True):
             picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
             if video.rotation:
                 picture = np.rot90(picture, -video.rotation // 90)
@@ -147,7 +163,7 @@ class Planes:
                 picture = picture[:, ::-1]
             height, width = picture.shape
             target[slot, :height, :width] = picture
-        luma, (height, width) = self._planes[0][slot], video.size
+        luma, (height, width) = self.parts[0][slot], video.size
         if height % 2:
             luma[height] = luma[height - 1]
         if width % 2:

@@ -1,0 +1,35 @@
+"""The subcommands of `bench`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from vidssl.cli.data import open_data
+from vidssl.loader.profile import profile
+from vidssl.recipes import RECIPES
+from vidssl.types import VidsslError
+from vidssl.versions import versions
+
+
+def loader(
+    data: Path, *, recipe: str = "vcop_r3d", workers: int | None = None, windows: int = 64, seed: int = 0, out: Path | None = None
+) -> None:
+    """How fast do my videos load on this machine's CPU, what does the time go into, and what would help?
+
+    Args:
+        data: Folder of videos, or an index of one.
+        recipe: Whose task the windows are loaded for; `vidssl recipes` lists them.
+        workers: Threads that decode; none takes one a core.
+        windows: Number of random windows to load.
+        seed: Of the windows.
+        out: JSON file to write as well.
+    """
+    if recipe not in RECIPES:
+        raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
+    found = profile(open_data(data, None), RECIPES[recipe]().pretext, workers=workers, windows=windows, seed=seed)
+    print(found.text())
+    if out is not None:
+        out.write_text(json.dumps({"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}, indent=1) + "\n")
+        print(f"wrote {out}")

@@ -1,0 +1,179 @@
+"""How fast videos load, what the time goes into, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vidssl.loader.engine import Engine
+from vidssl.loader.fetch import Fetched, Fetcher
+from vidssl.loader.loader import HasPlan, Loader, make_engine
+from vidssl.stages.decode import Video, decode, decode_to
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.source import Source
+from vidssl.types import Batch, VidsslError
+
+_T = TypeVar("_T")
+
+STEPS = {
+    "open": "open and close the file",
+    "demux": "read packets, from the seek point to the last frame shown",
+    "decode": "make frames of them",
+    "assemble": "plan, crop, resize, colour, normalise, permute",
+    "hand over": "make a batch of it for the caller",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What `profile` found.
+
+    rate: windows a second of the loader in its steady state. steps: milliseconds a window of each of STEPS, alone in one thread.
+    read, shown: frames from the seek point to the last one shown, and frames shown; means of a window. side, wanted: mean short side of the
+    videos, and short side they are resized to, in pixels.
+    """
+
+    windows: int
+    workers: int
+    cores: int
+    engine: str
+    rate: float
+    steps: dict[str, float]
+    read: float
+    shown: float
+    side: float
+    wanted: int
+
+    @property
+    def binds(self) -> str:
+        """The step that takes most."""
+        return max(self.steps, key=lambda name: self.steps[name])
+
+    def text(self) -> str:
+        whole = sum(self.steps.values())
+        lines = [f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); alone in one thread:"]
+        lines += [f"  {name:9s} {ms:8.2f} ms a window  {100 * ms / whole:5.1f} %  {STEPS[name]}" for name, ms in self.steps.items()]
+        lines.append(f"  {'together':9s} {whole:8.2f} ms a window, {1e3 / whole:.1f} windows/s ({self.windows} windows)")
+        lines.append(f"{self.read:.0f} frames are read to show {self.shown:.0f}; short side {self.side:.0f} pixels, {self.wanted} are used")
+        return "\n".join([*lines, f"what binds: {self.binds}", *(f"  {line}" for line in self.advice())])
+
+    def advice(self) -> list[str]:
+        """What would help."""
+        whole = sum(self.steps.values())
+        share = {name: ms / whole for name, ms in self.steps.items()}
+        said = []
+        if share["demux"] + share["decode"] > 0.5:
+            waste = []
+            if self.read > 1.3 * self.shown:
+                waste.append("frames are decoded that nobody sees")
+            if self.side > 1.3 * self.wanted:
+                waste.append("they are larger than is used")
+            said.append(f"{' and '.join(waste) or 'decoding is the work itself'}: `vidssl prepare` re-encodes them once, to decode quickly")
+        if share["open"] > 0.2:
+            said.append("opening costs much: a local disk, or several tuples of one window (tuples_per_window)")
+        if share["assemble"] > 0.4:
+            said.append("assembling costs much: dtype bfloat16 writes half the bytes")
+        if self.workers < self.cores:
+            said.append(f"{self.cores - self.workers} cores do not decode: more workers")
+        if self.rate < 0.6e3 * min(self.workers, self.cores) / whole:
+            said.append(
+                "all workers together are slower than each alone would be: other work uses the cores, or storage or memory is the limit"
+            )
+        return said or ["nothing stands out; more cores would help"]
+
+
+def profile(index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0) -> Profile:
+    """Loads `windows` random windows on the CPU for `pretext`, through the loader, and then step by step.
+
+    Raises VidsslError where no video is long enough.
+    """
+    if windows < 1:
+        raise VidsslError(f"windows={windows}: take at least 1")
+    batch = min(8, max(1, len(index.usable(pretext.plan.frames))))
+    with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
+        rate = _rate(loader, -(-windows // batch), batch)
+        setting = replace(loader.setting, windows=1, threads=1)
+        engine = make_engine(loader.engine, setting)
+        fetcher = Fetcher(index=index, spec=loader.spec, sampler=loader.sampler, decoder=decode)
+        shown = [_Window(fetcher, engine, epoch, position) for epoch, position in _places(loader, windows)]
+        engine.close()
+        return Profile(
+            windows=windows, workers=loader.setting.threads, cores=len(os.sched_getaffinity(0)), engine=loader.engine, rate=rate,
+            steps={name: float(np.mean([one.steps[name] for one in shown])) for name in STEPS},
+            read=float(np.mean([one.read for one in shown])), shown=float(np.mean([one.shown for one in shown])),
+            side=float(np.mean([one.side for one in shown])), wanted=min(loader.spec.augment.resize),
+        )  # fmt: skip
+
+
+def _rate(loader: Loader, count: int, size: int) -> float:
+    """Windows a second of `count` batches of `size`, after as many as were running ahead."""
+    batches = _endless(loader)
+    for _ in range(3):
+        next(batches)
+    began = perf_counter()
+    for _ in range(count):
+        next(batches)
+    return count * size / (perf_counter() - began)
+
+
+def _endless(loader: Loader) -> Iterator[Batch]:
+    while True:
+        yield from loader
+
+
+def _places(loader: Loader, count: int) -> list[tuple[int, int]]:
+    """(epoch, position) of the first `count` windows."""
+    return [divmod(at, len(loader.sampler)) for at in range(count)]
+
+
+class _Window:
+    """One window, taken step by step; what a later step repeats of an earlier one is taken off."""
+
+    def __init__(self, fetcher: Fetcher, engine: Engine, epoch: int, position: int) -> None:
+        rooms = engine.rooms(1)
+        fetched, fetching = _clock(lambda: fetcher(epoch, position, rooms[0]))
+        _, pushing = _clock(lambda: engine.push([fetched], rooms))
+        _, pulling = _clock(engine.pull)
+        video = fetcher.index.video(fetched.window.video)
+        _, opening = _clock(lambda: _read(video, fetched, packets=False))
+        count, reading = _clock(lambda: _read(video, fetched, packets=True))
+        _, decoding = _clock(lambda: decode_to(_Nowhere(), video, fetched.number))
+        planned = fetched.frames is None  # the workers assemble; else the engine does
+        self.steps = {
+            "open": opening,
+            "demux": max(0.0, reading - opening),
+            "decode": max(0.0, decoding - reading),
+            "assemble": max(0.0, fetching - decoding) + (0.0 if planned else pulling),
+            "hand over": pushing + (pulling if planned else 0.0),
+        }
+        self.read, self.shown, self.side = count, len(fetched.number), min(video.size)
+
+
+class _Nowhere:
+    def store(self, slot: int, frame: VideoFrame) -> None:
+        """Decoded, and that is all."""
+
+
+def _read(video: Video, fetched: Fetched, *, packets: bool) -> int:
+    """Opens the file, and reads the packets that decoding the window reads. Returns their number."""
+    last, count = int(video.packet[fetched.number].max()), 0
+    with Source(video.path) as source:
+        if packets:
+            for number, _ in source.packets(video.points, video.points.before(int(fetched.number[0]))):
+                if number > last:
+                    break
+                count += 1
+    return count
+
+
+def _clock(work: Callable[[], _T]) -> tuple[_T, float]:
+    """What `work` gives, and the milliseconds it took."""
+    began = perf_counter()
+    found = work()
+    return found, 1e3 * (perf_counter() - began)
