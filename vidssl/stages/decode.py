@@ -34,6 +34,7 @@ class Video:
     path: Path
     bytes: int
     mtime_ns: int
+    container: str
     codec: str
     pixel_format: str
     full_range: bool
@@ -80,7 +81,7 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     _check(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
-        with Source(video.path) as source:
+        with Source(video.path, container=video.container) as source:
             for frame in _decoded(video, source, numbers):
                 slot = missing.pop(number_of(frame), None)
                 if slot is not None:

@@ -176,8 +176,8 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
     chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
     points = row.get("points") or []
     return Video(
-        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], codec=row["codec"], pixel_format=row["pixel_format"],
-        full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
+        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], container=row["container"], codec=row["codec"],
+        pixel_format=row["pixel_format"], full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
         rotation=row["rotation"], mirror=row["mirror"],
         space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
         packet=np.asarray(row.get("packet") or [], np.int32),

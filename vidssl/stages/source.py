@@ -29,6 +29,11 @@ from vidssl.types import VidsslError
 # probabilities on, so those are always decoded.
 _DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
+# Formats whose headers say all that a decoder needs. FFmpeg would still decode their first frames on opening, to guess at frame rates,
+# which takes up to 3 ms a file; with this it does not.
+_COMPLETE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
+_UNPROBED = {"probesize": "32"}
+
 # FFmpeg takes a global lock while it opens a decoder; more openers at once only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
 
@@ -68,9 +73,11 @@ class Source:
     Raises DecodeError where there is no video stream or no decoder for it, av.FFmpegError where FFmpeg cannot read the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, container: str = "") -> None:
+        """container: FFmpeg's name of the file's format, where it is known: then nothing is decoded on opening."""
+        options = _UNPROBED if container in _COMPLETE else {}
         with _OPENING:
-            self.container = av.open(os.fspath(path))
+            self.container = av.open(os.fspath(path), container_options=options)
         streams = [stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams or streams[0].codec_context is None:
             self.container.close()
