@@ -62,34 +62,37 @@ def planned(what: Pretext, sample: int = 0, size: tuple[int, int] = SIZE) -> Pla
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """How a clip is encoded by x264; None leaves x264's default (GOP 250, 3 B-frames, of which some are references)."""
+    """How a clip is encoded by x264; None leaves x264's default (GOP 250, 3 B-frames, of which some are references). size: height, width."""
 
     name: str
     kilobits: int
     gop: int | None = None
     bframes: int | None = None
+    size: tuple[int, int] = SIZE
+    frames: int = 300
 
 
 CLIPS = (
     Clip(name="x264_90kbit", kilobits=90),
     Clip(name="x264_800kbit", kilobits=800),
     Clip(name="x264_800kbit_gop16_nob", kilobits=800, gop=16, bframes=0),
+    Clip(name="x264_2500kbit_720p", kilobits=2500, size=(720, 1280), frames=150),
 )
 
 
-def encode(clip: Clip, folder: Path, *, count: int = 300, size: tuple[int, int] = SIZE, rate: int = 25) -> Path:
-    """`count` frames of `picture`, encoded in `folder`."""
+def encode(clip: Clip, folder: Path, *, rate: int = 25) -> Path:
+    """`clip.frames` frames of `picture`, encoded in `folder`."""
     path = folder / f"{clip.name}.mp4"
     with av.open(os.fspath(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=rate)
-        stream.height, stream.width = size
+        stream.height, stream.width = clip.size
         stream.pix_fmt, stream.bit_rate = "yuv420p", clip.kilobits * 1000
         if clip.gop is not None:
             stream.gop_size = clip.gop
         if clip.bframes is not None:
             stream.max_b_frames = clip.bframes
-        for number in range(count):
-            container.mux(stream.encode(VideoFrame.from_ndarray(picture(number, size), format="rgb24")))
+        for number in range(clip.frames):
+            container.mux(stream.encode(VideoFrame.from_ndarray(picture(number, clip.size), format="rgb24")))
         container.mux(stream.encode())
     return path
 

@@ -14,13 +14,13 @@ from vidssl import Loader, VideoIndex
 from vidssl.loader.profile import STEPS
 from vidssl.types import VidsslError
 
-CLIP = workloads.Clip(name="short", kilobits=90, gop=16, bframes=2)
+CLIP = workloads.Clip(name="short", kilobits=90, gop=16, bframes=2, size=(48, 64), frames=90)
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
     folder = tmp_path_factory.mktemp("clip")
-    return workloads.repeated(workloads.encode(CLIP, folder, count=90, size=(48, 64)), 10, folder / "index")
+    return workloads.repeated(workloads.encode(CLIP, folder), 10, folder / "index")
 
 
 def test_an_index_of_many_copies(index: VideoIndex) -> None:
