@@ -62,13 +62,13 @@ def planned(what: Pretext, sample: int = 0, size: tuple[int, int] = SIZE) -> Pla
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """How a clip is encoded by x264; None leaves x264's default (GOP 250, 3 B-frames, of which some are references). size: height, width."""
+    """How a clip is encoded by x264; None leaves x264's default (GOP 250, 3 B-frames, some of them references)."""
 
     name: str
     kilobits: int
     gop: int | None = None
     bframes: int | None = None
-    size: tuple[int, int] = SIZE
+    size: tuple[int, int] = SIZE  # height, width
     frames: int = 300
 
 

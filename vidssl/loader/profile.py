@@ -136,6 +136,7 @@ class _Window:
     """One window, taken step by step; what a later step repeats of an earlier one is taken off."""
 
     def __init__(self, fetcher: Fetcher, engine: Engine, epoch: int, position: int) -> None:
+        fetcher(epoch, position, engine.rooms(1)[0])  # so that no step pays for cold files and caches alone
         rooms = engine.rooms(1)
         fetched, fetching = _clock(lambda: fetcher(epoch, position, rooms[0]))
         _, pushing = _clock(lambda: engine.push([fetched], rooms))
