@@ -1,0 +1,89 @@
+"""Does the loader's memory stay flat? Resident memory after each of many epochs over a set of videos.
+
+    python -m benchmarks.bench_memory --data FOLDER --out benchmarks/results
+
+What counts is the growth from the second epoch to the last: by the second, every buffer has been in use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from tqdm import tqdm
+
+from benchmarks import workloads
+from benchmarks.harness import circumstances, file_name
+from vidssl import Loader, VideoIndex
+from vidssl.recipes import RECIPES
+from vidssl.types import VidsslError
+
+SETTLED = 2  # epochs until every buffer has been in use
+
+
+def resident() -> float:
+    """MiB of this process that are in memory now. Source: proc(5), statm."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def measure(index: VideoIndex, recipe: str, *, epochs: int, workers: int, batch_size: int) -> dict[str, Any]:
+    """MiB after each epoch, and how much more after the last than after the second."""
+    after = []
+    with Loader(index, RECIPES[recipe]().pretext, batch_size=batch_size, device="cpu", workers=workers, seed=0) as loader:
+        for _ in tqdm(range(epochs), desc=recipe, unit="epoch", leave=False, disable=None):
+            for batch in loader:
+                assert batch.clips.shape[0] == batch_size
+            after.append(round(resident(), 1))
+        windows = loader.stats["windows"]
+        engine = loader.engine
+    return {
+        "engine": engine, "workers": workers, "batch": batch_size, "epochs": epochs, "windows": windows, "after": after,
+        "growth": after[-1] / after[SETTLED - 1] - 1,
+    }  # fmt: skip
+
+
+def main(
+    *, data: Path | None = None, recipes: tuple[str, ...] = ("vcop_r3d", "opn_caffenet"), epochs: int = 20, workers: int = 2,
+    batch_size: int = 8, out: Path | None = None,
+) -> None:  # fmt: skip
+    """Load epoch after epoch and watch resident memory.
+
+    Args:
+        data: Folder of videos; none makes some.
+        recipes: Whose tasks: vcop_r3d is assembled by the workers, opn_caffenet by the DALI graph.
+        epochs: Of each.
+        workers: Of the loader.
+        batch_size: Of the loader.
+        out: File (.jsonl) or folder for the results; none only prints them.
+    """
+    if epochs <= SETTLED:
+        raise VidsslError(f"epochs={epochs}: take more than {SETTLED}")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
+        if data is None:
+            for clip in workloads.CLIPS[:3]:
+                for copy in range(16):
+                    workloads.encode(replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), Path(folder))
+        index = VideoIndex.build(data or folder, progress=False)
+        for recipe in recipes:
+            found = measure(index, recipe, epochs=epochs, workers=workers, batch_size=batch_size)
+            line = {"bench": "memory", "workload": recipe, **found, "videos": len(index), **circumstances()}
+            print(
+                f"{recipe}: {found['after'][SETTLED - 1]} MiB after {SETTLED} epochs, {found['after'][-1]} after {epochs}: {found['growth']:+.1%}"
+            )
+            if out is not None:
+                path = out if out.suffix == ".jsonl" else out / file_name("memory", line)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("a") as file:
+                    file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
