@@ -75,9 +75,8 @@ def main(
         for recipe in recipes:
             found = measure(index, recipe, epochs=epochs, workers=workers, batch_size=batch_size)
             line = {"bench": "memory", "workload": recipe, **found, "videos": len(index), **circumstances()}
-            print(
-                f"{recipe}: {found['after'][SETTLED - 1]} MiB after {SETTLED} epochs, {found['after'][-1]} after {epochs}: {found['growth']:+.1%}"
-            )
+            before, last = found["after"][SETTLED - 1], found["after"][-1]
+            print(f"{recipe}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
             if out is not None:
                 path = out if out.suffix == ".jsonl" else out / file_name("memory", line)
                 path.parent.mkdir(parents=True, exist_ok=True)

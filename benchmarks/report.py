@@ -109,7 +109,18 @@ def methods_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-TABLES = {"motion": motion_table, "methods": methods_table}  # of every other benchmark: table
+def memory_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each task: resident memory after the second and the last epoch."""
+    head = ("task", "engine", "workers", "windows", "epochs", "MiB after 2", "MiB after the last", "growth", "commit")
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in lines:
+        shown = [line["workload"], line["engine"], str(line["workers"]), str(line["windows"]), str(line["epochs"])]
+        shown += [f"{line['after'][1]:.0f}", f"{line['after'][-1]:.0f}", f"**{line['growth']:+.1%}**"]
+        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+TABLES = {"motion": motion_table, "methods": methods_table, "memory": memory_table}  # of every other benchmark: table
 
 
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
@@ -122,8 +133,9 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     for machine, found in machines.items():
         versions = found[-1]["versions"]
         named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
-        counted = f"median [quartiles] of {found[-1]['rounds']} rounds" if "rounds" in found[-1] else f"{len(found[-1]['runs'])} seeds"
-        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}; {counted}.\n\n{TABLES.get(bench, table)(found)}")
+        rounds, runs = found[-1].get("rounds"), found[-1].get("runs", ())
+        counted = f"; median [quartiles] of {rounds} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""
+        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}{counted}.\n\n{TABLES.get(bench, table)(found)}")
     return "\n\n".join(parts) or "No results yet."
 
 
