@@ -30,7 +30,7 @@ from benchmarks import workloads
 from benchmarks.harness import Spent, compare, interleave, report, timed
 from vidssl import ops
 from vidssl.stages.decode import decode
-from vidssl.stages.index import EXTENSIONS
+from vidssl.stages.find import EXTENSIONS
 from vidssl.types import Frames, VidsslError
 
 Floats = npt.NDArray[np.float64]

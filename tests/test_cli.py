@@ -59,8 +59,8 @@ def test_info_and_recipes() -> None:
         (("train", "vcop_r3d_tiny", "--data", "/no/such/folder", "--out", "{tmp}/run"), "no such folder"),
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--lr", "-1"), "lr=-1"),
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--resume"), "no whole checkpoint"),
-        (("train", "vcop_r3d_tiny", "--data", "/no/such.parquet", "--out", "{tmp}/run"), "no such file"),
-        (("index", "{tmp}", "--out", "{tmp}/index.parquet"), "no video in it"),
+        (("train", "vcop_r3d_tiny", "--data", "/no/such.arrow", "--out", "{tmp}/run"), "no such file"),
+        (("index", "{tmp}", "--out", "{tmp}/index.arrow"), "no video in it"),
         (("evaluate", "retrieval", "{tmp}", "--data", "x"), "no checkpoint in it"),
         ((), "train"),
     ],
@@ -78,7 +78,7 @@ def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:
     train = ("train", "vcop_r3d_tiny", "--data", videos, "--out", run, "--device", "cpu", *small)
     done = _vidssl(*train, "--steps", "2")
     assert done.returncode == 0, done.stderr
-    assert (run / "index.parquet").is_file()
+    assert (run / "index.arrow").is_file()
     done = _vidssl(*train, "--steps", "3", "--resume")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()][-1] == 3

@@ -310,7 +310,7 @@ def test_the_chart_shows_value_and_chance(tmp_path: Path) -> None:
 
 
 def test_command(ramps: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    saved, out = tmp_path / "index.parquet", tmp_path / "out"
+    saved, out = tmp_path / "index.arrow", tmp_path / "out"
     ramps.save(saved)
     small = ["--resize", "16", "16", "--crop", "12", "12", "--clip-length", "4", "--interval", "3", "--workers", "1", "--holdout", "0.3"]
     assert main(["audit", "vcop_r3d_tiny", "--data", str(saved), "--tuples", "60", "--out", str(out), *small]) == 0

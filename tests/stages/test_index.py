@@ -8,7 +8,7 @@ from typing import Any
 
 import av
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 from av.audio.frame import AudioFrame
 
@@ -18,6 +18,11 @@ from vidssl.stages.index import SCHEMA, VideoIndex
 from vidssl.types import VidsslError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
+
+
+def write(table: pa.Table, path: Path) -> None:
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
 
 
 def build(root: Path, **options: Any) -> VideoIndex:
@@ -75,6 +80,8 @@ def test_columns_say_what_the_files_are(folder: Path) -> None:
     assert a["frame_rate"] == pytest.approx(25.0)
     assert [point["frame"] for point in a["points"]] == [0, 12, 24]
     assert sorted(a["packet"]) == list(range(30))
+    assert b["packet"] is None  # as each frame's own
+    assert index.video(int(index.usable()[-1])).packet.tolist() == list(range(20))
     assert a["bytes"] == (folder / "walk/a.mp4").stat().st_size
 
 
@@ -97,11 +104,11 @@ def test_usable_and_skipped_share_the_rows(folder: Path) -> None:
 
 def test_save_and_load_give_the_same_frames(folder: Path, tmp_path: Path) -> None:
     index = build(folder)
-    index.save(tmp_path / "sub" / "index.parquet")
-    again = VideoIndex.load(tmp_path / "sub" / "index.parquet")
+    index.save(tmp_path / "sub" / "index.arrow")
+    again = VideoIndex.load(tmp_path / "sub" / "index.arrow")
     assert again.table.equals(index.table)
     assert again.root == index.root
-    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["index.parquet"]
+    assert [path.name for path in (tmp_path / "sub").iterdir()] == ["index.arrow"]
     row = int(index.usable(30)[0])
     numbers = np.array([3, 17, 29])
     assert np.array_equal(decode(again.video(row), numbers).data, decode(index.video(row), numbers).data)
@@ -109,28 +116,28 @@ def test_save_and_load_give_the_same_frames(folder: Path, tmp_path: Path) -> Non
 
 def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="no such file; make it with"):
-        VideoIndex.load(tmp_path / "none.parquet")
-    (tmp_path / "text.parquet").write_text("no")
-    with pytest.raises(VidsslError, match="not a Parquet file"):
-        VideoIndex.load(tmp_path / "text.parquet")
+        VideoIndex.load(tmp_path / "none.arrow")
+    (tmp_path / "text.arrow").write_text("no")
+    with pytest.raises(VidsslError, match="not an Arrow file"):
+        VideoIndex.load(tmp_path / "text.arrow")
     index = build(folder)
-    pq.write_table(index.table, tmp_path / "other.parquet")
+    write(index.table, tmp_path / "other.arrow")
     with pytest.raises(VidsslError, match="not an index of vidssl"):
-        VideoIndex.load(tmp_path / "other.parquet")
+        VideoIndex.load(tmp_path / "other.arrow")
     old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
-    pq.write_table(old, tmp_path / "old.parquet")
-    with pytest.raises(VidsslError, match="version 0, this vidssl reads 1; make it anew"):
-        VideoIndex.load(tmp_path / "old.parquet")
+    write(old, tmp_path / "old.arrow")
+    with pytest.raises(VidsslError, match="version 0, this vidssl reads 2; make it anew"):
+        VideoIndex.load(tmp_path / "old.arrow")
 
 
 def test_a_moved_folder_is_found_by_root(tmp_path: Path) -> None:
     (tmp_path / "before").mkdir()
     make_clip(tmp_path / "before" / "a.mp4", frames=5)
-    build(tmp_path / "before").save(tmp_path / "index.parquet")
+    build(tmp_path / "before").save(tmp_path / "index.arrow")
     (tmp_path / "before").rename(tmp_path / "after")
     with pytest.raises(VidsslError, match="say where with root="):
-        VideoIndex.load(tmp_path / "index.parquet")
-    index = VideoIndex.load(tmp_path / "index.parquet", root=tmp_path / "after")
+        VideoIndex.load(tmp_path / "index.arrow")
+    index = VideoIndex.load(tmp_path / "index.arrow", root=tmp_path / "after")
     assert decode(index.video(0), np.arange(5)).data.shape == (5, 72, 64)
 
 

@@ -16,7 +16,7 @@ from vidssl.train.config import Recipe
 _ARGS = """
 
 Args:
-    data: Folder of videos, or an index (.parquet). With run: those it was trained on.
+    data: Folder of videos, or an index (.arrow). With run: those it was trained on.
     run: Folder of a run of this recipe, or one of its checkpoints, to measure on the same tuples.
     out: Folder that gets audit.json and audit.png; none only prints.
     tuples: Number to learn from, and number to measure on.

@@ -31,24 +31,29 @@ def info() -> None:
 
 
 def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> None:
-    """Index a folder of videos: decode every file once, and write what each of them is.
+    """Index videos: decode every file once, and write what each of them is. Again: only new and changed files are read.
 
     Args:
-        data: Folder of videos; the folder a video lies in is its class.
-        out: Parquet file to write.
+        data: Folder of videos (the folder a video lies in is its class; *.tar are WebDataset shards), or a list of them: .txt with a path a
+            line, .csv with the columns path[,label[,group]].
+        out: File (.arrow) to write, or to bring up to date. Cut off, the next call goes on.
         workers: Threads; none takes one a core.
     """
     from vidssl.stages.index import VideoIndex
     from vidssl.types import VidsslError
 
-    if out.suffix != ".parquet" or out.is_dir():  # said before hours of decoding, not after
-        raise VidsslError(f"out={str(out)!r}: an index is one Parquet file; name a FILE.parquet")
+    if out.suffix != ".arrow" or out.is_dir():  # said before hours of decoding, not after
+        raise VidsslError(f"out={str(out)!r}: an index is one Arrow file; name a FILE.arrow")
     if not os.access(next(folder for folder in out.absolute().parents if folder.exists()), os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written to; name another")
-    found = VideoIndex.build(data, workers=workers)
+    known = VideoIndex.load(out, root=data if data.is_dir() else data.parent) if out.exists() and data.exists() else None
+    journal = out.with_name(f".{out.name}.partial")
+    found = VideoIndex.build(data, known=known, journal=journal, workers=workers)
     found.save(out)
+    journal.unlink(missing_ok=True)
     print(found.summary())
-    print(f"wrote {out}")
+    gone = "" if known is None else f", {len(known) - (len(found) - found.read)} of the old index's gone or changed"
+    print(f"wrote {out}: {found.read} files read, {len(found) - found.read} known already{gone}")
 
 
 def recipes() -> None:
@@ -86,7 +91,7 @@ def retrieval(
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints.
-        data: Folder or index (.parquet) of the videos to look up. Those the run was trained on: its held-out videos are looked up.
+        data: Folder or index (.arrow) of the videos to look up. Those the run was trained on: its held-out videos are looked up.
         gallery: Folder or index to look them up in; none takes the other videos of the data.
         ks: Numbers of neighbours.
         clips: Clips a video, evenly spaced; their features are averaged.

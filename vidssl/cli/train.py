@@ -15,7 +15,7 @@ from vidssl.train.loop import open_run, train
 _ARGS = """
 
 Args:
-    data: Folder of videos, indexed on the first use, or an index (.parquet).
+    data: Folder or list (.txt, .csv) of videos, indexed on the first use, or an index (.arrow).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
     resume: Continue the run in OUT from its newest checkpoint.
     device: Where to compute; auto takes a GPU where there is one.

@@ -49,12 +49,12 @@ def demo_recipe(seed: int) -> Recipe:
 
 
 def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> None:
-    """Everything in OUT: scenes/, index.parquet, run/ and order.png. Scenes and index are kept for the next time.
+    """Everything in OUT: scenes/, index.arrow, run/ and order.png. Scenes and index are kept for the next time.
 
     Raises VidsslError where OUT cannot be written, or holds what is not the demo's.
     """
     began = time.perf_counter()
-    scenes, saved, folder = out / "scenes", out / "index.parquet", out / "run"
+    scenes, saved, folder = out / "scenes", out / "index.arrow", out / "run"
     _say(1, "scenes", began)
     fresh = render(scenes, seed=seed, each=each)
     _say(2, "index", began)
@@ -138,7 +138,7 @@ def _summary(out: Path, found: Accuracy, table: str, seconds: float) -> None:
     print(f"""
 Done in {seconds:.0f} s. Where everything lies:
   {where}/order.png       tuples as shown, their true and their predicted order
-  {where}/scenes/         the videos, a folder a class; {where}/index.parquet says what each of them is
+  {where}/scenes/         the videos, a folder a class; {where}/index.arrow says what each of them is
   {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json
 
 Watch the run:      {bin_}tensorboard --logdir {where}/run

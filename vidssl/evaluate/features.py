@@ -121,7 +121,7 @@ def extract(
         for shown in bar:
             for encoder, features in zip(encoders, found, strict=True):
                 features.append(pooled(encoder, shown.to(device), pool).mean(dim=0).cpu())
-    labels = index.table["label"].take(rows).to_pylist()
+    labels = index.select(rows).column("label").to_pylist()
     return [Features(torch.stack(features), labels, rows) for features in found]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.stages.assemble import Layout
-from vidssl.stages.decode import Decoder
+from vidssl.stages.decode import Decoder, Video
 from vidssl.stages.fused import fused
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec, plan
@@ -80,14 +80,13 @@ class Fetcher:
             reason = self.known_bad.get(window.video)
             if reason is None:
                 try:
-                    return self._read(epoch, window, bad, room)
+                    return self._read(epoch, window, video, bad, room)
                 except VidsslError as error:
                     reason = self.known_bad[window.video] = str(error)
             bad.append(Bad(epoch=epoch, window=window, path=str(video.path), reason=reason))
         raise VidsslError(f"epoch {epoch}, position {position}: none of {len(bad)} videos can be read; the last one: {bad[-1].reason}")
 
-    def _read(self, epoch: int, window: Window, bad: list[Bad], room: Room | None) -> Fetched:
-        video = self.index.video(window.video)
+    def _read(self, epoch: int, window: Window, video: Video, bad: list[Bad], room: Room | None) -> Fetched:
         tuples = range(window.position, window.position + self.sampler.tuples)
         samples = tuple(self.sampler.draw_sample(position, window.video) for position in tuples)
         numbers = np.arange(window.first, window.first + window.span)

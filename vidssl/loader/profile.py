@@ -164,7 +164,7 @@ class _Nowhere:
 def _read(video: Video, fetched: Fetched, *, packets: bool) -> int:
     """Opens the file, and reads the packets that decoding the window reads. Returns their number."""
     last, count = int(video.packet[fetched.number].max()), 0
-    with Source(video.path, container=video.container) as source:
+    with Source(video.path, member=video.member, container=video.container) as source:
         if packets:
             for number, _ in source.packets(video.points, video.points.before(int(fetched.number[0]))):
                 if number > last:

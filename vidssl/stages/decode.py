@@ -15,7 +15,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from vidssl.stages.source import DecodeError, SeekPoints, Source, number_of
+from vidssl.stages.source import DecodeError, Member, SeekPoints, Source, number_of
 from vidssl.types import ColorSpace, Frames
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
@@ -26,7 +26,8 @@ _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BIT
 class Video:
     """What decoding needs to know about one file; a row of the index.
 
-    bytes, mtime_ns: of the file when it was indexed. size: (height, width) upright. stored: (height, width) as decoded.
+    bytes, mtime_ns: of the file when it was indexed. member: where it lies, if `path` is a tar; bytes are then its own.
+    size: (height, width) upright. stored: (height, width) as decoded.
     rotation: degrees clockwise that make the picture stand upright; mirror: then mirrored left to right.
     packet: int32 [frames] number of each frame's packet, in presentation order.
     """
@@ -34,6 +35,7 @@ class Video:
     path: Path
     bytes: int
     mtime_ns: int
+    member: Member | None
     container: str
     codec: str
     pixel_format: str
@@ -81,7 +83,7 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     _check(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
-        with Source(video.path, container=video.container) as source:
+        with Source(video.path, member=video.member, container=video.container) as source:
             for frame in _decoded(video, source, numbers):
                 slot = missing.pop(number_of(frame), None)
                 if slot is not None:
@@ -104,7 +106,8 @@ def _check(video: Video, numbers: npt.NDArray[np.int64]) -> None:
         found = os.stat(video.path)
     except OSError as error:
         raise DecodeError(f"{video.path}: {error.strerror}; index the folder anew, or load the index with root=") from error
-    if (found.st_size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
+    size = video.bytes if video.member is not None else found.st_size  # of a tar, its time has to do
+    if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder anew")
 
 

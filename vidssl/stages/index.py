@@ -1,4 +1,7 @@
-"""index: what every video of a folder is, found once by decoding it. One Parquet file, one row a video."""
+"""index: what every video of a source is, found once by decoding it. One Arrow file, one row a video, mapped into memory.
+
+A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +19,30 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from vidssl.stages.decode import Video
+from vidssl.stages.find import Found, find
+from vidssl.stages.journal import Journal
 from vidssl.stages.scan import make_video, scan
 from vidssl.types import VidsslError
 
-VERSION = 1
-EXTENSIONS = frozenset({
-    ".3gp", ".asf", ".avi", ".divx", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
-    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})  # fmt: skip
+VERSION = 2
+ENDING = ".arrow"
 _KEY = b"vidssl.index"
+_BATCH = 2**14  # rows of a record batch: its lists of packets stay far below the 2^31 items that Arrow allows
+_SAVED = 64  # rows between two entries of the journal
+_LISTED = 20  # rows that a summary names
 _POINT = pa.struct(
     [("frame", pa.int32()), ("packet", pa.int32()), *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size"))]
 )
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # relative to the root, with forward slashes
-        ("label", pa.string()),  # the folder it lies in; null directly under the root
+        ("path", pa.string()),  # relative to the root, with forward slashes; of a member of a tar: the tar's, then its own
+        ("label", pa.string()),  # the folder it lies in, or what a shard or a list says; null directly under the root
+        ("group", pa.string()),  # what belongs together (a person, a source); null where no list says so
+        ("archive", pa.string()),  # of a member: path of the tar; null for a file
+        ("offset", pa.int64()),  # of a member: where it begins in the tar, in bytes; null for a file
         ("status", pa.string()),  # "ok", or why it cannot be used
         ("note", pa.string()),  # what is out of the ordinary, although it can be used
         ("frames", pa.int32()),  # frames that really decode, from the first on
@@ -55,60 +64,88 @@ SCHEMA = pa.schema(
         ("chroma_y", pa.float32()),
         ("bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("packet", pa.list_(pa.int32())),  # of each frame: ordinal of the packet it came from
+        ("packet", pa.large_list(pa.int32())),  # of each frame: ordinal of the packet it came from; null where that is the frame's own
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.stages.decode.SeekPoints
     ]
 )
 
 
-class VideoIndex:
-    """The videos of a folder. `table` is a pyarrow.Table of SCHEMA, ordered by path; `root` the folder its paths are relative to."""
+_IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
+_SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
 
-    def __init__(self, table: pa.Table, root: Path) -> None:
-        self.table, self.root = table, root
-        self._frames = np.asarray(table["frames"].to_numpy(), np.int64)
-        self._ok = np.asarray(pc.equal(table["status"], "ok").to_numpy(), bool)
-        self._videos: dict[int, Video] = {}
+
+class VideoIndex:
+    """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to.
+
+    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. read: files that `build` read.
+    """
+
+    def __init__(self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None) -> None:
+        self._table, self._rows, self.root, self.read = table, rows, root, 0
+        self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
+        self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
     @classmethod
-    def build(cls, root: str | os.PathLike[str], *, workers: int | None = None, progress: bool = True) -> VideoIndex:
-        """Decode every video under `root` once. A bad file becomes a row that says what is wrong with it.
+    def build(
+        cls, root: str | os.PathLike[str], *, known: VideoIndex | None = None, journal: str | os.PathLike[str] | None = None,
+        workers: int | None = None, progress: bool = True,
+    ) -> VideoIndex:  # fmt: skip
+        """Decode every video of `root` once. A bad file becomes a row that says what is wrong with it.
 
-        workers: threads; None takes one a processor. progress: show a bar. Raises VidsslError where there is no video to index.
+        root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or .csv with the
+        columns path[,label[,group]]. known: rows of files that have not changed since are taken from it. journal: a file that keeps
+        finished rows until all are; a build that was cut off goes on with them. workers: threads; None takes one a processor.
+        progress: show a bar. Raises VidsslError where there is no video to index.
         """
-        folder = Path(root)
-        if not folder.is_dir():
-            raise VidsslError(
-                f"VideoIndex.build: root={str(root)!r}: {'not a folder' if folder.exists() else 'no such folder'}; name a folder of videos"
-            )
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
-        folder = folder.resolve()
-        paths = _find(folder)
-        if not paths:
-            raise VidsslError(
-                f"VideoIndex.build: root={str(root)!r}: no video in it; files are known by their ending ({' '.join(sorted(EXTENSIONS))})"
-            )
-        rows: dict[Path, dict[str, Any]] = {}
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            jobs = {pool.submit(scan, path): path for path in paths}
+        folder, found = find(Path(root))
+        book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
+        old = [] if known is None else [known.table]
+        if book is not None:
+            old.append(book.found.replace_schema_metadata(None))
+        seen = pa.concat_tables([SCHEMA.empty_table(), *old])
+        place = {key: at for at, key in enumerate(zip(*(seen[name].to_pylist() for name in _IDENTITY), strict=True))}
+        kept, fresh = [], []
+        for one in found:
+            key = _identity(folder, one)
+            at = None if key is None else place.get(key)
+            if at is None:
+                fresh.append(one)
+            else:
+                kept.append((one, at))
+        batches: list[pa.RecordBatch] = []
+        with book or nullcontext(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            jobs = {pool.submit(_row, folder, one): one for one in fresh}
+            bar = tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True)
+            done = (job.result() for job in bar)
             try:
-                for job in tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True):
-                    rows[jobs[job]] = job.result()
+                while rows := list(islice(done, _SAVED)):
+                    batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
+                    if book is not None:
+                        book.add(batches[-1:])
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        full = [{"path": path.relative_to(folder).as_posix(), "label": _label(path, folder), **rows[path]} for path in paths]
-        return cls(pa.Table.from_pylist(full, schema=SCHEMA), folder)
+        old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
+        for name in ("label", "group"):  # these are said by the source, not by the file
+            old_rows = old_rows.set_column(
+                SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
+            )
+        table = pa.concat_tables([old_rows, pa.Table.from_batches(batches, SCHEMA)])
+        index = cls(table.take(pc.sort_indices(table["path"])), folder)
+        index.read = len(fresh)
+        return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one Parquet file; it appears whole or not at all."""
+        """Write one Arrow IPC file; it appears whole or not at all."""
         target = Path(path)
         about = json.dumps({"version": VERSION, "root": str(self.root)}).encode()
         aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(self.table.replace_schema_metadata({_KEY: about}), aside, compression="zstd")
+            with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, SCHEMA.with_metadata({_KEY: about})) as writer:
+                writer.write_table(self.table, max_chunksize=_BATCH)
             aside.replace(target)
         except OSError as error:
             raise VidsslError(f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written") from error
@@ -117,17 +154,17 @@ class VideoIndex:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> VideoIndex:
-        """Read an index. root: where the videos lie now; None takes the folder it was built from."""
-        where = f"VideoIndex.load: path={str(path)!r}:"
+        """Map an index into memory. root: where the videos lie now; None takes the folder it was built from."""
+        where, again = f"VideoIndex.load: path={str(path)!r}:", f"`vidssl index FOLDER --out FILE{ENDING}`"
         if not Path(path).is_file():
-            raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE`")
+            raise VidsslError(f"{where} no such file; make it with {again}")
         try:
-            table = pq.read_table(path)
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowException, OSError) as error:
-            raise VidsslError(f"{where} not a Parquet file ({error}); make it anew with `vidssl index FOLDER --out FILE`") from error
+            raise VidsslError(f"{where} not an Arrow file ({error}); make it anew with {again}") from error
         about = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
         if not about:
-            raise VidsslError(f"{where} not an index of vidssl; make one with `vidssl index FOLDER --out FILE`")
+            raise VidsslError(f"{where} not an index of vidssl; make one with {again}")
         if about["version"] != VERSION:
             mend = f"make it anew with `vidssl index {about['root']} --out {path}`"
             raise VidsslError(f"{where} version {about['version']}, this vidssl reads {VERSION}; {mend}")
@@ -136,31 +173,47 @@ class VideoIndex:
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
         return cls(table.replace_schema_metadata(None), folder)
 
+    @property
+    def table(self) -> pa.Table:
+        """All columns of all rows."""
+        return self._table if self._rows is None else self._table.take(self._rows)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of SCHEMA, of all rows."""
+        return self._table[name] if self._rows is None else self._table[name].take(pa.array(self._rows))
+
+    def select(self, rows: npt.ArrayLike) -> VideoIndex:
+        """An index of some rows, in that order. What is mapped stays so."""
+        chosen = np.asarray(rows, np.int64)
+        return VideoIndex(self._table, self.root, rows=chosen if self._rows is None else self._rows[chosen])
+
     def is_current(self) -> bool:
         """True where every file is there as it was indexed, by size and time of change. Files that are new are not looked for."""
-        rows = self.table.select(["path", "bytes", "mtime_ns"]).to_pylist()
-        try:
-            states = [(self.root / row["path"]).stat() for row in rows]
-        except OSError:
-            return False
-        return all((now.st_size, now.st_mtime_ns) == (row["bytes"], row["mtime_ns"]) for now, row in zip(states, rows, strict=True))
+        columns = [self.column(name).to_pylist() for name in _IDENTITY]
+        return all(
+            _identity(self.root, Found(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None))
+            == (path, archive, offset, size, mtime)
+            for path, archive, offset, size, mtime in zip(*columns, strict=True)
+        )
 
     def __repr__(self) -> str:
         return f"VideoIndex({len(self)} videos in {str(self.root)!r})"
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self._frames)
 
     def video(self, row: int) -> Video:
         """What decoding row `row` needs. Raises VidsslError for a row that cannot be used."""
         if not 0 <= row < len(self):
             raise VidsslError(f"VideoIndex.video: row={row}: the index has rows 0..{len(self) - 1}")
-        if row not in self._videos:
-            values = self.table.slice(row, 1).to_pylist()[0]
-            if values["status"] != "ok":
-                raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
-            self._videos[row] = make_video(self.root / values["path"], values)
-        return self._videos[row]
+        at = row if self._rows is None else int(self._rows[row])
+        values = {name: self._table[name][at].as_py() for name in _SCALARS}
+        if values["status"] != "ok":
+            raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
+        packet = self._table["packet"][at]
+        values["packet"] = packet.values.to_numpy() if packet.is_valid else np.arange(values["frames"], dtype=np.int32)
+        values["points"] = self._table["points"][at].as_py()
+        return make_video(self.root / (values["archive"] or values["path"]), values)
 
     def frames(self, row: int) -> int:
         """Number of frames of a row; 0 where it cannot be used."""
@@ -172,48 +225,59 @@ class VideoIndex:
 
     def skipped(self, span: int = 1) -> list[tuple[str, str]]:
         """(path, reason) of every row that `usable(span)` leaves out."""
-        out = np.setdiff1d(np.arange(len(self)), self.usable(span))
-        rows = self.table.select(["path", "status", "frames"]).take(out).to_pylist()
-        return [(row["path"], row["status"] if row["status"] != "ok" else f"{row['frames']} frames, {span} are needed") for row in rows]
+        out = self.select(np.setdiff1d(np.arange(len(self)), self.usable(span)))
+        columns = (out.column(name).to_pylist() for name in ("path", "status", "frames"))
+        return [
+            (path, status if status != "ok" else f"{frames} frames, {span} are needed")
+            for path, status, frames in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes (folders), sorted."""
-        return tuple(sorted({label for label in self.table["label"].to_pylist() if label is not None}))
+        """Names of the classes, sorted."""
+        return tuple(sorted(pc.unique(self.column("label").drop_null()).to_pylist()))
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
         """int64 [len(self)]: each row's place in `classes`, -1 for none."""
-        code = {name: at for at, name in enumerate(self.classes)}
-        return np.asarray([code.get(label, -1) for label in self.table["label"].to_pylist()], np.int64)
+        found = pc.index_in(self.column("label"), pa.array(self.classes, pa.string()))
+        return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
 
     def summary(self, span: int = 1) -> str:
         """A few lines for people: what is there, and what is left out and why."""
         rows = self.usable(span)
-        kinds = Counter(self.table["codec"].take(rows).to_pylist())
+        kinds = Counter(self.select(rows).column("codec").to_pylist())
         lines = [
             f"{len(rows)} of {len(self)} videos usable, {int(self._frames[rows].sum())} frames, {len(self.classes)} classes"
             + (f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})" if kinds else "")
         ]
-        lines += [f"  left out: {path}: {reason}" for path, reason in self.skipped(span)]
-        notes = self.table.select(["path", "note"]).take(rows).to_pylist()
-        lines += [f"  note: {row['path']}: {row['note']}" for row in notes if row["note"]]
+        lines += _listed("left out", self.skipped(span))
+        noted = self.select(rows[np.asarray(pc.not_equal(self.select(rows).column("note"), "").to_numpy(), bool)])
+        lines += _listed("note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True)))
         return "\n".join(lines)
 
 
-def _find(folder: Path) -> list[Path]:
-    """Video files below `folder` by their ending, sorted; links to folders are followed once, hidden folders are not entered."""
-    found, seen = [], set()
-    for base, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(base)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        found += [Path(base, name) for name in files if Path(name).suffix.lower() in EXTENSIONS]
-    return sorted(found)
+def _listed(what: str, said: list[tuple[str, str]]) -> list[str]:
+    """A line each; of many, the first ones, and how many more there are of each reason."""
+    lines = [f"  {what}: {path}: {reason}" for path, reason in said[:_LISTED]]
+    more = Counter(reason for _, reason in said[_LISTED:])
+    lines += [f"  {what}: {count} more: {reason}" for reason, count in more.most_common(_LISTED)]
+    rest = sum(count for _, count in more.most_common()[_LISTED:])
+    return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
 
 
-def _label(path: Path, folder: Path) -> str | None:
-    return path.parent.name if path.parent != folder else None
+def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:
+    """What a row is known by, now; None where the file is not there."""
+    try:
+        now = os.stat(root / one.file)
+    except OSError:
+        return None
+    return one.path, one.archive, one.offset, one.bytes if one.archive else now.st_size, now.st_mtime_ns
+
+
+def _row(root: Path, one: Found) -> dict[str, Any]:
+    """A row of SCHEMA."""
+    row = scan(root / one.file, one.offset, one.bytes)
+    if row["packet"] == list(range(len(row["packet"]))):
+        row["packet"] = None
+    return {"path": one.path, "label": one.label, "group": one.group, "archive": one.archive, "offset": one.offset, **row}

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from vidssl.stages.color import MATRICES, PRIMARIES, RANGES, chroma_position, color_space, refusal, turned
 from vidssl.stages.decode import PLANAR, Planes, Video, decode, is_yuv
-from vidssl.stages.source import DecodeError, Landing, SeekPoints, Source, landing_of, number_of
+from vidssl.stages.source import DecodeError, Landing, Member, SeekPoints, Source, landing_of, number_of
 
 # Seek points closer than this save less decoding than they cost to verify.
 _APART = 12
@@ -28,14 +28,18 @@ class UnusableError(Exception):
     """Why a file is left out."""
 
 
-def scan(path: Path) -> dict[str, Any]:
-    """What the file itself decides of a row of `vidssl.stages.index.SCHEMA`; `status` says why where it cannot be used."""
+def scan(path: Path, offset: int | None = None, size: int | None = None) -> dict[str, Any]:
+    """What the file itself decides of a row of `vidssl.stages.index.SCHEMA`; `status` says why where it cannot be used.
+
+    offset, size: of a member, if `path` is a tar file, in bytes.
+    """
     row: dict[str, Any] = {"status": "ok", "note": "", "frames": 0, "packet": [], "points": []}
     try:
         found = path.stat()
-        row |= {"bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
-        _refuse_at_sight(path)
-        row |= _read(path, found.st_size, found.st_mtime_ns)
+        place = Member(offset or 0, found.st_size if size is None else size)
+        row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
+        _refuse_at_sight(path, place)
+        row |= _read(path, row)
     except UnusableError as reason:
         row["status"] = str(reason)
     except DecodeError as error:
@@ -47,38 +51,39 @@ def scan(path: Path) -> dict[str, Any]:
     return row
 
 
-def _refuse_at_sight(path: Path) -> None:
+def _refuse_at_sight(path: Path, place: Member) -> None:
     if path.name.startswith("._"):
         raise UnusableError("not a video: macOS resource fork")
-    if path.stat().st_size == 0:
+    if place.bytes == 0:
         raise UnusableError("empty file")
     with path.open("rb") as file:
+        file.seek(place.offset)
         if file.read(40).startswith(b"version https://git-lfs"):
             raise UnusableError("not a video: Git LFS pointer; fetch it with `git lfs pull`")
-        if _lacks_moov(file, path.stat().st_size):
+        if _lacks_moov(file, place):
             raise UnusableError("truncated: its table of contents (moov box) is missing")
 
 
-def _lacks_moov(file: BinaryIO, size: int) -> bool:
+def _lacks_moov(file: BinaryIO, place: Member) -> bool:
     """Whether an ISO base media file (MP4, MOV) ends before its moov box; False for any other file. Source: ISO 14496-12, 4.2."""
     at = 0
     kinds: list[bytes] = []
-    while at + 8 <= size:
-        file.seek(at)
+    while at + 8 <= place.bytes:
+        file.seek(place.offset + at)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if not kinds and kind != b"ftyp":
             return False
         kinds.append(kind)
-        at += size if length == 0 else int.from_bytes(head[8:], "big") if length == 1 else length
+        at += place.bytes if length == 0 else int.from_bytes(head[8:], "big") if length == 1 else length
         if at <= 0 or length in range(2, 8):
             break
     return bool(kinds) and b"moov" not in kinds
 
 
-def _read(path: Path, size: int, mtime_ns: int) -> dict[str, Any]:
+def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     first: VideoFrame | None = None
-    with Source(path) as source:
+    with Source(path, member=_member(about)) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
@@ -90,7 +95,7 @@ def _read(path: Path, size: int, mtime_ns: int) -> dict[str, Any]:
                 if watch is None:
                     first = frame
                     row |= _picture(row["codec"], frame)
-                    watch = _Watch(make_video(path, row | {"bytes": size, "mtime_ns": mtime_ns}), keys, second, row["container"] == "avi")
+                    watch = _Watch(make_video(path, about | row), keys, second, row["container"] == "avi")
                 note = watch.see(frame)
                 if note:
                     break
@@ -170,17 +175,21 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     return _UPRIGHT[key]
 
 
+def _member(row: dict[str, Any]) -> Member | None:
+    return None if row["offset"] is None else Member(row["offset"], row["bytes"])
+
+
 def make_video(path: Path, row: dict[str, Any]) -> Video:
     """What decoding needs, from a row of the index (which may still be without frames and points)."""
     stored = (row["coded_height"], row["coded_width"])
     chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
     points = row.get("points") or []
     return Video(
-        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], container=row["container"], codec=row["codec"],
+        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], member=_member(row), container=row["container"], codec=row["codec"],
         pixel_format=row["pixel_format"], full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
         rotation=row["rotation"], mirror=row["mirror"],
         space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
-        packet=np.asarray(row.get("packet") or [], np.int32),
+        packet=np.asarray(row["packet"], np.int32),
         points=make_points([(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]),
     )  # fmt: skip
 

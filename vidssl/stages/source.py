@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -38,6 +38,13 @@ _UNPROBED = {"probesize": "32"}
 _OPENING = threading.BoundedSemaphore(3)
 
 Landing = tuple[int | None, int | None, int | None, int]  # what a packet is known by: (pos, pts, dts, size)
+
+
+class Member(NamedTuple):
+    """Where a file lies in an uncompressed archive, in bytes."""
+
+    offset: int
+    bytes: int
 
 
 class DecodeError(VidsslError):
@@ -73,11 +80,14 @@ class Source:
     Raises DecodeError where there is no video stream or no decoder for it, av.FFmpegError where FFmpeg cannot read the file.
     """
 
-    def __init__(self, path: Path, *, container: str = "") -> None:
-        """container: FFmpeg's name of the file's format, where it is known: then nothing is decoded on opening."""
+    def __init__(self, path: Path, *, member: Member | None = None, container: str = "") -> None:
+        """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is decoded on opening."""
         options = _UNPROBED if container in _COMPLETE else {}
+        place = os.fspath(path)
+        if member is not None:  # FFmpeg reads it in place, with no Python between
+            place = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{place}"
         with _OPENING:
-            self.container = av.open(os.fspath(path), container_options=options)
+            self.container = av.open(place, container_options=options)
         streams = [stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams or streams[0].codec_context is None:
             self.container.close()

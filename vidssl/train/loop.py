@@ -83,7 +83,7 @@ def open_run(out: Path, *, resume: bool) -> Path | None:
             raise VidsslError(f"train: resume: {str(out)!r} has no whole checkpoint; leave --resume out, or name the run's folder with out")
         return found[-1]
     try:
-        if out.is_dir() and any(path.name != "index.parquet" for path in out.iterdir()):
+        if out.is_dir() and any(path.name != "index.arrow" for path in out.iterdir()):
             raise VidsslError(f"train: out={str(out)!r}: not empty; take another folder, or --resume to continue the run in it")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

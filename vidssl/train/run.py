@@ -226,7 +226,7 @@ def _check_finite(shown: list[_Shown], index: VideoIndex, step: int) -> None:
     one = shown[at]
     lost = (~one.loss.isfinite()).nonzero().flatten().tolist()
     bad = lost or range(len(one.loss))  # a gradient is everybody's
-    paths = index.table["path"].take(one.video.cpu().numpy()).to_pylist()
+    paths = index.select(one.video.cpu().numpy()).column("path").to_pylist()
     what = "; ".join(f"{paths[i]} frames {int(one.frame[i].min())}..{int(one.frame[i].max())}" for i in bad)
     raise VidsslError(
         f"train: {'loss' if lost else 'gradient'} is not finite at step {step - len(shown) + at + 1}, shown: {what}; "

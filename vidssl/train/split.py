@@ -15,23 +15,25 @@ def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", spa
     """(training, held-out) parts of an index; rows that cannot be used stay in the training part, where they are counted.
 
     fraction: share of the videos with at least `span` frames to hold out, met as closely as whole groups allow, with one group at least.
-    group: regular expression; paths in which it matches the same text belong together. Empty, or where it does not match: each by itself.
+    group: regular expression; paths in which it matches the same text belong together. Empty, or where it does not match: the index's
+    column `group` says so, and where it does not, each is by itself.
     Raises VidsslError where the expression is wrong, matches nothing, or leaves nothing to train on.
     """
     rows = index.usable(span)
-    paths = index.table["path"].take(rows).to_pylist()
+    paths = index.select(rows).column("path").to_pylist()
     try:
         found = [re.search(group, path) if group else None for path in paths]
     except re.error as error:
         raise VidsslError(f"train: group={group!r}: not a regular expression ({error})") from error
     if group and paths and not any(found):
         raise VidsslError(f"train: group={group!r}: matches none of the paths, such as {paths[0]!r}; take group='' to split by video")
-    keys = [match.group() if match else path for match, path in zip(found, paths, strict=True)]
+    listed = index.select(rows).column("group").to_pylist()
+    keys = [match.group() if match else said or path for match, said, path in zip(found, listed, paths, strict=True)]
     members: dict[str, list[int]] = {}
     for key, row in zip(keys, rows.tolist(), strict=True):
         members.setdefault(key, []).append(row)
     if not members:
-        return index, VideoIndex(index.table.slice(0, 0), index.root)  # the loader says why none can be used
+        return index, index.select([])  # the loader says why none can be used
     if fraction > 0 and len(members) < 2:
         raise VidsslError(
             f"train: holdout={fraction}: {len(members)} usable group(s) of videos with at least {span} frames, holding out needs two; "
@@ -43,10 +45,10 @@ def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", spa
             break
         held += members[key]
     kept = np.setdiff1d(np.arange(len(index)), held)
-    return VideoIndex(index.table.take(kept), index.root), VideoIndex(index.table.take(np.sort(np.asarray(held, np.int64))), index.root)
+    return index.select(kept), index.select(sorted(held))
 
 
 def fingerprint(index: VideoIndex) -> str:
     """Sixteen hex digits that change when a video is added, removed, renamed, or other than it was."""
-    rows = index.table.select(["path", "bytes", "frames", "status"]).to_pylist()
-    return hashlib.sha256("\n".join(repr(tuple(row.values())) for row in rows).encode()).hexdigest()[:16]
+    rows = zip(*(index.column(name).to_pylist() for name in ("path", "bytes", "frames", "status")), strict=True)
+    return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()[:16]
