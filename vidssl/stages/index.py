@@ -207,7 +207,7 @@ class VideoIndex:
         if not 0 <= row < len(self):
             raise VidsslError(f"VideoIndex.video: row={row}: the index has rows 0..{len(self) - 1}")
         at = row if self._rows is None else int(self._rows[row])
-        values = {name: self._table[name][at].as_py() for name in _SCALARS}
+        values: dict[str, Any] = self._table.slice(at, 1).select(_SCALARS).to_pylist()[0]
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
         packet = self._table["packet"][at]

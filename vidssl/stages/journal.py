@@ -44,7 +44,7 @@ def _readable(path: Path, schema: pa.Schema) -> pa.Table:
     if path.is_file():
         try:
             with pa.ipc.open_stream(pa.BufferReader(path.read_bytes())) as reader:
-                if reader.schema.equals(schema):
+                if reader.schema.equals(schema, check_metadata=True):
                     while True:
                         batches.append(reader.read_next_batch())
         except (StopIteration, pa.ArrowException, OSError):
