@@ -17,7 +17,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') csrc/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench clean
+.PHONY: build demo test lint bench bench-peers clean
 
 build: $(BUILT)
 
@@ -35,6 +35,9 @@ lint: build
 
 bench: build
 	@$(BIN)/python -m benchmarks.bench_kernels && $(BIN)/python -m benchmarks.bench_loader $(ARGS)
+
+bench-peers: build
+	@$(PIP) install --no-deps -r benchmarks/peers.txt && $(BIN)/python -m benchmarks.bench_peers $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info vidssl/*.so
