@@ -22,7 +22,7 @@ ROOMS = {
     **dict.fromkeys(("types", "native", "arrays", "device", "versions", "models"), 1),
     **dict.fromkeys(("stages", "ops", "reference"), 2),
     **dict.fromkeys(("pretext", "loader"), 3),
-    **dict.fromkeys(("train",), 4),
+    **dict.fromkeys(("train", "prepare"), 4),
     **dict.fromkeys(("recipes", "evaluate"), 5),
     **dict.fromkeys(("cli", "demo", "__main__"), 6),
 }

@@ -17,6 +17,10 @@ def train() -> None:
     """Train an encoder on a pretext task, by a recipe: `vidssl train RECIPE --data DATA --out RUN`."""
 
 
+def prepare() -> None:
+    """Re-encode videos once, so that training decodes them quickly: `vidssl prepare DATA OUT`."""
+
+
 def evaluate() -> None:
     """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --data DATA`."""
 
@@ -47,6 +51,12 @@ def _bench() -> dict[str, Callable[..., None]]:
     return {"loader": loader}
 
 
+def _prepare() -> Callable[..., None]:
+    from vidssl.cli.prepare import prepare
+
+    return prepare
+
+
 def _audit() -> dict[str, Callable[..., None]]:
     from vidssl.cli.audit import commands
 
@@ -55,12 +65,14 @@ def _audit() -> dict[str, Callable[..., None]]:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
-    "bench": bench,
+    "prepare": prepare, "bench": bench,
 }  # fmt: skip
-GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]]]]] = {
+# What these take is imported only when they are called: (help text, subcommands or the command itself).
+GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]] | Callable[..., None]]]] = {
     "train": (train, _train),
     "evaluate": (evaluate, _evaluate),
     "audit": (audit, _audit),
+    "prepare": (prepare, _prepare),
     "bench": (bench, _bench),
 }
 
@@ -86,7 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str | None, arguments: Sequence[str]) -> None:
+def _choose(
+    commands: Mapping[str, Callable[..., Any]] | Callable[..., Any], prog: str, description: str | None, arguments: Sequence[str]
+) -> None:
+    if not isinstance(commands, Mapping):
+        tyro.cli(commands, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+        return
     tyro.extras.subcommand_cli_from_dict(
         dict(commands), prog=prog, description=description, args=arguments,
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),

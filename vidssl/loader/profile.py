@@ -95,20 +95,31 @@ def profile(index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, 
     """
     if windows < 1:
         raise VidsslError(f"windows={windows}: take at least 1")
-    batch = min(8, max(1, len(index.usable(pretext.plan.frames))))
+    batch = _batch(index, pretext)
     with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
-        rate = _rate(loader, -(-windows // batch), batch)
+        found = _rate(loader, -(-windows // batch), batch)
         setting = replace(loader.setting, windows=1, threads=1)
         engine = make_engine(loader.engine, setting)
         fetcher = Fetcher(index=index, spec=loader.spec, sampler=loader.sampler, decoder=decode)
         shown = [_Window(fetcher, engine, epoch, position) for epoch, position in _places(loader, windows)]
         engine.close()
         return Profile(
-            windows=windows, workers=loader.setting.threads, cores=len(os.sched_getaffinity(0)), engine=loader.engine, rate=rate,
+            windows=windows, workers=loader.setting.threads, cores=len(os.sched_getaffinity(0)), engine=loader.engine, rate=found,
             steps={name: float(np.mean([one.steps[name] for one in shown])) for name in STEPS},
             read=float(np.mean([one.read for one in shown])), shown=float(np.mean([one.shown for one in shown])),
             side=float(np.mean([one.side for one in shown])), wanted=min(loader.spec.augment.resize),
         )  # fmt: skip
+
+
+def rate(index: VideoIndex, pretext: HasPlan, *, workers: int, windows: int, seed: int = 0) -> float:
+    """Windows a second of a loader in its steady state, over about `windows` of them."""
+    batch = _batch(index, pretext)
+    with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
+        return _rate(loader, -(-windows // batch), batch)
+
+
+def _batch(index: VideoIndex, pretext: HasPlan) -> int:
+    return min(8, max(1, len(index.usable(pretext.plan.frames))))
 
 
 def _rate(loader: Loader, count: int, size: int) -> float:

@@ -1,0 +1,195 @@
+"""prepare: the same frames at the same times, in files that decode quickly; nothing half done, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from tests.stages.clips import make_clip, make_packed_avi
+from vidssl import VideoIndex, VidsslError
+from vidssl.cli import main
+from vidssl.prepare import Encoding, prepare
+from vidssl.prepare import run as module
+from vidssl.prepare.run import INDEX, LIST, NOTES, targets
+from vidssl.pretext import Vcop
+from vidssl.stages.decode import decode
+
+TASK = Vcop(clip_length=4, interval=2)  # 16 frames
+CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
+    "run/b.mp4": ("libx264", {"bframes": 3, "gop": 30}),
+    "run/turned.mov": ("libx264", {"rotation": 90}),
+    "walk/odd.mkv": ("libx264", {"size": (49, 67), "form": "yuv444p"}),
+    "walk/full.avi": ("mjpeg", {"form": "yuvj420p"}),
+    "walk/vfr.mp4": ("libx264", {"times": [40 * i + (i > 9) * 500 + (i > 20) * 7 for i in range(40)]}),
+}
+
+
+def build(root: Path) -> VideoIndex:
+    return VideoIndex.build(root, workers=2, progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    for name, (codec, options) in CLIPS.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        make_clip(root / name, codec, frames=40, **options)
+    make_packed_avi(root / "run" / "packed.avi")
+    (root / "broken.mp4").write_bytes(b"no video")
+    (root / "train.txt").write_text("run/b.mp4 1\nwalk/odd.mkv 2\n")
+    (root / "names.csv").write_text("name,class\nfull.avi,walk\npacked.avi,run\n")
+    (root / "notes.txt").write_text("nothing of it is a video\n")
+    return root
+
+
+def made(folder: Path, out: Path, **options: Any) -> module.Report:
+    return prepare(build(folder), out, Encoding(crf=4, **options), TASK, workers=2, progress=False)
+
+
+def test_the_same_frames_in_the_same_order(folder: Path, tmp_path: Path) -> None:
+    report = made(folder, tmp_path / "out")
+    before, after = build(folder), VideoIndex.load(tmp_path / "out" / INDEX)
+    assert (report.made, report.kept, [path for path, _ in report.skipped]) == (6, 0, ["broken.mp4"])
+    names = targets(before)
+    place = {path: row for row, path in enumerate(after.column("path").to_pylist())}
+    for row in before.usable().tolist():
+        old, new = before.video(row), after.video(place[names[row]])
+        assert new.frames == old.frames
+        assert new.size == tuple(side + side % 2 for side in old.size)
+        assert (new.space.to_rgb == old.space.to_rgb).all()
+        numbers = np.arange(old.frames)
+        height, width = old.size
+        shown, source = (decode(video, numbers).data[:, :height, :width].astype(np.float32) for video in (new, old))
+        distance = np.abs(shown[:, None, ::4, ::4] - source[None, :, ::4, ::4]).mean(axis=(2, 3))
+        assert (distance.argmin(axis=1) == numbers).all()
+        assert distance[numbers, numbers].max() < 4
+        with av.open(str(new.path)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+            assert [packet.pts for packet in packets] == [packet.dts for packet in packets]  # no B-frames
+            keys = [at for at, packet in enumerate(packets) if packet.is_keyframe]
+            assert max(np.diff([*keys, len(packets)])) <= 16
+    assert report.speedup
+    assert all(ratio > 0 for ratio in report.speedup)
+
+
+def test_times_labels_and_lists_are_carried_over(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = made(folder, out)
+    with av.open(str(out / "walk" / "vfr.mp4")) as container:
+        base = container.streams.video[0].time_base
+        assert base is not None
+        times = [frame.pts * base for frame in container.decode(video=0) if frame.pts is not None]
+    expected = [Fraction(40 * i + (i > 9) * 500 + (i > 20) * 7, 1000) for i in range(40)]
+    assert max(abs(a - b) for a, b in zip(times, expected, strict=True)) < Fraction(1, 500)
+    index = VideoIndex.load(out / INDEX)
+    assert dict(zip(index.column("path").to_pylist(), index.column("label").to_pylist(), strict=True)) == {
+        f"{name.partition('.')[0]}.mp4": name.partition("/")[0] for name in [*CLIPS, "run/packed.avi"]
+    }
+    assert sorted(report.lists) == ["names.csv", "train.txt"]
+    assert (out / "train.txt").read_text() == "run/b.mp4 1\nwalk/odd.mp4 2\n"
+    assert (out / "names.csv").read_text() == "name,class\nfull.mp4,walk\npacked.mp4,run\n"
+    assert not (out / "notes.txt").exists()
+    assert (out / LIST).read_text().startswith("path,label,group")
+
+
+def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, real, seen = tmp_path / "out", module.encode, []
+
+    def stops(video: Any, row: Any, target: Path, how: Encoding) -> None:
+        if len(seen) == 3:
+            target.write_bytes(b"half")
+            raise KeyboardInterrupt
+        seen.append(target)
+        real(video, row, target, how)
+
+    monkeypatch.setattr(module, "encode", stops)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
+    assert len(list(out.rglob("*.mp4"))) == 3
+    with (out / NOTES).open("a") as file:
+        file.write('{"path": "run/b')  # cut off
+    monkeypatch.setattr(module, "encode", real)
+    report = prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
+    assert (report.made, report.kept) == (3, 3)
+    next(out.rglob("odd.mp4")).write_bytes(b"damaged since")
+    assert prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False).made == 1
+    assert not list(out.rglob("*.partial"))
+
+
+def test_a_file_that_fails_is_named_and_left_out(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.encode
+
+    def fails(video: Any, row: Any, target: Path, how: Encoding) -> None:
+        if video.path.name == "vfr.mp4":
+            target.write_bytes(b"half")
+            raise VidsslError("it fails")
+        real(video, row, target, how)
+
+    monkeypatch.setattr(module, "encode", fails)
+    report = made(folder, tmp_path / "out")
+    assert dict(report.skipped)["walk/vfr.mp4"] == "it fails"
+    assert report.made == 5
+    assert "walk/vfr.mp4: it fails" in report.text()
+    lines = [json.loads(line) for line in (tmp_path / "out" / NOTES).read_text().splitlines()]
+    assert [line["path"] for line in lines[1:] if line["reason"]] == ["walk/vfr.mp4"]
+    monkeypatch.setattr(module, "encode", real)
+    assert made(folder, tmp_path / "out").made == 1
+
+
+def test_no_space_stops_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "encode", full)
+    with pytest.raises(VidsslError, match="no space left; make room"):
+        made(folder, tmp_path / "out")
+
+
+def test_scaling(folder: Path, tmp_path: Path) -> None:
+    how = Encoding(short_side=128, multiple=16)
+    assert how.size(240, 320) == (128, 176)
+    assert how.size(96, 64) == (96, 64)
+    assert Encoding(short_side=128).size(720, 1280) == (128, 228)
+    report = made(folder, tmp_path / "out", short_side=32, multiple=16)
+    index = VideoIndex.load(report.out / INDEX)
+    assert {index.video(row).size for row in range(len(index))} <= {(32, 48), (48, 32), (32, 32)}
+
+
+def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
+    index = build(folder)
+    with pytest.raises(VidsslError, match=r"lies within the videos' own folder"):
+        prepare(index, folder / "out", Encoding(), TASK)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(VidsslError, match="not empty, and not made by"):
+        prepare(index, tmp_path / "other", Encoding(), TASK)
+    made(folder, tmp_path / "out")
+    with pytest.raises(VidsslError, match=r"made with other settings .*crf: 4 then, 18 now"):
+        prepare(index, tmp_path / "out", Encoding(), TASK, progress=False)
+    for change in ({"short_side": 3}, {"multiple": 3}, {"gop": 0}, {"crf": 60}, {"preset": "quick"}):
+        with pytest.raises(VidsslError, match=f"prepare: {next(iter(change))}="):
+            Encoding(**change)  # type: ignore[arg-type]
+
+
+def test_names_that_would_be_one_are_kept_apart(tmp_path: Path) -> None:
+    for name in ("a.avi", "a.mp4", "b.avi"):
+        make_clip(tmp_path / name, "mpeg4", frames=5)
+    assert targets(build(tmp_path)) == {0: "a.avi.mp4", 1: "a.mp4.mp4", 2: "b.mp4"}
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["prepare", str(folder), str(tmp_path / "out"), "--short-side", "32"]
+    assert main([*arguments, "--dry-run"]) == 0
+    assert "run/packed.mp4" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "6 videos made, 0 were there already, 1 skipped" in said
+    assert "not measured, no video is long enough" in said  # vcop_r3d shows 64 frames
+    assert f"--data {tmp_path / 'out' / INDEX}" in said

@@ -1,0 +1,45 @@
+"""The subcommand `prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from vidssl.cli.data import open_data
+from vidssl.prepare import Encoding
+from vidssl.prepare import prepare as prepare_index
+from vidssl.prepare.run import targets
+from vidssl.recipes import RECIPES
+from vidssl.types import VidsslError
+
+_ENCODING = Encoding()
+
+
+def prepare(
+    data: Positional[Path], out: Positional[Path], settings: Encoding = _ENCODING, *, recipe: str = "vcop_r3d", workers: int | None = None,
+    dry_run: bool = False,
+) -> None:  # fmt: skip
+    """Re-encode videos once, so that training decodes them quickly. Called again, it goes on where it was.
+
+    Args:
+        data: Folder or list of videos, or an index.
+        out: Folder for the new videos; folders, labels, groups and lists of files are carried over.
+        recipe: Whose task the speed-up is measured with.
+        workers: Videos that are encoded at a time; none takes one a core.
+        dry_run: Only say what would be made.
+    """
+    if recipe not in RECIPES:
+        raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
+    index = open_data(data, None)
+    if dry_run:
+        names = targets(index)
+        for row in index.usable().tolist():
+            video = index.video(row)
+            height, width = settings.size(*video.size)
+            print(
+                f"{index.column('path')[row]}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {out / names[row]}  {width}x{height} h264"
+            )
+        print(index.summary())
+        return
+    print(prepare_index(index, out, settings, RECIPES[recipe]().pretext, workers=workers).text())

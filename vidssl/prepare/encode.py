@@ -1,0 +1,141 @@
+"""encode: one video, frame by frame, to h264 that decodes quickly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from vidssl.stages.color import MATRICES, PRIMARIES, RANGES
+from vidssl.stages.decode import Planes, Video
+from vidssl.stages.source import DecodeError, Source, number_of
+from vidssl.types import VidsslError
+
+Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+_SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How videos are re-encoded, by x264 in 8-bit 4:2:0 without B-frames, tuned for fast decoding.
+
+    Args:
+        short_side: Pixels of the shorter side; smaller videos keep their size. 256 is as much as the recipes use.
+        multiple: Both sides are rounded to a multiple of this; NVDEC caches its decoders best with 16.
+        gop: Frames from one key frame to the next: what has to be decoded before a window begins, at most.
+        crf: Quality, 0 (lossless) to 51; 18 can hardly be told from the source.
+        preset: Of x264: how long it may take to find small files.
+    """
+
+    short_side: int = 256
+    multiple: int = 2
+    gop: int = 16
+    crf: int = 18
+    preset: Preset = "veryfast"
+
+    def __post_init__(self) -> None:
+        for name, good, mend in (
+            ("short_side", self.short_side >= 16, "take at least 16"),
+            ("multiple", self.multiple >= 2 and self.multiple % 2 == 0, "take an even number"),
+            ("gop", self.gop >= 1, "take at least 1"),
+            ("crf", 0 <= self.crf <= 51, "take 0 to 51"),
+            ("preset", self.preset in get_args(Preset), f"take one of {', '.join(get_args(Preset))}"),
+        ):
+            if not good:
+                raise VidsslError(f"prepare: {name}={getattr(self, name)!r}: {mend}")
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the output."""
+        scale = min(1.0, self.short_side / min(height, width))
+        rounded = (max(1, int(side * scale / self.multiple + 0.5)) * self.multiple for side in (height, width))
+        return next(rounded), next(rounded)
+
+
+def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> None:
+    """Frame k of `target` is frame k of `video`, upright, scaled, at the same time; colours keep their meaning.
+
+    row: `video`'s row of the index. Raises DecodeError where a frame does not come, av.FFmpegError where one cannot be written.
+    """
+    with Source(video.path, member=video.member, container=video.container) as source, av.open(str(target), "w", format="mp4") as output:
+        times = _Times(source, even=row["regular"])
+        height, width = how.size(*video.size)
+        stream: Any = output.add_stream(
+            "libx264", rate=times.rate, options={"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode"}
+        )
+        coder = stream.codec_context
+        coder.width, coder.height, coder.pix_fmt = width, height, "yuv420p"
+        coder.gop_size, coder.max_b_frames, coder.thread_count = how.gop, 0, 1
+        coder.time_base = times.base
+        coder.color_range, coder.colorspace = RANGES.index(row["color_range"]), MATRICES.index(row["color_matrix"])
+        coder.color_primaries = next(number for number, name in PRIMARIES.items() if name == row["color_primaries"])
+        picture = _Picture(video, row, (height, width))
+        count = 0
+        for frame in _wanted(video, source):
+            shown = picture.of(frame)
+            shown.pts, shown.time_base = times.of(frame, count), times.base
+            output.mux(stream.encode(shown))
+            count += 1
+        output.mux(stream.encode())
+    if count != video.frames:
+        raise DecodeError(f"{video.path}: only {count} of {video.frames} frames came; index it anew")
+
+
+def _wanted(video: Video, source: Source) -> Iterator[VideoFrame]:
+    """The frames that the index counts, in their order."""
+    order = iter(video.packet.tolist())
+    expected = next(order)
+    for _, packet in source.packets():
+        for frame in source.frames(packet):
+            if number_of(frame) == expected:
+                yield frame
+                expected = next(order, -2)
+    for frame in source.frames(None):
+        if number_of(frame) == expected:
+            yield frame
+            expected = next(order, -2)
+
+
+class _Times:
+    """Where a frame lies in time: evenly where the source is even or does not say, else as it is there."""
+
+    def __init__(self, source: Source, even: bool) -> None:
+        self.rate: Fraction = source.stream.average_rate or source.stream.guessed_rate or Fraction(25)
+        base = source.stream.time_base
+        self.even = even or base is None
+        self.base = 1 / self.rate if self.even or base is None else base
+        self._first: int | None = None
+        self._last = -1
+
+    def of(self, frame: VideoFrame, count: int) -> int:
+        if self.even:
+            return count
+        if self._first is None:
+            self._first = frame.pts or 0
+        # Two frames at one time, or one without: the next tick, as a container needs times that rise.
+        self._last = max(self._last + 1, (frame.pts or 0) - self._first)
+        return self._last
+
+
+class _Picture:
+    """A frame upright, in 8-bit 4:2:0, and scaled."""
+
+    def __init__(self, video: Video, row: dict[str, Any], size: tuple[int, int]) -> None:
+        self._upright, self._size = Planes(video, 1), size
+        self._convert = VideoReformatter()
+        self._tags = RANGES.index(row["color_range"]), MATRICES.index(row["color_matrix"])
+
+    def of(self, frame: VideoFrame) -> VideoFrame:
+        self._upright.store(0, frame)
+        whole = VideoFrame.from_ndarray(np.ascontiguousarray(self._upright.data[0]), format="yuv420p")
+        whole.color_range, whole.colorspace = self._tags
+        height, width = self._size
+        if (whole.height, whole.width) == (height, width):
+            return whole
+        return self._convert.reformat(whole, width, height, "yuv420p", interpolation=_SCALING, threads=1)

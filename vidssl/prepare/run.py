@@ -1,0 +1,221 @@
+"""prepare: a whole data set, in parallel; what is done stays done, and what fails is named and left out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from statistics import median
+from typing import Any
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from vidssl.loader.loader import HasPlan
+from vidssl.loader.profile import rate
+from vidssl.prepare.encode import Encoding, encode
+from vidssl.prepare.splits import carry
+from vidssl.stages.index import VideoIndex
+from vidssl.types import VidsslError
+
+NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
+LIST, INDEX = "videos.csv", "index.arrow"
+_ROUNDS, _MEASURED = 3, 64  # of the speed-up: rounds, and windows a round
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `prepare` did. before, after: bytes of the videos that are now in OUT. speedup: windows/s of the loader, after / before, each
+    round's; empty where no video is long enough. skipped: (path, reason)."""
+
+    out: Path
+    made: int
+    kept: int
+    skipped: list[tuple[str, str]]
+    before: int
+    after: int
+    lists: list[str]
+    speedup: list[float] = field(default_factory=list)
+
+    def text(self) -> str:
+        lines = [f"{self.made} videos made, {self.kept} were there already, {len(self.skipped)} skipped"]
+        lines += [f"  skipped: {path}: {reason}" for path, reason in self.skipped[:20]]
+        if len(self.skipped) > 20:
+            lines.append(f"  and {len(self.skipped) - 20} more: {self.out / NOTES} names them")
+        lines.append(f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)")
+        if self.speedup:
+            found = median(self.speedup)
+            lines.append(
+                f"the loader is {found:.2f}x as fast on them ({min(self.speedup):.2f} to {max(self.speedup):.2f} in {_ROUNDS} rounds)"
+            )
+        else:
+            lines.append("loader's speed-up: not measured, no video is long enough")
+        if self.lists:
+            lines.append(f"lists carried over: {', '.join(self.lists)}")
+        return "\n".join([*lines, f"train on them with --data {self.out / INDEX}"])
+
+
+def prepare(
+    index: VideoIndex, out: str | os.PathLike[str], how: Encoding, task: HasPlan, *, workers: int | None = None, progress: bool = True
+) -> Report:
+    """Re-encodes every usable video of `index` into the folder `out`, which keeps folders, and gets a list and an index of its own.
+
+    task: whose windows the speed-up is measured with. workers: threads; None takes one a core. Called again, it goes on.
+    Raises VidsslError where `out` cannot be used, or was made with other settings.
+    """
+    target = Path(out)
+    _refuse(index, target, how)
+    names = targets(index)
+    notes = _Notes(target, how)
+    rows = {row: names[row] for row in index.usable().tolist()}
+    todo = {row: name for row, name in rows.items() if not notes.has(_source(index, row), target / name)}
+    skipped = index.skipped()
+    count = workers or len(os.sched_getaffinity(0))
+    with notes, ThreadPoolExecutor(count) as pool:
+        jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
+        try:
+            for job in tqdm(as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True):
+                row = jobs[job]
+                reason = job.result()
+                notes.add(_source(index, row), target / names[row], reason)
+                if reason:
+                    skipped.append((index.column("path")[row].as_py(), reason))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    whole = [row for row, name in rows.items() if notes.has(_source(index, row), target / name)]
+    made = _indexed(index, target, {row: rows[row] for row in whole}, workers=count, progress=progress)
+    for row, name, frames in zip(whole, made.column("path").to_pylist(), made.column("frames").to_pylist(), strict=True):
+        if frames != index.frames(row):
+            raise VidsslError(f"prepare: {name} has {frames} frames, its source {index.frames(row)}; report this, and leave the video out")
+    return Report(
+        out=target, made=len(todo) - (len(skipped) - len(index.skipped())), kept=len(rows) - len(todo), skipped=skipped,
+        before=int(np.sum(index.select(whole).column("bytes").to_numpy())), after=int(np.sum(made.column("bytes").to_numpy())),
+        lists=carry(index.root, target, {index.column("path")[row].as_py(): names[row] for row in whole}),
+        speedup=_speedup(index.select(whole), made, task, count),
+    )  # fmt: skip
+
+
+def targets(index: VideoIndex) -> dict[int, str]:
+    """Row to path below OUT. Two that would have one name keep their old endings in it."""
+    paths = [PurePosixPath(path) for path in index.column("path").to_pylist()]
+    plain = [path.with_suffix(".mp4") for path in paths]
+    often = Counter(plain)
+    return {row: str(new if often[new] == 1 else f"{old}.mp4").lstrip("/") for row, (old, new) in enumerate(zip(paths, plain, strict=True))}
+
+
+def _refuse(index: VideoIndex, out: Path, how: Encoding) -> None:
+    where = f"prepare: out={str(out)!r}:"
+    if out.resolve().is_relative_to(index.root.resolve()):
+        raise VidsslError(f"{where} it lies within the videos' own folder {str(index.root)!r}; name a folder elsewhere")
+    if not len(index.usable()):
+        raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` says why")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / NOTES).is_file() and any(out.iterdir()):
+            raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name another folder")
+    except OSError as error:
+        raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
+
+
+def _source(index: VideoIndex, row: int) -> dict[str, Any]:
+    """What a prepared file was made of."""
+    return {name: index.column(name)[row].as_py() for name in ("path", "bytes", "mtime_ns")}
+
+
+def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
+    """Encodes one video; it appears whole or not at all. Returns why it could not be."""
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        about = {name: index.column(name)[row].as_py() for name in ("regular", "color_range", "color_matrix", "color_primaries")}
+        encode(index.video(row), about, aside, how)
+        aside.replace(target)
+    except (VidsslError, av.FFmpegError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
+            raise VidsslError(f"prepare: {target}: no space left; make room and call it again, what is done is kept") from error
+        return str(error)
+    finally:
+        aside.unlink(missing_ok=True)
+    return ""
+
+
+class _Notes:
+    """OUT/prepared.jsonl. A last line that was cut off is as if it were not there."""
+
+    def __init__(self, out: Path, how: Encoding) -> None:
+        self._path, self._out = out / NOTES, out
+        self._done: dict[str, dict[str, Any]] = {}
+        lines = self._path.read_text().splitlines() if self._path.is_file() else []
+        found: list[dict[str, Any]] = []
+        for line in lines:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        settings = asdict(how)
+        if found and found[0].get("settings") != settings:
+            then = found[0].get("settings") or {}
+            changed = "; ".join(f"{key}: {then.get(key)} then, {value} now" for key, value in settings.items() if then.get(key) != value)
+            raise VidsslError(f"prepare: out={str(out)!r}: made with other settings ({changed}); take these, or another folder")
+        for one in found[1:]:
+            self._done[one["path"]] = one
+        self._lines = [{"settings": settings}] if not found else []
+
+    def __enter__(self) -> _Notes:
+        cut = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
+        self._file = self._path.open("a")
+        self._file.write("\n" if cut else "")
+        for line in self._lines:
+            self._write(line)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def has(self, source: dict[str, Any], target: Path) -> bool:
+        """Whether `target` was made of this very source, and is still as it was then."""
+        one = self._done.get(source["path"])
+        if one is None or one["reason"] or any(one[key] != value for key, value in source.items()) or not target.is_file():
+            return False
+        return bool(target.stat().st_size == one["size"])
+
+    def add(self, source: dict[str, Any], target: Path, reason: str) -> None:
+        made = {} if reason else {"target": target.relative_to(self._out).as_posix(), "size": target.stat().st_size}
+        self._done[source["path"]] = {**source, **made, "reason": reason}
+        self._write(self._done[source["path"]])
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+
+def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
+    """OUT's list and index, with the labels and groups of the source; rows in the order of `names`."""
+    chosen = index.select(list(names))
+    with (out / LIST).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        writer.writerows(zip(names.values(), chosen.column("label").to_pylist(), chosen.column("group").to_pylist(), strict=True))
+    saved = out / INDEX
+    known = VideoIndex.load(saved, root=out) if saved.is_file() else None
+    made = VideoIndex.build(out / LIST, known=known, workers=workers, progress=progress)
+    made.save(saved)
+    place = {path: row for row, path in enumerate(made.column("path").to_pylist())}
+    return made.select([place[name] for name in names.values()])
+
+
+def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> list[float]:
+    """The loader's windows/s on the prepared videos over those on their sources, in turn, round by round."""
+    if not len(before.usable(task.plan.frames)):
+        return []
+    found = []
+    for _ in range(_ROUNDS):
+        first = rate(before, task, workers=workers, windows=_MEASURED)
+        found.append(rate(after, task, workers=workers, windows=_MEASURED) / first)
+    return found
