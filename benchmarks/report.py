@@ -1,6 +1,6 @@
 """Tables of the committed results.
 
-python -m benchmarks.report          rewrites the tables of benchmarks/README.md
+python -m benchmarks.report          rewrites the tables of benchmarks/README.md, and the chart beside it
 python -m benchmarks.report --show   only prints them
 """
 
@@ -10,10 +10,12 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import tyro
 
+from benchmarks.chart import draw
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
@@ -22,6 +24,7 @@ MOTION_HEAD = (
     "vidssl, ms a frame", "Farneback, ms", "vidssl is faster by", "commit",
 )  # fmt: skip
 HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
+BOUND = "bare PyAV (bound)"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -120,7 +123,65 @@ def memory_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-TABLES = {"motion": motion_table, "methods": methods_table, "memory": memory_table}  # of every other benchmark: table
+def peers_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each clip; of each peer the faster of its threads and processes, and in brackets its wrong frames."""
+    found = list(lines)
+    names = list(dict.fromkeys(name for line in found for name in line["facts"]["peers"]))
+    head = (
+        "clip",
+        "vidssl, samples/s",
+        "processor ms a sample",
+        "wrong frames",
+        "against the bound",
+        "against the fastest peer",
+        *names,
+        "commit",
+    )
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in found:
+        best = best_peers(line)
+        counted = line["facts"]["wrong frames"]
+        shown = [line["workload"], f"{1e3 / line['wall'][line['subject']]['median']:.1f}", f"{line['cpu'][line['subject']]['median']:.1f}"]
+        shown += [counted[line["subject"]], f"**{line['speedup'][BOUND]['median']:.2f}**"]
+        shown.append(f"**{min(ratio for ratio, _ in best.values()):.2f}**" if best else "")
+        shown += [
+            f"{best[name][0]:.2f} ({best[name][1]}; {counted[name]})" if name in best else f"none ({counted.get(name, '')})"
+            for name in names
+        ]
+        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+    ratios = [min(ratio for ratio, _ in best_peers(line).values()) for line in found if best_peers(line)]
+    mean = f"Geometric mean against the fastest peer: **{geometric_mean(ratios):.2f}**." if ratios else ""
+    return "\n".join(f"| {row} |" for row in rows) + f"\n\n{mean}"
+
+
+def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
+    """Of each peer: how much faster vidssl is than the faster of its two ways, and which that is."""
+    best: dict[str, tuple[float, str]] = {}
+    for case, ratio in line["speedup"].items():
+        name, _, way = case.rpartition(", ")
+        if case != BOUND and (name not in best or ratio["median"] < best[name][0]):
+            best[name] = ratio["median"], way
+    return best
+
+
+def index_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each number of processes."""
+    found = list(lines)
+    names = [name for name in found[-1] if name.endswith((", s", ", us", ", MiB"))]
+    rows = [" | ".join(["index", *names, "commit"]), " | ".join("---" for _ in range(len(names) + 2))]
+    for line in found:
+        shown = [line["workload"], *(f"{line[name]:.3g}" if line[name] < 1000 else f"{line[name]:.0f}" for name in names)]
+        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+TABLES = {
+    "motion": motion_table,
+    "methods": methods_table,
+    "memory": memory_table,
+    "peers": peers_table,
+    "index": index_table,
+}  # of every other benchmark: table
 
 
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
@@ -159,6 +220,9 @@ def main(*, results: Path = HERE / "results", readme: Path = HERE / "README.md",
             print(f"{section(bench, lines)}\n")
         return
     readme.write_text(rewrite(readme.read_text(), lines))
+    peers = [line for line in lines if line["bench"] == "peers"]
+    if peers:
+        draw(peers, readme.with_name("peers.png"))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-_PAPER, _INK, _SOFT, _GRID, _CHANCE, _WHISKER = "#ffffff", "#1d1d1f", "#6e6e73", "#e5e5ea", "#b3261e", "#1d1d1f"
+PAPER, INK, SOFT, _GRID, _CHANCE, _WHISKER = "#ffffff", "#1d1d1f", "#6e6e73", "#e5e5ea", "#b3261e", "#1d1d1f"
 _FILL = {"picture": "#3b6ea8", "file": "#b9c6d8", "trained": "#1a7f37"}
 _LEGEND = {"picture": "cues in the picture", "file": "with what only the file tells", "trained": "the trained model"}
-_SCALE = 2  # drawn large, shown on screens with fine pixels
+SCALE = 2  # drawn large, shown on screens with fine pixels
 _EDGE, _LEFT, _PLOT, _SIDE, _ROW, _THICK = 28, 210, 520, 330, 46, 24
 
 
@@ -32,61 +32,61 @@ def draw(bars: Sequence[Bar], chance: float, title: str, notes: Sequence[str], p
     lines = [line for note in notes for line in wrap(note, 180)]
     top, width = 142, _EDGE + _LEFT + _PLOT + _SIDE + _EDGE
     bottom = top + len(bars) * _ROW
-    canvas = Image.new("RGB", (_SCALE * width, _SCALE * (bottom + 48 + 19 * len(lines) + _EDGE)), _PAPER)
-    pen = _Pen(canvas)
-    pen.text(_EDGE, 34, title, _INK, 22)
-    pen.text(_EDGE, 64, "Accuracy of a linear model on held-out tuples, in percent; a whisker is a 95 % interval.", _SOFT, 14)
+    canvas = Image.new("RGB", (SCALE * width, SCALE * (bottom + 48 + 19 * len(lines) + _EDGE)), PAPER)
+    pen = Pen(canvas)
+    pen.text(_EDGE, 34, title, INK, 22)
+    pen.text(_EDGE, 64, "Accuracy of a linear model on held-out tuples, in percent; a whisker is a 95 % interval.", SOFT, 14)
     _legend(pen, {bar.kind for bar in bars}, 92)
     for percent in range(0, 101, 20):
         x = _x(percent / 100)
         pen.line(x, top, x, bottom, _GRID)
-        pen.text(x, bottom + 14, str(percent), _SOFT, 13, "mm")
+        pen.text(x, bottom + 14, str(percent), SOFT, 13, "mm")
     for at, bar in enumerate(bars):
         _bar(pen, bar, top + at * _ROW + _ROW / 2)
     for y in range(top - 4, bottom, 9):  # dashes
         pen.line(_x(chance), y, _x(chance), min(y + 5, bottom), _CHANCE, 1.5)
     pen.text(_x(chance), top - 14, f"chance {100 * chance:.1f}", _CHANCE, 13, "mm")
     for at, line in enumerate(lines):
-        pen.text(_EDGE, bottom + 48 + 19 * at, line, _SOFT, 12)
+        pen.text(_EDGE, bottom + 48 + 19 * at, line, SOFT, 12)
     canvas.save(path)
 
 
-class _Pen:
+class Pen:
     """Draws in points; text stands with its middle at y."""
 
     def __init__(self, canvas: Image.Image) -> None:
         self._draw = ImageDraw.Draw(canvas)
 
     def text(self, x: float, y: float, words: str, color: str, size: float, anchor: str = "lm") -> None:
-        self._draw.text((_SCALE * x, _SCALE * y), words, color, ImageFont.load_default(_SCALE * size), anchor=anchor)
+        self._draw.text((SCALE * x, SCALE * y), words, color, ImageFont.load_default(SCALE * size), anchor=anchor)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1) -> None:
-        self._draw.line([(_SCALE * x0, _SCALE * y0), (_SCALE * x1, _SCALE * y1)], color, round(_SCALE * width))
+        self._draw.line([(SCALE * x0, SCALE * y0), (SCALE * x1, SCALE * y1)], color, round(SCALE * width))
 
     def box(self, x0: float, y0: float, x1: float, y1: float, color: str) -> None:
-        self._draw.rounded_rectangle((_SCALE * x0, _SCALE * y0, _SCALE * max(x1, x0 + 1), _SCALE * y1), 2 * _SCALE, color)
+        self._draw.rounded_rectangle((SCALE * x0, SCALE * y0, SCALE * max(x1, x0 + 1), SCALE * y1), 2 * SCALE, color)
 
 
 def _x(share: float) -> float:
     return _EDGE + _LEFT + share * _PLOT
 
 
-def _bar(pen: _Pen, bar: Bar, middle: float) -> None:
-    pen.text(_EDGE + _LEFT - 14, middle, bar.name, _INK, 15, "rm")
+def _bar(pen: Pen, bar: Bar, middle: float) -> None:
+    pen.text(_EDGE + _LEFT - 14, middle, bar.name, INK, 15, "rm")
     pen.box(_x(0), middle - _THICK / 2, _x(bar.value), middle + _THICK / 2, _FILL[bar.kind])
     pen.line(_x(bar.low), middle, _x(bar.high), middle, _WHISKER, 1.5)
     for end in (bar.low, bar.high):
         pen.line(_x(end), middle - 5, _x(end), middle + 5, _WHISKER, 1.5)
     first, *rest = wrap(bar.verdict, 38)
-    pen.text(_x(1) + 20, middle - (8 if rest else 0), f"{100 * bar.value:.1f}", _INK, 15)
+    pen.text(_x(1) + 20, middle - (8 if rest else 0), f"{100 * bar.value:.1f}", INK, 15)
     for at, line in enumerate([first, *rest]):
-        pen.text(_x(1) + 68, middle + (16 * at - 8 * len(rest)), line, _SOFT, 13)
+        pen.text(_x(1) + 68, middle + (16 * at - 8 * len(rest)), line, SOFT, 13)
 
 
-def _legend(pen: _Pen, kinds: set[str], y: float) -> None:
+def _legend(pen: Pen, kinds: set[str], y: float) -> None:
     x: float = _EDGE
     for kind, words in _LEGEND.items():
         if kind in kinds:
             pen.box(x, y - 6, x + 12, y + 6, _FILL[kind])
-            pen.text(x + 20, y, words, _SOFT, 13)
+            pen.text(x + 20, y, words, SOFT, 13)
             x += 46 + 7 * len(words)
