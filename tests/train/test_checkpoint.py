@@ -17,7 +17,8 @@ def _save(out: Path, step: int, keep: int = 5) -> Path:
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     path = _save(tmp_path, 12)
     assert torch.equal(checkpoint.load_weights(path, "encoder")["weight"], torch.full((3, 2), 12.0))
-    assert checkpoint.load_state(path) == checkpoint.load_meta(path) == {"step": 12}
+    assert checkpoint.load_state(path) == {"step": 12}
+    assert checkpoint.load_meta(path)["step"] == 12
     assert checkpoint.find(tmp_path) == checkpoint.find(path) == path
 
 
@@ -27,6 +28,9 @@ def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
     torn = tmp_path / "checkpoints" / "step_00000200"
     torn.mkdir()
     (torn / "encoder.safetensors").write_bytes(b"half")
+    cut = _save(tmp_path, 300) / "state.pt"
+    cut.write_bytes(cut.read_bytes()[:-7])
+    assert [path.name for path in checkpoint.damaged(tmp_path)] == ["step_00000200", "step_00000300"]
     assert [int(path.name[5:]) for path in checkpoint.complete(tmp_path)] == [9, 20, 100]
     assert checkpoint.find(tmp_path).name == "step_00000100"
 

@@ -114,3 +114,18 @@ def test_wrong_arguments_are_named(steps: int, device: str, named: str, index: V
 def test_wrong_settings_are_named(name: str, value: float, recipe: Recipe) -> None:
     with pytest.raises(VidsslError, match=f"{name}={value}"):
         replace(recipe.train, **{name: value})
+
+
+def test_a_damaged_checkpoint_is_left_aside(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:  # fmt: skip
+    recipe = replace(recipe, train=replace(recipe.train, save_every=2, keep=3))
+    whole = train(recipe, index, tmp_path / "run", steps=6, device="cpu", quiet=True)
+    weights = checkpoint.load_weights(whole.checkpoint, "encoder")
+    state = whole.checkpoint / "state.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+    again = train(recipe, index, tmp_path / "run", steps=6, resume=True, device="cpu", quiet=True)
+    assert "step_00000006 is damaged and left aside; the newest whole checkpoint is step_00000004" in caplog.text
+    assert again.checkpoint == whole.checkpoint
+    after = checkpoint.load_weights(again.checkpoint, "encoder")
+    assert all(torch.equal(after[name], weights[name]) for name in weights)

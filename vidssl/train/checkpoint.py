@@ -36,7 +36,8 @@ def save(out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mappin
         save_file(_plain(encoder), aside / FILES[0])
         save_file(_plain(head), aside / FILES[1])
         torch.save(dict(state), aside / FILES[2])
-        (aside / FILES[3]).write_text(json.dumps(dict(meta), indent=1) + "\n")
+        sizes = {name: (aside / name).stat().st_size for name in FILES[:3]}
+        (aside / FILES[3]).write_text(json.dumps({**meta, "files": sizes}, indent=1) + "\n")
         for path in (*(aside / name for name in FILES), aside):
             _fsync(path)
         shutil.rmtree(target, ignore_errors=True)
@@ -50,14 +51,32 @@ def save(out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mappin
 
 
 def complete(out: Path) -> list[Path]:
-    """The checkpoints of a run that are whole, oldest first. What a crash left behind is not among them."""
+    """The checkpoints of a run that are whole, oldest first. What a crash or a full disk left behind is not among them."""
+    return list(filter(_whole, _all(out)))
+
+
+def damaged(out: Path) -> list[Path]:
+    """The other checkpoints of a run, oldest first."""
+    return [path for path in _all(out) if not _whole(path)]
+
+
+def _all(out: Path) -> list[Path]:
     found = [path for path in (out / "checkpoints").glob("step_*") if _NAME.fullmatch(path.name)]
-    return sorted((path for path in found if all((path / name).is_file() for name in FILES)), key=lambda path: int(path.name[5:]))
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+def _whole(path: Path) -> bool:
+    """Whether every file is there, and as long as meta.json says."""
+    try:
+        sizes = json.loads((path / FILES[3]).read_text())["files"]
+        return all((path / name).stat().st_size == sizes[name] for name in FILES[:3])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def find(run: Path) -> Path:
     """The checkpoint that `run` means: itself, or the newest of the run. Raises VidsslError where there is none."""
-    if all((run / name).is_file() for name in FILES):
+    if _whole(run):
         return run
     found = complete(run)
     if not found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,6 +24,8 @@ from vidssl.train.run import Run, Stopped, TrainResult
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 from vidssl.versions import versions
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Stopped", "TrainResult", "open_run", "train"]
 
@@ -70,9 +73,9 @@ def train(
         run = Run(model.to(picked), loader, val_loader, train_part, config, out, picked, meta, total)
         if start is not None:
             run.load(start)
-        log = stack.enter_context(Log(out, step=run.step, total=total, quiet=quiet))
-        _announce(log, run, index, val_part, loads_on, threads, pretext.plan.frames)
-        return run.fit(log)
+        book = stack.enter_context(Log(out, step=run.step, total=total, quiet=quiet))
+        _announce(book, run, index, val_part, loads_on, threads, pretext.plan.frames)
+        return run.fit(book)
 
 
 def open_run(out: Path, *, resume: bool) -> Path | None:
@@ -81,6 +84,8 @@ def open_run(out: Path, *, resume: bool) -> Path | None:
         found = checkpoint.complete(out)
         if not found:
             raise VidsslError(f"train: resume: {str(out)!r} has no whole checkpoint; leave --resume out, or name the run's folder with out")
+        for path in checkpoint.damaged(out):
+            log.warning("%s is damaged and left aside; the newest whole checkpoint is %s", path, found[-1].name)
         return found[-1]
     try:
         if out.is_dir() and any(path.name != "index.arrow" for path in out.iterdir()):
@@ -112,7 +117,7 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
         raise VidsslError(f"train: resume: {start} was made with other settings; restore them, or take a new out: " + "; ".join(differ))
 
 
-def _announce(log: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads_on: torch.device, threads: int, span: int) -> None:
+def _announce(book: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads_on: torch.device, threads: int, span: int) -> None:
     left_out = index.skipped(span)
     parameters = sum(p.numel() for p in run.model.parameters())
     lines = [
@@ -124,5 +129,5 @@ def _announce(log: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads
         f"steps {run.step}..{run.total}, {len(run.loader)} an epoch; tensorboard --logdir {run.out / 'tensorboard'}",
     ]
     for line in lines:
-        log.say(line)
-    log.text("run", "  \n".join(lines))
+        book.say(line)
+    book.text("run", "  \n".join(lines))
