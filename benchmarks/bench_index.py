@@ -8,7 +8,6 @@ does; what counts is their private memory, for what is mapped is shared.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import re
 import tempfile
@@ -22,7 +21,7 @@ import pyarrow as pa
 import tyro
 
 from benchmarks import workloads
-from benchmarks.harness import circumstances, file_name
+from benchmarks.harness import append, circumstances
 from vidssl import VideoIndex
 from vidssl.stages.window import Sampler
 
@@ -86,11 +85,7 @@ def main(*, rows: int = 1_000_000, processes: tuple[int, ...] = (1, 4), draws: i
                 **figures, **circumstances(),
             }  # fmt: skip
             print(f"{line['workload']}, {size / 2**20:.0f} MiB: " + "; ".join(f"{name} {value:.3g}" for name, value in figures.items()))
-            if out is not None:
-                target = out if out.suffix == ".jsonl" else out / file_name("index", line)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+            append(line, out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ What counts is the growth from the second epoch to the last: by the second, ever
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from dataclasses import replace
@@ -19,7 +18,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks import workloads
-from benchmarks.harness import circumstances, file_name
+from benchmarks.harness import append, circumstances
 from vidssl import Loader, VideoIndex
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
@@ -77,11 +76,7 @@ def main(
             line = {"bench": "memory", "workload": recipe, **found, "videos": len(index), **circumstances()}
             before, last = found["after"][SETTLED - 1], found["after"][-1]
             print(f"{recipe}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
-            if out is not None:
-                path = out if out.suffix == ".jsonl" else out / file_name("memory", line)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+            append(line, out)
 
 
 if __name__ == "__main__":

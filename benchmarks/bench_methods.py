@@ -10,7 +10,6 @@ A seed is that of the scenes, the split and the run. The recipes are the tiny on
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -21,7 +20,7 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from benchmarks.harness import circumstances, file_name
+from benchmarks.harness import append, circumstances
 from vidssl.demo.render import render
 from vidssl.demo.run import demo_recipe
 from vidssl.evaluate.accuracy import pretext_accuracy
@@ -93,11 +92,7 @@ def main(
             "spread": stdev(shares) if len(shares) > 1 else 0.0, "chance": runs[0]["chance"], **about,
         }  # fmt: skip
         print(f"{method}: {line['mean']:.1%} +- {line['spread']:.1%} of held-out tuples right, chance {line['chance']:.1%}")
-        if out is not None:
-            path = out if out.suffix == ".jsonl" else out / file_name("methods", about)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(json.dumps(line) + os.linesep)
+        append(line, out)
 
 
 if __name__ == "__main__":

@@ -187,14 +187,19 @@ def command() -> str:
 
 def report(result: Result, out: Path | None) -> None:
     """Prints a result, and appends it to `out`, a .jsonl file, or a folder where the file gets its name by `file_name`."""
-    about = circumstances()
+    line = {**asdict(result), **circumstances()}
     tqdm.write(result.text())
+    append(line, out)
+
+
+def append(line: Mapping[str, Any], out: Path | None) -> None:
+    """Appends a result, with its `circumstances`, to `out` as `report` does; None does nothing."""
     if out is None:
         return
-    path = out if out.suffix == ".jsonl" else out / file_name(result.bench, about)
+    path = out if out.suffix == ".jsonl" else out / file_name(line["bench"], line)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        file.write(json.dumps({**asdict(result), **about}, ensure_ascii=False) + "\n")
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def file_name(bench: str, about: Mapping[str, Any]) -> str:

@@ -80,7 +80,7 @@ def find(run: Path) -> Path:
         return run
     found = complete(run)
     if not found:
-        what = "no checkpoint in it" if run.is_dir() else "no such folder"
+        what = "all its checkpoints are damaged" if damaged(run) else "no checkpoint in it" if run.is_dir() else "no such folder"
         raise VidsslError(f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints")
     return found[-1]
 
