@@ -32,7 +32,7 @@ def timing(path: str) -> tuple[float, float]:
 
 
 def pyav(path: str, numbers: Sequence[int]) -> Pictures:
-    """Seek to the window, decode it, know frames by their time, swscale to small RGB."""
+    """Seek to the window, decode it, know frames by their time (the nearest, where none has just that), swscale to small RGB."""
     rate, start = timing(path)
     wanted, convert, found = set(numbers), VideoReformatter(), {}
     with av.open(path) as container:
@@ -48,7 +48,7 @@ def pyav(path: str, numbers: Sequence[int]) -> Pictures:
                 found[number] = small.to_ndarray()
             if number >= numbers[-1]:
                 break
-    return np.stack([found[number] for number in numbers])
+    return np.stack([found[number] if number in found else found[min(found, key=lambda n: abs(n - number))] for number in numbers])
 
 
 def opencv(path: str, numbers: Sequence[int]) -> Pictures:

@@ -42,7 +42,7 @@ def test_wrong_frames_are_counted(index: VideoIndex) -> None:
     def fails(numbers: object) -> bench_peers.Pictures:
         raise RuntimeError("no such frame")
 
-    assert wrong(fails, truth, [3, 9]) == "96 of 96"
+    assert wrong(fails, truth, [3, 9]) == "fails for 2 of 2 windows"
 
 
 def test_a_tuple_is_the_clips_in_the_order_of_the_job(index: VideoIndex) -> None:
