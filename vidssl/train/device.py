@@ -20,14 +20,16 @@ def pick_amp(amp: str, device: torch.device) -> bool:
 
 
 @contextmanager
-def torch_threads(threads: int | None) -> Iterator[int]:
+def torch_threads(threads: int | None, *, processes: int = 1) -> Iterator[int]:
     """Let torch compute with that many threads on the CPU; None leaves one core to decoding, and gives how many that makes.
+
+    processes: that share this machine's cores.
 
     Torch's threads wait for each other after every operation, so one that has to share its core holds up all: r3d_tiny trained on two
     busy cores at 15-25 clips/s with two threads and at 110-130 with one.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads if threads is not None else max(1, min(before, len(os.sched_getaffinity(0)) - 1)))
+    torch.set_num_threads(threads if threads is not None else max(1, min(before, len(os.sched_getaffinity(0)) // processes - 1)))
     try:
         yield torch.get_num_threads()
     finally:
