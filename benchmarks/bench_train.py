@@ -99,7 +99,7 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
     def train(batch: Batch) -> int:
         stepper.backward(batch, 0)
         stepper.update(0)
-        return batch.frame.shape[0] * batch.frame.shape[1]
+        return int(batch.frame[:, :, 0].numel())
 
     return (lambda: train(next(batches))), (lambda: train(kept))
 

@@ -1,7 +1,8 @@
 """The first ten losses of every method as they were. A change that moves them has to say so.
 
 `python -m tests.train.test_golden` writes tests/golden/losses.json anew; the difference is for reading. Processors differ in the last bits
-of a convolution, so losses are compared within TOLERANCE.
+of a convolution, which at the recipes' own rates grow to 1 % in ten steps (AVX2 and SSE against AVX-512); at a tenth of the rate they stay
+far below TOLERANCE.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from vidssl.train.loop import train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"
 TINY = [name for name in RECIPES if name.endswith("_tiny")]
-STEPS, TOLERANCE = 10, 3e-3  # of the loss
+STEPS, TOLERANCE = 10, 2e-3  # of the loss
 
 
 def losses(name: str, index: VideoIndex, out: Path) -> list[float]:
     """Of the first steps of a recipe on the tests' videos, in float32 with one thread."""
     recipe = RECIPES[name]()
-    settings = replace(recipe.train, batch_size=8, amp="off", holdout=0.0, workers=1, threads=1, log_every=1, steps=STEPS)
+    slow = replace(recipe.train, lr=recipe.train.lr / 10, amp="off", workers=1, threads=1)
+    settings = replace(slow, batch_size=8, holdout=0.0, log_every=1, steps=STEPS)
     train(replace(recipe, train=settings), index, out, device="cpu", quiet=True)
     return [float(line["train/loss"]) for line in lines(out)]
 

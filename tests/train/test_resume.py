@@ -31,9 +31,17 @@ def same(one: Path, other: Path) -> None:
     assert checkpoint.load_meta(paths[0])["best"] == checkpoint.load_meta(paths[1])["best"]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_killed_and_resumed_is_uninterrupted(ranks: int, index: VideoIndex, tmp_path: Path) -> None:
-    run(index.root, tmp_path / "whole", *OPTIONS, ranks=ranks)
+@pytest.fixture(scope="module")
+def whole(request: pytest.FixtureRequest, index: VideoIndex, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """(processes, a run that nothing interrupted)."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    run(index.root, out, *OPTIONS, ranks=request.param)
+    return request.param, out
+
+
+@pytest.mark.parametrize("whole", [1, 2], indirect=True)
+def test_killed_and_resumed_is_uninterrupted(whole: tuple[int, Path], index: VideoIndex, tmp_path: Path) -> None:
+    ranks, uninterrupted = whole
     parts = tmp_path / "parts"
     for step in (9, 24):  # neither is where it saves
         process = start(index.root, parts, *OPTIONS, *(["--resume"] if parts.exists() else []), ranks=ranks)
@@ -43,12 +51,12 @@ def test_killed_and_resumed_is_uninterrupted(ranks: int, index: VideoIndex, tmp_
         process.communicate()
         assert 0 < int(checkpoint.find(parts).name[5:]) < 40
     run(index.root, parts, *OPTIONS, "--resume", ranks=ranks)
-    same(tmp_path / "whole", parts)
+    same(uninterrupted, parts)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_terminated_it_saves_and_says_so(ranks: int, index: VideoIndex, tmp_path: Path) -> None:
-    run(index.root, tmp_path / "whole", *OPTIONS, ranks=ranks)
+@pytest.mark.parametrize("whole", [1, 2], indirect=True)
+def test_terminated_it_saves_and_says_so(whole: tuple[int, Path], index: VideoIndex, tmp_path: Path) -> None:
+    ranks, uninterrupted = whole
     parts = tmp_path / "parts"
     process = start(index.root, parts, *OPTIONS, ranks=ranks)
     wait_for_step(parts, 9, process)
@@ -57,4 +65,4 @@ def test_terminated_it_saves_and_says_so(ranks: int, index: VideoIndex, tmp_path
     assert "the same command with --resume continues" in out + error
     assert 9 <= int(checkpoint.find(parts).name[5:]) < 40
     run(index.root, parts, *OPTIONS, "--resume", ranks=ranks)
-    same(tmp_path / "whole", parts)
+    same(uninterrupted, parts)

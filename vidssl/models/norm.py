@@ -5,12 +5,11 @@ Source: Wu, He, "Group Normalization", ECCV 2018.
 
 from __future__ import annotations
 
-from math import gcd
 from typing import TypeVar
 
 from torch import nn
 
-GROUPS = 32  # at most; as in the paper
+GROUPS, CHANNELS = 32, 16  # groups at most, and channels of one at least, as in the paper: of two alone little but signs is left
 M = TypeVar("M", bound=nn.Module)
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -19,7 +18,9 @@ def with_group_norm(model: M) -> M:
     """`model` with every batch norm replaced, in place; scale and shift stay where there were some."""
     for name, module in model.named_children():
         if isinstance(module, _BATCH):
-            setattr(model, name, nn.GroupNorm(gcd(GROUPS, module.num_features), module.num_features, module.eps, affine=module.affine))
+            channels = module.num_features
+            groups = next(n for n in range(min(GROUPS, max(1, channels // CHANNELS)), 0, -1) if channels % n == 0)
+            setattr(model, name, nn.GroupNorm(groups, channels, module.eps, affine=module.affine))
         else:
             with_group_norm(module)
     return model

@@ -27,8 +27,9 @@ class PretextModel(nn.Module):
         """What the encoder makes of each slot: [B, K, D]."""
         if self.slotwise_bn and self.training:  # in eval mode both roads are the same map
             return torch.stack([self.encoder(self.pretext.encode(slot)) for slot in clips.unbind(1)], dim=1)
-        made: torch.Tensor = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
-        return made.unflatten(0, clips.shape[:2])
+        flat = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
+        features: torch.Tensor = flat.unflatten(0, clips.shape[:2])
+        return features
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.head(self.features(clips))

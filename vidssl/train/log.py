@@ -114,8 +114,8 @@ class Log:
         """The run's settings beside what became of them, for TensorBoard's table of runs."""
         if not self._mute:
             plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in values.items()}
-            for summary in hparams(plain, dict(metrics)):
-                self._board._get_file_writer().add_summary(summary)
+            for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
+                self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def advance(self) -> None:
         self._bar.update()

@@ -87,14 +87,16 @@ def _set_up(
     # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
     loads_on = among.device if among.device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loading: dict[str, Any] = {
-        "batch_size": share, "rank": among.rank, "world_size": among.size, "device": loads_on, "decode": config.decode, "seed": config.seed,
+        "rank": among.rank, "world_size": among.size, "device": loads_on, "decode": config.decode, "seed": config.seed,
         "workers": config.workers or max(1, len(os.sched_getaffinity(0)) // among.local_size),
         "dtype": "bfloat16" if meta["amp"] == "bf16" else "float32", "channels_last": True,
         "max_bad": config.max_bad, "quarantine": out / "quarantine.jsonl",
     }  # fmt: skip
     threads = stack.enter_context(torch_threads(config.threads, processes=among.local_size))
-    loader = stack.enter_context(Loader(train_part, pretext, tuples_per_window=config.tuples_per_window, **loading))
-    val_loader = stack.enter_context(Loader(held, pretext, train=False, **loading)) if len(held) else None
+    loader = stack.enter_context(Loader(train_part, pretext, batch_size=share, tuples_per_window=config.tuples_per_window, **loading))
+    few = min(share, -(-len(held) // among.size))  # of the held-out videos; the last processes may be left without any
+    mine = len(held) > among.rank * few
+    val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, **loading)) if mine else None
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(among.device), config, among, amp=meta["amp"] == "bf16", total=total)
     run = Run(stepper, loader, val_loader, train_part, held, out, meta)

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from vidssl.device import pick_device
 from vidssl.types import VidsslError
@@ -92,13 +94,18 @@ def ranks(device: str | torch.device = "auto") -> Iterator[Ranks]:
             )
         torch.cuda.set_device(here["local_rank"])
         picked = torch.device("cuda", here["local_rank"])
-    mine = not dist.is_initialized()  # else a caller's own: left as it is
-    if mine:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo")
+    mine, restarts = not dist.is_initialized(), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    if mine:  # else a caller's own: left as it is
+        store, rank, size = next(rendezvous("env://"))
+        # torchrun may keep its store over a restart, with the addresses of processes that are gone: each start looks up its own.
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo",
+            store=PrefixStore(f"start {restarts}", store), rank=rank, world_size=size,
+        )  # fmt: skip
     try:
         yield Ranks(
             device=pick_device(picked), rank=dist.get_rank(), size=dist.get_world_size(), local_size=here["local_world_size"],
-            restarts=int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)), patient=dist.new_group(backend="gloo", timeout=_LONG),
+            restarts=restarts, patient=dist.new_group(backend="gloo", timeout=_LONG),
         )  # fmt: skip
     finally:
         if mine:

@@ -180,12 +180,12 @@ class Run:
     @torch.no_grad()
     def _validate(self, log: Log, *, project: bool) -> bool:
         """Whether this is the best so far. project: also show the features of held-out clips."""
-        if self.val_loader is None:
+        if not len(self.held):
             return False
         self.stepper.share_buffers()
         self.model.eval()
         tally, points = Tally(self.model.pretext.plan.classes, self.ranks.device), _Points(self.held, self.model.pretext.augment)
-        for batch in self.val_loader:
+        for batch in self.val_loader or ():
             label = batch.label.to(self.ranks.device)
             with self.stepper.autocast():
                 features = self.model.features(batch.clips.to(self.ranks.device))

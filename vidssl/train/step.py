@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -40,12 +41,14 @@ class Stepper:
         if config.sync_bn and ranks.size > 1:
             if ranks.device.type != "cuda":
                 raise VidsslError("train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or no sync_bn")
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
         self.optimizer = make_optimizer(model, config)
         self._shared: DistributedDataParallel | None = None
         if ranks.size > 1:
             ids = [ranks.device] if ranks.device.type == "cuda" else None
+            # Of kernels one pixel wide: only strides of dimensions of size one differ.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
             self._shared = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
         forward: nn.Module = self._shared or model
         self.forward = torch.compile(forward) if config.compile else forward
