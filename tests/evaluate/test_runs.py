@@ -33,7 +33,7 @@ def test_what_differs_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
     assert [run.name for run in found] == ["slow", "tried/fast"]
     assert [run.step for run in found] == [run.saved for run in found] == [4, 8]
     assert differences(found) == {"train.lr": [0.01, 0.02], "train.steps": [4, 8]}
-    assert "train.lr\n    slow         0.01\n    tried/fast   0.02" in said
+    assert "train.lr\n    slow        0.01\n    tried/fast  0.02" in said
     assert Image.open(folder / "runs.png").size[0] > 1000
 
 

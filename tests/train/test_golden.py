@@ -1,6 +1,6 @@
 """The first ten losses of every method as they were. A change that moves them has to say so.
 
-`python -m tests.train.test_golden` writes tests/golden/losses.json anew; the difference is for reading. Processors differ in the last bits
+`python -m tests.train.test_golden` writes tests/golden/train/losses.json anew; the difference is for reading. Processors differ in the last bits
 of a convolution, which at the recipes' own rates grow to 1 % in ten steps (AVX2 and SSE against AVX-512); at a tenth of the rate they stay
 far below TOLERANCE.
 """
@@ -21,7 +21,7 @@ from vidssl.recipes import RECIPES
 from vidssl.stages.index import VideoIndex
 from vidssl.train.loop import train
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "train" / "losses.json"
 TINY = [name for name in RECIPES if name.endswith("_tiny")]
 STEPS, TOLERANCE = 10, 2e-3  # of the loss
 
