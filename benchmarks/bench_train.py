@@ -34,7 +34,7 @@ from vidssl.device import pick_device
 from vidssl.pretext import Vcop, build_model
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
-from vidssl.train.device import pick_amp
+from vidssl.train.device import count, pick_amp
 from vidssl.train.ranks import Ranks
 from vidssl.train.step import Stepper
 from vidssl.types import Batch, VidsslError
@@ -82,11 +82,12 @@ def case_of(step: Callable[[], int], steps: int, device: torch.device, peak: Pea
 Steps = tuple[Callable[[], int], Callable[[], int]]
 
 
-def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, stack: ExitStack) -> Steps:
-    """(a step on the loader's next batch, a step on the same batch each time)."""
-    config, amp = recipe.train, pick_amp(recipe.train.amp, device)
+def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, stack: ExitStack) -> tuple[Steps, str]:
+    """(a step on the loader's next batch, a step on the same batch each time), and the precision."""
+    config = recipe.train
     torch.manual_seed(0)
     model = build_model(recipe.pretext, recipe.encoder, slotwise_bn=config.slotwise_bn).to(device).train()
+    amp = pick_amp(config.amp, device, count(model))
     stepper = Stepper(model, config, Ranks(device=device), amp=amp, total=1)
     loader = Loader(
         index, recipe.pretext, batch_size=config.batch_size, device=device, workers=workers, seed=0, channels_last=True,
@@ -101,7 +102,7 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
         stepper.update(0)
         return int(batch.frame[:, :, 0].numel())
 
-    return (lambda: train(next(batches))), (lambda: train(kept))
+    return ((lambda: train(next(batches))), (lambda: train(kept))), "bf16" if amp else "off"
 
 
 def plain_loop(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int) -> Steps:
@@ -136,7 +137,8 @@ def bench(
     index = workloads.repeated(path, COPIES, scratch)
     peaks = {case: Peak(device) for case in (OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT)}
     with ExitStack() as stack:
-        made = dict(zip((OURS, OURS_CONSTANT), ours(recipe, index, device, workers, stack), strict=True))
+        steps_of, amp = ours(recipe, index, device, workers, stack)
+        made = dict(zip((OURS, OURS_CONSTANT), steps_of, strict=True))
         if with_plain:
             made |= zip((PLAIN, PLAIN_CONSTANT), plain_loop(recipe, index, device, workers), strict=True)
         cases = {case: case_of(step, steps, device, peaks[case]) for case, step in made.items()}
@@ -147,7 +149,7 @@ def bench(
         "clips/s": {case: round(len(found) / wall[case], 2) for case, found in spent.items()},
         "share of the step that data costs": round(1 - wall[OURS_CONSTANT] / wall[OURS], 4),
         "peak memory, GiB": {case: round(peaks[case].most, 2) for case in made},
-        "amp": "bf16" if pick_amp(recipe.train.amp, device) else "off",
+        "amp": amp,
         "threads": threads, "workers": workers, "batch": recipe.train.batch_size, "device": _named(device),
     }  # fmt: skip
     report(compare("train", title, spent, subject=OURS, item="clip", facts=facts), out)

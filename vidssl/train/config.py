@@ -26,7 +26,7 @@ class TrainConfig:
         caffe_bias: Biases learn twice as fast and do not decay, as in Caffe's models.
         schedule: "constant", "step": times 0.1 at each milestone, or "cosine" down to zero at the last step.
         milestones: Steps at which schedule="step" lowers the rate.
-        amp: "bf16" autocast, "off", or "auto": bf16 where it pays, which is on CUDA and on a CPU with AMX.
+        amp: "bf16" autocast, "off", or "auto": bf16 where it pays: on CUDA, on a CPU with AMX, and a wide model with AVX512_BF16.
         norm: "batch", or "group": group norm in its stead, which does not depend on how tuples are spread over parts and processes.
         slotwise_bn: Batch norm sees each slot's clips by themselves, as published; no: all clips of a batch in one call.
         sync_bn: Batch norm sees the clips of all processes together; GPUs only.

@@ -19,7 +19,7 @@ from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, flat
-from vidssl.train.device import pick_amp, torch_threads
+from vidssl.train.device import count, pick_amp, torch_threads
 from vidssl.train.log import TIMED, Log
 from vidssl.train.ranks import Ranks, ranks
 from vidssl.train.run import Run, Stopped, TrainResult
@@ -79,7 +79,7 @@ def _set_up(
     torch.manual_seed(config.seed)
     model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
-    meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device))
+    meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device, count(model)))
     if start is not None:
         _check_same(start, meta)
     elif among.first:
@@ -159,10 +159,9 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
 def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, said: str) -> None:
     span = run.model.pretext.plan.frames
     left_out = index.skipped(span)
-    parameters = sum(p.numel() for p in run.model.parameters())
     lines = [
         said,
-        f"{parameters:,} parameters, seed {run.config.seed}",
+        f"{count(run.model):,} parameters, seed {run.config.seed}",
         f"{len(run.index.usable(span))} videos to train on, {len(held)} held out, {len(left_out)} skipped",
         *(f"  skipped: {path}: {reason}" for path, reason in left_out[:10]),
         *([f"  and {len(left_out) - 10} more"] if len(left_out) > 10 else []),
