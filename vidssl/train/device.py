@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import torch
 
-
 WIDE = 1_000_000  # parameters
 
 
