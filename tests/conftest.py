@@ -1,5 +1,7 @@
 """A small folder of videos and a recipe that fits it."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -15,16 +17,19 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+def make_videos(root: Path) -> VideoIndex:
     """Nine videos of 36 frames in three classes, and one that is too short."""
-    root = tmp_path_factory.mktemp("videos")
     for number in range(9):
         path = root / "abc"[number % 3] / f"{number}_g{number // 3}.avi"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         make_clip(path, "mpeg4", frames=36, size=(48 + 4 * number, 64))  # each shows more of the texture
     make_clip(root / "a" / "short.avi", "mpeg4", frames=9, size=(48, 64))
     return VideoIndex.build(root, progress=False)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    return make_videos(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture(scope="session")

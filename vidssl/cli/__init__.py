@@ -10,6 +10,7 @@ from typing import Any
 import tyro
 
 from vidssl.cli.commands import demo, index, info, recipes
+from vidssl.cli.runs import runs
 from vidssl.types import VidsslError
 
 
@@ -65,7 +66,7 @@ def _audit() -> dict[str, Callable[..., None]]:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
-    "prepare": prepare, "bench": bench,
+    "prepare": prepare, "bench": bench, "runs": runs,
 }  # fmt: skip
 # What these take is imported only when they are called: (help text, subcommands or the command itself).
 GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]] | Callable[..., None]]]] = {

@@ -14,7 +14,7 @@ def info() -> None:
     import torch
 
     from vidssl.native import build_info
-    from vidssl.train.device import pick_amp
+    from vidssl.train.device import WIDE, pick_amp
     from vidssl.versions import versions
 
     cpu = torch.device("cpu")
@@ -23,7 +23,7 @@ def info() -> None:
         **versions(),
         **{f"build {key}": value for key, value in build_info().items()},
         "cores": len(os.sched_getaffinity(0)),
-        "cpu amp": "bf16 (AMX)" if pick_amp("auto", cpu) else "off (no AMX)",
+        "cpu amp": "bf16" if pick_amp("auto", cpu, 0) else "bf16 for wide models" if pick_amp("auto", cpu, WIDE) else "off",
         "gpu": ", ".join(gpus) or "none that torch can see",
     }
     for name, value in lines.items():

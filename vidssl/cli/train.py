@@ -11,6 +11,7 @@ from vidssl.cli.data import open_data
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
 from vidssl.train.loop import open_run, train
+from vidssl.train.ranks import ranks
 
 _ARGS = """
 
@@ -36,8 +37,12 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         resume: bool = False,
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
-        open_run(out, resume=resume)  # a wrong folder is said before its videos are indexed
-        train(settings, open_data(data, out), out, resume=resume, device=device)
+        with ranks(device) as among:
+            resume = resume or among.restarts > 0
+            open_run(out, resume=resume, among=among)  # a wrong folder is said before its videos are indexed
+            with among.first_alone():
+                index = open_data(data, out)
+            train(settings, index, out, resume=resume, among=among)
 
     command.__doc__ = doc + _ARGS
     return command

@@ -16,13 +16,13 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
     """The encoder as a run of this recipe begins with."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_encoder(recipe.encoder, channels=recipe.pretext.input[0])
+        return build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
 
 
 def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
     """The encoder of a checkpoint, and the recipe that trained it."""
     recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
-    encoder = build_encoder(recipe.encoder, channels=recipe.pretext.input[0])
+    encoder = build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
     encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     return encoder, recipe
 
@@ -30,7 +30,7 @@ def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
 def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
     """Encoder and head of a checkpoint, for evaluation, and the recipe that trained them."""
     recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
-    model = build_model(recipe.pretext, recipe.encoder)
+    model = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm)
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     model.head.load_state_dict(checkpoint.load_weights(path, "head"))
     return model.eval(), recipe

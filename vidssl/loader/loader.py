@@ -156,6 +156,22 @@ class Loader:
         counts = {name: self._counts[name] for name in ("windows", "frames", "bad")}
         return counts | {"bad_videos": len(self._fetcher.known_bad), "rejected": int(self._rejected)}
 
+    @property
+    def ready(self) -> int:
+        """Batches whose windows are all decoded and wait to be taken."""
+        return sum(all(future.done() for future in ahead.windows) for ahead in list(self._fetching)) + (self._made is not None)
+
+    def waits_for(self) -> str:
+        """The videos that the next batch still lacks, for whoever waits too long."""
+        for ahead in list(self._fetching)[:1]:
+            first = (ahead.number * self.world_size + self.rank) * self.batch_size
+            places = [first + at * self.sampler.tuples for at, future in enumerate(ahead.windows) if not future.done()]
+            windows = [self.sampler.window(ahead.epoch, place) for place in places]
+            if windows:
+                named = (f"{self.index.video(w.video).path} frames {w.first}..{w.first + w.span - 1}" for w in windows[:8])
+                return f"{len(windows)} window(s) of epoch {ahead.epoch}, batch {ahead.number}: {'; '.join(named)}"
+        return f"the engine {self.engine!r}"
+
     def close(self) -> None:
         """Ends the workers and the graph."""
         self._pool.shutdown(cancel_futures=True)
@@ -184,8 +200,9 @@ class Loader:
 
     def _push(self) -> None:
         self._refill()
-        epoch, number, futures, rooms = self._fetching.popleft()
+        epoch, number, futures, rooms = self._fetching[0]  # it stays there while it is waited for: see waits_for
         windows = [future.result() for future in futures]
+        self._fetching.popleft()
         self._engine.push(windows, rooms)
         self._made = epoch, number, windows
         self._refill()

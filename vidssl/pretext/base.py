@@ -50,6 +50,11 @@ class Pretext(ABC):
         return int(shape[1]), int(shape[2]), int(shape[3]), int(shape[4])
 
     @property
+    def class_names(self) -> list[str]:
+        """What to call each class in a log."""
+        return [str(number) for number in range(self.plan.classes)]
+
+    @property
     def chance(self) -> float:
         """Accuracy of always answering with the commonest label."""
         counts = np.bincount(self.plan.labels)

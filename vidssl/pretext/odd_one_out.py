@@ -116,6 +116,11 @@ class OddOneOut(Pretext):
             augment=self.augment,
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        """Which sequence is the odd one, from 1."""
+        return [f"odd {place + 1}" for place in range(self.elements)]
+
     def head(self, features: int) -> nn.Module:
         return FusionHead(features, self.elements, self.fusion)
 

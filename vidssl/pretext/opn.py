@@ -77,6 +77,11 @@ class Opn(Pretext):
             augment=self.augment,
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        """The order shown, as the authors write it; its reverse is the same class."""
+        return ["".join(str(frame + 1) for frame in order) for order in ORDERS]
+
     def head(self, features: int) -> nn.Module:
         """Six pairs of frames, 512 numbers a pair, with batch norm, then the classes."""
         return PairHead(features, PAIRS, len(ORDERS), dropout=self.dropout, norm=True)

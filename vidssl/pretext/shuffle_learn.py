@@ -83,6 +83,10 @@ class ShuffleLearn(Pretext):
             augment=self.augment,
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        return ["shuffled", "in order"]
+
     def head(self, features: int) -> nn.Module:
         """The three features side by side, one linear layer to two classes; before it, where asked for, a hidden one."""
         classify = nn.Linear(self.hidden or 3 * features, 2)

@@ -64,6 +64,11 @@ class Vcop(Pretext):
             augment=self.augment,
         )
 
+    @property
+    def class_names(self) -> list[str]:
+        """The order shown: 201 is the third clip, then the first, then the second."""
+        return ["".join(map(str, order)) for order in orders(self.tuple_length)]
+
     def head(self, features: int) -> nn.Module:
         """Every pair of clips i < j, 512 numbers a pair, then the classes."""
         return PairHead(features, list(combinations(range(self.tuple_length), 2)), self.plan.classes, dropout=self.dropout)

@@ -22,13 +22,17 @@ _NAME = re.compile(r"step_\d{8,}")
 Tensors = dict[str, torch.Tensor]
 
 
-def save(out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mapping[str, Any], meta: Mapping[str, Any], keep: int) -> Path:
-    """Write OUT/checkpoints/step_NNNNNNNN, then remove all but the newest `keep`.
+def save(
+    out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mapping[str, Any], meta: Mapping[str, Any], keep: int,
+    best: int | None = None,
+) -> Path:  # fmt: skip
+    """Write OUT/checkpoints/step_NNNNNNNN, then remove all but the newest `keep` and the best one.
 
     encoder, head: state dicts. state: what resuming needs beside them, only what torch.load(weights_only=True) reads. meta: JSON.
+    best: step of the best checkpoint so far; checkpoints/best becomes a link to it.
     """
     folder = out / "checkpoints"
-    target = folder / f"step_{step:08d}"
+    target = place(out, step)
     aside = folder / f".{target.name}.{os.getpid()}"
     try:
         shutil.rmtree(aside, ignore_errors=True)
@@ -43,11 +47,33 @@ def save(out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mappin
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
         _fsync(folder)
-    except OSError as error:
-        raise VidsslError(f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {error.strerror or error}") from error
+        if best is not None:
+            _link(folder, f"step_{best:08d}")
+    except (OSError, SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+        shutil.rmtree(aside, ignore_errors=True)
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise VidsslError(
+            f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; make room there: those before it are whole, and "
+            "--resume continues from the newest"
+        ) from error
     for old in complete(out)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if best is None or old.name != f"step_{best:08d}":
+            shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def place(out: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return out / "checkpoints" / f"step_{step:08d}"
+
+
+def _link(folder: Path, name: str) -> None:
+    """Let `best` in `folder` lead to checkpoint `name`, at once or not at all."""
+    if (folder / name).is_dir():
+        aside = folder / f".best.{os.getpid()}"
+        aside.unlink(missing_ok=True)
+        aside.symlink_to(name)
+        os.replace(aside, folder / "best")
 
 
 def complete(out: Path) -> list[Path]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
+
+from vidssl.train.pictures import Picture, confusion
+from vidssl.train.tally import class_accuracy
 
 # name -> how the terminal shows it
 METRICS = {
@@ -20,50 +26,96 @@ METRICS = {
     "train/learning_rate": "lr {:.2g}",
     "train/grad_norm": "grad norm {:.3g}",
     "train/clips_per_second": "{:.1f} clips/s",
+    "train/frames_per_second": "{:.0f} frames/s decoded",
     "train/data_wait": "waiting for data {:.0%}",
+    "train/queue_depth": "{:.1f} batches ready",  # decoded, whenever a step asked for one
+    "train/host_memory": "{:.2f} GiB",  # resident, of this process
+    "train/gpu_memory": "{:.2f} GiB on the GPU",  # at its peak since the last line
     "train/rejected": "rejected {:.1%}",  # tuples for which no try met the task's limits; not in the loss
     "train/bad_windows": "bad windows {:.0f}",
+    "train/skipped_steps": "skipped steps {:.0f}",  # not finite
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
 }
-
-_WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected")
+TIMED = (  # of the machine, not of the training
+    "train/clips_per_second", "train/frames_per_second", "train/data_wait", "train/queue_depth", "train/host_memory", "train/gpu_memory",
+)  # fmt: skip
+_WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected", "train/skipped_steps")
+_FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "train/frames_per_second")
+MOST_CLASSES = 24  # with more, no confusion matrix and no accuracy of each
 
 
 class Log:
     """Writes OUT/metrics.jsonl and OUT/tensorboard, and shows progress: a bar on a terminal, plain lines elsewhere.
 
-    step: the last one that is kept of what is already there; later lines are of steps that will be done again.
+    step: the last one that is kept of what is already there; later lines are of steps that will be done again. classes: their names.
+    mute: write and say nothing, for all processes but the first.
     """
 
-    def __init__(self, out: Path, *, step: int, total: int, quiet: bool = False) -> None:
-        self._quiet, self._total = quiet, total
+    def __init__(self, out: Path, *, step: int, total: int, classes: Sequence[str], quiet: bool = False, mute: bool = False) -> None:
+        self._quiet, self._mute, self._total, self._classes = quiet or mute, mute, total, classes
         self._started = time.monotonic()
+        self._bar = tqdm(
+            total=total, initial=step, desc="train", unit="step", disable=self._quiet or not sys.stderr.isatty(), dynamic_ncols=True
+        )  # fmt: skip
+        if mute:
+            return
         path = out / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        kept = [line for line in lines if _step_of(line) <= step]
-        path.write_text("".join(line + "\n" for line in kept))
+        aside = path.with_suffix(".partial")
+        aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
+        os.replace(aside, path)
         self._file = path.open("a", buffering=1)
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
-        self._bar = tqdm(total=total, initial=step, desc="train", unit="step", disable=quiet or not sys.stderr.isatty(), dynamic_ncols=True)
 
-    def write(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
-        """Log metrics under names of METRICS."""
+    def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
+        """Log metrics under names of METRICS. matrix: int64 [classes, classes] confusion, rows true, columns predicted."""
+        if self._mute:
+            return
         record: dict[str, Any] = {"step": step, "epoch": epoch, "seconds": round(time.monotonic() - self._started, 3), **values}
+        part = next(iter(values)).split("/")[0]  # "train" or "val"
+        if matrix is not None and len(self._classes) <= MOST_CLASSES:
+            record[f"{part}/confusion"] = matrix.tolist()
+            for name, share in zip(self._classes, class_accuracy(matrix), strict=True):
+                if share is not None:
+                    self._board.add_scalar(f"{part}_class_accuracy/{name}", share, step)
+            if part == "val":
+                self._board.add_image("val/confusion", confusion(matrix, self._classes), step, dataformats="HWC")
         self._file.write(json.dumps(record) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        text = ", ".join(METRICS[name].format(value) for name, value in values.items() if name not in _WHEN_NOT_ZERO or value)
+        told = {name: value for name, value in values.items() if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)}
+        text = ", ".join(METRICS[name].format(value) for name, value in told.items())
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
-        elif "train/loss" in values:
+        elif part == "train":
             self._bar.set_postfix_str(text)
         else:
             self.say(f"step {step}: {text}")
 
     def text(self, name: str, value: str) -> None:
         """A text that TensorBoard shows."""
-        self._board.add_text(name, value)
+        if not self._mute:
+            self._board.add_text(name, value)
+
+    def picture(self, name: str, picture: Picture, step: int) -> None:
+        if not self._mute:
+            self._board.add_image(name, picture, step, dataformats="HWC")
+
+    def embedding(
+        self, features: torch.Tensor, about: Sequence[tuple[str, ...]], head: Sequence[str], thumbs: torch.Tensor, step: int
+    ) -> None:  # fmt: skip
+        """Points for the projector: features [N, D]; about: of each point, under the names `head`; thumbs: float [N, 3, h, w] in 0..1."""
+        if not self._mute:
+            rows = [list(row) for row in about]
+            self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
+
+    def settings(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """The run's settings beside what became of them, for TensorBoard's table of runs."""
+        if not self._mute:
+            plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in values.items()}
+            for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
+                self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def advance(self) -> None:
         self._bar.update()
@@ -78,8 +130,9 @@ class Log:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
-        self._board.close()
-        self._file.close()
+        if not self._mute:
+            self._board.close()
+            self._file.close()
 
 
 def _step_of(line: str) -> float:

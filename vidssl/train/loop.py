@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,17 +13,18 @@ from typing import Any
 
 import torch
 
-from vidssl.device import pick_device
 from vidssl.loader import Loader
 from vidssl.native import build_info
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
-from vidssl.train.config import Recipe
-from vidssl.train.device import pick_amp, torch_threads
-from vidssl.train.log import Log
+from vidssl.train.config import Recipe, flat
+from vidssl.train.device import count, pick_amp, torch_threads
+from vidssl.train.log import TIMED, Log
+from vidssl.train.ranks import Ranks, ranks
 from vidssl.train.run import Run, Stopped, TrainResult
 from vidssl.train.split import fingerprint, split
+from vidssl.train.step import Stepper
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
@@ -39,47 +42,83 @@ def train(
     resume: bool = False,
     device: str = "auto",
     quiet: bool = False,
+    among: Ranks | None = None,
 ) -> TrainResult:
     """Train, or continue to train.
 
-    out: run folder; it gets checkpoints/, tensorboard/ and metrics.jsonl. It must be new or empty unless `resume`.
+    out: run folder; it gets checkpoints/, tensorboard/, metrics.jsonl and run.json. It must be new or empty unless `resume`.
     steps: where to end, in place of recipe.train.steps.
     resume: continue from the newest whole checkpoint: on a CPU with the same bits as if the run had never stopped.
+    among: this process's place among others, where the caller has found it (vidssl.train.ranks); None asks torchrun, if it started this.
     Raises VidsslError for what cannot be trained or resumed, and Stopped after Ctrl-C, when the checkpoint is written.
     """
     if steps is not None:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
+    with ExitStack() as stack:
+        if among is None:
+            among = stack.enter_context(ranks(device))
+            resume = resume or among.restarts > 0
+        start = open_run(out, resume=resume, among=among)
+        run, index, held, said = _set_up(recipe, index, out, start, among, stack)
+        book = stack.enter_context(
+            Log(out, step=run.step, total=run.total, classes=recipe.pretext.class_names, quiet=quiet, mute=not among.first)
+        )  # fmt: skip
+        _announce(book, run, index, held, said)
+        try:
+            return run.fit(book)
+        finally:
+            book.settings(flat(recipe.as_dict()), {name: value for name, value in run.metrics.items() if name not in TIMED})
+
+
+def _set_up(
+    recipe: Recipe, index: VideoIndex, out: Path, start: Path | None, among: Ranks, stack: ExitStack
+) -> tuple[Run, VideoIndex, VideoIndex, str]:  # fmt: skip
+    """The run, all videos, those held out, and where it computes."""
     config, pretext = recipe.train, recipe.pretext
-    picked = pick_device(device)
-    start = open_run(out, resume=resume)
+    share = config.share(among.size)
     torch.manual_seed(config.seed)
-    model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn)
-    train_part, val_part = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
-    meta = _meta(recipe, index, amp=pick_amp(config.amp, picked))
+    model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
+    train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
+    meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device, count(model)))
     if start is not None:
         _check_same(start, meta)
+    elif among.first:
+        (out / "run.json").write_text(json.dumps(meta, indent=1) + "\n")
     # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
-    loads_on = picked if picked.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
+    loads_on = among.device if among.device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loading: dict[str, Any] = {
-        "batch_size": config.batch_size, "device": loads_on, "decode": config.decode, "seed": config.seed, "workers": config.workers,
+        "rank": among.rank, "world_size": among.size, "device": loads_on, "decode": config.decode, "seed": config.seed,
+        "workers": config.workers or max(1, len(os.sched_getaffinity(0)) // among.local_size),
         "dtype": "bfloat16" if meta["amp"] == "bf16" else "float32", "channels_last": True,
         "max_bad": config.max_bad, "quarantine": out / "quarantine.jsonl",
     }  # fmt: skip
-    with ExitStack() as stack:
-        threads = stack.enter_context(torch_threads(config.threads))
-        loader = stack.enter_context(Loader(train_part, pretext, tuples_per_window=config.tuples_per_window, **loading))
-        val_loader = stack.enter_context(Loader(val_part, pretext, train=False, **loading)) if len(val_part) else None
-        total = config.steps if config.steps is not None else config.epochs * len(loader)
-        run = Run(model.to(picked), loader, val_loader, train_part, config, out, picked, meta, total)
-        if start is not None:
-            run.load(start)
-        book = stack.enter_context(Log(out, step=run.step, total=total, quiet=quiet))
-        _announce(book, run, index, val_part, loads_on, threads, pretext.plan.frames)
-        return run.fit(book)
+    threads = stack.enter_context(torch_threads(config.threads, processes=among.local_size))
+    loader = stack.enter_context(Loader(train_part, pretext, batch_size=share, tuples_per_window=config.tuples_per_window, **loading))
+    few = min(share, -(-len(held) // among.size))  # of the held-out videos; the last processes may be left without any
+    mine = len(held) > among.rank * few
+    val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, **loading)) if mine else None
+    total = config.steps if config.steps is not None else config.epochs * len(loader)
+    stepper = Stepper(model.to(among.device), config, among, amp=meta["amp"] == "bf16", total=total)
+    run = Run(stepper, loader, val_loader, train_part, held, out, meta)
+    if start is not None:
+        run.load(start)
+    many = f" x {among.size} processes" if among.size > 1 else ""
+    return run, index, held, f"device {among.device}{many}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loads_on}"
 
 
-def open_run(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to start from, or None in a new folder, which is made. Raises VidsslError for a folder that does not fit."""
+def open_run(out: Path, *, resume: bool, among: Ranks | None = None) -> Path | None:
+    """The checkpoint to start from, or None in a new folder, which is made. Raises VidsslError for a folder that does not fit.
+
+    among: all processes get the first one's answer. After a restart by torchrun a run without a checkpoint begins anew.
+    """
+    if among is None or among.size == 1:
+        return _open_run(out, resume=resume)
+    if among.restarts and not checkpoint.complete(out):
+        return None
+    return among.tell(_open_run(out, resume=resume) if among.first else None)
+
+
+def _open_run(out: Path, *, resume: bool) -> Path | None:
     if resume:
         found = checkpoint.complete(out)
         if not found:
@@ -117,13 +156,13 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
         raise VidsslError(f"train: resume: {start} was made with other settings; restore them, or take a new out: " + "; ".join(differ))
 
 
-def _announce(book: Log, run: Run, index: VideoIndex, val_part: VideoIndex, loads_on: torch.device, threads: int, span: int) -> None:
+def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, said: str) -> None:
+    span = run.model.pretext.plan.frames
     left_out = index.skipped(span)
-    parameters = sum(p.numel() for p in run.model.parameters())
     lines = [
-        f"device {run.device}, amp {run.meta['amp']}, {threads} CPU thread(s), loader on {loads_on}",
-        f"{parameters:,} parameters, seed {run.config.seed}",
-        f"{len(run.index.usable(span))} videos to train on, {len(val_part)} held out, {len(left_out)} skipped",
+        said,
+        f"{count(run.model):,} parameters, seed {run.config.seed}",
+        f"{len(run.index.usable(span))} videos to train on, {len(held)} held out, {len(left_out)} skipped",
         *(f"  skipped: {path}: {reason}" for path, reason in left_out[:10]),
         *([f"  and {len(left_out) - 10} more"] if len(left_out) > 10 else []),
         f"steps {run.step}..{run.total}, {len(run.loader)} an epoch; tensorboard --logdir {run.out / 'tensorboard'}",

@@ -1,29 +1,29 @@
-"""One run in motion: the step, what is logged of it, and when it validates, saves and stops."""
+"""One run in motion: what is logged of its steps, and when it validates, saves and stops."""
 
 from __future__ import annotations
 
-import math
-import signal
-import threading
+import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from vidssl.loader import Loader
-from vidssl.pretext import PretextModel
 from vidssl.stages.index import VideoIndex
-from vidssl.train import checkpoint
-from vidssl.train.config import TrainConfig
+from vidssl.train import checkpoint, pictures
+from vidssl.train.guard import Shown, Watchdog, check_finite, record, stop_requests
 from vidssl.train.log import Log
+from vidssl.train.step import Stepped, Stepper
+from vidssl.train.tally import Tally
 from vidssl.types import Batch, VidsslError
+
+_PROJECTED = 500  # held-out clips that TensorBoard's projector shows
+_SEEN = 4  # tuples of a picture
+_IN_A_ROW = 100  # steps that may be left out as not finite one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,64 +39,66 @@ class Stopped(KeyboardInterrupt):
     """The run was asked to stop, has written a checkpoint, and says so."""
 
 
-class _Shown(NamedTuple):
-    """What one step leaves on the device until the log reads it."""
+@dataclass(kw_only=True)
+class _Clock:
+    """What is counted since the last line of the log; it is of this process, and not saved."""
 
-    loss: torch.Tensor  # float [B]
-    correct: torch.Tensor  # bool [B]
-    kept: torch.Tensor  # bool [B]: within the task's limits, and so part of the loss
-    grad_norm: torch.Tensor  # float []
-    video: torch.Tensor  # int64 [B]
-    frame: torch.Tensor  # int64 [B, K, T]
+    began: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+    ready: int = 0
+    clips: int = 0
+    steps: int = 0
+    frames: int = 0  # the loader's count then
 
 
 class Run:
-    """One run: model, optimiser, loader, and the step they stand at."""
+    """One run: model, optimiser, loaders, and the step they stand at."""
 
     def __init__(
-        self, model: PretextModel, loader: Loader, val_loader: Loader | None, index: VideoIndex, config: TrainConfig, out: Path,
-        device: torch.device, meta: dict[str, Any], total: int,
+        self, stepper: Stepper, loader: Loader, val_loader: Loader | None, index: VideoIndex, held: VideoIndex, out: Path,
+        meta: dict[str, Any],
     ) -> None:  # fmt: skip
-        self.model, self.loader, self.val_loader, self.index = model, loader, val_loader, index
-        _channels_last(model.encoder)
-        self.config, self.out, self.device, self.meta, self.total = config, out, device, meta, total
-        self.optimizer = make_optimizer(model, config)
-        self.step = 0
+        self.stepper, self.loader, self.val_loader, self.index, self.held = stepper, loader, val_loader, index, held
+        self.model, self.ranks, self.config, self.total = stepper.model, stepper.ranks, stepper.config, stepper.total
+        self.out, self.meta = out, meta
+        self.tally = Tally(self.model.pretext.plan.classes, self.ranks.device)
+        self.step = self.skipped = self._in_a_row = 0
+        self._bad = 0.0  # windows, before a resume
         self.metrics: dict[str, float] = {}
-
-    def learning_rate(self) -> float:
-        """Of the step to come: a function of its number alone, so that nothing has to be saved."""
-        if self.config.schedule == "cosine":
-            return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / self.total)))
-        return self.config.lr * 0.1 ** sum(self.step >= milestone for milestone in self.config.milestones)
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.meta["amp"] == "bf16")
+        self.best: dict[str, float] | None = None  # {"step": ..., "val/loss": ...}
 
     def fit(self, log: Log) -> TrainResult:
         """Train up to `total` steps, logging, validating and saving on the way."""
-        config = self.config
-        shown: list[_Shown] = []
-        waited, since = 0.0, time.perf_counter()
-        saved: Path | None = None
-        with _stop_requests() as stop:
+        config, saved = self.config, None
+        recent: list[Shown] = []
+        clock = _Clock(frames=self.loader.stats["frames"])
+        with stop_requests() as stop, Watchdog(config.timeout, self.loader.waits_for) as dog:
             batches = self._batches()
             while self.step < self.total:
+                clock.ready += self.loader.ready
                 asked = time.perf_counter()
-                batch = next(batches)
-                waited += time.perf_counter() - asked
-                shown.append(self._train_step(batch))
-                self.step += 1
+                with dog.waiting():
+                    batch = next(batches)
+                clock.waited += time.perf_counter() - asked
+                stepped = self._train_step(batch, recent)
+                clock.clips += batch.frame.shape[0] * batch.frame.shape[1]
+                clock.steps += 1
                 log.advance()
-                stopping = stop.is_set() and self.step < self.total
-                last = self.step == self.total or stopping
-                saves, validates = last or self.step % config.save_every == 0, self.step == self.total or self.step % config.val_every == 0
+                stopping = self.ranks.any(stop.is_set()) and self.step < self.total
+                end = self.step == self.total
+                saves, validates = end or self.step % config.save_every == 0, end or self.step % config.val_every == 0
                 if saves or validates or self.step % config.log_every == 0:
-                    self._report(log, shown, waited, time.perf_counter() - since)
-                    if validates:
-                        self._validate(log)
-                    saved = self.save() if saves else saved
-                    shown, waited, since = [], 0.0, time.perf_counter()
+                    check_finite(recent, self.index, self.out / "nonfinite.jsonl")
+                    self._report(log, clock)
+                    recent.clear()
+                    clock = _Clock(frames=self.loader.stats["frames"])
+                if stepped is not None and (end or self.step % config.show_every == 0):
+                    self._show(log, batch, stepped)
+                if validates and self._validate(log, project=end):
+                    saves = True  # the best so far
+                if saves or stopping:
+                    check_finite(recent, self.index, self.out / "nonfinite.jsonl")
+                    saved = self.save()
                 if stopping:
                     raise Stopped(
                         f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; the same command with --resume continues"
@@ -105,151 +107,160 @@ class Run:
             saved = checkpoint.find(self.out)
             log.say(f"nothing to do: {saved} stands at step {self.step}, the run ends at {self.total}; take more steps to train on")
         else:
-            log.say(f"done: step {self.step}, checkpoint {saved}")
+            best = f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})" if self.best else ""
+            log.say(f"done: step {self.step}, checkpoint {saved}{best}")
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics))
 
     def _batches(self) -> Iterator[Batch]:
         while True:
             yield from self.loader
 
-    def _train_step(self, batch: Batch) -> _Shown:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate() * group["factor"]
-        self.optimizer.zero_grad(set_to_none=True)
-        kept = batch.status.to(self.device, non_blocking=True) == 0  # [B]; the others break the task's own rules
-        share = kept / kept.sum().clamp(min=1)  # [B]
-        clips = batch.clips.to(self.device, non_blocking=True)  # [B, K, C, T, H, W]
-        label = batch.label.to(self.device, non_blocking=True)
-        losses, right = [], []
-        for part in zip(*(whole.chunk(self.config.accumulate) for whole in (clips, label, share)), strict=True):
-            with self.autocast():
-                logits = self.model(part[0])
-            loss = functional.cross_entropy(logits.float(), part[1], reduction="none")
-            (loss * part[2]).sum().backward()
-            losses.append(loss.detach())
-            right.append(logits.detach().argmax(1) == part[1])
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        self.optimizer.step()
-        return _Shown(torch.cat(losses), torch.cat(right), kept, norm, batch.video, batch.frame)
+    def _train_step(self, batch: Batch, recent: list[Shown]) -> Stepped | None:
+        """None where the step was left out."""
+        skips = self.config.nonfinite == "skip"
+        before = [buffer.clone() for buffer in self.model.buffers()] if skips else []
+        made = self.stepper.backward(batch, self.step)
+        shown = Shown(self.step + 1, made.loss, made.grad_norm, batch.video, batch.frame)
+        self.step += 1
+        if skips and self.ranks.any(not bool(shown.fine())):
+            for buffer, value in zip(self.model.buffers(), before, strict=True):  # running statistics of it are not finite either
+                buffer.copy_(value)
+            what = record(shown, self.index, self.out / "nonfinite.jsonl")
+            self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
+            if self._in_a_row == _IN_A_ROW:
+                raise VidsslError(f"train: nonfinite=skip: {_IN_A_ROW} steps were left out one after the other, the last: {what}; lower lr")
+            return None
+        self._in_a_row = 0
+        self.stepper.update(self.step - 1)
+        self.tally.add(made.logits, made.label, made.loss, made.kept)
+        self.tally.step(made.grad_norm)
+        if not skips:
+            recent.append(shown)
+        return made
 
-    def _report(self, log: Log, shown: list[_Shown], waited: float, seconds: float) -> None:
+    def _report(self, log: Log, clock: _Clock) -> None:
         """Read and log the steps since the last report: the only place where the host waits for the device."""
-        _check_finite(shown, self.index, self.step)
-        clips = sum(one.frame.shape[0] * one.frame.shape[1] for one in shown)
-        kept = torch.cat([one.kept for one in shown])
-        values = {
-            "train/loss": float(torch.cat([one.loss for one in shown])[kept].mean()),
-            "train/accuracy": float(torch.cat([one.correct for one in shown])[kept].float().mean()),
-            "train/rejected": 1 - float(kept.float().mean()),
-            "train/learning_rate": self.optimizer.param_groups[0]["lr"],
-            "train/grad_norm": float(torch.stack([one.grad_norm for one in shown]).mean()),
+        total = self.tally.total(self.ranks)
+        seconds = time.perf_counter() - clock.began
+        counts = torch.tensor([
+            clock.clips, self.loader.stats["frames"] - clock.frames, clock.waited, self.loader.stats["bad"], self.skipped,
+        ], dtype=torch.float64)  # fmt: skip
+        self.ranks.sum(counts)
+        clips, frames, waited, bad, skipped = counts.tolist()
+        made = total.values()
+        values = {f"train/{name}": made[name] for name in ("loss", "accuracy", "rejected", "grad_norm")}
+        values |= {
+            "train/learning_rate": self.stepper.learning_rate(self.step - 1),
             "train/clips_per_second": clips / seconds,
-            "train/data_wait": waited / seconds,
-            "train/bad_windows": float(self.loader.stats.get("bad", 0)),
+            "train/frames_per_second": frames / seconds,
+            "train/data_wait": waited / self.ranks.size / seconds,
+            "train/queue_depth": clock.ready / clock.steps,
+            "train/host_memory": host_memory(),
+            "train/bad_windows": self._bad + bad,
+            "train/skipped_steps": skipped / self.ranks.size,
         }
+        if self.ranks.device.type == "cuda":
+            values["train/gpu_memory"] = torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
+            torch.cuda.reset_peak_memory_stats(self.ranks.device)
         self.metrics |= values
-        log.write(self.step, self.loader.epoch, values)
+        log.write(self.step, self.loader.epoch, values, total.confusion)
+        self.tally.clear()
+
+    def _show(self, log: Log, batch: Batch, made: Stepped) -> None:
+        """A picture of tuples as they were shown, with their true and their predicted class."""
+        if not self.ranks.first:
+            return
+        names, pretext = self.model.pretext.class_names, self.model.pretext
+        found, rows = made.logits[:_SEEN].argmax(1).tolist(), batch.video[:_SEEN].cpu().numpy()
+        clips = pictures.as_seen(batch.clips[:_SEEN], pretext.augment)
+        paths = self.index.select(rows).column("path").to_pylist()
+        true = [names[label] for label in batch.label[:_SEEN].tolist()]
+        log.picture("train/tuples", pictures.tuples(clips, true, [names[one] for one in found], paths), self.step)
 
     @torch.no_grad()
-    def _validate(self, log: Log) -> None:
-        if self.val_loader is None:
-            return
+    def _validate(self, log: Log, *, project: bool) -> bool:
+        """Whether this is the best so far. project: also show the features of held-out clips."""
+        if not len(self.held):
+            return False
+        self.stepper.share_buffers()
         self.model.eval()
-        loss, correct, count = torch.zeros(()), torch.zeros(()), 0
-        for batch in self.val_loader:
-            kept = batch.status.to(self.device) == 0
-            label = batch.label.to(self.device)[kept]
-            with self.autocast():
-                logits = self.model(batch.clips.to(self.device))[kept]
-            loss += functional.cross_entropy(logits.float(), label, reduction="sum").cpu()
-            correct += (logits.argmax(1) == label).sum().cpu()
-            count += len(label)
+        tally, points = Tally(self.model.pretext.plan.classes, self.ranks.device), _Points(self.held, self.model.pretext.augment)
+        for batch in self.val_loader or ():
+            label = batch.label.to(self.ranks.device)
+            with self.stepper.autocast():
+                features = self.model.features(batch.clips.to(self.ranks.device))
+                logits = self.model.head(features).float()
+            loss = functional.cross_entropy(logits, label, reduction="none")
+            tally.add(logits, label, loss, batch.status.to(self.ranks.device) == 0)
+            if project and len(points.features) < _PROJECTED:
+                points.add(batch, features)
         self.model.train()
-        if count:
-            values = {"val/loss": float(loss) / count, "val/accuracy": float(correct) / count}
-            self.metrics |= values
-            log.write(self.step, self.loader.epoch, values)
+        total = tally.total(self.ranks)
+        found = total.values()
+        if total.sums[3] == 0:
+            return False
+        values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"]}
+        self.metrics |= values
+        log.write(self.step, self.loader.epoch, values, total.confusion)
+        if project and points.features:
+            points.show(log, self.step)
+        if self.best is not None and values["val/loss"] >= self.best["val/loss"]:
+            return False
+        self.best = {"step": self.step, "val/loss": values["val/loss"]}
+        return True
 
     def save(self) -> Path:
-        """Write a checkpoint of this moment."""
-        state: dict[str, Any] = {
-            "optimizer": self.optimizer.state_dict(),
-            "rng": torch.get_rng_state(),
-            "loader": self.loader.state_dict(),
-        }
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        return checkpoint.save(
-            self.out, self.step, encoder=self.model.encoder.state_dict(), head=self.model.head.state_dict(), state=state,
-            meta=self.meta | {"step": self.step, "metrics": self.metrics}, keep=self.config.keep,
-        )  # fmt: skip
+        """Write a checkpoint of this moment. The schedule and all random numbers are functions of the step, so it holds neither."""
+        pending = self.ranks.gather(self.tally.state_dict())
+        self.stepper.share_buffers()
+        if self.ranks.first:
+            state = {"optimizer": self.stepper.optimizer.state_dict(), "loader": self.loader.state_dict(), "pending": pending}
+            checkpoint.save(
+                self.out, self.step, encoder=self.model.encoder.state_dict(), head=self.model.head.state_dict(), state=state,
+                meta=self.meta | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
+                keep=self.config.keep, best=int(self.best["step"]) if self.best else None,
+            )  # fmt: skip
+        return checkpoint.place(self.out, self.step)
 
     def load(self, path: Path) -> None:
-        """Continue from a checkpoint: weights, optimiser, random numbers, and the loader's position."""
+        """Continue from a checkpoint: weights, optimiser, the loader's position, and what was not logged yet."""
         self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
         self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
         state, meta = checkpoint.load_state(path), checkpoint.load_meta(path)
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        if "cuda_rng" in state and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
-        self.step, self.metrics = meta["step"], meta["metrics"]
+        if len(state["pending"]) == self.ranks.size:
+            self.tally.load_state_dict(state["pending"][self.ranks.rank])
+        self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
+        self._bad = self.metrics.get("train/bad_windows", 0.0)
 
 
-def _channels_last(encoder: nn.Module) -> None:
-    """Convolutions in the memory order of the loader's clips: 1.2x on a CPU, tensor cores on a GPU."""
-    for module in encoder.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            order = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
-            module.weight.data = module.weight.data.contiguous(memory_format=order)
+class _Points:
+    """Features of held-out clips, with what they are, for the projector."""
+
+    def __init__(self, index: VideoIndex, augment: Any) -> None:
+        self._index, self._augment = index, augment
+        self.features: list[torch.Tensor] = []
+        self._about: list[tuple[str, ...]] = []
+        self._thumbs: list[torch.Tensor] = []
+
+    def add(self, batch: Batch, features: torch.Tensor) -> None:
+        """features: [B, K, D]."""
+        seen = pictures.as_seen(batch.clips[:, :, :, batch.clips.shape[3] // 2, None], self._augment)[:, :, :, 0]  # [B, K, 3, h, w]
+        rows = self._index.select(batch.video.cpu().numpy())
+        names = zip(rows.column("label").to_pylist(), rows.column("path").to_pylist(), batch.frame.cpu(), strict=True)
+        for at, (label, path, frame) in enumerate(names):
+            for slot in range(len(frame)):
+                self.features.append(features[at, slot].float().cpu())
+                self._about.append((str(label), path, f"{int(frame[slot, 0])}..{int(frame[slot, -1])}"))
+        self._thumbs.append(functional.interpolate(seen.flatten(0, 1).float() / 255, size=(32, 32), mode="area"))
+
+    def show(self, log: Log, step: int) -> None:
+        thumbs = torch.cat(self._thumbs)
+        log.embedding(torch.stack(self.features), self._about, ("class", "video", "frames"), thumbs, step)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.SGD:
-    """SGD over the model's parameters. factor: of a group's learning rate."""
-    if not config.caffe_bias:
-        groups = [{"params": list(model.parameters()), "factor": 1.0}]
-    else:
-        named = list(model.named_parameters())
-        biases = [parameter for name, parameter in named if name.endswith("bias")]
-        others = [parameter for name, parameter in named if not name.endswith("bias")]
-        groups = [{"params": others, "factor": 1.0}, {"params": biases, "factor": 2.0, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-
-
-def _check_finite(shown: list[_Shown], index: VideoIndex, step: int) -> None:
-    """Stop at the first step whose loss or gradient is not finite, and name what was shown."""
-    fine = torch.stack([one.loss.isfinite().all() & one.grad_norm.isfinite() for one in shown]).tolist()
-    if all(fine):
-        return
-    at = fine.index(False)
-    one = shown[at]
-    lost = (~one.loss.isfinite()).nonzero().flatten().tolist()
-    bad = lost or range(len(one.loss))  # a gradient is everybody's
-    paths = index.select(one.video.cpu().numpy()).column("path").to_pylist()
-    what = "; ".join(f"{paths[i]} frames {int(one.frame[i].min())}..{int(one.frame[i].max())}" for i in bad)
-    raise VidsslError(
-        f"train: {'loss' if lost else 'gradient'} is not finite at step {step - len(shown) + at + 1}, shown: {what}; "
-        "lower lr or take amp=off; the last checkpoint is from before"
-    )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask for a stop after the current step; a second Ctrl-C stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread only
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def host_memory() -> float:
+    """GiB of this process that are in memory now. Source: proc(5), statm."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -1,0 +1,23 @@
+"""The subcommand `runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+
+def runs(folder: Positional[Path], *, out: Path | None = None) -> None:
+    """Compare runs: a line for each, what their recipes differ in, and their curves as one picture.
+
+    Args:
+        folder: A folder with runs in it or below; or one run.
+        out: Picture (.png) of the curves; none writes FOLDER/runs.png.
+    """
+    from vidssl.evaluate.runs import draw, read_runs, text
+
+    found = read_runs(folder)
+    print(text(found))
+    target = out if out is not None else folder / "runs.png"
+    draw(found, target)
+    print(f"\nwrote {target}")

@@ -1,0 +1,159 @@
+"""Runs side by side: what their recipes differ in, how far they came, and their curves in one picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
+from vidssl.train import checkpoint
+from vidssl.train.config import flat
+from vidssl.types import VidsslError
+
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+COLORS = ("#3b6ea8", "#c2571a", "#1a7f37", "#8e3b8e", "#b3261e", "#6e6e73", "#b08900", "#1f8a8a", "#d1568b", "#5b4fc7")
+_PANEL, _GAP, _EDGE, _LEFT, _TOP = (430, 240), 60, 28, 60, 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLog:
+    """A run as its folder tells it. settings: its recipe, flat; lines: of metrics.jsonl."""
+
+    name: str
+    settings: dict[str, Any]
+    commit: str
+    lines: list[dict[str, Any]]
+    saved: int | None  # step of the newest checkpoint
+
+    @property
+    def step(self) -> int:
+        return int(self.lines[-1]["step"]) if self.lines else 0
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        return [(int(line["step"]), float(line[name])) for line in self.lines if name in line and math.isfinite(line[name])]
+
+    def last(self, name: str) -> float | None:
+        found = self.curve(name)
+        return found[-1][1] if found else None
+
+    def best(self) -> dict[str, Any] | None:
+        """The validation with the lowest loss."""
+        found = [line for line in self.lines if math.isfinite(line.get("val/loss", math.nan))]
+        return min(found, key=lambda line: float(line["val/loss"])) if found else None
+
+
+def read_runs(folder: Path) -> list[RunLog]:
+    """The runs in a folder and below, by name. Raises VidsslError where there is none."""
+    if not folder.is_dir():
+        raise VidsslError(f"runs: {str(folder)!r}: no such folder; name one with runs of `vidssl train ... --out` in it")
+    found = [_read(path.parent, folder) for path in sorted(folder.rglob("metrics.jsonl"))]
+    if not found:
+        raise VidsslError(f"runs: {str(folder)!r}: no run in it or below; name a folder with runs of `vidssl train ... --out` in it")
+    return found
+
+
+def _read(run: Path, folder: Path) -> RunLog:
+    saved = checkpoint.complete(run)
+    about: dict[str, Any] = {}
+    if (run / "run.json").is_file():
+        about = json.loads((run / "run.json").read_text())
+    elif saved:
+        about = checkpoint.load_meta(saved[-1])
+    lines = []
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue  # cut short by a crash
+    name = run.name if run == folder else str(run.relative_to(folder))
+    settings = flat(about.get("recipe", {}))
+    if about.get("data"):
+        settings["data"] = f"{about['videos']} videos, {about['data']}"
+    return RunLog(
+        name=name, settings=settings, commit=about.get("versions", {}).get("commit", "")[:7], lines=lines,
+        saved=int(saved[-1].name[5:]) if saved else None,
+    )  # fmt: skip
+
+
+def differences(runs: Sequence[RunLog]) -> dict[str, list[Any]]:
+    """Setting to its value in each run, where these are not all the same; a setting that a run lacks is None."""
+    names = dict.fromkeys(name for run in runs for name in run.settings)
+    found = {name: [run.settings.get(name) for run in runs] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
+
+
+def text(runs: Sequence[RunLog]) -> str:
+    """For people: a line a run, then what their recipes differ in."""
+    wide = max(len("run"), *(len(run.name) for run in runs)) + 2
+    head = f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}{'best val':>10s}{'right':>7s}"
+    lines = [head + f"{'at step':>9s}{'clips/s':>9s}{'waits':>7s}"]
+    for run in runs:
+        best = run.best() or {}
+        cells = (
+            (run.last("train/loss"), "{:8.4f}", 8), (run.last("train/accuracy"), "{:7.1%}", 7), (best.get("val/loss"), "{:10.4f}", 10),
+            (best.get("val/accuracy"), "{:7.1%}", 7), (best.get("step"), "{:9d}", 9), (run.last("train/clips_per_second"), "{:9.1f}", 9),
+            (run.last("train/data_wait"), "{:7.0%}", 7),
+        )  # fmt: skip
+        shown = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
+        saved = "-" if run.saved is None else str(run.saved)
+        who = f"{run.settings.get('method', '-'):15s}{run.settings.get('encoder', '-'):14s}"
+        lines.append(f"{run.name:{wide}}{who}{run.step:>7d}{saved:>7s}{shown}")
+    changed = differences(runs)
+    if len(runs) > 1:
+        lines.append("\nsettings that differ:" if changed else "\nno setting differs")
+    for name, values in changed.items():
+        lines.append(f"  {name}")
+        lines += [f"    {run.name:{wide}}{value}" for run, value in zip(runs, values, strict=True)]
+    return "\n".join(lines)
+
+
+def draw(runs: Sequence[RunLog], path: Path) -> None:
+    """Write a PNG: a panel for each of CURVES, a line a run."""
+    width, height = 2 * (_PANEL[0] + _LEFT) + _GAP + 2 * _EDGE, _TOP + 2 * (_PANEL[1] + _GAP) + 22 * len(runs) + _EDGE
+    canvas = Image.new("RGB", (SCALE * width, SCALE * height), PAPER)
+    pen = Pen(canvas)
+    pen.text(_EDGE, 34, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", INK, 22)
+    for at, name in enumerate(CURVES):
+        left = _EDGE + _LEFT + at % 2 * (_PANEL[0] + _LEFT + _GAP)
+        _panel(pen, runs, name, left, _TOP + at // 2 * (_PANEL[1] + _GAP))
+    for at, run in enumerate(runs):
+        y = _TOP + 2 * (_PANEL[1] + _GAP) + 22 * at
+        pen.box(_EDGE, y - 6, _EDGE + 22, y + 6, COLORS[at % len(COLORS)])
+        pen.text(_EDGE + 32, y, run.name, INK, 14)
+    try:
+        canvas.save(path)
+    except (OSError, ValueError) as error:
+        raise VidsslError(f"runs: out={str(path)!r}: {error}; name a .png file in a folder that can be written") from error
+
+
+def _panel(pen: Pen, runs: Sequence[RunLog], name: str, left: float, top: float) -> None:
+    wide, high = _PANEL
+    curves = [run.curve(name) for run in runs]
+    pen.text(left, top - 14, name, INK, 15)
+    points = [point for curve in curves for point in curve]
+    if not points:
+        pen.text(left + wide / 2, top + high / 2, "none", SOFT, 14, "mm")
+        return
+    last = max(step for step, _ in points) or 1
+    low, high_value = min(value for _, value in points), max(value for _, value in points)
+    if name.endswith("accuracy"):
+        low, high_value = 0.0, 1.0
+    spread = (high_value - low) or 1.0
+    for part in range(5):
+        y = top + high * (1 - part / 4)
+        pen.line(left, y, left + wide, y, "#e5e5ea")
+        pen.text(left - 8, y, f"{low + spread * part / 4:.3g}", SOFT, 12, "rm")
+        pen.text(left + wide * part / 4, top + high + 14, f"{last * part / 4:.0f}", SOFT, 12, "mm")
+    for at, curve in enumerate(curves):
+        places = [(left + wide * step / last, top + high * (1 - (value - low) / spread)) for step, value in curve]
+        for (x0, y0), (x1, y1) in pairwise(places):
+            pen.line(x0, y0, x1, y1, COLORS[at % len(COLORS)], 1.5)
+        if len(places) == 1:
+            pen.box(places[0][0] - 2, places[0][1] - 2, places[0][0] + 2, places[0][1] + 2, COLORS[at % len(COLORS)])
