@@ -128,7 +128,7 @@ def peer_case(stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any
 
 
 def wrong(pictures: Callable[[Sequence[int]], Pictures], truth: Pictures, firsts: Sequence[int]) -> str:
-    """ "wrong of asked": frames to which another of a sequential decode is nearer than the one asked for; or for how many windows it fails."""
+    """ "wrong of asked": frames to which another of a sequential decode is nearer than the one asked for; or how often it fails."""
     asked = missed = failed = 0
     for first in firsts:
         numbers = [first + n for n in (*range(16), *range(24, 40), *range(48, 64))]
