@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -64,9 +65,12 @@ STD = torch.tensor(workloads.STD).view(1, 3, 1, 1, 1)
 
 
 def tuple_of(peer: Peer, one: Job) -> tuple[torch.Tensor, float]:
-    """float32 [3, 3, 16, 112, 112], and the processor seconds it took."""
+    """float32 [3, 3, 16, 112, 112], and the processor seconds it took; all NaN where the peer fails."""
     began = time.process_time()
-    frames = torch.from_numpy(peer(one.path, one.numbers))
+    try:
+        frames = torch.from_numpy(peer(one.path, one.numbers))
+    except Exception:  # whatever a library throws is its answer; counted in peer_case
+        return torch.full((3, 3, 16, 112, 112), torch.nan), time.process_time() - began
     cut = torch.stack([
         frames[list(place), y : y + 112, x : x + 112] for place, (y, x) in zip(one.place, one.corner, strict=True)
     ])  # fmt: skip
@@ -107,8 +111,11 @@ def in_threads(peer: Peer, pool: Executor, jobs: Sequence[Job], size: int) -> It
         yield torch.stack([clips for clips, _ in found]), 0.0
 
 
-def peer_case(stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any]]], windows: Windows, *, threads: bool) -> Case:
-    """Batches after the warm-up ones, as of the loader."""
+def peer_case(
+    stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any]]], windows: Windows, failed: Counter[str], name: str, *,
+    threads: bool,
+) -> Case:  # fmt: skip
+    """Batches after the warm-up ones, as of the loader. failed: counts the windows for which the peer gave nothing."""
 
     def case(turn: int) -> Spent:
         count = WARMUP * windows.batch_size + windows.count
@@ -120,6 +127,7 @@ def peer_case(stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any
         spent = 0.0
         for batch, seconds in batches:
             assert batch.shape[1:] == (3, 3, 16, 112, 112)
+            failed[name] += int(batch[:, 0, 0, 0, 0, 0].isnan().sum())
             spent += float(torch.as_tensor(seconds).sum())
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         return Spent(wall / windows.count, (cpu if threads else cpu + spent) / windows.count)
@@ -144,7 +152,9 @@ def wrong(pictures: Callable[[Sequence[int]], Pictures], truth: Pictures, firsts
         for number, picture in zip(numbers, found, strict=True):
             distance = np.abs(near - picture).mean(axis=(1, 2, 3))
             missed += bool(distance[number - low] > distance.min() + SLACK)
-    return f"{FAILS} for {failed} of {len(firsts)} windows" if failed else f"{missed} of {asked}"
+    if failed == len(firsts):
+        return f"{FAILS} for all windows"
+    return f"{missed} of {asked - 48 * failed}" + (f", {FAILS} for {failed} of {len(firsts)} windows" if failed else "")
 
 
 def ours(index: VideoIndex, numbers: Sequence[int]) -> Pictures:
@@ -170,7 +180,7 @@ def exactness(path: Path, index: VideoIndex, names: Sequence[str]) -> dict[str, 
 def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None) -> None:
     """One clip, one number of workers."""
     index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
-    versions = installed()
+    versions, failed = installed(), Counter[str]()
     counted = exactness(path, index, list(versions))
     with ExitStack() as stack:
         loader = stack.enter_context(Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0))
@@ -178,7 +188,7 @@ def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         cases: dict[str, Case] = {"vidssl loader": loader_case(loader, windows), "bare PyAV (bound)": bare_case(pool, windows)}
         for name in versions:
-            if counted[name].startswith((FAILS, f"{48 * CHECKED} ")):
+            if counted[name].startswith((FAILS, f"{48 * CHECKED} ")):  # in all of them
                 tqdm.write(f"{path.name}: {name} gives no right frame, or none at all: {counted[name]}; not timed")
                 continue
             sampler = Batches(batch_size)
@@ -190,13 +200,18 @@ def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int
                 sampler.jobs = jobs
                 return iter(processes)
 
-            cases[f"{name}, threads"] = peer_case(
-                partial(in_threads, PEERS[name][0], pool, size=batch_size), windows, threads=True
-            )  # fmt: skip
-            cases[f"{name}, processes"] = peer_case(spread, windows, threads=False)
+            threads = partial(in_threads, PEERS[name][0], pool, size=batch_size)
+            cases[f"{name}, threads"] = peer_case(threads, windows, failed, name, threads=True)
+            cases[f"{name}, processes"] = peer_case(spread, windows, failed, name, threads=False)
         title = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
         spent = interleave(cases, repeats=repeats, warmup=1, title=title)
-    facts = {"wrong frames": counted, "peers": versions, "not installed": sorted(set(PEERS) - set(versions)), "batch": batch_size}
+    facts = {
+        "wrong frames": counted,
+        "failed windows": dict(+failed),
+        "peers": versions,
+        "not installed": sorted(set(PEERS) - set(versions)),
+        "batch": batch_size,
+    }
     report(compare("peers", title, spent, subject="vidssl loader", item="sample", facts=facts), out)
 
 

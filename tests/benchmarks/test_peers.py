@@ -42,7 +42,11 @@ def test_wrong_frames_are_counted(index: VideoIndex) -> None:
     def fails(numbers: object) -> bench_peers.Pictures:
         raise RuntimeError("no such frame")
 
-    assert wrong(fails, truth, [3, 9]) == "fails for 2 of 2 windows"
+    assert wrong(fails, truth, [3, 9]) == "fails for all windows"
+    answers = iter([fails, lambda numbers: truth[list(numbers)]])
+    assert wrong(lambda numbers: next(answers)(numbers), truth, [3, 9]) == "0 of 48, fails for 1 of 2 windows"
+    clips, _ = tuple_of(lambda path, numbers: fails(numbers), job(index, 0, 5))
+    assert clips.isnan().all()
 
 
 def test_a_tuple_is_the_clips_in_the_order_of_the_job(index: VideoIndex) -> None:
