@@ -205,13 +205,8 @@ def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int
             cases[f"{name}, processes"] = peer_case(spread, windows, failed, name, threads=False)
         title = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
         spent = interleave(cases, repeats=repeats, warmup=1, title=title)
-    facts = {
-        "wrong frames": counted,
-        "failed windows": dict(+failed),
-        "peers": versions,
-        "not installed": sorted(set(PEERS) - set(versions)),
-        "batch": batch_size,
-    }
+    absent = sorted(set(PEERS) - set(versions))
+    facts = {"wrong frames": counted, "failed windows": dict(+failed), "peers": versions, "not installed": absent, "batch": batch_size}
     report(compare("peers", title, spent, subject="vidssl loader", item="sample", facts=facts), out)
 
 

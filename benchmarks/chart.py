@@ -11,7 +11,7 @@ from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
 
 COLORS = ("#b0b7c3", "#8fa6c4", "#c9b28f", "#a9c0a6", "#c4a3b0")
 OURS = "#1a7f37"
-LEFT, PLOT, BAR, GAP, TOP = 260, 520, 13, 18, 110
+LEFT, PLOT, BAR, GAP, TOP = 310, 520, 13, 18, 110
 
 
 def speeds(line: dict[str, Any]) -> dict[str, float]:
@@ -42,7 +42,7 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
         x += 44 + 7.5 * len(name)
     for at, line in enumerate(lines):
         y = TOP + at * group
-        pen.text(LEFT - 12, y + group / 2 - GAP / 2, line["workload"].partition(",")[0], INK, 13, "rm")
+        pen.text(LEFT - 12, y + group / 2 - GAP / 2, line["workload"], INK, 13, "rm")
         for place, name in enumerate(names):
             value = speeds(line).get(name)
             if value is not None:
