@@ -100,13 +100,13 @@ def truth(path: Path) -> list[Planes]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                out.append(_planes(convert, frame))
+                out.append(planes_of(convert, frame))
     except av.FFmpegError:
         pass
     return out
 
 
-def _planes(convert: VideoReformatter, frame: VideoFrame) -> Planes:
+def planes_of(convert: VideoReformatter, frame: VideoFrame) -> Planes:
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         plain = frame.format.name.startswith("yuv")

@@ -80,7 +80,7 @@ class Sink(Protocol):
 def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     """Hands frames `numbers` of `video` to `sink`, each once. As `decode`, but for what it returns."""
     numbers = np.asarray(numbers, dtype=np.int64)
-    _check(video, numbers)
+    check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
         with Source(video.path, member=video.member, container=video.container) as source:
@@ -97,7 +97,8 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew")
 
 
-def _check(video: Video, numbers: npt.NDArray[np.int64]) -> None:
+def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
+    """Raises DecodeError where `numbers` are not what `decode` takes, or the file is not the one that was indexed."""
     if numbers.ndim != 1 or not len(numbers) or numbers[0] < 0 or numbers[-1] >= video.frames or bool((np.diff(numbers) <= 0).any()):
         raise DecodeError(
             f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
