@@ -105,9 +105,9 @@ __global__ void __launch_bounds__(kTileW* kTileH) assemble_kernel(AssembleSpec s
   const int frame = min(max(args.frame[at], 0), view.frames - 1);
   float in[3], rgb[3], out[3];
   for (int c = 0; c < 3; ++c) in[c] = sample_plane(plane(view, frame, c), grids[yuv && c > 0], vertical);
-  if (yuv) affine(args.space.to_rgb, in, rgb);
+  affine(args.space.to_rgb, in, rgb);
   for (int c = 0; c < 3; ++c) {
-    const float v = yuv ? rgb[c] : in[c], low = v > 0.0f ? v : 0.0f;
+    const float v = rgb[c], low = v > 0.0f ? v : 0.0f;
     rgb[c] = low < 255.0f ? low : 255.0f;
   }
   affine(args.color + static_cast<std::int64_t>(at) * 12, rgb, out);
