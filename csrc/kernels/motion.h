@@ -1,7 +1,8 @@
 // motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
 //
 // Integers only, so every twin gives the same bits:
-//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB which a decoder made of
+//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB which a decoder made
+//   of
 //             a Y plane by that matrix gives that plane's values again, to within its rounding
 //   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in frame f+1, less that in
 //             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes anew in key frames

@@ -151,20 +151,25 @@ def test_the_memory_of_a_batch_stays(index: VideoIndex) -> None:
         assert all(torch.equal(batch.clips, copy) for batch, copy in zip(kept, copies, strict=True))
 
 
-def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One bad sample throws for its whole batch: the batch comes from the CPU, and the file is not given to the decoder again."""
-    victim = next(row for row in range(len(index)) if index.video(row).path.name == "vp9_0.webm")
+def spoil(monkeypatch: pytest.MonkeyPatch, victim: int) -> None:
+    """Cuts off what the decoder in the graph is given of one video."""
     push = Graph.push
 
     def spoilt(self: Graph, windows: Any, rooms: Any) -> None:
-        def spoil(fetched: Any) -> Any:
+        def spoil_one(fetched: Any) -> Any:
             if fetched.piece is None or fetched.window.video != victim:
                 return fetched
             return replace(fetched, piece=replace(fetched.piece, data=fetched.piece.data[:40].copy()))
 
-        push(self, [spoil(fetched) for fetched in windows], rooms)
+        push(self, [spoil_one(fetched) for fetched in windows], rooms)
 
     monkeypatch.setattr(Graph, "push", spoilt)
+
+
+def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bad sample throws for its whole batch: the batch comes from the CPU, and the file is not given to the decoder again."""
+    victim = next(row for row in range(len(index)) if index.video(row).path.name == "vp9_0.webm")
+    spoil(monkeypatch, victim)
     how: dict[str, Any] = {"epochs": 4, "batch_size": 6}
     found, stats = batches(index, PLAIN, decode="dali", **how)
     monkeypatch.undo()
