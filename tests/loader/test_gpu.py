@@ -10,7 +10,7 @@ import torch
 
 from tests.kernels.test_cuda import asleep
 from tests.loader.test_hardware import MOTION, PLAIN, close, same_frame, spoil
-from tests.stages.clips import make_clip, make_packed_avi
+from tests.stages.clips import make_clip, make_packed_avi, waves
 from vidssl import Loader, VideoIndex
 from vidssl.loader.nvdec import find_nvdec
 from vidssl.stages.plan import PlanSpec
@@ -42,7 +42,7 @@ NOT_TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
 def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
     root = tmp_path_factory.mktemp("videos")
     for name, (codec, options) in (CLIPS | NOT_TAKEN).items():
-        make_clip(root / name, codec, **({"size": (128, 160)} | options))
+        make_clip(root / name, codec, **({"size": (128, 160), "show": waves} | options))
     make_packed_avi(root / "packed.avi")  # 64 x 48: smaller than NVDEC takes in some codecs
     return VideoIndex.build(root, progress=False)
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.kernels.workload import orders
-from tests.stages.clips import make_clip
+from tests.stages.clips import make_clip, waves
 from vidssl import Loader, VideoIndex, VidsslError
 from vidssl.loader.graph import Graph
 from vidssl.loader.hardware import HardwareEngine
@@ -22,9 +22,9 @@ from vidssl.types import Batch
 LEVELS = Augment(resize=(40, 50), crop=(32, 32), flip=0.5, std=(1 / 255,) * 3)
 PLAIN = PlanSpec(arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(2, 2), augment=LEVELS)
 MOTION = PlanSpec(arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(1, 4), weight="motion", window=20, augment=LEVELS)
-# Of a made clip's 8-bit pictures: mean, and of one pixel in a thousand. DALI puts chroma between the luma samples, at half its resolution
-# nearest or bilinear; vidssl where it lies. The texture of `make_clip` has as much colour in single pixels as can be.
-MEAN, MOST = 4.0, 64.0
+# The stated tolerance of NVDEC's road, in grey levels: the mean, and all but one sample in a thousand. (Real clips: 0.2 and 2.6.) DALI puts
+# chroma between the luma samples and rounds to 8 bits twice; so this is about pictures whose colours do not change from pixel to pixel.
+MEAN, MOST = 1.5, 8.0
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three that the decoder takes (one by another matrix), and three that it does not."""
     root = tmp_path_factory.mktemp("videos")
     for number in range(2):
-        make_clip(root / f"vp9_{number}.webm", "libvpx-vp9", frames=30 + 5 * number, gop=15, size=(48, 64 + 16 * number))
-    make_clip(root / "vp9_709.webm", "libvpx-vp9", frames=30, gop=15, tags={"colorspace": 1})
-    make_clip(root / "vp8.webm", "libvpx", frames=40, gop=13, options={"cpu-used": "8", "deadline": "realtime", "auto-alt-ref": "0"})
+        make_clip(root / f"vp9_{number}.webm", "libvpx-vp9", frames=30 + 5 * number, gop=15, size=(48, 64 + 16 * number), show=waves)
+    make_clip(root / "vp9_709.webm", "libvpx-vp9", frames=30, gop=15, tags={"colorspace": 1}, show=waves)
+    make_clip(root / "vp8.webm", "libvpx", frames=40, gop=13, options={"cpu-used": "8", "deadline": "realtime"}, show=waves)
     make_clip(root / "h264.mp4", frames=33, gop=12)
     make_clip(root / "odd.webm", "libvpx-vp9", frames=30, gop=15, size=(49, 67))
     return root
@@ -86,7 +86,7 @@ def test_frames_labels_and_plans_are_the_same(index: VideoIndex, train: bool, tu
 
 
 def test_every_frame_is_nearest_to_its_own(index: VideoIndex) -> None:
-    """A frame beside the one that was asked for would be nearer to another: the clips' texture moves from frame to frame."""
+    """A frame beside the one that was asked for would be nearer to another: what the clips show moves from frame to frame."""
     found, _ = batches(index, PLAIN, decode="dali", train=False, epochs=1)
     wanted, _ = batches(index, PLAIN, decode="cpu", train=False, epochs=1)
     for one, other in zip(found, wanted, strict=True):
@@ -107,7 +107,7 @@ def test_the_video_s_matrix_is_kept(index: VideoIndex) -> None:
         found, _ = batches(part.select([row]), PLAIN, decode="dali", batch_size=1, epochs=4)
         wanted, _ = batches(index.select([row]), PLAIN, decode="cpu", batch_size=1, epochs=4)
         means.append(float(np.mean([(a.clips - b.clips).abs().mean() for a, b in zip(found, wanted, strict=True)])))
-    assert means[0] < 0.7 * means[1]
+    assert means[0] < MEAN < 4 * MEAN < means[1]
 
 
 def _as_601(index: VideoIndex) -> VideoIndex:

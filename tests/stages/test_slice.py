@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ def wrong_frames(video: Video, seed: int = 0, count: int = 3) -> tuple[int, list
     """How many frames differ from the truth, of slices of many kinds; and those slices."""
     frames, wrong, pieces = truth(video.path), 0, []
     for numbers in subsets(len(frames), seed, count):
+        if count == 1 and len(numbers) == len(frames) > 64:
+            continue  # of a long video, windows have to do
         piece = cut(video, numbers)
         got = decoded(piece)
         assert len(got) == piece.frames
@@ -90,14 +93,14 @@ def test_hevc_leading_pictures_are_left_out(tmp_path: Path) -> None:
     assert piece.position.tolist() == list(range(8))
 
 
-def test_what_has_no_frame_of_its_own_is_refused(tmp_path: Path) -> None:
-    """VP8's hidden pictures travel in packets of their own: a demuxer that counts packets would count them."""
-    options = {"auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "5", "cpu-used": "4", "deadline": "good"}
-    _, video = index_one(make_clip(tmp_path / "a.webm", "libvpx", options=options))
-    if video.packet.max() + 1 == video.frames:
-        pytest.skip("this libvpx made no hidden picture")
-    with pytest.raises(SliceError, match=r"packet \d+ has no frame of its own"):
-        cut(video, np.arange(video.frames))
+@pytest.mark.parametrize("missing", [3, 25, 29])
+def test_what_has_no_frame_of_its_own_is_refused(missing: int, tmp_path: Path) -> None:
+    """The second field of a picture, a hidden one: a demuxer that counts packets would count it. Here: a frame that the index lacks."""
+    _, video = index_one(make_clip(tmp_path / "a.mp4", gop=1, options={"x264-params": "scenecut=0"}))
+    lacking = replace(video, packet=np.delete(video.packet, missing))
+    with pytest.raises(SliceError, match=rf"packet {missing} has no frame of its own"):
+        cut(lacking, np.arange(max(missing - 3, 0), missing))
+    assert cut(lacking, np.arange(missing + 14, 46)).frames >= 32 - missing
 
 
 def test_wrong_numbers_and_files_are_named(tmp_path: Path) -> None:

@@ -57,14 +57,14 @@ def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
     last = int(video.packet[numbers].max())
-    try:
-        with Source(video.path, member=video.member, container=video.container) as source:
-            for point in range(video.points.before(int(numbers[0])), -1, -1):
+    for point in range(video.points.before(int(numbers[0])), -1, -1):
+        try:
+            with Source(video.path, member=video.member, container=video.container) as source:
                 kept = dict(_needed(video, source, point, last))
                 if kept and begins_anew(video.codec, next(iter(kept.values())), source.codec.extradata):
                     return _written(video, source, numbers, kept)
-    except (av.FFmpegError, OSError) as error:
-        raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
+        except (av.FFmpegError, OSError) as error:
+            raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
     raise SliceError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
 
 
