@@ -7,7 +7,7 @@ import json
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vidssl.device import pick_device
@@ -23,6 +24,7 @@ from vidssl.loader.engine import Setting
 from vidssl.loader.engines import ENGINES, make_engine
 from vidssl.loader.fetch import Bad, Fetched, Fetcher, Room
 from vidssl.loader.memory import pinned, upload
+from vidssl.loader.nvdec import Hardware
 from vidssl.stages.assemble import DType
 from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
@@ -108,23 +110,14 @@ class Loader:
             spec=spec, sampler=self.sampler, device=self.device, dtype=dtype, channels_last=channels_last,
             windows=batch_size // tuples_per_window, threads=workers,
         )  # fmt: skip
-        if decode == "auto" and engine not in ("auto", "graph"):
-            decode = "cpu"
-        hardware, why = choose(
-            decode, self.device, index, rows, f"{self.device} {batch_size} {workers} {self._fingerprint()}", lambda name: Loader(
-                index, pretext, batch_size=batch_size, device=self.device, decode=name, seed=seed, workers=workers, train=train,
-                tuples_per_window=tuples_per_window, dtype=dtype, channels_last=channels_last, engine="graph",
-            ),
+        alike = partial(
+            Loader, index, pretext, batch_size=batch_size, device=self.device, seed=seed, workers=workers, train=train,
+            tuples_per_window=tuples_per_window, dtype=dtype, channels_last=channels_last, engine="graph",
         )  # fmt: skip
-        _need(hardware is None or engine in ("auto", "graph"), f'engine={engine!r}: decode={decode!r} needs "auto" or "graph"')
-        if engine == "auto":
-            engine = "fused" if self.device.type == "cpu" and not spec.needs_motion and hardware is None else "graph"
-        self.engine, self.decode = engine, "cpu" if hardware is None else "nvdec" if hardware.device == "mixed" else "dali"
+        hardware = self._choose(decode, engine, rows, lambda name: alike(decode=name))
         decoder = partial(decode_cpu, empty=pinned) if self.device.type == "cuda" else decode_cpu
         self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decoder, hardware=hardware)
-        self._engine = make_engine(engine, self.setting, hardware, self._fetcher)
-        say = log.info if train else log.debug
-        say("decode=%s: %s, because %s; %d workers; device=%s, engine=%s", decode, self.decode, why, workers, self.device, engine)
+        self._engine = make_engine(self.engine, self.setting, hardware, self._fetcher)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
         self._ahead = max(2, -(-2 * workers // self.setting.windows) + 1)  # batches whose windows are being decoded
         self._fetching: deque[_Ahead] = deque()
@@ -133,6 +126,24 @@ class Loader:
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         self._quarantine = Path(quarantine) if quarantine is not None else None
+
+    def _choose(
+        self, decode: str, engine: str, rows: npt.NDArray[np.int64], alike: Callable[[Decode], Loader]
+    ) -> Hardware | None:  # fmt: skip
+        """Settles `decode` and `engine`, and says so. alike: a loader as this one, to measure."""
+        graph = engine in ("auto", "graph")
+        if decode == "auto" and not graph:
+            decode = "cpu"
+        key = f"{self.device} {self.batch_size} {self.setting.threads} {self._fingerprint()}"
+        hardware, why = choose(decode, self.device, self.index, rows, key, alike)
+        _need(hardware is None or graph, f'engine={engine!r}: decode={decode!r} needs "auto" or "graph"')
+        if engine == "auto":
+            engine = "fused" if self.device.type == "cpu" and not self.spec.needs_motion and hardware is None else "graph"
+        self.engine, self.decode = engine, "cpu" if hardware is None else "nvdec" if hardware.device == "mixed" else "dali"
+        say = log.info if self.train else log.debug
+        workers = self.setting.threads
+        say("decode=%s: %s, because %s; %d workers; device=%s, engine=%s", decode, self.decode, why, workers, self.device, engine)
+        return hardware
 
     def __len__(self) -> int:
         """Batches an epoch. Training leaves out what does not fill a global batch; in evaluation the last ranks may have one less."""
