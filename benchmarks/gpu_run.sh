@@ -87,7 +87,7 @@ piece_kernels() {
 }
 
 piece_decoder() {
-  local some=(--repeats 3)
+  local some=(--repeats 2)
   if [[ $DEVICE == cpu ]]; then
     some=(--repeats 2 --threads 1 2 --sizes 240 --count 4)
   elif [[ -n $QUICK ]]; then

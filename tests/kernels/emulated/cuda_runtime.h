@@ -82,29 +82,30 @@ inline void enter() {
   swapcontext(&current->context, &scheduler);
 }
 
-// Lets go on whoever has waited for all others that have not ended.
-inline bool release() {
-  const auto all = [](std::size_t first, std::size_t last, At at) {
-    bool any = false;
-    for (std::size_t i = first; i < last; ++i) {
-      if (threads[i].at == At::end) continue;
-      if (threads[i].at != at) return false;
-      any = true;
-    }
-    return any;
-  };
-  bool released = false;
-  const auto go = [&](std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i < last; ++i)
-      if (threads[i].at != At::end) threads[i].at = At::runs;
-    released = true;
-  };
-  if (all(0, threads.size(), At::block)) go(0, threads.size());
-  for (std::size_t first = 0; first < threads.size(); first += kWarp) {
-    const std::size_t last = std::min(threads.size(), first + kWarp);
-    if (all(first, last, At::warp)) go(first, last);
+// Lets threads [first, last) go on if all of them that have not ended wait at `at`.
+inline bool release(std::size_t first, std::size_t last, At at) {
+  bool any = false;
+  for (std::size_t i = first; i < last; ++i) {
+    if (threads[i].at == At::end) continue;
+    if (threads[i].at != at) return false;
+    any = true;
   }
-  return released;
+  for (std::size_t i = first; any && i < last; ++i)
+    if (threads[i].at == at) threads[i].at = At::runs;
+  return any;
+}
+
+// Runs threads [first, last), a warp, as far as they come without the others of their block.
+inline void run_warp(std::size_t first, std::size_t last) {
+  do {
+    for (std::size_t turn = first; turn < last; ++turn) {
+      Thread& thread = threads[descending ? last - 1 - (turn - first) : turn];
+      if (thread.at != At::runs) continue;
+      current = &thread;
+      threadIdx = thread.index;
+      swapcontext(&scheduler, &thread.context);
+    }
+  } while (release(first, last, At::warp));
 }
 
 inline void run_block(const dim3& block) {
@@ -121,15 +122,13 @@ inline void run_block(const dim3& block) {
     thread.context.uc_link = nullptr;
     makecontext(&thread.context, enter, 0);
   }
+  const std::size_t count = threads.size(), warps = (count + kWarp - 1) / kWarp;
   do {
-    for (std::size_t turn = 0; turn < threads.size(); ++turn) {
-      Thread& thread = threads[descending ? threads.size() - 1 - turn : turn];
-      if (thread.at != At::runs) continue;
-      current = &thread;
-      threadIdx = thread.index;
-      swapcontext(&scheduler, &thread.context);
+    for (std::size_t turn = 0; turn < warps; ++turn) {
+      const std::size_t first = (descending ? warps - 1 - turn : turn) * kWarp;
+      run_warp(first, std::min(count, first + kWarp));
     }
-  } while (release());
+  } while (release(0, count, At::block));
   for (const Thread& thread : threads)
     if (thread.at != At::end) stop("a barrier that not all threads reach");
 }
