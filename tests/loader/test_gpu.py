@@ -33,7 +33,6 @@ NOT_TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "full.mp4": ("libx264", {"form": "yuvj420p", "tags": {"color_range": 2}}),
     "turned.mp4": ("libx264", {"rotation": 90.0}),
     "odd.webm": ("libvpx-vp9", {"size": (129, 147)}),
-    "hidden.webm": ("libvpx-vp9", {"gop": 50, "options": {"cpu-used": "4", "auto-alt-ref": "1", "lag-in-frames": "16"}}),
     "mpeg2.mpg": ("mpeg2video", {"bframes": 2, "gop": 12}),
 }
 
