@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -70,10 +71,16 @@ def test_plan(weight: str, draw: str, distinct: bool, train: bool) -> None:
         same_bits(ops.plan(table, **how, sad=scores.sad.cuda(), thumb=scores.thumb.cuda()), wanted)
 
 
-def test_plan_of_a_window_too_short() -> None:
-    wanted = ops.plan(spec(), frames=4, size=(8, 8), seed=1, epoch=0, sample=0, like=torch.empty(0))
-    assert int(wanted.status) == 3
-    same_bits(ops.plan(spec(), frames=4, size=(8, 8), seed=1, epoch=0, sample=0, like=torch.empty(0, device="cuda")), wanted)
+@pytest.mark.parametrize("frames", [40, 700])
+def test_plan_finds_the_region_that_moves(frames: int) -> None:
+    table = dataclasses.replace(
+        spec("motion"), window=frames, augment=dataclasses.replace(AUGMENT, resize=(60, 80), region=(33, 40), crop=(32, 32))
+    )
+    scores = ops.motion(make_frames(np.random.default_rng(2), frames, 129, 170, yuv=True))
+    for sample in range(5):
+        how: dict[str, Any] = {"frames": frames, "size": (129, 170), "seed": 5, "epoch": 2, "sample": sample}
+        wanted = ops.plan(table, **how, sad=scores.sad, thumb=scores.thumb)
+        same_bits(ops.plan(table, **how, sad=scores.sad.cuda(), thumb=scores.thumb.cuda()), wanted)
 
 
 def random_plan(rng: np.random.Generator, slots: int, times: int, frames: Frames) -> Plan:

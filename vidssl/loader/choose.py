@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from time import perf_counter
@@ -88,4 +89,6 @@ def _serving(decode: str, hardware: Hardware, index: VideoIndex, rows: npt.NDArr
     taken = reasons.count("")
     if not taken:
         raise VidsslError(f'decode={decode!r}: {hardware.name} takes none of {len(some)} videos looked at: {reasons[0]}; take decode="cpu"')
-    return hardware, f"{hardware.name} takes {taken} of {len(some)} videos looked at"
+    others = Counter(reason for reason in reasons if reason).most_common(1)
+    rest = f" (most of the others not: {others[0][0]})" if others else ""
+    return hardware, f"{hardware.name} takes {taken} of {len(some)} videos looked at{rest}"

@@ -33,7 +33,6 @@ class HardwareEngine:
         self._pushed: Sequence[Fetched] | None = None
         self._parts: list[Part] = []
         self._failures = 0
-        self.decoded = 0  # windows by the decoder in the graph
 
     @property
     def pending(self) -> bool:
@@ -68,11 +67,9 @@ class HardwareEngine:
         if graph is self._plain:
             return graph.pull()
         try:
-            out = graph.pull()
+            return graph.pull()
         except RuntimeError as error:  # DALI's; it says what of the whole batch was wrong
             return self._on_cpu([windows[at] for at in places], str(error))
-        self.decoded += len(places)
-        return out
 
     def _on_cpu(self, windows: Sequence[Fetched], error: str) -> Output:
         self._renew()
