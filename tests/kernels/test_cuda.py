@@ -132,8 +132,8 @@ def test_assemble_on_another_stream() -> None:
 
 
 def asleep() -> torch.cuda.Event:
-    """Puts the current stream to sleep for some tenths of a second; the event says when it is awake."""
-    torch.cuda._sleep(500_000_000)
+    """Puts the current stream to sleep for about half a second; the event says when it is awake."""
+    torch.cuda._sleep(1_000_000_000)
     event = torch.cuda.Event()
     event.record()
     return event

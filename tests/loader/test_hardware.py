@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, victim: int) -> None:
     monkeypatch.setattr(Graph, "push", spoilt)
 
 
-def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(
+    index: VideoIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """One bad sample throws for its whole batch: the batch comes from the CPU, and the file is not given to the decoder again."""
     victim = next(row for row in range(len(index)) if index.video(row).path.name == "vp9_0.webm")
     spoil(monkeypatch, victim)
@@ -175,6 +178,10 @@ def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(index: VideoInde
     monkeypatch.undo()
     wanted, _ = batches(index, PLAIN, decode="cpu", **how)
     assert stats["bad"] == 0
+    (said,) = {record.getMessage() for record in caplog.records if record.name == "vidssl.loader.hardware"}
+    assert re.search(
+        r"vp9_0\.webm: DALI's software decoder cannot decode it \(.*Failed to create video decoder.{,20}\); it is decoded on", said
+    )
     # In every epoch h264.mp4 and odd.webm; the four that shared the first batch with the victim, or the next ones that were cut already.
     assert stats["fallback"] >= 4 * 2 + 4 + 2
     for one, other in zip(found, wanted, strict=True):

@@ -79,10 +79,10 @@ def make_clip(
     return path
 
 
-def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2) -> Path:
-    """MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after it, the last
-    packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
-    plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes)
+def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options: Any) -> Path:
+    """As `make_clip`, MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after
+    it, the last packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
+    plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes, **options)
     with av.open(str(plain)) as source, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(source.streams.video[0])
         coded = [bytes(packet) for packet in source.demux(video=0) if packet.size]

@@ -124,7 +124,8 @@ def _joined(parts: Sequence[tuple[list[int], torch.Tensor]], windows: int) -> to
 
 
 def _short(error: str) -> str:
-    """DALI's message without its stack trace."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Stacktrace", "[frame", "Current pipeline", "Error when executing"))]
-    return " ".join(told)[:300] or error[:300]
+    """What DALI says of an error, without where in its code and in ours that was."""
+    told = error.rpartition("encountered:")[2]
+    for end in ("C++ context", "Stacktrace", "Current pipeline"):
+        told = told.partition(end)[0]
+    return " ".join(told.split())[:300] or " ".join(error.split())[:300]
