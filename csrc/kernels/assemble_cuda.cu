@@ -1,7 +1,8 @@
 // How it works: a block makes a tile of a few shown frames of one slot. For each plane it filters the source columns that the tile needs
-// vertically into shared memory, kSpan of them at a time, and every thread adds those that its own pixel needs to a register. Columns
-// ascend, so a tile whose source is wider than kSpan (strong reduction) takes more rounds and still gives the same bits. Frames of a clip
-// usually share their box: where the filters lie, with a division for each weight, is worked out anew only where it changes.
+// vertically into shared memory, kSpan of them at a time, two bytes a load, and every thread adds those that its own pixel needs to a
+// register. Columns ascend, so a tile whose source is wider than kSpan (strong reduction) takes more rounds and still gives the same bits.
+// Frames of a clip usually share their box: where the filters lie, with a division for each weight, is worked out anew only where it
+// changes.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -48,27 +49,60 @@ __device__ void make_grid(GridTile& grid, const AssembleSpec& spec, const Axis& 
   if (threadIdx.y == 1 && lane < kTileH) grid.rows.make(rows, y, spec.height, lane);
 }
 
-// This thread's pixel of one plane.
-__device__ float sample_plane(const PlaneView& plane, const GridTile& grid, float (&vertical)[kTileH][kSpan]) {
-  const int row = threadIdx.y, col = threadIdx.x;
-  const Taps &down = grid.rows.taps[row], &across = grid.cols.taps[col];
-  const std::uint8_t* source = plane.data + static_cast<std::int64_t>(down.first) * plane.row_stride;
-  const int high = grid.cols.high();
-  float total = 0.0f;
-  for (int low = grid.cols.low(); low < high; low += kSpan) {
-    const int span = min(kSpan, high - low);
-    for (int x = col; x < span; x += kTileW) {
-      const std::uint8_t* p = source + static_cast<std::int64_t>(low + x) * plane.step;
-      float sum = 0.0f;
-      for (int t = 0; t < down.count; ++t, p += plane.row_stride) sum = fmaf(grid.rows.weight(row, t), static_cast<float>(__ldg(p)), sum);
-      vertical[row][x] = sum;
+// Filtered columns of each row of a tile, by bytes: RGB has three a column.
+struct Vertical {
+  float2 pair[kTileH][kSpan * 3 / 2];
+  __device__ float* row(int at) { return &pair[at][0].x; }
+};
+
+// Bytes [0, count) of one row, filtered vertically: down.count lines from `source` on. In pairs: each weight serves two bytes, in one load.
+__device__ void filter_row(const std::uint8_t* source, int stride, int count, const GridTile& grid, bool pairs, float* out) {
+  const int row = threadIdx.y, taps = grid.rows.taps[row].count;
+  if (pairs) {
+    for (int x = 2 * threadIdx.x; x < count; x += 2 * kTileW) {
+      const std::uint8_t* p = source + x;
+      float2 sum{0.0f, 0.0f};
+      for (int t = 0; t < taps; ++t, p += stride) {
+        const uchar2 bytes = __ldg(reinterpret_cast<const uchar2*>(p));
+        const float weight = grid.rows.weight(row, t);
+        sum.x = fmaf(weight, static_cast<float>(bytes.x), sum.x);
+        sum.y = fmaf(weight, static_cast<float>(bytes.y), sum.y);
+      }
+      *reinterpret_cast<float2*>(out + x) = sum;
     }
+    return;
+  }
+  for (int x = threadIdx.x; x < count; x += kTileW) {
+    const std::uint8_t* p = source + x;
+    float sum = 0.0f;
+    for (int t = 0; t < taps; ++t, p += stride) sum = fmaf(grid.rows.weight(row, t), static_cast<float>(__ldg(p)), sum);
+    out[x] = sum;
+  }
+}
+
+// This thread's pixel of one plane, or of a picture with `Channels` interleaved channels.
+template <int Channels>
+__device__ void sample(const PlaneView& plane, const GridTile& grid, Vertical& vertical, float* total) {
+  const int row = threadIdx.y, col = threadIdx.x;
+  const Taps& across = grid.cols.taps[col];
+  const std::uint8_t* source = plane.data + static_cast<std::int64_t>(grid.rows.taps[row].first) * plane.row_stride;
+  // A line that begins at an even address has an even number of bytes, so the last pair lies within it.
+  const bool pairs = (reinterpret_cast<std::uintptr_t>(plane.data) | static_cast<std::uintptr_t>(plane.row_stride)) % 2 == 0;
+  const int high = grid.cols.high();
+  float* filtered = vertical.row(row);
+  for (int c = 0; c < Channels; ++c) total[c] = 0.0f;
+  for (int low = pairs ? grid.cols.low() / 2 * 2 : grid.cols.low(); low < high; low += kSpan) {
+    const int span = min(kSpan, high - low);
+    filter_row(source + static_cast<std::int64_t>(low) * Channels, plane.row_stride, span * Channels, grid, pairs, filtered);
     __syncwarp();  // a warp reads only the row that it wrote
     const int begin = max(low - across.first, 0), end = min(low + span - across.first, across.count);
-    for (int t = begin; t < end; ++t) total = fmaf(grid.cols.weight(col, t), vertical[row][across.first + t - low], total);
+    for (int t = begin; t < end; ++t) {
+      const float weight = grid.cols.weight(col, t);
+      const float* at = filtered + (across.first + t - low) * Channels;
+      for (int c = 0; c < Channels; ++c) total[c] = fmaf(weight, at[c], total[c]);
+    }
     __syncwarp();
   }
-  return total;
 }
 
 __device__ void affine(const float* map, const float* in, float* out) {
@@ -88,7 +122,7 @@ template <typename T>
 __global__ void __launch_bounds__(kTileW* kTileH)
     assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples, int tiles_x, int runs) {
   __shared__ GridTile grids[2];
-  __shared__ float vertical[kTileH][kSpan];
+  __shared__ Vertical vertical;
   const AssembleArgs& args = samples.sample[blockIdx.z];
   const FrameView& view = args.frames;
   const bool yuv = view.format == Format::yuv420;
@@ -117,7 +151,11 @@ __global__ void __launch_bounds__(kTileW* kTileH)
 
     const int frame = min(max(args.frame[at], 0), view.frames - 1);
     float in[3], rgb[3], out[3];
-    for (int c = 0; c < 3; ++c) in[c] = sample_plane(plane(view, frame, c), grids[yuv && c > 0], vertical);
+    if (yuv) {
+      for (int c = 0; c < 3; ++c) sample<1>(plane(view, frame, c), grids[c > 0], vertical, in + c);
+    } else {
+      sample<3>(plane(view, frame, 0), grids[0], vertical, in);
+    }
     affine(args.space.to_rgb, in, rgb);
     for (int c = 0; c < 3; ++c) {
       const float low = rgb[c] > 0.0f ? rgb[c] : 0.0f;

@@ -27,8 +27,14 @@ struct dim3 {
   unsigned x, y, z;
   dim3(unsigned across = 1, unsigned down = 1, unsigned deep = 1) : x(across), y(down), z(deep) {}
 };
-struct uint4 {
+struct alignas(16) uint4 {
   unsigned x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(2) uchar2 {
+  unsigned char x, y;
 };
 using cudaStream_t = void*;
 using cudaError_t = int;
