@@ -14,8 +14,9 @@ namespace vidssl {
 namespace {
 
 constexpr int kTileW = 32, kTileH = 8, kSpan = 128;
-constexpr int kRun = 4;    // frames of a block: fewer, and the filters cost more; more, and small batches leave processors idle
-constexpr int kKept = 16;  // weights of a filter that are kept in shared memory; the rest (reductions beyond 7x) are computed again
+constexpr int kRun = 4;       // frames of a block: fewer, and the filters cost more; more, and small batches leave processors idle
+constexpr int kKept = 16;     // weights of a filter that are kept in shared memory; the rest (reductions beyond 7x) are computed again
+constexpr int kResident = 3;  // blocks of a multiprocessor: with four, ptxas (CUDA 13.0, sm_90) spills
 using Samples = Chunk<AssembleArgs, 64>;  // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(AssembleSpec) + 2 * sizeof(int) <= kParameterBytes);
 
@@ -119,7 +120,7 @@ __device__ void store(std::uint8_t* out, float v) {
 
 // Block: kTileH x kTileW output pixels of one slot, at up to kRun times; one row of the tile a warp.
 template <typename T>
-__global__ void __launch_bounds__(kTileW* kTileH)
+__global__ void __launch_bounds__(kTileW* kTileH, kResident)
     assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples, int tiles_x, int runs) {
   __shared__ GridTile grids[2];
   __shared__ Vertical vertical;
@@ -152,6 +153,7 @@ __global__ void __launch_bounds__(kTileW* kTileH)
     const int frame = min(max(args.frame[at], 0), view.frames - 1);
     float in[3], rgb[3], out[3];
     if (yuv) {
+#pragma unroll
       for (int c = 0; c < 3; ++c) sample<1>(plane(view, frame, c), grids[c > 0], vertical, in + c);
     } else {
       sample<3>(plane(view, frame, 0), grids[0], vertical, in);
