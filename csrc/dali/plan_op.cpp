@@ -131,7 +131,7 @@ color float32 [K, T, 3, 4], label int64, status int32. The same integers as vids
     .AddArg("plan", "PlanSpec.text.", DALI_STRING)
     .AddArg("arrangements", "int [P * K * T], the table.", DALI_INT_VEC)
     .AddArg("labels", "int [P].", DALI_INT_VEC)
-    .AddOptionalArg<std::int64_t>("plan_seed", "Seed of every draw.", 0)
+    .AddOptionalArg("plan_seed", "Seed of every draw.", std::int64_t{0})
     .AddOptionalArg("train", "False: centre crop, no flip, no jitter, no colour augmentation.", true);
 
 }  // namespace vidssl

@@ -98,6 +98,7 @@ class Graph:
         self._pushed = None
         self._pipeline._shutdown()
         self._fed.clear()
+        self._leaving.clear()
 
     def _let_go(self, stream: torch.cuda.Stream | None) -> None:
         """Of what was fed for the batch just pulled, once everything that reads it has run."""
