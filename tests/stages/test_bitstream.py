@@ -59,6 +59,14 @@ def test_parameters_that_are_not_read_to_the_end_promise_nothing(tmp_path: Path)
     assert has_fields(found[0], b"\0\0\1" + sps[:1] + int(flagged, 2).to_bytes(len(sps) - 1, "big"))
 
 
+@pytest.mark.parametrize("kept", [1, 3, 6, 7, 9, 12])
+def test_parameters_that_are_cut_off_promise_nothing(kept: int, tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / "a.mp4", frames=5))
+    assert extradata is not None
+    assert has_fields(found[0], extradata[:kept])
+    begins_anew("h264", found[0], extradata[:kept])
+
+
 @pytest.mark.parametrize("ending", ["mp4", "ts"])
 def test_where_decoding_begins_anew(ending: str, tmp_path: Path) -> None:
     open_gop = {"x264-params": "keyint=10:min-keyint=10:scenecut=0:bframes=2:open-gop=1"}

@@ -14,6 +14,7 @@ from av.video.reformatter import VideoReformatter
 
 from tests.stages.clips import Planes, make_clip, make_packed_avi, planes_of, same, subsets, truth
 from tests.stages.test_decode import CLIPS, SHARED, index_one
+from vidssl.stages import slice as slicing
 from vidssl.stages.decode import Video
 from vidssl.stages.scan import make_video, scan
 from vidssl.stages.slice import Slice, SliceError, cut
@@ -101,6 +102,14 @@ def test_what_has_no_frame_of_its_own_is_refused(missing: int, tmp_path: Path) -
     with pytest.raises(SliceError, match=rf"packet {missing} has no frame of its own"):
         cut(lacking, np.arange(max(missing - 3, 0), missing))
     assert cut(lacking, np.arange(missing + 14, 46)).frames >= 32 - missing
+
+
+def test_packets_that_cannot_be_written_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file can still be decoded: it is no bad one."""
+    _, video = index_one(make_clip(tmp_path / "a.webm", "libvpx", options={"cpu-used": "8", "deadline": "realtime"}))
+    monkeypatch.setattr(slicing, "_CONTAINERS", {})  # FFmpeg writes no VP8 into MP4
+    with pytest.raises(SliceError, match="cannot be written as a file of their own"):
+        cut(video, np.arange(5))
 
 
 def test_wrong_numbers_and_files_are_named(tmp_path: Path) -> None:

@@ -53,9 +53,8 @@ class HardwareEngine:
         assert self._pushed is not None
         windows, self._pushed = self._pushed, None
         parts, self._parts = self._parts, []
-        found = [
-            (places, self._pull(places, graph, windows)) for places, graph in reversed(parts)
-        ]  # the plain one is needed if the other fails
+        # The plain one first: it is needed where the other fails.
+        found = [(places, self._pull(places, graph, windows)) for places, graph in reversed(parts)]
         return found[0][1] if len(found) == 1 else self._joined(found, len(windows))
 
     def close(self) -> None:

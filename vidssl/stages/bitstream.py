@@ -36,15 +36,19 @@ def is_one_picture(packet: Packet[Any]) -> bool:
 
 
 def has_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
-    """H.264: whether pictures may be coded as two fields, by the sequence parameters in `extradata` and `packet`."""
-    units = [*_parameters(extradata), *_units(bytes(packet), extradata)]
-    return any(not _frames_only(unit) for unit in units if unit[0] & 31 == _SPS)
+    """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end too early."""
+    try:
+        units = [*_parameters(extradata), *_units(bytes(packet), extradata)]
+        return any(not _frames_only(unit) for unit in units if unit[0] & 31 == _SPS)
+    except (ValueError, IndexError):
+        return True
 
 
 def _units(data: bytes, extradata: bytes | None, hevc: bool = False) -> Iterator[bytes]:
     """NAL units, each behind its length (MP4, Matroska: extradata is a configuration record) or behind a start code."""
-    if extradata and extradata[0] == 1:
-        at, length = 0, (extradata[21 if hevc else 4] & 3) + 1
+    place = 21 if hevc else 4
+    if extradata and extradata[0] == 1 and len(extradata) > place:
+        at, length = 0, (extradata[place] & 3) + 1
         while at + length < len(data):
             size = int.from_bytes(data[at : at + length], "big")
             if size:

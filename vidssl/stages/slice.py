@@ -52,7 +52,8 @@ def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
 
     numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is returned gives, at
     `position`, bit for bit the frames of a sequential decode of the file. Raises SliceError where a packet has no frame of its own (the
-    second field of a picture, a hidden one), or no key frame before the window clears what came before it; DecodeError as `decode` does.
+    second field of a picture, a hidden one), no key frame before the window clears what came before it, or FFmpeg cannot write the packets
+    anew; DecodeError as `decode` does.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
@@ -103,24 +104,28 @@ def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept:
     if len(lost):
         raise DecodeError(f"{video.path}: {len(lost)} of {len(numbers)} frames did not come, among them {lost[0]}; index it anew")
     delay = max(at - rank[frame] for at, frame in enumerate(kept))  # no frame is shown before it is decoded
-    name, options = _CONTAINERS.get(video.codec, _MP4)
     doubt = _doubt(video.codec, source, kept)
+    try:
+        data = _file(video.codec, source, [(packet, rank[frame] + delay) for frame, packet in kept.items()])
+    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's, where a container does not hold a codec
+        raise SliceError(f"{video.path}: its packets cannot be written as a file of their own: {error}") from error
+    return Slice(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
+
+
+def _file(codec: str, source: Source, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:
+    """Packets in decoding order, each with the place at which its frame is shown."""
+    name, options = _CONTAINERS.get(codec, _MP4)
     memory = io.BytesIO()
     with av.open(memory, "w", format=name, options=options) as container:
         stream = container.add_stream_from_template(source.stream)
         stream.time_base = _TICK
-        for at, (frame, packet) in enumerate(kept.items()):
+        for at, (packet, shown) in enumerate(packets):
             packet.opaque = None
             packet.stream, packet.time_base, packet.duration = stream, _TICK, 1
             packet.pts = None  # never below dts, on the way
-            packet.dts, packet.pts = at, rank[frame] + delay
+            packet.dts, packet.pts = at, shown
             container.mux(packet)
-    return Slice(
-        data=np.frombuffer(memory.getbuffer(), np.uint8),
-        position=np.searchsorted(shown, numbers).astype(np.int32),
-        frames=len(shown),
-        doubt=doubt,
-    )
+    return np.frombuffer(memory.getbuffer(), np.uint8)
 
 
 def _doubt(codec: str, source: Source, kept: dict[int, Packet[Any]]) -> str:

@@ -1,5 +1,4 @@
 // The CUDA twins, emulated, against the CPU twins on random input: bit for bit. test_emulated.py compiles and runs it.
-// It is long because it makes input of every kind for three kernels, in one program that is compiled once.
 //
 //   compare SPECS: a file with, for each plan, a line of its text (csrc/kernels/spec.h), of its table, of its labels, and of its frames.
 #include <sys/mman.h>
