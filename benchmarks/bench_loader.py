@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 import numpy as np
@@ -23,8 +24,9 @@ import torch
 import tyro
 
 from benchmarks import workloads
-from benchmarks.harness import Spent, Stopwatch, compare, interleave, report
+from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, report
 from vidssl import Loader, VideoIndex
+from vidssl.loader.choose import Decode
 from vidssl.loader.profile import profile
 from vidssl.stages.window import Sampler
 from vidssl.types import VidsslError, Window
@@ -90,6 +92,8 @@ def loader_case(loader: Loader, windows: Windows) -> Callable[[int], Spent]:
             next(batches)
         with Stopwatch() as watch:
             shown = [next(batches).video for _ in range(windows.batches)]
+            if loader.device.type == "cuda":
+                torch.cuda.synchronize(loader.device)
         loader.set_epoch(windows.epoch(turn + 1))  # what was running ahead is called off
         time.sleep(0.1)  # and what could not be ends before the next case begins
         assert sum(len(video) for video in shown) == windows.count
@@ -133,6 +137,29 @@ def about(index: VideoIndex, windows: Windows) -> dict[str, object]:
     }
 
 
+def bench_gpu(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None) -> None:
+    """One clip, one number of workers: batches on the GPU, decoded there and by the CPU, against a bound, PyAV that only decodes."""
+    warmup = 1
+    index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        cases: dict[str, Case] = {}
+        decodes: tuple[Decode, ...] = ("nvdec", "cpu")
+        for decode in decodes:
+            loader = stack.enter_context(
+                Loader(index, PRETEXT, batch_size=batch_size, device="cuda", decode=decode, workers=workers, seed=0, dtype="bfloat16")
+            )
+            windows = Windows(index, loader.sampler, batch_size, batches, warmup)
+            cases[f"vidssl, {decode}"] = loader_case(loader, windows)
+        cases[f"bare PyAV, {workers} threads"] = bare_case(pool, windows)
+        name = f"{path.name}, on the GPU, {workers} workers, batch {batch_size}"
+        spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
+        facts = {**about(index, windows), "batch": batch_size, "device": torch.cuda.get_device_name()}
+    result = compare("loader_gpu", name, spent, subject="vidssl, nvdec", item="sample", facts=facts)
+    rates = {f"{case}, samples/s": round(1e3 / wall.median, 1) for case, wall in result.wall.items()}
+    report(replace(result, facts={**facts, **rates}), out)
+
+
 def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None) -> None:
     """One clip, one number of workers."""
     warmup = 1
@@ -173,8 +200,9 @@ def main(
     repeats: int = 9,
     batches: int = 4,
     batch_size: int = 8,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> None:
-    """Measure the loader on the CPU against bare decoding with PyAV.
+    """Measure the loader on the CPU against bare decoding with PyAV; or on a GPU, decoding there and by the CPU.
 
     Args:
         data: Video files of at least 64 frames to measure, each on its own.
@@ -184,13 +212,17 @@ def main(
         repeats: Rounds; each runs every case once.
         batches: Batches that a case of a round takes, after those that bring the loader to its steady state.
         batch_size: Tuples of a batch.
+        device: Of the loader.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise VidsslError("--device cuda: torch sees no CUDA device; take --device cpu")
     torch.set_num_threads(1)
+    measure = bench if device == "cpu" else bench_gpu
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
         for at, path in enumerate(clips(data, Path(folder), made)):
             for count in workers:
                 scratch = Path(folder) / f"{at}-{count}"
-                bench(path, scratch, workers=count, repeats=repeats, batches=batches, batch_size=batch_size, out=out)
+                measure(path, scratch, workers=count, repeats=repeats, batches=batches, batch_size=batch_size, out=out)
 
 
 if __name__ == "__main__":

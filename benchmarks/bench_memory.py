@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import torch
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from benchmarks import workloads
 from benchmarks.harness import append, circumstances
 from vidssl import Loader, VideoIndex
+from vidssl.loader.choose import Decode
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 
@@ -34,25 +35,32 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure(index: VideoIndex, recipe: str, *, epochs: int, workers: int, batch_size: int) -> dict[str, Any]:
-    """MiB after each epoch, and how much more after the last than after the second."""
-    after = []
-    with Loader(index, RECIPES[recipe]().pretext, batch_size=batch_size, device="cpu", workers=workers, seed=0) as loader:
+def measure(
+    index: VideoIndex, recipe: str, *, epochs: int, workers: int, batch_size: int, device: str = "cpu", decode: Decode = "auto"
+) -> dict[str, Any]:  # fmt: skip
+    """MiB after each epoch, and how much more after the last than after the second; on a GPU, also of its memory (all processes)."""
+    after, on_device = [], []
+    with Loader(index, RECIPES[recipe]().pretext, batch_size=batch_size, device=device, decode=decode, workers=workers, seed=0) as loader:
         for _ in tqdm(range(epochs), desc=recipe, unit="epoch", leave=False, disable=None):
             for batch in loader:
                 assert batch.clips.shape[0] == batch_size
             after.append(round(resident(), 1))
+            if loader.device.type == "cuda":
+                torch.cuda.synchronize(loader.device)
+                free, total = torch.cuda.mem_get_info(loader.device)
+                on_device.append(round((total - free) / 2**20, 1))
         seen = loader.stats["windows"]
-        engine = loader.engine
-    return {
+        engine = loader.engine if loader.decode == "cpu" else f"{loader.engine}, {loader.decode}"
+    found = {
         "engine": engine, "workers": workers, "batch": batch_size, "epochs": epochs, "windows": seen, "after": after,
         "growth": after[-1] / after[SETTLED - 1] - 1,
     }  # fmt: skip
+    return found | ({"on device": on_device, "growth on device": on_device[-1] / on_device[SETTLED - 1] - 1} if on_device else {})
 
 
 def main(
     *, data: Path | None = None, recipes: tuple[str, ...] = ("vcop_r3d", "opn_caffenet"), epochs: int = 20, windows: int = 192,
-    workers: int = 2, batch_size: int = 8, out: Path | None = None,
+    workers: int = 2, batch_size: int = 8, device: Literal["cpu", "cuda"] = "cpu", decode: Decode = "auto", out: Path | None = None,
 ) -> None:  # fmt: skip
     """Load epoch after epoch and watch resident memory.
 
@@ -63,6 +71,8 @@ def main(
         windows: Of an epoch, at least: the videos are listed as often as that takes.
         workers: Of the loader.
         batch_size: Of the loader.
+        device: Of the loader.
+        decode: Of the loader.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if epochs <= SETTLED:
@@ -76,10 +86,15 @@ def main(
         one = VideoIndex.build(data or folder, progress=False)
         index = VideoIndex(pa.concat_tables([one.table] * -(-windows // len(one))), one.root)
         for recipe in recipes:
-            found = measure(index, recipe, epochs=epochs, workers=workers, batch_size=batch_size)
-            line = {"bench": "memory", "workload": recipe, **found, "videos": len(index), **circumstances()}
+            found = measure(
+                index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode
+            )  # fmt: skip
+            workload = recipe if device == "cpu" else f"{recipe}, {device}, decode={decode}"
+            line = {"bench": "memory", "workload": workload, **found, "videos": len(index), **circumstances()}
             before, last = found["after"][SETTLED - 1], found["after"][-1]
-            print(f"{recipe}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
+            print(f"{workload}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
+            if "growth on device" in found:
+                print(f"{workload}: on the device {found['on device'][-1]} MiB after {epochs} epochs: {found['growth on device']:+.1%}")
             append(line, out)
 
 

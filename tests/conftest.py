@@ -1,15 +1,27 @@
-"""A small folder of videos and a recipe that fits it."""
+"""A small folder of videos and a recipe that fits it; and tests that need a GPU, where there is none."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.stages.clips import make_clip
+from vidssl.native import build_info
 from vidssl.pretext import Vcop
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips tests marked gpu where they cannot run; VIDSSL_REQUIRE_GPU=1 makes that a failure."""
+    if item.get_closest_marker("gpu") is None or (torch.cuda.is_available() and build_info()["cuda"]):
+        return
+    reason = "no CUDA device that PyTorch sees" if build_info()["cuda"] else "this build has no CUDA twins"
+    if os.environ.get("VIDSSL_REQUIRE_GPU") == "1":
+        pytest.fail(f"VIDSSL_REQUIRE_GPU=1: {reason}")
+    pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -38,9 +38,9 @@ def planes(data: Array, size: tuple[int, int]) -> list[Array]:
 
 
 def luma(data: Array, size: tuple[int, int]) -> Array:
-    """int32 [F, H, W]: the Y plane, or (77 R + 150 G + 29 B + 128) >> 8."""
+    """int32 [F, H, W]: the Y plane, or 16 + ((66 R + 129 G + 25 B + 128) >> 8)."""
     first, second, third = (plane.astype("int32") for plane in planes(data, size))
-    return first if data.ndim == 3 else (77 * first + 150 * second + 29 * third + 128) >> 8
+    return first if data.ndim == 3 else 16 + ((66 * first + 129 * second + 25 * third + 128) >> 8)
 
 
 # ---- motion ---------------------------------------------------------------------------------------------------------------------------
@@ -271,9 +271,8 @@ def assemble(data: Array, picture: tuple[int, int], space: ColorSpace, plan: Pla
                     down, right = weights(y, h, size[0], rows), weights(x, w, size[1], cols)
                 channels.append(xp.asarray(down) @ plane[int(plan.frame[k, t])].astype("float64") @ xp.asarray(right).T)
             rgb = xp.stack(channels)
-            if yuv:
-                to_rgb = xp.asarray(space.to_rgb, dtype="float64")
-                rgb = xp.tensordot(to_rgb[:, :3], rgb, 1) + to_rgb[:, 3, None, None]
+            to_rgb = xp.asarray(space.to_rgb, dtype="float64")
+            rgb = xp.tensordot(to_rgb[:, :3], rgb, 1) + to_rgb[:, 3, None, None]
             rgb = rgb.clip(0, 255)
             color = xp.asarray(plan.color[k, t], dtype="float64")
             shown = xp.tensordot(color[:, :3], rgb, 1) + color[:, 3, None, None]

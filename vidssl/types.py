@@ -26,9 +26,9 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ColorSpace:
-    """How planes become RGB.
+    """How planes become RGB, or stored RGB the RGB that is meant.
 
-    to_rgb: float32 [3, 4], (Y, U, V, 1) in 0..255 to RGB in 0..255.
+    to_rgb: float32 [3, 4], (Y, U, V, 1) or (R, G, B, 1) in 0..255 to RGB in 0..255.
     chroma: (x, y) of chroma sample (0, 0) in luma samples: 0 on the even one, 0.5 between, 1 on the odd one.
     """
 

@@ -18,7 +18,7 @@ class PlanOp : public dali::Operator<Backend> {
         train_(spec.GetArgument<bool>("train")),
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
     tables_.set_pinned(false);  // plain host memory: there may be no driver
-    prefix_.set_pinned(false);
+    scratch_.set_pinned(false);
     for (const int label : spec.GetRepeatedArgument<int>("labels")) labels_.push_back(label);
     check(arrangements_.size() == static_cast<std::size_t>(spec_.arrangement_count) * spec_.slots * spec_.times &&
               labels_.size() == static_cast<std::size_t>(spec_.arrangement_count),
@@ -55,7 +55,7 @@ class PlanOp : public dali::Operator<Backend> {
             "sad: sample ", i, " is not what motion gives for its frames");
       args.sad = static_cast<const std::uint32_t*>(sad.raw_tensor(i));
       args.thumb = static_cast<const std::uint8_t*>(thumb.raw_tensor(i));
-      if (spec_.weight == Weight::motion) args.prefix = static_cast<std::uint64_t*>(prefix_.raw_mutable_tensor(i));
+      if (plan_reads_sad(spec_)) give_scratch(spec_, args, static_cast<std::uint64_t*>(scratch_.raw_mutable_tensor(i)));
       args.seed = seed_;
       args.epoch = static_cast<std::uint32_t>(at[0]);
       args.sample = static_cast<std::uint64_t>(at[1]);
@@ -90,11 +90,14 @@ class PlanOp : public dali::Operator<Backend> {
       spec_.arrangements = static_cast<const std::int32_t*>(tables_.raw_tensor(0));
       spec_.labels = static_cast<const std::int64_t*>(tables_.raw_tensor(1));
     }
-    if (spec_.weight != Weight::motion) return;
+    if (!plan_reads_sad(spec_)) return;
     dali::TensorListShape<> shape(thumb.num_samples(), 1);
-    for (int i = 0; i < thumb.num_samples(); ++i) shape.set_tensor_shape(i, dali::TensorShape<1>(thumb.tensor_shape(i)[0] + 1));
-    prefix_.set_order(ws.output_order());
-    prefix_.Resize(shape, DALI_UINT64);
+    for (int i = 0; i < thumb.num_samples(); ++i) {
+      const int frames = static_cast<int>(thumb.tensor_shape(i)[0]), width = static_cast<int>(source_of(ws, i)[1]);
+      shape.set_tensor_shape(i, dali::TensorShape<1>(plan_scratch(frames, width)));
+    }
+    scratch_.set_order(ws.output_order());
+    scratch_.Resize(shape, DALI_UINT64);
   }
 
   static void copy(void* to, const void* from, std::int64_t bytes, dali::Workspace& ws) {
@@ -110,7 +113,7 @@ class PlanOp : public dali::Operator<Backend> {
   std::vector<std::int64_t> labels_;
   bool train_;
   std::uint64_t seed_;
-  dali::TensorList<Backend> tables_, prefix_;
+  dali::TensorList<Backend> tables_, scratch_;
 };
 
 DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::CPUBackend>, dali::CPU);
@@ -128,7 +131,7 @@ color float32 [K, T, 3, 4], label int64, status int32. The same integers as vids
     .AddArg("plan", "PlanSpec.text.", DALI_STRING)
     .AddArg("arrangements", "int [P * K * T], the table.", DALI_INT_VEC)
     .AddArg("labels", "int [P].", DALI_INT_VEC)
-    .AddOptionalArg<std::int64_t>("plan_seed", "Seed of every draw.", 0)
+    .AddOptionalArg("plan_seed", "Seed of every draw.", std::int64_t{0})
     .AddOptionalArg("train", "False: centre crop, no flip, no jitter, no colour augmentation.", true);
 
 }  // namespace vidssl

@@ -3,7 +3,7 @@
 // For slot k and time t, with b = box[k][t] in pixels of frame[k][t]: output row i samples the picture around
 // y = b.y + (i + 1/2) * b.h / H with the antialiased triangle filter of `torch.nn.functional.interpolate(mode="bilinear",
 // antialias=True)` (radius max(1, b.h / H), taps outside the picture dropped, weights normalised), columns likewise; the planes of
-// yuv420 are sampled each on its own grid. Then YUV -> RGB, clamp to [0, 255], and the affine map color[k][t].
+// yuv420 are sampled each on its own grid. Then to_rgb, clamp to [0, 255], and the affine map color[k][t].
 // Every twin does the same float32 operations in the same order (vertical before horizontal, taps ascending, fmaf), so all give
 // the same bits.
 #pragma once
@@ -17,7 +17,8 @@ namespace vidssl {
 enum class DType : int { float32 = 0, float16 = 1, bfloat16 = 2, uint8 = 3 };  // uint8: rounded half to even, clamped
 enum class Layout : int { kcthw = 0, kthwc = 1 };                              // [K, C, T, H, W] or channels-last [K, T, H, W, C]
 
-// How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255; unused for Format::rgb.
+// How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255, and of Format::rgb the stored (R, G, B, 1):
+// the identity, unless a decoder made them by another matrix than the video's.
 // Chroma sample (i, j) sits at luma sample (2 i + chroma_y, 2 j + chroma_x): 0 = on the even one, 0.5 = between, 1 = on the odd one.
 struct ColorSpace {
   float to_rgb[12];

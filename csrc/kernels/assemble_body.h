@@ -92,10 +92,10 @@ inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at
     Color shown;
     if (yuv) {
       for (int c = 0; c < 3; ++c) shown.c[c] = horizontal(work.lanes[c], work.grid[c > 0].cols, j, 1, 0);
-      shown = affine(args.space.to_rgb, shown);
     } else {
       for (int c = 0; c < 3; ++c) shown.c[c] = horizontal(work.lanes[0], work.grid[0].cols, j, 3, c);
     }
+    shown = affine(args.space.to_rgb, shown);
     for (Lanes& lanes : shown.c) lanes = clamp(lanes);
     shown = affine(color, shown);
     float* to = work.wide.data() + static_cast<std::ptrdiff_t>(mirror ? spec.width - 1 - j : j) * kLanes;

@@ -1,7 +1,9 @@
 // motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
 //
 // Integers only, so every twin gives the same bits:
-//   luma      the Y plane as stored, or (77 R + 150 G + 29 B + 128) >> 8
+//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB which a decoder made
+//   of
+//             a Y plane by that matrix gives that plane's values again, to within its rounding
 //   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in frame f+1, less that in
 //             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes anew in key frames
 //   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise columns; the
@@ -25,7 +27,7 @@ VIDSSL_HD inline int motion_cells(int pixels) { return ceil_div(pixels, kMotionC
 VIDSSL_HD inline int luma_at(const FrameView& view, const std::uint8_t* frame, int y, int x) {
   if (view.format == Format::yuv420) return frame[static_cast<std::int64_t>(y) * view.cols + x];
   const std::uint8_t* p = frame + (static_cast<std::int64_t>(y) * view.cols + x) * 3;
-  return (77 * p[0] + 150 * p[1] + 29 * p[2] + 128) >> 8;
+  return 16 + ((66 * p[0] + 129 * p[1] + 25 * p[2] + 128) >> 8);
 }
 
 // First row (or column) of thumbnail cell i, one past its last, and the step between its samples, for a picture `pixels` long.

@@ -63,7 +63,7 @@ struct PlanArgs {
   int frames, height, width;  // of the window and of its picture
   const std::uint32_t* sad;   // as motion gives them; null where plan_reads_sad is false, thumb where the spec compares no frames
   const std::uint8_t* thumb;
-  std::uint64_t* prefix;  // scratch [frames + 1] where the weight is motion, else null
+  std::uint64_t *prefix, *columns;  // scratch, as give_scratch lays it out
   std::uint64_t seed, sample;
   std::uint32_t epoch;
   int train;             // 0: centre crop, no flip, no jitter, no colour augmentation
@@ -85,6 +85,15 @@ VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
 
 // Whether a plan depends on motion's sad.
 VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) { return spec.weight == Weight::motion || spec.augment.region_h > 0; }
+
+// Numbers of scratch that a plan which reads sad needs.
+inline std::int64_t plan_scratch(int frames, int width) { return frames + 1 + 2 * ceil_div(width, 16) + 1; }
+
+// Sums over frames where the weight is motion, sums over columns of cells where a region is placed; null where they are not needed.
+inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {
+  args.prefix = spec.weight == Weight::motion ? scratch : nullptr;
+  args.columns = spec.augment.region_h > 0 ? scratch + args.frames + 1 : nullptr;
+}
 
 void plan_cpu(const PlanSpec& spec, const PlanArgs* samples, int count);
 void plan_cuda(const PlanSpec& spec, const PlanArgs* samples, int count, void* stream);  // `spec` and `samples` themselves are host memory

@@ -71,7 +71,7 @@ void motion(py::handle frames, int height, int width, py::handle sad, py::handle
 }
 
 void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, int frames, int height, int width, py::object sad,
-          py::object thumb, py::object prefix, std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame,
+          py::object thumb, py::object scratch, std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame,
           py::handle box, py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
   static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader asks for the same spec again and again
   if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
@@ -91,11 +91,10 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
   if (plan_reads_sad(spec)) {
     check(!sad.is_none(), "sad=None: this plan depends on motion; pass what ops.motion gives");
+    check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, width)]");
     args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(height), motion_cells(width)}, false).data<const std::uint32_t>();
-  }
-  if (spec.weight == Weight::motion) {
-    check(!prefix.is_none(), "prefix=None: a plan weighted by motion needs scratch uint64 [frames + 1]");
-    args.prefix = take(prefix, "prefix", "uint64", {frames + 1}, true).data<std::uint64_t>();
+    args.frames = frames;
+    give_scratch(spec, args, take(scratch, "scratch", "uint64", {plan_scratch(frames, width)}, true).data<std::uint64_t>());
   }
   if (spec.distinct_count > 0) {
     check(!thumb.is_none(), "thumb=None: this plan compares frames; pass what ops.motion gives");
@@ -253,8 +252,9 @@ PYBIND11_MODULE(_native, module) {
   using namespace py::literals;  // NOLINT
   module.doc() = "The kernels of vidssl over DLPack. Outputs are passed in and written in place; see vidssl.ops for the readable face.";
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
-  module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "prefix"_a,
+  module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "scratch"_a,
              "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a, "stream"_a = 0);
+  module.def("plan_scratch", &plan_scratch, "frames"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
              "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
   py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.stages.fused.")

@@ -12,6 +12,7 @@ import torch
 
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames, orders
 from vidssl import ops, reference
+from vidssl.stages.color import color_space, rgb_space
 from vidssl.stages.plan import Augment, PlanSpec
 from vidssl.types import Frames, Plan, VidsslError
 
@@ -34,6 +35,17 @@ def test_equals_reference(size: tuple[int, int], yuv: bool, chroma: tuple[float,
         expected = reference.assemble(frames.data, size, frames.space, plan, size=(32, 37))
         # float32 against float64; one grey level of the normalised picture is 1 / 255 / 0.2
         np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * GREY_LEVEL / 0.2)
+
+
+def test_rgb_by_another_matrix_is_mapped_to_what_is_meant() -> None:
+    """In linear parts of the picture's range it does not matter whether the map is applied before resizing or after."""
+    frames = make_frames(np.random.default_rng(6), 4, (33, 47), yuv=False)
+    mapped = dataclasses.replace(frames, space=rgb_space(color_space("bt709", "tv")))
+    plan = make_plan(frames, EVERY_CHANGE)
+    found = ops.assemble(mapped, plan, size=(32, 32))
+    expected = reference.assemble(frames.data, frames.size, mapped.space, plan, size=(32, 32))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02 * GREY_LEVEL / 0.2)
+    assert abs(found - ops.assemble(frames, plan, size=(32, 32))).max() > GREY_LEVEL
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_a_moving_square_is_seen_where_it_moves() -> None:
     frames = np.zeros((3, 64, 64, 3), dtype=np.uint8)
     frames[1:, 16:32, 32:48] = 200
     sad, _ = ops.motion(frames)
-    assert sad[0, 1, 2] == 256 * 200  # every sample of the cell
+    assert sad[0, 1, 2] == 256 * ((220 * 200 + 128) >> 8)  # every sample of the cell
     assert sad.sum() == sad[0, 1, 2]
 
 
@@ -37,3 +37,11 @@ def test_frames_apart_in_memory() -> None:
     apart, copied = ops.motion(frames[::2]), ops.motion(frames[::2].copy())
     assert np.array_equal(apart.sad, copied.sad)
     assert np.array_equal(apart.thumb, copied.thumb)
+
+
+def test_rgb_made_of_planes_scores_as_the_planes() -> None:
+    """A decoder that gives RGB converts by BT.601's limited range: its luma is the Y plane's again, to within the rounding of both."""
+    luma = np.repeat(np.arange(16, 236, dtype=np.uint8), 256).reshape(1, 220, 256)
+    grey = np.repeat(np.rint((luma.astype(np.float64) - 16) * 255 / 219)[..., None], 3, axis=3).astype(np.uint8)
+    again = reference.luma(grey, (220, 256))
+    assert abs(again - luma.astype(np.int64)).max() <= 1

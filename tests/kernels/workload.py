@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vidssl.stages.plan import Augment, PlanSpec
-from vidssl.types import ColorSpace, Frames
+from vidssl.types import RGB, ColorSpace, Frames
 
 BT601 = np.array(
     [[1.164383, 0, 1.596027, -222.9], [1.164383, -0.391762, -0.812968, 135.6], [1.164383, 2.017232, 0, -276.8]], dtype=np.float32
@@ -21,7 +21,7 @@ def make_frames(rng: np.random.Generator, count: int, size: tuple[int, int], yuv
     """Random frames; what lies outside the picture is random as well, so that reading it shows."""
     rows, cols = (size[0] + 1) // 2 * 2, (size[1] + 1) // 2 * 2
     shape = (count, rows * 3 // 2, cols) if yuv else (count, rows, cols, 3)
-    space = ColorSpace(to_rgb=BT601, chroma=chroma)
+    space = ColorSpace(to_rgb=BT601, chroma=chroma) if yuv else RGB
     return Frames(data=rng.integers(0, 256, shape, dtype=np.uint8), number=np.arange(count), size=size, space=space)
 
 

@@ -6,7 +6,6 @@ Where a plan is meant to change, `python -m tests.pretext.test_golden` writes te
 from __future__ import annotations
 
 import json
-import os
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl import native, ops, reference
+from vidssl import ops, reference
 from vidssl.pretext import METHODS, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
 from vidssl.recipes import RECIPES
 from vidssl.types import Plan
@@ -87,16 +86,6 @@ def differences(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> li
     ]
 
 
-@pytest.fixture
-def cuda() -> None:
-    if torch.cuda.is_available() and native.build_info()["cuda"]:
-        return
-    reason = "no CUDA device that PyTorch sees" if native.build_info()["cuda"] else "this build has no CUDA twins"
-    if os.environ.get("VIDSSL_REQUIRE_GPU") == "1":
-        pytest.fail(f"VIDSSL_REQUIRE_GPU=1: {reason}")
-    pytest.skip(reason)
-
-
 def test_every_method_has_golden_plans() -> None:
     assert set(METHODS) == set(DEFAULTS) == {path.stem for path in GOLDEN.glob("*.json")}
 
@@ -108,7 +97,6 @@ def test_plans_are_the_golden_ones(method: str, name: str, twin: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("cuda")
 @pytest.mark.parametrize(("method", "name"), CASES)
 def test_cuda_plans_are_the_golden_ones(method: str, name: str) -> None:
     assert differences(drawn(method, name, "cuda"), golden(method, name)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ def picture(number: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     return out
 
 
+def waves(number: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """RGB [H, W, 3] of slow waves of strong colours that move: where its chroma is sampled hardly shows."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    phase = [(x + 4 * number) / 17 + y / 23, (x - 3 * number) / 29 + y / 13 + 2, x / 19 - (y + 5 * number) / 21 + 4]
+    return np.stack([128 + 90 * np.sin(part) for part in phase], axis=-1).astype(np.uint8)
+
+
 def make_clip(
     path: Path,
     codec: str = "libx264",
@@ -43,8 +52,9 @@ def make_clip(
     rotation: float = 0.0,
     hflip: bool = False,
     tags: dict[str, int] | None = None,
+    show: Callable[[int, tuple[int, int]], npt.NDArray[np.uint8]] = picture,
 ) -> Path:
-    """Encode `picture(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the stream."""
+    """Encode `show(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the stream."""
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = size
@@ -58,7 +68,7 @@ def make_clip(
         if rotation or hflip:
             stream.set_display_rotation(rotation, hflip=hflip)
         for number in range(frames):
-            frame = VideoFrame.from_ndarray(picture(number, size), format="rgb24").reformat(format=form)
+            frame = VideoFrame.from_ndarray(show(number, size), format="rgb24").reformat(format=form)
             frame.pts = number if times is None else times[number]
             if times is not None:
                 frame.time_base = MILLISECOND
@@ -69,10 +79,10 @@ def make_clip(
     return path
 
 
-def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2) -> Path:
-    """MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after it, the last
-    packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
-    plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes)
+def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options: Any) -> Path:
+    """As `make_clip`, MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after
+    it, the last packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
+    plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes, **options)
     with av.open(str(plain)) as source, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(source.streams.video[0])
         coded = [bytes(packet) for packet in source.demux(video=0) if packet.size]
@@ -100,13 +110,13 @@ def truth(path: Path) -> list[Planes]:
     try:
         with av.open(str(path)) as container:
             for frame in container.decode(video=0):
-                out.append(_planes(convert, frame))
+                out.append(planes_of(convert, frame))
     except av.FFmpegError:
         pass
     return out
 
 
-def _planes(convert: VideoReformatter, frame: VideoFrame) -> Planes:
+def planes_of(convert: VideoReformatter, frame: VideoFrame) -> Planes:
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
         plain = frame.format.name.startswith("yuv")

@@ -12,10 +12,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from tests.stages.clips import split
-from vidssl.stages.color import MATRICES, chroma_position, color_space, refusal, turned
+from vidssl.stages.color import MATRICES, chroma_position, color_space, refusal, rgb_space, turned
 from vidssl.stages.decode import decode
 from vidssl.stages.index import VideoIndex
-from vidssl.types import VidsslError
+from vidssl.types import RGB, VidsslError
 
 LINEAR = ("bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc", "unknown", "ycgco", "chroma-derived-nc")
 SWSCALE = {
@@ -153,3 +153,17 @@ def _bgr_offsets(u: Any, v: Any, at: Any) -> tuple[float, float]:
     matrix = np.array([[-0.168736, 0.5], [0.5, -0.081312]]) * 224 / 255  # (red, blue) to (U, V)
     red, blue = np.linalg.solve(matrix, np.stack([u.ravel() - 128, v.ravel() - 128])).reshape(2, *u.shape)
     return float(np.mean(blue[16, at] / 2 - 2 * at)), float(np.mean(red[at, 16] / 2 - 2 * at))
+
+
+@pytest.mark.parametrize("matrix", LINEAR)
+def test_rgb_made_by_bt601_becomes_what_was_meant(matrix: str) -> None:
+    """Planes to RGB as a decoder does that knows only BT.601, then the map: as if the right matrix had been used."""
+    space = color_space(matrix, "tv", primaries="bt709")
+    planes = np.random.default_rng(0).uniform(0, 255, (100, 3))
+
+    def affine(map_: np.ndarray[Any, np.dtype[np.float32]], values: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
+        return values @ map_[:, :3].T.astype(np.float64) + map_[:, 3]
+
+    made = affine(color_space("smpte170m", "tv").to_rgb, planes)
+    np.testing.assert_allclose(affine(rgb_space(space).to_rgb, made), affine(space.to_rgb, planes), atol=1e-3)
+    assert (rgb_space(space) is RGB) == (matrix in ("smpte170m", "bt470bg", "unknown"))

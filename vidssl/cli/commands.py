@@ -25,9 +25,23 @@ def info() -> None:
         "cores": len(os.sched_getaffinity(0)),
         "cpu amp": "bf16" if pick_amp("auto", cpu, 0) else "bf16 for wide models" if pick_amp("auto", cpu, WIDE) else "off",
         "gpu": ", ".join(gpus) or "none that torch can see",
+        "nvdec": _nvdec() if gpus else "none without a GPU",
     }
     for name, value in lines.items():
         print(f"{name:20s} {value}")
+
+
+def _nvdec() -> str:
+    """Which codecs the GPU decodes, or why it does not."""
+    import torch
+
+    from vidssl.loader.nvdec import find_nvdec
+    from vidssl.types import VidsslError
+
+    try:
+        return ", ".join(find_nvdec(torch.device("cuda", 0)).limits)
+    except VidsslError as error:
+        return f"none: {error}"
 
 
 def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> None:

@@ -1,19 +1,21 @@
 """What one worker does for one window: choose it, plan it if no motion is needed for that, decode it, and assemble its frames as they come
-where it was given memory for that; try the next one if it is bad."""
+where it was given memory for that, or cut it out of its file for a decoder in the graph; try the next one if it is bad."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.loader.nvdec import Hardware
 from vidssl.stages.assemble import Layout
 from vidssl.stages.decode import Decoder, Video
 from vidssl.stages.fused import fused
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec, plan
+from vidssl.stages.slice import Slice, SliceError, cut
 from vidssl.stages.window import Sampler
 from vidssl.types import Array, Frames, Plan, VidsslError, Window
 
@@ -32,15 +34,19 @@ class Bad:
 class Fetched:
     """A window on the host.
 
-    number: int64 [F] numbers of its decoded frames. frames: those; None where they are assembled already. plan: the plans of its tuples as
-    one, slots [tuples * K], label and status [tuples], `frame` counting in `number`; None where motion is needed first.
+    number: int64 [F] numbers of its decoded frames. frames: those; None where they are assembled already, or are to be decoded in the
+    graph, from `piece`. fallback: why there is no piece although there is a decoder; "" else. plan: the plans of its tuples as one,
+    slots [tuples * K], label and status [tuples], `frame` counting in `number`; None where motion is needed first.
     """
 
     epoch: int
     window: Window
+    video: Video
     samples: tuple[int, ...]  # what the draws of each tuple's plan see
     number: npt.NDArray[np.int64]
     frames: Frames | None
+    piece: Slice | None
+    fallback: str
     plan: Plan | None
     bad: tuple[Bad, ...]
 
@@ -60,13 +66,20 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Fetcher:
-    """Thread-safe: it only reads, but for `known_bad`, which saves reading a bad file twice and never changes what is shown."""
+    """Thread-safe: it only reads, but for `known_bad`, which saves reading a bad file twice and never changes what is shown, and `refused`.
+
+    hardware: the decoder in the graph, if there is one. refused: rows of videos that it does not take, and why. failed: windows that
+    it was given and did not decode.
+    """
 
     index: VideoIndex
     spec: PlanSpec
     sampler: Sampler
     decoder: Decoder
+    hardware: Hardware | None = None
     known_bad: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, str] = field(default_factory=dict)
+    failed: list[Window] = field(default_factory=list)
 
     def __call__(self, epoch: int, position: int, room: Room | None = None) -> Fetched:
         """The window whose first tuple is at `position`; its clips in `room`, if there is one.
@@ -97,13 +110,38 @@ class Fetcher:
             joined = joined._replace(frame=np.searchsorted(wanted, joined.frame).astype(np.int32))
             numbers = numbers[wanted]
         frames: Frames | None = None
-        if room is None:
+        piece, fallback = self._cut(window.video, video, numbers) if self.hardware is not None else (None, "")
+        if piece is None and room is None:
             frames = self.decoder(video, numbers)
-        else:
+        elif room is not None:
             assert joined is not None
             layout: Layout = "kthwc" if room.channels_last else "kcthw"
             fused(video, numbers, joined, room.batch[room.at], layout=layout, used_before=room.used_before)
-        return Fetched(epoch=epoch, window=window, samples=samples, number=numbers, frames=frames, plan=joined, bad=tuple(bad))
+        return Fetched(
+            epoch=epoch, window=window, video=video, samples=samples, number=numbers, frames=frames, piece=piece, fallback=fallback,
+            plan=joined, bad=tuple(bad),
+        )  # fmt: skip
+
+    def again(self, fetched: Fetched, reason: str) -> Fetched:
+        """A window that the decoder in the graph failed on, decoded on the CPU after all."""
+        self.failed.append(fetched.window)
+        return replace(fetched, piece=None, fallback=reason, frames=self.decoder(fetched.video, fetched.number))
+
+    def _cut(self, row: int, video: Video, numbers: npt.NDArray[np.int64]) -> tuple[Slice | None, str]:
+        """What the decoder in the graph is given, or why it gets nothing."""
+        assert self.hardware is not None
+        reason = self.refused.get(row)
+        if reason is None:
+            reason = self.hardware.refusal(video)
+            if reason:
+                self.refused[row] = reason
+        if reason:
+            return None, reason
+        try:
+            piece = cut(video, numbers)
+        except SliceError as error:  # of this window: another one of the file may do
+            return None, str(error)
+        return (None, piece.doubt) if piece.doubt and self.hardware.device == "mixed" else (piece, "")
 
     def _plan(self, epoch: int, sample: int, frames: int, size: tuple[int, int]) -> Plan:
         sampler = self.sampler

@@ -1,7 +1,8 @@
-"""The DALI graph: motion, plan and assemble as operators of csrc/dali, on the device, asynchronously."""
+"""The DALI graph: motion, plan and assemble as operators of csrc/dali, on the device, asynchronously; before them, a decoder of DALI's."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,20 +13,28 @@ from nvidia.dali import pipeline as dali_pipeline
 
 from vidssl.loader.engine import Output, Setting, as_tuples, places
 from vidssl.loader.fetch import Fetched, Room
+from vidssl.loader.memory import upload
+from vidssl.loader.nvdec import Hardware
 from vidssl.native import load_plugin
-from vidssl.types import Frames
+from vidssl.stages.color import rgb_space
+from vidssl.types import ColorSpace
 
 fn: Any = dali_fn  # its operators, ours among them, come into being when plugins are loaded
 
 
 class Graph:
-    """Frames go in from the host, tuples come out on `setting.device`, handed to torch without a copy (DLPack)."""
+    """Frames, or the bitstream of them, go in from the host, tuples come out on `setting.device`, handed to torch without a copy (DLPack).
 
-    def __init__(self, setting: Setting) -> None:
+    hardware: the decoder that the graph begins with; None: windows come with their frames. On a GPU nothing here waits for it: what goes up
+    is pinned, what comes out is ready in the order of torch's current stream.
+    """
+
+    def __init__(self, setting: Setting, hardware: Hardware | None = None) -> None:
         load_plugin()
-        self.setting = setting
+        self.setting, self._hardware = setting, hardware
         self._pushed: Sequence[Fetched] | None = None
         self._fed: list[Any] = []  # what DALI reads in place until the batch is pulled
+        self._leaving: deque[tuple[Any, list[Any]]] = deque()  # and, on a GPU, until copies out of it have ended
         cuda = setting.device.type == "cuda"
         make: Any = dali_pipeline.Pipeline  # DALI carries no types
         self._pipeline = make(
@@ -47,9 +56,15 @@ class Graph:
         return [None] * windows
 
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
-        frames = [_frames(fetched) for fetched in windows]
-        self._feed("frames", [one.data for one in frames])
-        self._feed("source", [_source(one) for one in frames])
+        if self._hardware is not None:
+            pieces = [fetched.piece for fetched in windows if fetched.piece is not None]
+            self._feed("encoded", [piece.data for piece in pieces])
+            self._feed("position", [piece.position for piece in pieces])
+            self._feed("source", [_source(fetched.video.size, rgb_space(fetched.video.space)) for fetched in windows])
+        else:
+            frames = [fetched.frames for fetched in windows if fetched.frames is not None]
+            self._feed("frames", [one.data for one in frames])
+            self._feed("source", [_source(one.size, one.space) for one in frames])
         if self.setting.spec.needs_motion:
             for at in range(self.setting.sampler.tuples):
                 self._feed(f"place{at}", [self._place(fetched, at) for fetched in windows])
@@ -65,7 +80,7 @@ class Graph:
         windows, self._pushed = self._pushed, None
         stream = torch.cuda.current_stream(setting.device) if setting.device.type == "cuda" else None
         parts = [torch.utils.dlpack.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)]
-        self._fed.clear()
+        self._let_go(stream)
         clips = parts[0].view(torch.bfloat16) if setting.dtype == "bfloat16" else parts[0]
         if spec.needs_motion:
             place, label, status = parts[1].long(), parts[2], parts[3]
@@ -83,22 +98,44 @@ class Graph:
         self._pushed = None
         self._pipeline._shutdown()
         self._fed.clear()
+        self._leaving.clear()
+
+    def _let_go(self, stream: torch.cuda.Stream | None) -> None:
+        """Of what was fed for the batch just pulled, once everything that reads it has run."""
+        fed, self._fed = self._fed, []
+        if stream is None:
+            return
+        event: Any = stream.record_event()
+        self._leaving.append((event, fed))
+        while self._leaving and self._leaving[0][0].query():
+            self._leaving.popleft()
 
     def _upload(self, arrays: list[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(self.setting.device, non_blocking=True)
+        return upload(np.stack(arrays), self.setting.device)
 
     def _feed(self, name: str, arrays: list[Any]) -> None:
         self._fed.append(arrays)
         self._pipeline.feed_input(name, arrays)
 
     def _host(self, name: str) -> Any:
-        """An external input that is read in place; for a GPU it is first copied, into pinned memory that the upload can leave from."""
-        return fn.external_source(name=name, batch=True, no_copy=self.setting.device.type == "cpu")
+        """An external input. What is large, and pinned for a GPU, is read in place; small tables for a GPU are first copied by DALI."""
+        return fn.external_source(name=name, batch=True, no_copy=self.setting.device.type == "cpu" or name in ("frames", "encoded"))
 
     def _inputs(self, *names: str) -> list[Any]:
         """External inputs on the engine's device."""
         inputs = [self._host(name) for name in names]
         return [node.gpu() for node in inputs] if self.setting.device.type == "cuda" else inputs
+
+    def _frames(self) -> Any:
+        """Frames on the engine's device: planes as they were decoded, or RGB [F, H, W, 3] from the decoder here.
+
+        It is asked for each frame once, ascending: it would begin anew for one that it has passed, and fill in what is not there.
+        """
+        if self._hardware is None:
+            return self._inputs("frames")[0]
+        return fn.decoders.video(
+            self._host("encoded"), frames=self._host("position"), device=self._hardware.device, pad_mode="none", affine=False
+        )  # fmt: skip
 
     def _assemble(self, frames: Any, plan: Sequence[Any], source: Any) -> Any:
         setting = self.setting
@@ -109,13 +146,13 @@ class Graph:
 
     def _planned(self) -> tuple[Any, ...]:
         """Plans made on the host before decoding: only assemble is left."""
-        frames, *plan = self._inputs("frames", "frame", "box", "flip", "color")
-        return (self._assemble(frames, plan, self._host("source")),)
+        plan = self._inputs("frame", "box", "flip", "color")
+        return (self._assemble(self._frames(), plan, self._host("source")),)
 
     def _scored(self) -> tuple[Any, ...]:
         """Plans that depend on motion are made here, one for each tuple of the window."""
         spec, sampler = self.setting.spec, self.setting.sampler
-        (frames,) = self._inputs("frames")
+        frames = self._frames()
         source = self._host("source")
         sad, thumb = fn.vidssl.motion(frames, source=source)
         plans = [
@@ -133,11 +170,6 @@ class Graph:
         return np.array([self.setting.sampler.draw_epoch(fetched.epoch), fetched.samples[at]], dtype=np.int64)
 
 
-def _frames(fetched: Fetched) -> Frames:
-    assert fetched.frames is not None
-    return fetched.frames
-
-
-def _source(frames: Frames) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _source(size: tuple[int, int], space: ColorSpace) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """The operators' argument `source`, see csrc/dali/sample.h."""
-    return np.array([*frames.size, *frames.space.chroma, *frames.space.to_rgb.ravel()], dtype=np.float32)
+    return np.array([*size, *space.chroma, *space.to_rgb.ravel()], dtype=np.float32)

@@ -9,18 +9,22 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vidssl.device import pick_device
-from vidssl.loader.eager import Eager
-from vidssl.loader.engine import Engine, Setting
+from vidssl.loader.choose import DECODES, Decode, choose
+from vidssl.loader.engine import Setting
+from vidssl.loader.engines import ENGINES, make_engine
 from vidssl.loader.fetch import Bad, Fetched, Fetcher, Room
-from vidssl.loader.fused import Fused
+from vidssl.loader.memory import pinned, upload
+from vidssl.loader.nvdec import Hardware
 from vidssl.stages.assemble import DType
 from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
@@ -51,7 +55,10 @@ class Loader:
     """Iterates over one epoch of `Batch`es at a time; epochs follow each other.
 
     index: videos with at least `pretext.plan.frames` frames are used; `skipped` names the others. batch_size: tuples a batch, of this
-    rank. device: "auto", "cpu", "cuda" or "cuda:N". decode: "auto" or "cpu". workers: threads that decode, default one a core.
+    rank. device: "auto", "cpu", "cuda" or "cuda:N". workers: threads that decode, or cut what is decoded; default one a core.
+    decode: "cpu" (PyAV), "nvdec" (the GPU's decoder; videos that it does not take are decoded on the CPU, and counted), or "auto": the
+    faster of both, by a short measurement. They give the same frames, and clips that differ by the conversion of colours; where that
+    must not be, name one. "dali": the graph of "nvdec" with DALI's software decoder in its place (device="cpu"; VP8 and VP9), to try it.
     train=False: videos in order, window in the middle, centre crop, a fixed arrangement for each video, the last batch may be smaller.
     tuples_per_window: tuples drawn from one decoded window; they follow each other. dtype, channels_last: of the clips' memory.
     engine: "graph" (DALI), "eager" (the same stages one by one), "fused" (on the CPU, for plans that need no motion: workers assemble what
@@ -64,7 +71,7 @@ class Loader:
 
     def __init__(
         self, index: VideoIndex, pretext: HasPlan | PlanSpec, *, batch_size: int, device: str | torch.device = "auto",
-        decode: Literal["auto", "cpu"] = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
+        decode: Decode = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
         train: bool = True, tuples_per_window: int = 1, dtype: DType | torch.dtype = "float32", channels_last: bool = False,
         engine: Literal["auto", "fused", "graph", "eager"] = "auto", max_bad: float = 0.01,
         quarantine: str | os.PathLike[str] | None = None,
@@ -83,8 +90,8 @@ class Loader:
         _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
         _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
         _need(batch_size % tuples_per_window == 0, f"batch_size={batch_size}: take a multiple of tuples_per_window={tuples_per_window}")
-        _need(decode in ("auto", "cpu"), f'decode={decode!r}: take "auto" or "cpu"; NVDEC is not built yet')
-        _need(engine in ("auto", *_ENGINES), f"engine={engine!r}: take one of auto, {', '.join(_ENGINES)}")
+        _need(decode in DECODES, f"decode={decode!r}: take one of {', '.join(DECODES)}")
+        _need(engine in ("auto", *ENGINES), f"engine={engine!r}: take one of auto, {', '.join(ENGINES)}")
         self.index, self.spec, self.train = index, spec, train
         self.batch_size, self.rank, self.world_size, self.max_bad = batch_size, rank, world_size, max_bad
         rows = index.usable(spec.frames)
@@ -98,18 +105,19 @@ class Loader:
             rows=rows, frames=lengths, span=spec.frames, seed=seed, train=train, tuples=tuples_per_window, whole=spec.window == "video"
         )  # fmt: skip
         _need(len(self) > 0, f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less")
-        self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decode_cpu)
         self.device = pick_device(device)
         self.setting = Setting(
             spec=spec, sampler=self.sampler, device=self.device, dtype=dtype, channels_last=channels_last,
             windows=batch_size // tuples_per_window, threads=workers,
         )  # fmt: skip
-        if engine == "auto":
-            engine = "fused" if self.device.type == "cpu" and not spec.needs_motion else "graph"
-        self.engine = engine
-        self._engine = make_engine(engine, self.setting)
-        say = log.info if train else log.debug
-        say("decode=%s: CPU (PyAV), %d workers; device=%s, engine=%s", decode, workers, self.device, engine)
+        alike = partial(
+            Loader, index, pretext, batch_size=batch_size, device=self.device, seed=seed, workers=workers, train=train,
+            tuples_per_window=tuples_per_window, dtype=dtype, channels_last=channels_last, engine="graph",
+        )  # fmt: skip
+        hardware = self._choose(decode, engine, rows, lambda name: alike(decode=name))
+        decoder = partial(decode_cpu, empty=pinned) if self.device.type == "cuda" else decode_cpu
+        self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decoder, hardware=hardware)
+        self._engine = make_engine(self.engine, self.setting, hardware, self._fetcher)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
         self._ahead = max(2, -(-2 * workers // self.setting.windows) + 1)  # batches whose windows are being decoded
         self._fetching: deque[_Ahead] = deque()
@@ -118,6 +126,24 @@ class Loader:
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         self._quarantine = Path(quarantine) if quarantine is not None else None
+
+    def _choose(
+        self, decode: str, engine: str, rows: npt.NDArray[np.int64], alike: Callable[[Decode], Loader]
+    ) -> Hardware | None:  # fmt: skip
+        """Settles `decode` and `engine`, and says so. alike: a loader as this one, to measure."""
+        graph = engine in ("auto", "graph")
+        if decode == "auto" and not graph:
+            decode = "cpu"
+        key = f"{self.device} {self.batch_size} {self.setting.threads} {self._fingerprint()}"
+        hardware, why = choose(decode, self.device, self.index, rows, key, alike)
+        _need(hardware is None or graph, f'engine={engine!r}: decode={decode!r} needs "auto" or "graph"')
+        if engine == "auto":
+            engine = "fused" if self.device.type == "cpu" and not self.spec.needs_motion and hardware is None else "graph"
+        self.engine, self.decode = engine, "cpu" if hardware is None else "nvdec" if hardware.device == "mixed" else "dali"
+        say = log.info if self.train else log.debug
+        workers = self.setting.threads
+        say("decode=%s: %s, because %s; %d workers; device=%s, engine=%s", decode, self.decode, why, workers, self.device, engine)
+        return hardware
 
     def __len__(self) -> int:
         """Batches an epoch. Training leaves out what does not fill a global batch; in evaluation the last ranks may have one less."""
@@ -152,9 +178,11 @@ class Loader:
 
     @property
     def stats(self) -> dict[str, int]:
-        """Counted since the start: windows, frames (decoded and kept), bad (windows replaced), bad_videos, rejected (plans off limits)."""
+        """Counted since the start: windows, frames (decoded and kept), bad (windows replaced), bad_videos, rejected (plans off limits);
+        fallback: windows that the decoder in the graph did not take, so that they were decoded on the CPU. Waits for the device."""
         counts = {name: self._counts[name] for name in ("windows", "frames", "bad")}
-        return counts | {"bad_videos": len(self._fetcher.known_bad), "rejected": int(self._rejected)}
+        fallback = self._counts["fallback"] + len(self._fetcher.failed)
+        return counts | {"bad_videos": len(self._fetcher.known_bad), "rejected": int(self._rejected), "fallback": fallback}
 
     @property
     def ready(self) -> int:
@@ -192,8 +220,8 @@ class Loader:
         if self._fetching and all(future.done() for future in self._fetching[0].windows):
             self._push()
         tuples = self.sampler.tuples
-        video = torch.tensor([f.window.video for f in windows for _ in range(tuples)], device=self.device)
-        first = torch.tensor([f.window.first for f in windows for _ in range(tuples)], device=self.device)
+        where = np.array([(f.window.video, f.window.first) for f in windows for _ in range(tuples)], dtype=np.int64)
+        video, first = upload(np.ascontiguousarray(where.T), self.device)
         self._rejected += (out.status != 0).sum()
         frame = out.place + first[:, None, None]
         return epoch, number, windows, Batch(clips=out.clips, label=out.label, video=video, frame=frame, status=out.status)
@@ -237,6 +265,7 @@ class Loader:
     def _account(self, windows: list[Fetched]) -> None:
         self._counts["windows"] += len(windows)
         self._counts["frames"] += sum(len(fetched.number) for fetched in windows)
+        self._counts["fallback"] += sum(bool(fetched.fallback) for fetched in windows)
         bad = [entry for fetched in windows for entry in fetched.bad]
         if not bad:
             return
@@ -278,17 +307,3 @@ def _need(good: bool, message: str) -> None:
 def _first(skipped: list[tuple[str, str]]) -> str:
     shown = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
     return f"for instance {shown}" if shown else "the index is empty"
-
-
-def _graph(setting: Setting) -> Engine:
-    from vidssl.loader.graph import Graph  # DALI is imported where it is used
-
-    return Graph(setting)
-
-
-def make_engine(name: str, setting: Setting) -> Engine:
-    """The engine "fused", "graph" or "eager"."""
-    return _ENGINES[name](setting)
-
-
-_ENGINES: dict[str, Callable[[Setting], Engine]] = {"fused": Fused, "graph": _graph, "eager": Eager}

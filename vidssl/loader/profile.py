@@ -12,8 +12,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from vidssl.loader.engine import Engine
+from vidssl.loader.engines import make_engine
 from vidssl.loader.fetch import Fetched, Fetcher
-from vidssl.loader.loader import HasPlan, Loader, make_engine
+from vidssl.loader.loader import HasPlan, Loader
 from vidssl.stages.decode import Video, decode, decode_to
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.source import Source

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.types import ColorSpace, VidsslError
+from vidssl.types import RGB, ColorSpace, VidsslError
 
 # FFmpeg's names of AVColorSpace, AVColorPrimaries and AVColorRange, by number.
 MATRICES = (
@@ -74,6 +74,18 @@ def color_space(matrix: str, range_: str, chroma: tuple[float, float] = (0.0, 0.
     scaled = mix * (255.0 / np.array([luma, color, color]))
     shift = -scaled @ np.array([offset, 128.0, 128.0])
     return ColorSpace(to_rgb=np.column_stack([scaled, shift]).astype(np.float32), chroma=chroma)
+
+
+def rgb_space(space: ColorSpace) -> ColorSpace:
+    """For RGB that a decoder made of a video's planes by BT.601's limited range, whatever the video says: the map to the RGB that is meant.
+
+    space: of the planes. What the decoder has cut off at 0 and 255 stays lost.
+    """
+    assumed = color_space("smpte170m", "tv").to_rgb
+    if np.array_equal(space.to_rgb, assumed):
+        return RGB
+    meant, done = (np.vstack([part.astype(np.float64), [0, 0, 0, 1]]) for part in (space.to_rgb, assumed))
+    return ColorSpace(to_rgb=(meant @ np.linalg.inv(done))[:3].astype(np.float32), chroma=RGB.chroma)
 
 
 def _from_luma(red: float, blue: float) -> npt.NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,20 +53,27 @@ class Video:
         return len(self.packet)
 
 
+Empty = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # memory of a shape
+
+
+def _pageable(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
 class Decoder(Protocol):
     """Anything that turns (video, frame numbers) into frames: the CPU decoder below, a cache, a hardware decoder."""
 
     def __call__(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames: ...
 
 
-def decode(video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
+def decode(video: Video, numbers: npt.NDArray[np.int64], *, empty: Empty = _pageable) -> Frames:
     """Frames `numbers` of `video`, on the CPU.
 
-    numbers: int64 [F], unique, ascending, within 0..video.frames-1.
+    numbers: int64 [F], unique, ascending, within 0..video.frames-1. empty: makes the memory of the frames.
     Returns Frames with data uint8 [F, 3 * rows / 2, cols], rows and cols even (an odd last row or column is repeated).
     Raises DecodeError where one of them does not come, or the file is not the one that was indexed.
     """
-    planes = Planes(video, len(numbers))
+    planes = Planes(video, len(numbers), empty)
     decode_to(planes, video, numbers)
     return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
 
@@ -80,7 +87,7 @@ class Sink(Protocol):
 def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     """Hands frames `numbers` of `video` to `sink`, each once. As `decode`, but for what it returns."""
     numbers = np.asarray(numbers, dtype=np.int64)
-    _check(video, numbers)
+    check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
         with Source(video.path, member=video.member, container=video.container) as source:
@@ -97,7 +104,8 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew")
 
 
-def _check(video: Video, numbers: npt.NDArray[np.int64]) -> None:
+def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
+    """Raises DecodeError where `numbers` are not what `decode` takes, or the file is not the one that was indexed."""
     if numbers.ndim != 1 or not len(numbers) or numbers[0] < 0 or numbers[-1] >= video.frames or bool((np.diff(numbers) <= 0).any()):
         raise DecodeError(
             f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
@@ -139,11 +147,11 @@ def check_frame(video: Video, frame: VideoFrame) -> None:
 class Planes:
     """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U and V."""
 
-    def __init__(self, video: Video, count: int) -> None:
+    def __init__(self, video: Video, count: int, empty: Empty = _pageable) -> None:
         self._video = video
         height, width = video.size
         rows, cols = height + height % 2, width + width % 2
-        self.data = np.empty((count, rows // 2 * 3, cols), np.uint8)
+        self.data = empty((count, rows // 2 * 3, cols))
         chroma = self.data.reshape(count, 6, rows * cols // 4)
         self.parts = (
             self.data[:, :rows],

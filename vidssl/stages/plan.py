@@ -226,9 +226,9 @@ def plan(
         label=empty_like(like, (), "int64"),
         status=empty_like(like, (), "int32"),
     )
-    prefix = empty_like(like, (frames + 1,), "uint64") if spec.weight == "motion" else None
+    scratch = empty_like(like, (kernels.plan_scratch(frames, size[1]),), "uint64") if spec.reads_sad else None
     with device_of(like):
         kernels.plan(
-            spec.text, *spec.tables(like), frames, *size, sad, thumb, prefix, seed, epoch, sample, train, *out, stream=stream_of(like)
+            spec.text, *spec.tables(like), frames, *size, sad, thumb, scratch, seed, epoch, sample, train, *out, stream=stream_of(like)
         )  # fmt: skip
     return out

@@ -136,15 +136,21 @@ class Source:
             self.codec.skip_frame = "NONREF" if drop else "DEFAULT"
         if self._unpack is None:
             return self.codec.decode(packet)
-        out = [frame for part in self._unpack.filter(packet) for frame in self.codec.decode(part)]
+        out = [frame for part in self.parts(packet) for frame in self.codec.decode(part)]
         return out if packet is not None else out + self.codec.decode(None)
+
+    def parts(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
+        """`packet` as it is decoded, each frame in a packet of its own; None: what is left of the packets before."""
+        if self._unpack is None:
+            return [packet] if packet is not None else []
+        return self._unpack.filter(packet)
 
 
 def landing_of(packet: Packet[Any]) -> Landing:
     return packet.pos, packet.pts, packet.dts, packet.size
 
 
-def number_of(frame: VideoFrame) -> int:
-    """Number of the packet a frame came from; -1 where the decoder did not hand it through."""
-    opaque: Any = frame.opaque
+def number_of(coded: VideoFrame | Packet[Any]) -> int:
+    """Number of the packet that a frame, or a packet's part, came from; -1 where the decoder did not hand it through."""
+    opaque: Any = coded.opaque
     return int(opaque[0]) if opaque else -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from vidssl.loader.choose import Decode
 from vidssl.pretext import METHODS, Pretext
 from vidssl.stages.plan import Augment
 from vidssl.types import VidsslError
@@ -34,7 +35,7 @@ class TrainConfig:
         seed: Of weights, dropout, sampling and augmentation.
         holdout: Share of the videos held out for val/loss and val/accuracy; 0 holds out none.
         group: Regular expression; videos whose paths match the same text are held out together, as "_g\\d+_" for UCF101.
-        decode: "auto" or "cpu".
+        decode: "cpu", "nvdec", "auto": the faster of both, as measured when the run begins, or "dali": DALI's software decoder.
         workers: Threads that decode; none takes one a core.
         threads: Threads that compute on a CPU; none leaves one core to decoding.
         tuples_per_window: Tuples taken from one decoded window.
@@ -68,7 +69,7 @@ class TrainConfig:
     seed: int = 632
     holdout: float = 0.1
     group: str = ""
-    decode: Literal["auto", "cpu"] = "auto"
+    decode: Decode = "auto"
     workers: int | None = None
     threads: int | None = None
     tuples_per_window: int = 1

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,28 +83,33 @@ def _set_up(
     meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device, count(model)))
     if start is not None:
         _check_same(start, meta)
-    elif among.first:
-        (out / "run.json").write_text(json.dumps(meta, indent=1) + "\n")
     # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
     loads_on = among.device if among.device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loading: dict[str, Any] = {
-        "rank": among.rank, "world_size": among.size, "device": loads_on, "decode": config.decode, "seed": config.seed,
+        "rank": among.rank, "world_size": among.size, "device": loads_on, "seed": config.seed,
         "workers": config.workers or max(1, len(os.sched_getaffinity(0)) // among.local_size),
         "dtype": "bfloat16" if meta["amp"] == "bf16" else "float32", "channels_last": True,
         "max_bad": config.max_bad, "quarantine": out / "quarantine.jsonl",
     }  # fmt: skip
     threads = stack.enter_context(torch_threads(config.threads, processes=among.local_size))
-    loader = stack.enter_context(Loader(train_part, pretext, batch_size=share, tuples_per_window=config.tuples_per_window, **loading))
+    # What "auto" measured at first holds for all processes and whenever the run goes on: the decoders' colours differ a little.
+    decode: Any = config.decode if start is None else checkpoint.load_meta(start)["decode"]
+    many = partial(Loader, train_part, pretext, batch_size=share, tuples_per_window=config.tuples_per_window, **loading)
+    loader = many(decode=decode) if among.first else None
+    meta["decode"] = decode = among.tell(loader.decode if loader is not None else decode)
+    loader = stack.enter_context(loader or many(decode=decode))
+    if start is None and among.first:
+        (out / "run.json").write_text(json.dumps(meta, indent=1) + "\n")
     few = min(share, -(-len(held) // among.size))  # of the held-out videos; the last processes may be left without any
     mine = len(held) > among.rank * few
-    val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, **loading)) if mine else None
+    val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, decode=decode, **loading)) if mine else None
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(among.device), config, among, amp=meta["amp"] == "bf16", total=total)
     run = Run(stepper, loader, val_loader, train_part, held, out, meta)
     if start is not None:
         run.load(start)
-    many = f" x {among.size} processes" if among.size > 1 else ""
-    return run, index, held, f"device {among.device}{many}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loads_on}"
+    others = f" x {among.size} processes" if among.size > 1 else ""
+    return run, index, held, f"device {among.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loads_on}"
 
 
 def open_run(out: Path, *, resume: bool, among: Ranks | None = None) -> Path | None:

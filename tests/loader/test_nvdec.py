@@ -1,0 +1,159 @@
+"""Which videos a decoder in the graph takes, and what is chosen where there is a choice. NVDEC itself: test_gpu.py."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.stages.clips import make_clip
+from vidssl import VideoIndex, VidsslError
+from vidssl.loader import choose as choosing
+from vidssl.loader import nvdec
+from vidssl.loader.choose import choose
+from vidssl.loader.nvdec import SOFTWARE, Hardware, Limits, find_nvdec
+from vidssl.stages.decode import Video
+
+NVDEC = Hardware(
+    device="mixed", limits=dict.fromkeys(("h264", "hevc", "mpeg4", "vp9"), Limits((48, 4096), (16, 4096), 65536)) | {"vp8": None}
+)
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    root = tmp_path_factory.mktemp("videos")
+    make_clip(root / "a.mp4", frames=8)
+    make_clip(root / "b.webm", "libvpx-vp9", frames=8)
+    return VideoIndex.build(root, progress=False)
+
+
+@pytest.fixture(scope="module")
+def h264(index: VideoIndex) -> Video:
+    return index.video(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, ""),
+        ({"codec": "av1"}, "no av1, of h264, hevc, mpeg4, vp9, vp8"),
+        ({"pixel_format": "yuv422p"}, "no yuv422p, only yuv420p"),
+        ({"pixel_format": "yuv420p10le"}, "no yuv420p10le"),
+        ({"full_range": True}, "no full range"),
+        ({"rotation": 90}, "stored turned"),
+        ({"mirror": True}, "stored turned"),
+        ({"stored": (240, 321)}, "321x240 is odd"),
+        ({"stored": (16, 32)}, "32x16 is beyond 48x16 to 4096x4096"),
+        ({"stored": (16, 34)}, ""),  # coded as 48 x 16
+        ({"stored": (4098, 64)}, "64x4098 is beyond"),
+        ({"stored": (4096, 4096)}, ""),
+        ({"codec": "vp8", "stored": (2, 2)}, ""),
+    ],
+)
+def test_refusal(h264: Video, change: dict[str, Any], reason: str) -> None:
+    found = NVDEC.refusal(replace(h264, **change))
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:
+    assert [SOFTWARE.refusal(index.video(row)) for row in range(2)] == ["no h264, of vp8, vp9", ""]
+
+
+def test_nvdec_that_cannot_be_had_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VidsslError, match='decode="nvdec": device=cpu has no NVDEC; take device="cuda"'):
+        find_nvdec(torch.device("cpu"))
+    monkeypatch.setattr(nvdec, "_LIBRARY", "libnowhere.so.1")
+    with pytest.raises(VidsslError, match=r"libnowhere\.so\.1 is not there.*NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"):
+        find_nvdec(CUDA)
+
+
+class Timed:
+    """A loader that gives batches without work, `seconds` apart by its own clock."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds, self.device = clock, seconds, torch.device("cpu")
+        self.setting: Any = type("Setting", (), {"windows": 8})
+
+    def __iter__(self) -> Any:
+        self.clock[0] += self.seconds
+        yield None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds a batch of each way of decoding; a machine with NVDEC is made believe."""
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
+    monkeypatch.setattr(choosing, "_measured", {})
+    return {"cpu": 0.1, "nvdec": 0.02}
+
+
+def asked(decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, float], made: list[str]) -> tuple[Hardware | None, str]:
+    clock = [0.0]
+
+    def make(name: str) -> Any:
+        made.append(name)
+        return Timed(clock, seconds[name])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "perf_counter", lambda: clock[0])
+        return choose(decode, device, index, np.arange(len(index)), "key", make)
+
+
+def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, float]) -> None:
+    made: list[str] = []
+    assert asked("auto", CUDA, index, measured, made) == (NVDEC, "400 windows/s by NVDEC, 80 by CPU; NVDEC takes 2 of 2 videos looked at")
+    assert asked("auto", CUDA, index, measured, made)[0] is NVDEC
+    assert made == ["cpu", "nvdec"]  # one measurement serves the loaders of one process
+    choosing._measured.clear()
+    assert asked("auto", CUDA, index, {"cpu": 0.01, "nvdec": 0.02}, made) == (
+        None,
+        "400 windows/s by NVDEC, 800 by CPU; NVDEC takes 2 of 2 videos looked at",
+    )
+
+
+def test_auto_needs_no_measurement_where_there_is_no_choice(
+    index: VideoIndex, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    assert asked("auto", torch.device("cpu"), index, measured, made) == (None, "device=cpu")
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: replace(NVDEC, limits={"hevc": None}))
+    found, why = asked("auto", CUDA, index, measured, made)
+    assert found is None
+    assert "NVDEC takes none of 2 videos looked at: no h264, of hevc" in why
+    assert made == []
+
+
+def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
+    made: list[str] = []
+    assert asked("cpu", CUDA, index, measured, made) == (None, "it was asked for")
+    assert asked("nvdec", CUDA, index, measured, made)[0] is NVDEC
+    why = "DALI's software decoder takes 1 of 2 videos looked at (most of the others not: no h264, of vp8, vp9)"
+    assert asked("dali", torch.device("cpu"), index, measured, made) == (SOFTWARE, why)
+    with pytest.raises(VidsslError, match='decode="dali": it is for device="cpu", not cuda:0'):
+        asked("dali", CUDA, index, measured, made)
+    with pytest.raises(VidsslError, match="decode='dali': DALI's software decoder takes none of 1 videos looked at: no h264"):
+        asked("dali", torch.device("cpu"), index.select([0]), measured, made)
+    assert made == []
+
+
+def test_the_log_says_what_was_chosen(index: VideoIndex, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    from tests.loader.test_hardware import PLAIN
+    from vidssl import Loader
+
+    make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=20)
+    with caplog.at_level(logging.INFO, "vidssl"), Loader(VideoIndex.build(tmp_path, progress=False), PLAIN, batch_size=1, device="cpu"):
+        pass
+    assert "decode=auto: cpu, because device=cpu" in caplog.text

@@ -1,0 +1,98 @@
+"""bitstream: what is read of packets themselves, against encoders that were told what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+from av.packet import Packet
+
+from tests.stages.clips import make_clip
+from vidssl.stages.bitstream import begins_anew, has_fields, is_one_picture
+
+PROGRESSIVE: dict[str, dict[str, Any]] = {
+    "baseline": {"options": {"profile": "baseline"}},
+    "main": {"options": {"profile": "main"}},
+    "high": {"options": {"profile": "high"}},
+    "high10": {"form": "yuv420p10le"},
+    "high444": {"form": "yuv444p"},
+    "odd size": {"size": (46, 62)},
+    "many references": {"options": {"x264-params": "ref=9:bframes=5"}},
+    "no frame order": {"options": {"x264-params": "bframes=0"}},
+}
+
+
+def packets(path: Path) -> tuple[list[Packet[Any]], bytes | None]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [packet for packet in container.demux(stream) if packet.size], stream.codec_context.extradata
+
+
+@pytest.mark.parametrize("ending", ["mp4", "ts"])
+@pytest.mark.parametrize("name", PROGRESSIVE)
+def test_progressive_h264_has_no_fields(name: str, ending: str, tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / f"a.{ending}", frames=5, **PROGRESSIVE[name]))
+    assert not has_fields(found[0], extradata)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "ts"])
+def test_interlaced_h264_may_have_fields(ending: str, tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / f"a.{ending}", frames=5, options={"x264-params": "interlaced=1"}))
+    assert has_fields(found[0], extradata)
+    assert has_fields(found[0], None) == (ending == "ts")  # MP4 has the parameters in its record alone
+
+
+def test_parameters_that_are_not_read_to_the_end_promise_nothing(tmp_path: Path) -> None:
+    """Scaling matrices stand before what is looked for."""
+    found, extradata = packets(make_clip(tmp_path / "a.mp4", frames=5, options={"x264-params": "cqm=jvt"}))
+    assert extradata is not None
+    sps = extradata[8 : 8 + int.from_bytes(extradata[6:8], "big")]
+    written = b"\0\0\1" + sps
+    assert not has_fields(found[0], written)  # x264 writes its matrices into the picture parameters
+    bits = "".join(f"{byte:08b}" for byte in sps[1:])
+    # High profile: id, chroma format, two depths, bypass, then the flag of matrices.
+    at = 24 + bits[24:].index("1") + 1 + len("010") + 1 + 1 + 1
+    flagged = bits[:at] + "1" + bits[at + 1 :]
+    assert bits[at] == "0"
+    assert has_fields(found[0], b"\0\0\1" + sps[:1] + int(flagged, 2).to_bytes(len(sps) - 1, "big"))
+
+
+@pytest.mark.parametrize("kept", [1, 3, 6, 7, 9, 12])
+def test_parameters_that_are_cut_off_promise_nothing(kept: int, tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / "a.mp4", frames=5))
+    assert extradata is not None
+    assert has_fields(found[0], extradata[:kept])
+    begins_anew("h264", found[0], extradata[:kept])
+
+
+@pytest.mark.parametrize("ending", ["mp4", "ts"])
+def test_where_decoding_begins_anew(ending: str, tmp_path: Path) -> None:
+    open_gop = {"x264-params": "keyint=10:min-keyint=10:scenecut=0:bframes=2:open-gop=1"}
+    found, extradata = packets(make_clip(tmp_path / f"a.{ending}", frames=30, options=open_gop))
+    assert [begins_anew("h264", packet, extradata) for packet in found] == [True] + [False] * 29
+    found, extradata = packets(make_clip(tmp_path / f"b.{ending}", frames=30, gop=10, options={"x264-params": "scenecut=0"}))
+    assert [at for at, packet in enumerate(found) if begins_anew("h264", packet, extradata)] == [0, 10, 20]
+    options = {"x265-params": "log-level=none:keyint=10:min-keyint=10:scenecut=0:open-gop=1:pools=none:frame-threads=1"}
+    found, extradata = packets(make_clip(tmp_path / f"c.{ending}", "libx265", frames=30, options=options))
+    anew = [at for at, packet in enumerate(found) if begins_anew("hevc", packet, extradata)]
+    assert len(anew) == 3
+    assert anew[0] == 0
+
+
+def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:
+    """libvpx as PyAV brings it hides none, so they are put together by hand: two pictures and the index behind them (Annex B)."""
+    found, _ = packets(make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=40, options={"cpu-used": "8", "deadline": "realtime"}))
+    assert all(is_one_picture(packet) for packet in found)
+    first, second = bytes(found[1]), bytes(found[2])
+    for pictures in ([first], [first, second]):
+        marker = bytes([0b11001000 | len(pictures) - 1])  # sizes of two bytes
+        sizes = b"".join(len(picture).to_bytes(2, "little") for picture in pictures)
+        packet = Packet(b"".join(pictures) + marker + sizes + marker)
+        assert is_one_picture(packet) == (len(pictures) == 1)
+    # frame_marker 10, profile 0, show_existing_frame 1; profile 3 has a reserved bit before it.
+    assert not is_one_picture(Packet(bytes([0b10001000])))
+    assert is_one_picture(Packet(bytes([0b10000000])))
+    assert not is_one_picture(Packet(bytes([0b10110100])))
+    assert is_one_picture(Packet(bytes([0b10110010])))

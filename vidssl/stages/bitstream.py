@@ -1,0 +1,112 @@
+"""bitstream: the little that must be read of a packet itself, as its container does not say it.
+
+Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; the VP9 bitstream specification, 6.1, 6.2 and Annex B; ISO 14496-15, 5.3.3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from av.packet import Packet
+
+_SPS, _IDR, _IRAP = 7, 5, range(16, 22)
+# Profiles whose sequence parameters name a chroma format (H.264, 7.3.2.1.1).
+_HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+
+
+def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> bool:
+    """Whether a decoder that begins at `packet` needs nothing from before: in H.264 an IDR picture, in HEVC an IRAP picture.
+
+    A picture from which h264 only recovers is not taken: whether a decoder begins there is its own choice.
+    """
+    if codec == "h264":
+        return any(unit[0] & 31 == _IDR for unit in _units(bytes(packet), extradata))
+    if codec == "hevc":
+        return any(unit[0] >> 1 & 63 in _IRAP for unit in _units(bytes(packet), extradata, hevc=True))
+    return bool(packet.is_keyframe)
+
+
+def is_one_picture(packet: Packet[Any]) -> bool:
+    """VP9: whether a packet with a frame is just that picture. It may hold hidden ones too, or only say which one to show again."""
+    data = bytes(packet)
+    several = data[-1] & 0xE0 == 0xC0 and data[-1] & 7 > 0  # the superframe's marker
+    profile = data[0] >> 5 & 1 | data[0] >> 3 & 2
+    return not several and not data[0] >> (2 if profile == 3 else 3) & 1  # show_existing_frame
+
+
+def has_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
+    """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end too early."""
+    try:
+        units = [*_parameters(extradata), *_units(bytes(packet), extradata)]
+        return any(not _frames_only(unit) for unit in units if unit[0] & 31 == _SPS)
+    except (ValueError, IndexError):
+        return True
+
+
+def _units(data: bytes, extradata: bytes | None, hevc: bool = False) -> Iterator[bytes]:
+    """NAL units, each behind its length (MP4, Matroska: extradata is a configuration record) or behind a start code."""
+    place = 21 if hevc else 4
+    if extradata and extradata[0] == 1 and len(extradata) > place:
+        at, length = 0, (extradata[place] & 3) + 1
+        while at + length < len(data):
+            size = int.from_bytes(data[at : at + length], "big")
+            if size:
+                yield data[at + length : at + length + size]
+            at += length + size
+    else:
+        yield from (unit for unit in data.split(b"\0\0\1")[1:] if unit)
+
+
+def _parameters(extradata: bytes | None) -> Iterator[bytes]:
+    """H.264: the sequence parameter sets of a configuration record, or of start codes."""
+    if not extradata or extradata[0] != 1:
+        yield from _units(extradata or b"", None)
+        return
+    at = 6
+    for _ in range(extradata[5] & 31):
+        size = int.from_bytes(extradata[at : at + 2], "big")
+        yield extradata[at + 2 : at + 2 + size]
+        at += 2 + size
+
+
+def _frames_only(unit: bytes) -> bool:
+    """frame_mbs_only_flag of sequence parameters (H.264, 7.3.2.1.1)."""
+    bits = _Bits(unit[1:].replace(b"\0\0\3", b"\0\0"))
+    profile = bits.read(8)
+    bits.read(16)
+    bits.golomb()  # seq_parameter_set_id
+    if profile in _HIGH:
+        if bits.golomb() == 3:
+            bits.read(1)
+        bits.golomb(), bits.golomb(), bits.read(1)  # bit depths, transform bypass
+        if bits.read(1):
+            return False  # scaling matrices: not read on, so nothing is promised
+    bits.golomb()  # log2_max_frame_num
+    order = bits.golomb()
+    if order == 0:
+        bits.golomb()
+    elif order == 1:
+        bits.read(1), bits.golomb(), bits.golomb()
+        for _ in range(bits.golomb()):
+            bits.golomb()
+    bits.golomb(), bits.read(1), bits.golomb(), bits.golomb()  # reference frames, gaps, size
+    return bits.read(1) == 1
+
+
+class _Bits:
+    def __init__(self, data: bytes) -> None:
+        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+
+    def read(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ValueError("the parameters end too early")
+        return self._value >> self._left & (1 << count) - 1
+
+    def golomb(self) -> int:
+        """An unsigned or, as far as its length goes, a signed Exp-Golomb code."""
+        zeros = 0
+        while not self.read(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.read(zeros)
