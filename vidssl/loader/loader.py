@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 from collections import Counter, deque
@@ -22,9 +21,10 @@ from vidssl.device import pick_device
 from vidssl.loader.choose import DECODES, Decode, choose
 from vidssl.loader.engine import Setting
 from vidssl.loader.engines import ENGINES, make_engine
-from vidssl.loader.fetch import Bad, Fetched, Fetcher, Room
+from vidssl.loader.fetch import Fetched, Fetcher, Room
 from vidssl.loader.memory import pinned, upload
 from vidssl.loader.nvdec import Hardware
+from vidssl.loader.quarantine import Quarantine
 from vidssl.stages.assemble import DType
 from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
@@ -93,7 +93,7 @@ class Loader:
         _need(decode in DECODES, f"decode={decode!r}: take one of {', '.join(DECODES)}")
         _need(engine in ("auto", *ENGINES), f"engine={engine!r}: take one of auto, {', '.join(ENGINES)}")
         self.index, self.spec, self.train = index, spec, train
-        self.batch_size, self.rank, self.world_size, self.max_bad = batch_size, rank, world_size, max_bad
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         rows = index.usable(spec.frames)
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
         _need(
@@ -125,7 +125,8 @@ class Loader:
         self.epoch, self._batch = 0, 0  # of the next batch to be yielded
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
-        self._quarantine = Path(quarantine) if quarantine is not None else None
+        path = Path(quarantine) if quarantine is not None else None
+        self._quarantine = Quarantine(path=path, max_bad=max_bad, videos=len(rows))
 
     def _choose(
         self, decode: str, engine: str, rows: npt.NDArray[np.int64], alike: Callable[[Decode], Loader]
@@ -270,23 +271,7 @@ class Loader:
         if not bad:
             return
         self._counts["bad"] += len(bad)
-        self._report(bad)
-        videos, allowed = len(self._fetcher.known_bad), max(1, int(self.max_bad * len(self.sampler.rows)))
-        if self.max_bad < 1 and videos > allowed:
-            raise VidsslError(
-                f"max_bad={self.max_bad}: {videos} of {len(self.sampler.rows)} videos cannot be read, the last one because "
-                f"{bad[-1].reason}; mend or remove them and index anew, or allow more"
-            )
-
-    def _report(self, bad: list[Bad]) -> None:
-        for entry in bad:
-            log.warning("epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, entry.reason)
-        if self._quarantine is not None:
-            self._quarantine.parent.mkdir(parents=True, exist_ok=True)
-            with self._quarantine.open("a") as file:
-                for entry in bad:
-                    line = {"epoch": entry.epoch, **entry.window._asdict(), "path": entry.path, "reason": entry.reason}
-                    file.write(json.dumps(line) + "\n")
+        self._quarantine.add(bad, len(self._fetcher.known_bad))
 
     def _fingerprint(self) -> dict[str, Any]:
         spec, sampler = self.spec, self.sampler

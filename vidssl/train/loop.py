@@ -97,7 +97,7 @@ def _set_up(
     many = partial(Loader, train_part, pretext, batch_size=share, tuples_per_window=config.tuples_per_window, **loading)
     loader = many(decode=decode) if among.first else None
     meta["decode"] = decode = among.tell(loader.decode if loader is not None else decode)
-    loader = stack.enter_context(loader or many(decode=decode))
+    loader = stack.enter_context(loader if loader is not None else many(decode=decode))
     if start is None and among.first:
         (out / "run.json").write_text(json.dumps(meta, indent=1) + "\n")
     few = min(share, -(-len(held) // among.size))  # of the held-out videos; the last processes may be left without any
