@@ -106,10 +106,10 @@ piece_loader() {
   bench bench_loader --device cuda --workers 16 --batch-size 32 "${some[@]}"
 }
 
-# The one place that knows how bench_train is called.
 piece_train() {
-  "$PYTHON" -c 'import benchmarks.bench_train' 2>/dev/null || { echo "benchmarks.bench_train: not in this checkout" >&2; return 1; }
-  bench bench_train --device "$DEVICE"
+  local size=(--batch-size 32 --steps 20)
+  [[ $DEVICE == cuda && -z $QUICK ]] || size=(--batch-size 2 --repeats 1)
+  bench bench_train --device "$DEVICE" "${size[@]}" && bench bench_train --device "$DEVICE" --recipe vcop_r2plus1d --no-plain "${size[@]}"
 }
 
 piece_memory() {
