@@ -18,9 +18,11 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from vidssl.cli import main
-from vidssl.evaluate.audit import Audit, audit, clustered, measure, student, wilson
+from vidssl.evaluate.audit import Audit, audit, measure
 from vidssl.evaluate.chart import Bar, draw
-from vidssl.evaluate.cues import BINS, KeyFrames, apply, choose, collect, color, difference, fit, luma, restore, with_pairs
+from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
+from vidssl.evaluate.interval import clustered, student, wilson
+from vidssl.evaluate.linear import apply, choose, fit
 from vidssl.loader import Loader
 from vidssl.pretext import Opn, ShuffleLearn, Vcop
 from vidssl.stages.index import VideoIndex
