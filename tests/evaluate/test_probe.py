@@ -1,4 +1,4 @@
-"""Probe and neighbours agree with scikit-learn on the same features; features come back from disk as they were."""
+"""Probe and neighbours agree with scikit-learn on the same features; whole evaluations by command."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
-from tests.stages.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
-from vidssl.evaluate import cache
-from vidssl.evaluate.cache import cached
-from vidssl.evaluate.features import Clips, Features
-from vidssl.evaluate.linear import apply, fit
+from vidssl.evaluate.features import Features
+from vidssl.evaluate.linear import apply, fit, standardised
 from vidssl.evaluate.probe import linear_probe, neighbours
-from vidssl.models import ENCODERS
-from vidssl.stages.plan import Augment
+from vidssl.train.config import Recipe
+from vidssl.train.loop import train
 
 
 def features(count: int, seed: int, spread: float, classes: int = 5) -> Features:
@@ -33,21 +31,38 @@ def features(count: int, seed: int, spread: float, classes: int = 5) -> Features
     return Features(torch.from_numpy(x.astype(np.float32)), [f"c{one}" for one in label], np.arange(count))
 
 
-def test_the_linear_model_is_that_of_scikit_learn() -> None:
+@pytest.mark.parametrize(("kind", "near"), [(torch.float64, 2e-4), (torch.float32, 2e-3)])
+def test_the_linear_model_is_that_of_scikit_learn(kind: torch.dtype, near: float) -> None:
     train, test = features(300, 1, 1.2), features(200, 2, 1.2)
-    label = np.array([int(name[1:]) for name in train.label])
+    label = np.array([int(name[1:]) for name in map(str, train.label)])
     scale = StandardScaler().fit(train.feature.double().numpy())
     x, shown = scale.transform(train.feature.double().numpy()), scale.transform(test.feature.double().numpy())
     for strength in (0.1, 0.003):
-        weight = fit(torch.from_numpy(x), torch.from_numpy(label), 5, strength)
+        weight = fit(torch.from_numpy(x).to(kind), torch.from_numpy(label), 5, strength)
         theirs = LogisticRegression(C=1 / (strength * len(x)), tol=1e-8, max_iter=2000).fit(x, label)
-        ours = torch.softmax(apply(weight, torch.from_numpy(shown)), 1).numpy()
-        np.testing.assert_allclose(ours, theirs.predict_proba(shown), atol=2e-4)
-    best = max(
-        (LogisticRegression(C=1 / (s * len(x)), max_iter=2000).fit(x, label).predict(shown) == [int(n[1:]) for n in test.label]).mean()
-        for s in (0.3, 0.1, 0.03, 0.01, 0.003)
-    )
-    assert abs(float(linear_probe(train, test).double().mean()) - best) < 0.04
+        ours = torch.softmax(apply(weight, torch.from_numpy(shown).to(kind)), 1).numpy()
+        np.testing.assert_allclose(ours, theirs.predict_proba(shown), atol=near)
+
+
+def test_the_probe_finds_what_scikit_learn_finds_at_its_best() -> None:
+    train, test = features(300, 1, 1.2), features(200, 2, 1.2)
+    scale = StandardScaler().fit(train.feature.numpy())
+    x, shown = scale.transform(train.feature.numpy()), scale.transform(test.feature.numpy())
+    shares = [
+        LogisticRegression(C=1 / (strength * len(x)), max_iter=2000).fit(x, train.label).score(shown, test.label)
+        for strength in (0.3, 0.1, 0.03, 0.01, 0.003)
+    ]
+    found = linear_probe(train, test)
+    assert abs(float(found.right.double().mean()) - max(shares)) < 0.04
+    said = [found.classes[at] for at in found.answer.tolist()]
+    assert found.table() == {"classes": found.classes, "table": confusion_matrix(test.label, said).tolist()}
+
+
+def test_what_does_not_vary_is_left_out() -> None:
+    known, asked = torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[5.0, 7.0]])
+    x, shown = standardised(known, asked)
+    assert x[:, 1].tolist() == [0, 0]
+    assert shown.tolist() == [[pytest.approx(3 / 2**0.5), 0.0]]
 
 
 @pytest.mark.parametrize("k", [1, 5, 20])
@@ -56,21 +71,32 @@ def test_neighbours_are_those_of_scikit_learn(k: int) -> None:
     theirs = KNeighborsClassifier(k, metric="cosine").fit(train.feature.numpy(), train.label)
     nearest = theirs.kneighbors(test.feature.numpy(), return_distance=False)
     votes = np.array(train.label)[nearest]
-    clear = np.array(
-        [(lambda found: len(found) < 2 or found[-1] > found[-2])(np.sort(np.unique(row, return_counts=True)[1])) for row in votes]
-    )
+    counts = [np.sort(np.unique(row, return_counts=True)[1]) for row in votes]
+    clear = np.array([len(count) < 2 or count[-1] > count[-2] for count in counts])  # scikit-learn settles ties by the classes' order
     right = theirs.predict(test.feature.numpy()) == np.array(test.label)
-    ours = neighbours(train, test, k, chunk=64).numpy()
+    ours = neighbours(train, test, k, chunk=64).right.numpy()
     assert clear.mean() > 0.6
     assert (ours[clear] == right[clear]).all()
     near = normalize(test.feature.numpy()) @ normalize(train.feature.numpy()).T
-    assert (neighbours(train, test, 1).numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))).all()
+    assert (neighbours(train, test, 1).right.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))).all()
 
 
 def test_a_tie_goes_to_the_nearer() -> None:
-    train = Features(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["a", "b", "c"], np.arange(3))
-    test = Features(torch.tensor([[1.0, 0.01]]), ["a"], np.arange(1))
-    assert neighbours(train, test, 3).tolist() == [True]
+    train = Features(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["b", "a", "c"], np.arange(3))
+    test = Features(torch.tensor([[1.0, 0.01]]), ["b"], np.arange(1))
+    assert neighbours(train, test, 3).right.tolist() == [True]
+
+
+def test_each_group_is_told_by_the_others() -> None:
+    """As many models as groups, each of the others alone: the same as one by one."""
+    one = features(60, 6, 0.8)._replace(group=[f"person {at % 6}" for at in range(60)])
+    together = linear_probe(one, one, apart=True)
+    near = neighbours(one, one, 3, apart=True)
+    for person in range(6):
+        own, others = (np.flatnonzero((np.arange(60) % 6 == person) == mine) for mine in (True, False))
+        alone = linear_probe(one.take(others), one.take(own))
+        assert [together.classes[at] for at in together.answer[own].tolist()] == [alone.classes[at] for at in alone.answer.tolist()]
+        assert near.right[own].tolist() == neighbours(one.take(others), one.take(own), 3).right.tolist()
 
 
 def test_noise_is_not_told_apart() -> None:
@@ -79,8 +105,8 @@ def test_noise_is_not_told_apart() -> None:
         Features(torch.from_numpy(random.normal(size=(n, 64)).astype(np.float32)), [f"c{i % 4}" for i in range(n)], np.arange(n))
         for n in (200, 2000)
     )
-    for right in (linear_probe(train, test), neighbours(train, test, 5)):
-        assert abs(float(right.double().mean()) - 0.25) < 0.04
+    for found in (linear_probe(train, test), neighbours(train, test, 5)):
+        assert abs(float(found.right.double().mean()) - 0.25) < 0.04
 
 
 def test_wrong_use_is_named() -> None:
@@ -94,47 +120,29 @@ def test_wrong_use_is_named() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("videos")
-    for name in ("run", "walk"):
-        (root / name).mkdir()
-        for number in range(4):
-            make_clip(root / name / f"{number}.mp4", frames=70 + number)
-    return root
+def run(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    index.save(out / "index.arrow")
+    train(recipe, index, out, steps=2, device="cpu", quiet=True)
+    return out
 
 
-def test_features_come_back_from_disk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = VideoIndex.build(folder, progress=False)
-    clips = Clips(count=2, length=4, augment=Augment(resize=(40, 50), crop=(32, 32)))
-    first, second = ENCODERS["r3d_tiny"](), ENCODERS["r3d_tiny"]()
-    (made,) = cached(tmp_path, [first], index, clips, progress=False)
-    real, asked = cache.extract, []
-
-    def spy(encoders: list[object], *rest: object, **options: object) -> list[Features]:
-        asked.append(list(encoders))
-        return real(encoders, *rest, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(cache, "extract", spy)
-    again, other = cached(tmp_path, [first, second], index, clips, progress=False)
-    assert asked == [[second]]
-    assert torch.equal(again.feature, made.feature)
-    assert again.label == made.label
-    assert (again.row == made.row).all()
-    assert not torch.equal(other.feature, made.feature)
-    cached(tmp_path, [first], index.select(range(6)), clips, progress=False)
-    cached(tmp_path, [first], index, Clips(count=3, length=4, augment=clips.augment), progress=False)
-    assert len(asked) == 3  # other videos, other clips
-    next(tmp_path.glob("*.safetensors")).write_bytes(b"cut")
-    cached(tmp_path, [first, second], index, clips, progress=False)
-
-
-def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = tmp_path / "run"
-    small = ("--clip-length", "4", "--interval", "2", "--batch-size", "2", "--steps", "2", "--holdout", "0.25", "--workers", "1")
-    assert main(["train", "vcop_r3d_tiny", "--data", str(folder), "--out", str(run), *small]) == 0
-    assert main(["evaluate", "probe", str(run), "--data", str(folder), "--clips", "2", "--ks", "1", "3"]) == 0
+def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--train", str(index.root), "--clips", "2", "--ks", "1", "3", "--device", "cpu")
+    assert main(["evaluate", "probe", str(run), *small]) == 0
     said = capsys.readouterr().out
-    assert "6 videos to learn from, 2 to test, 2 classes; tested on the part that the recipe holds out" in said
+    assert "8 videos to learn from, 2 to test, 3 classes; tested on the run's held-out videos" in said
     found = json.loads((run / "probe.json").read_text())
-    assert set(found["scores"]["trained"]) == set(found["scores"]["untrained"]) == {"linear", "1-NN", "3-NN"}
-    assert list((run / "features").glob("*.safetensors"))
+    assert set(found["numbers"]["trained"]) == set(found["numbers"]["untrained"]) == {"linear", "1-NN", "3-NN"}
+    assert len(found["detail"]["confusion"]["trained"]["table"]) == 3
+    assert len(list((run / "features").glob("*.safetensors"))) == 4
+
+    other = run / "by_group.json"
+    assert main(["evaluate", "probe", str(run), *small, "--group", r"_g\d", "--by-group", "--out", str(other)]) == 0
+    assert "10 to test" in capsys.readouterr().out
+    assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")  # three, and the video without one
+
+
+def test_videos_in_both_parts_are_refused(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "probe", str(run), "--train", str(index.root), "--test", str(index.root)]) == 2
+    assert "10 of its videos are in train too" in capsys.readouterr().err

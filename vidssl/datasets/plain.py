@@ -16,7 +16,7 @@ def plain(source: Path, *, group: str = "", share: float = 0.0, seed: int = 0) -
     """One part "all", or, with a share above 0, "train" and "test", between which no group is split.
 
     group: regular expression; what it matches in a path is the video's group, in the place of the list's. share: of the videos that go to
-    the test, of each class by itself as far as whole groups allow, where groups lie within classes. seed: decides which.
+    the test, as closely as whole groups allow. seed: decides which.
     """
     if not 0 <= share < 1:
         raise VidsslError(f"share={share}: take a share of the videos, 0 <= share < 1")

@@ -52,15 +52,16 @@ def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
     """Number to name, and what is wrong."""
     classes = {}
     for line in read_lines(path):
-        number, _, name = line.partition(" ")
+        number, _, name = line.replace("\t", " ").partition(" ")
         if not number.isdigit() or not name.strip():
             raise VidsslError(f"annotations: {path}: {line!r} is not a number and a class, as in '1 ApplyEyeMakeup'")
         classes[int(number)] = name.strip()
+    if not classes:
+        raise VidsslError(f"annotations: {path}: it names no class; take the release's")
     first = min(classes)
-    begins = (
-        [] if first == 1 else [f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"]
-    )
-    return classes, begins
+    if first == 1:
+        return classes, []
+    return classes, [f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"]
 
 
 def _entries(path: Path, classes: dict[int, str], files: Files) -> tuple[list[Entry], list[str]]:

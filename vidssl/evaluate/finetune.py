@@ -1,8 +1,8 @@
 """Fine-tuning: the encoder goes on learning, with labels, under a new linear layer; then it is tested as published.
 
 Sources: VCOP (Xu et al., CVPR 2019, and the authors' code): 150 epochs of one random clip a video, SGD, learning rate 1e-3 throughout,
-weight decay 5e-4, 8 clips a step; tested on 10 clips a video, answers averaged. Encoders of frames are tested on 25 frames a video, each cut from
-the corners and the centre and mirrored, as OPN's code says; how long they were trained differs from paper to paper, and here it is as VCOP.
+weight decay 5e-4, 8 clips a step; tested on 10 clips a video, answers averaged. Encoders of frames are tested on 25 frames a video, each
+cut from the corners and the centre and mirrored, as OPN's authors say; how long they train differs from paper to paper, here it is as VCOP.
 """
 
 from __future__ import annotations
