@@ -3,8 +3,8 @@
     python -m benchmarks.bench_features --out benchmarks/results      2 minutes
 
 The features are synthetic: 9,537 training and 3,783 test videos (split 1) of 101 classes, each one vector, as if ten clips had been
-averaged; 512 numbers (R3D's mean) and 9,216 (VCOP's pooled conv5). Each size is measured in a process of its own. "Above the features" is the
-process's largest resident memory during a step, less what it had with the features before it.
+averaged; 512 numbers (R3D's mean) and 9,216 (VCOP's pooled conv5). Each size is measured in a process of its own. "Above the features" is
+the process's largest resident memory during a step, less what it had with the features before it.
 """
 
 from __future__ import annotations

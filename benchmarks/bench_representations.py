@@ -3,9 +3,9 @@
     python -m benchmarks.bench_representations --weizmann FOLDER --out benchmarks/results     all methods, three seeds
 
 Two sets: the demo's videos (made anew for each seed; the recipe's held-out part is asked for, the rest is known), and the Weizmann set,
-if it is there: ten actions of nine persons, each person asked for with what the others tell. There the encoder has seen all videos, without a
-label; --strict trains one anew for each person, without that person's videos. Asked are retrieval (a neighbour of the same class?), five
-nearest neighbours and a linear probe, of the encoder's own feature over ten clips a video.
+if it is there: ten actions of nine persons, each person asked for with what the others tell. There the encoder has seen all videos,
+without a label; --strict trains one anew for each person, without that person's videos. Asked are retrieval (a neighbour of the same
+class?), five nearest neighbours and a linear probe, of the encoder's own feature over ten clips a video.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from vidssl.evaluate.probe import Answers, commonest
 from vidssl.evaluate.trained import Trained, View
 from vidssl.loader import Loader
 from vidssl.models import Encoder
+from vidssl.native import build_info
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec
@@ -130,10 +131,11 @@ def evaluate_finetune(
     }  # fmt: skip
     if start is not None and (then := _changed(checkpoint.load_meta(start), meta)):
         raise VidsslError(f"finetune: resume: {start} was made with other settings ({then}); restore them, or remove {folder}")
+    loading: dict[str, Any] = {"spec": spec, "config": config, "amp": meta["amp"], "device": picked, "classes": classes}
     with ExitStack() as stack:
         stack.enter_context(torch_threads(config.threads))
-        loader = stack.enter_context(_loader(train_part, spec, config, meta, picked, classes, train=True))
-        val = stack.enter_context(_loader(val_part, spec, config, meta, picked, classes, train=False)) if len(val_part) else None
+        loader = stack.enter_context(_loader(train_part, train=True, **loading))
+        val = stack.enter_context(_loader(val_part, train=False, **loading)) if len(val_part) else None
         total = config.steps if config.steps is not None else config.epochs * len(loader)
         # Of the model a run wants no more than encoder, head and clips to logits.
         going = Run(model.to(picked), loader, val, train_part, config, folder, picked, meta, total)  # type: ignore[arg-type]
@@ -205,11 +207,13 @@ def _spec(recipe: Recipe, how: FineTune) -> PlanSpec:
 
 
 def _loader(
-    index: VideoIndex, spec: PlanSpec, config: TrainConfig, meta: dict[str, Any], device: torch.device, classes: list[str], *, train: bool
+    index: VideoIndex, *, spec: PlanSpec, config: TrainConfig, amp: str, device: torch.device, classes: list[str], train: bool
 ) -> Labelled:
+    # A build without CUDA twins loads on the CPU; a run uploads its batches.
+    loads_on = device if device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loader = Labelled(
-        index, spec, batch_size=config.batch_size, device=device, decode=config.decode, seed=config.seed, workers=config.workers,
-        train=train, dtype="bfloat16" if meta["amp"] == "bf16" else "float32", channels_last=True, max_bad=config.max_bad,
+        index, spec, batch_size=config.batch_size, device=loads_on, decode=config.decode, seed=config.seed, workers=config.workers,
+        train=train, dtype="bfloat16" if amp == "bf16" else "float32", channels_last=True, max_bad=config.max_bad,
     )  # fmt: skip
     place = {name: at for at, name in enumerate(classes)}
     loader.classes = torch.tensor([place[name] for name in index.column("label").to_pylist()])
