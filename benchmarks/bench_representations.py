@@ -63,8 +63,8 @@ def _weizmann(method: str) -> Recipe:
 
 MAKE: Mapping[str, Callable[[str], Recipe]] = {"demo": _demo, "weizmann": _weizmann}
 STEPS = {
-    "demo": {"shuffle_learn": 500, "opn": 600, "odd_one_out": 300, "vcop": 400},
-    "weizmann": {"shuffle_learn": 300, "opn": 300, "odd_one_out": 200, "vcop": 250},
+    "demo": {"shuffle_learn": 300, "opn": 300, "odd_one_out": 300, "vcop": 400},
+    "weizmann": {"shuffle_learn": 150, "opn": 150, "odd_one_out": 150, "vcop": 150},
 }
 
 

@@ -81,6 +81,7 @@ class Classifier(nn.Module):
         self.frozen = [named[name] for name in frozen]
         for part in self.frozen:
             part.requires_grad_(False)
+        self.train()
 
     def train(self, mode: bool = True) -> Classifier:
         super().train(mode)

@@ -90,4 +90,5 @@ def gain(after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed
 def numbered(*names: Sequence[str]) -> list[torch.Tensor]:
     """Names as numbers of one numbering, int64 each."""
     _, at = np.unique(np.concatenate([np.asarray(part, dtype=np.str_) for part in names]), return_inverse=True)
-    return list(torch.from_numpy(np.asarray(at, np.int64)).split([len(part) for part in names]))
+    ends = np.cumsum([len(part) for part in names])[:-1]
+    return [torch.from_numpy(part) for part in np.split(np.asarray(at, np.int64), ends)]

@@ -90,12 +90,12 @@ def relabelled(index: VideoIndex, labels: Path) -> VideoIndex:
     rows, said = [], []
     for row, path in enumerate(index.column("path").to_pylist()):
         same = ends.get(PurePosixPath(path).name, [])
-        one = whole.get((index.root / path).resolve()) or (found[same[0]] if len(same) == 1 else None)
-        if one is None and len(same) > 1:
+        entry = whole.get((index.root / path).resolve()) or (found[same[0]] if len(same) == 1 else None)
+        if entry is None and len(same) > 1:
             raise VidsslError(f"labels={str(labels)!r}: {path} could be {found[same[0]].path} or {found[same[1]].path}; name whole paths")
-        if one is not None:
+        if entry is not None:
             rows.append(row)
-            said.append(one)
+            said.append(entry)
     if not rows:
         raise VidsslError(f"labels={str(labels)!r}: names none of the {len(index)} videos, such as {index.column('path')[0]}")
     return _with(index.select(rows), {"label": [one.label for one in said], "group": [one.group for one in said]})

@@ -61,8 +61,8 @@ def linear_probe(known: Features, asked: Features, *, apart: bool = False, progr
     for others, own in tqdm(turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown_ = standardised(known.feature[learnt].float(), asked.feature[tested].float())
-        strength = choose(x, label[learnt], group[learnt], len(classes))
-        answer[tested] = apply(fit(x, label[learnt], len(classes), strength), shown_).argmax(1)
+        strength = choose(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)  # near enough to tell strengths apart
+        answer[tested] = apply(fit(x, label[learnt], len(classes), strength, tolerance=1e-4), shown_).argmax(1)
     return Answers(answer, wanted, classes)
 
 
@@ -74,10 +74,9 @@ def neighbours(known: Features, asked: Features, k: int, *, apart: bool = False,
         raise VidsslError(f"probe: k={k}: take 1..{limit}, as many videos are there to learn from")
     near = label[nearest(asked, known, k, apart=apart, chunk=chunk)]  # [Q, k]
     closer = 1 + 1e-6 * torch.linspace(1, 0, k, dtype=torch.float64)  # settles ties, outweighs no vote
-    votes = [
-        (functional.one_hot(part, len(classes)) * closer[:, None]).sum(1).argmax(1)
-        for part in near.split(max(1, 2**24 // (k * len(classes))))  # so that the votes of one part stay below 128 MiB
-    ]
+    rows = max(1, 2**24 // (k * len(classes)))  # so that the votes of one part stay below 128 MiB
+    parts = (near[start : start + rows] for start in range(0, len(near), rows))
+    votes = [(functional.one_hot(part, len(classes)) * closer[:, None]).sum(1).argmax(1) for part in parts]
     return Answers(torch.cat(votes), wanted, classes)
 
 
