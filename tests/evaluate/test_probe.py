@@ -138,7 +138,7 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
     assert len(list((run / "features").glob("*.safetensors"))) == 4
 
     other = run / "by_group.json"
-    assert main(["evaluate", "probe", str(run), *small, "--group", r"_g\d", "--by-group", "--out", str(other)]) == 0
+    assert main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--by-group", "--out", str(other)]) == 0
     assert "10 to test" in capsys.readouterr().out
     assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")  # three, and the video without one
 

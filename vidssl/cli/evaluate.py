@@ -30,21 +30,21 @@ class Data:
         train: Folder, list or index (.arrow) of the videos to learn from; of retrieval, to find neighbours among.
         test: Those to test on; of retrieval, to look up. None tests on the part of train that the run's recipe holds out.
         labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left out.
-        group: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in bend/daria_bend.avi.
+        groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in bend/daria_bend.avi.
         by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each video.
     """
 
     train: Path
     test: Path | None = None
     labels: Path | None = None
-    group: str = ""
+    groups: str = ""
     by_group: bool = False
 
     def open(self, run: Trained) -> Parts:
         """The indexes; that of train is kept in the run's folder."""
         test = None if self.test is None else open_data(self.test, None)
         return parts(
-            run.recipe, run.meta["data"], open_data(self.train, run.folder), test=test, labels=self.labels, group=self.group,
+            run.recipe, run.meta["data"], open_data(self.train, run.folder), test=test, labels=self.labels, group=self.groups,
             by_group=self.by_group,
         )  # fmt: skip
 
