@@ -28,19 +28,19 @@ def test_gains_are_those_of_pairs() -> None:
 
 def test_every_person_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for action in ("bend", "jump"):
-        for person in ("ann", "bob", "cat", "dan"):
+        for person in ("ann", "bob", "cat", "dan", "eve", "fay"):
             path = tmp_path / "set" / action / f"{person}_{action}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             make_clip(path, frames=36, gop=12)
-    main(weizmann=tmp_path / "set", methods=("odd_one_out",), seeds=(0,), demo=False, strict=("odd_one_out",), steps=1, out=tmp_path)
+    main(weizmann=tmp_path / "set", methods=("vcop",), seeds=(0,), demo=False, strict=("vcop",), steps=1, out=tmp_path)
     (path,) = tmp_path.glob("*.jsonl")
     first, strict = map(json.loads, path.read_text().splitlines())
-    assert first["workload"] == "weizmann, odd_one_out"
-    assert strict["workload"] == "weizmann, odd_one_out, trained without the person"
+    assert first["workload"] == "weizmann, vcop"
+    assert strict["workload"] == "weizmann, vcop, trained without the person"
     for line in (first, strict):
         assert set(line["numbers"]) == set(WAYS)
-        share = line["runs"][0]["trained"]["linear"] * 8
-        assert share == pytest.approx(round(share))  # all eight were asked for
-    assert "odd_one_out, trained without the person | resnet_tiny | 1 | 1 |" in representations_table([first, strict])
+        share = line["runs"][0]["trained"]["linear"] * 12
+        assert share == pytest.approx(round(share))  # all twelve were asked for
+    assert "vcop, trained without the person | r3d_tiny | 1 | 1 |" in representations_table([first, strict])
     with pytest.raises(VidsslError, match=r"methods=\['nope'\]"):
         bench_representations.main(methods=("nope",))
