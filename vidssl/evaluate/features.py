@@ -129,7 +129,10 @@ def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
     flattened: 9216 numbers for R3D. "map": the last map, flattened: 9216 numbers for CaffeNet's pool5.
     """
     if pool == "mean":
-        feature: torch.Tensor = encoder(clips)
+        try:
+            feature: torch.Tensor = encoder(clips)
+        except ValueError as error:  # an encoder with dense layers takes one size alone
+            raise VidsslError(f"evaluate: {error}; take the recipe's crop, or pool=map") from error
         if feature.dim() != 2:
             shapes = f"{list(feature.shape)} for {list(clips.shape)}"
             raise VidsslError(f"evaluate: the module gives {shapes}; let it give one vector a clip, [N, D]")
