@@ -66,7 +66,7 @@ def _weizmann(method: str) -> Recipe:
 
 MAKE: Mapping[str, Callable[[str], Recipe]] = {"demo": _demo, "weizmann": _weizmann}
 STEPS = {
-    "demo": {"vcop": 250, "odd_one_out": 300, "shuffle_learn": 300, "opn": 300},
+    "demo": {"vcop": 800, "odd_one_out": 600, "shuffle_learn": 700, "opn": 500},
     "weizmann": {"vcop": 200, "odd_one_out": 300, "shuffle_learn": 150, "opn": 150},
 }
 FOLDS = 3  # of the persons, in the strict form
@@ -131,7 +131,7 @@ def write(workload: str, runs: list[dict[str, Any]], about: Mapping[str, Any], o
 
 def main(
     *, weizmann: Path | None = None, methods: tuple[str, ...] = tuple(STEPS["demo"]), seeds: tuple[int, ...] = (0, 1, 2), demo: bool = True,
-    strict: tuple[str, ...] = ("vcop",), steps: int | None = None, out: Path | None = None,
+    strict: tuple[str, ...] = ("vcop",), steps: int | None = None, keep: Path | None = None, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Pretrain every method and append a line a method and set to a results file.
 
@@ -142,6 +142,7 @@ def main(
         demo: Whether to take the demo's set.
         strict: Methods that are also trained without the persons asked for, with the first seed; three trainings each.
         steps: Of training; none takes each method's own.
+        keep: Folder for scenes and runs, which stay there; none takes one that does not.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if unknown := set(methods + strict) - set(RECIPES):
@@ -149,7 +150,7 @@ def main(
     torch.set_num_threads(1)
     about = circumstances()
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
-        where = Path(folder)
+        where = keep or Path(folder)
         sets: dict[str, list[VideoIndex]] = {}
         if demo:
             for seed in seeds:

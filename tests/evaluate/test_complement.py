@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vidssl import VideoIndex, VidsslError
+from vidssl.cli import main
 from vidssl.evaluate import complement
 from vidssl.evaluate.cache import save_features
 from vidssl.evaluate.complement import build_other, errors_shared, evaluate_complement
@@ -85,7 +86,9 @@ def test_what_complements_gains_and_what_repeats_does_not(
     assert again.numbers["A (trained) + B"]["gain over B"] == Number(0.0, 0.0, 0.0)
 
 
-def test_files_and_modules(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_modules(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     train(recipe, index, out, steps=1, device="cpu", quiet=True)
     run, view = open_run(out), View(clips=2)
@@ -99,6 +102,10 @@ def test_files_and_modules(index: VideoIndex, recipe: Recipe, tmp_path: Path, mo
     save_features(tmp_path / "b.safetensors", torch.rand(8, 5), paths[:8])
     found = evaluate_complement(run, data, str(tmp_path / "b.safetensors"), view=view, device="cpu", progress=False)
     assert (found.counts["to test"], found.counts["test videos left out"]) == (8, 2)
+    index.save(out / "index.arrow")
+    asked = ("--train", str(index.root), "--by-group", "--other", str(tmp_path / "b.safetensors"), "--clips", "2", "--device", "cpu")
+    assert main(["evaluate", "complement", str(out), *asked]) == 0
+    assert "A (trained) + B" in capsys.readouterr().out
     for other, said in (
         ("theirs:nothing", r"gives Identity; let it give \(torch module"),
         ("theirs:nobody", "no attribute"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from vidssl import VideoIndex, VidsslError
+from vidssl.cli import main
 from vidssl.demo.render import encode
 from vidssl.evaluate.features import Clips, extract
 from vidssl.evaluate.finetune import Classifier, FineTune, evaluate_finetune
@@ -112,6 +114,20 @@ def test_answers_are_averaged_over_views(index: VideoIndex) -> None:
     with torch.no_grad():
         views = clips.read(index.video(0))
         torch.testing.assert_close(found.feature[0], model(views[:, None]).mean(0))
+
+
+def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index.save(run.folder / "index.arrow")
+    small = ("--batch-size", "2", "--steps", "1", "--holdout", "0", "--amp", "off", "--workers", "1", "--device", "cpu", "--clips", "1")
+    asked = ["evaluate", "finetune", str(run.path), "--train", str(index.root), "--out", str(tmp_path / "f.json")]
+    shutil.rmtree(run.folder / "finetune", ignore_errors=True)
+    assert main([*asked, *small, "--freeze", "stem", "--crops", "ten"]) == 0
+    assert "fine-tuned" in capsys.readouterr().out
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert (found["settings"]["freeze"], found["settings"]["crops"]) == (["stem"], "ten")
+    assert "1 clips x 10 crop(s)" in found["protocol"]
+    assert main([*asked, *small]) == 2  # the folder is in use
+    assert "not empty" in capsys.readouterr().err
 
 
 def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> None:
