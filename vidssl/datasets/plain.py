@@ -58,7 +58,7 @@ def _notes(packed: int, parts: dict[str, list[Entry]]) -> list[str]:
     count = Counter(entry.label for entries in parts.values() for entry in entries if entry.label is not None)
     if count:
         (most, many), (least, few) = count.most_common()[0], count.most_common()[-1]
-        notes.append(f"{len(count)} classes: from {few} videos ({least}) to {many} ({most})")
+        notes.append(f"{few} videos of each class" if few == many else f"from {few} videos of a class ({least}) to {many} ({most})")
     if "test" in parts:
         lost = sorted({entry.label for entry in parts["test"] if entry.label} - {entry.label for entry in parts["train"] if entry.label})
         notes += [f"{len(lost)} classes are in test alone, such as {lost[0]}; take another seed, or smaller groups"] if lost else []
