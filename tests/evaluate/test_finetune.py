@@ -19,6 +19,7 @@ from vidssl.evaluate.finetune import Classifier, FineTune, evaluate_finetune
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.trained import Trained, open_run, trained_encoder
 from vidssl.models import r3d_tiny
+from vidssl.recipes import shuffle_learn_tiny
 from vidssl.stages.decode import decode
 from vidssl.stages.plan import Augment
 from vidssl.train import checkpoint
@@ -114,6 +115,16 @@ def test_answers_are_averaged_over_views(index: VideoIndex) -> None:
     with torch.no_grad():
         views = clips.read(index.video(0))
         torch.testing.assert_close(found.feature[0], model(views[:, None]).mean(0))
+
+
+def test_frames_are_tested_as_published(index: VideoIndex, tmp_path: Path, data: Parts) -> None:
+    """25 frames a video, ten crops each, where the encoder looks at single frames."""
+    recipe = shuffle_learn_tiny()
+    recipe = replace(recipe, train=replace(CONFIG, batch_size=4, tuples_per_window=2, steps=1, holdout=0.0))
+    train(recipe, index, tmp_path / "run", device="cpu", quiet=True)
+    found = evaluate_finetune(open_run(tmp_path / "run"), data, FineTune(train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    assert (found.settings["clips"], found.settings["crops"]) == (25, "ten")
+    assert "25 frames x 10 crop(s)" in found.protocol
 
 
 def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

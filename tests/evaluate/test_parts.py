@@ -57,9 +57,9 @@ def test_contradictions_are_named(index: VideoIndex, recipe: Recipe, tmp_path: P
     none_held = replace(recipe, train=replace(recipe.train, holdout=0.0))
     with pytest.raises(VidsslError, match=r"holds out no videos \(holdout=0\)"):
         parts(none_held, "", index)
-    with pytest.raises(VidsslError, match=r"group='\[': not a regular expression"):
+    with pytest.raises(VidsslError, match=r"groups='\[': not a regular expression"):
         grouped(index, "[")
-    with pytest.raises(VidsslError, match="group='nobody': matches none"):
+    with pytest.raises(VidsslError, match="groups='nobody': matches none"):
         grouped(index, "nobody")
     with pytest.raises(VidsslError, match=r"take a \.csv"):
         relabelled(index, tmp_path / "labels.txt")

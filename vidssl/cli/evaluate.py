@@ -44,7 +44,7 @@ class Data:
         """The indexes; that of train is kept in the run's folder."""
         test = None if self.test is None else open_data(self.test, None)
         return parts(
-            run.recipe, run.meta["data"], open_data(self.train, run.folder), test=test, labels=self.labels, group=self.groups,
+            run.recipe, run.meta["data"], open_data(self.train, run.folder), test=test, labels=self.labels, groups=self.groups,
             by_group=self.by_group,
         )  # fmt: skip
 

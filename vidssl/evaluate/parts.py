@@ -42,19 +42,19 @@ class Parts:
 
 
 def parts(
-    recipe: Recipe, pretrained: str, train: VideoIndex, *, test: VideoIndex | None = None, labels: Path | None = None, group: str = "",
+    recipe: Recipe, pretrained: str, train: VideoIndex, *, test: VideoIndex | None = None, labels: Path | None = None, groups: str = "",
     by_group: bool = False,
 ) -> Parts:  # fmt: skip
     """train: videos to learn from. test: to test on. None: the part of `train` that the run's recipe holds out; or, by_group, each group of
     `train` in turn (a person, say), with what the others tell.
 
     pretrained: fingerprint of the run's videos. labels: a .csv (path,label[,group]) whose labels and groups count; videos that it does not
-    name are left out. group: regular expression; what it matches in a path is the video's group.
+    name are left out. groups: regular expression; what it matches in a path is the video's group.
     Raises VidsslError where these contradict each other, or nothing is left to test on.
     """
     if by_group and test is not None:
         raise VidsslError("evaluate: by_group=True: it tests each group of train in turn; leave test out, or by_group")
-    known, asked = (one and grouped(relabelled(one, labels) if labels else one, group) for one in (train, test))
+    known, asked = (one and grouped(relabelled(one, labels) if labels else one, groups) for one in (train, test))
     assert known is not None
     if asked is not None:
         first, second = ({one.root / path for path in one.column("path").to_pylist()} for one in (known, asked))
@@ -63,9 +63,9 @@ def parts(
             raise VidsslError(f"evaluate: test: {len(shared)} of its videos are in train too, such as {min(shared)}; part them")
         return Parts(known=known, asked=asked, split="training and test videos as given")
     if by_group:
-        groups = {said or path for said, path in zip(known.column("group").to_pylist(), known.column("path").to_pylist(), strict=True)}
-        kind = "videos" if len(groups) == len(known) else "groups"
-        return Parts(known=known, asked=None, split=f"each of {len(groups)} {kind} tested with what the others tell")
+        names = {said or path for said, path in zip(known.column("group").to_pylist(), known.column("path").to_pylist(), strict=True)}
+        kind = "videos" if len(names) == len(known) else "groups"
+        return Parts(known=known, asked=None, split=f"each of {len(names)} {kind} tested with what the others tell")
     share = recipe.train.holdout
     if not share:
         raise VidsslError("evaluate: test: the run's recipe holds out no videos (holdout=0); name some with test, or take by_group")
@@ -108,9 +108,9 @@ def grouped(index: VideoIndex, pattern: str) -> VideoIndex:
     try:
         found = [re.search(pattern, path) for path in index.column("path").to_pylist()]
     except re.error as error:
-        raise VidsslError(f"evaluate: group={pattern!r}: not a regular expression ({error})") from error
+        raise VidsslError(f"evaluate: groups={pattern!r}: not a regular expression ({error})") from error
     if not any(found):
-        raise VidsslError(f"evaluate: group={pattern!r}: matches none of the paths, such as {index.column('path')[0]}")
+        raise VidsslError(f"evaluate: groups={pattern!r}: matches none of the paths, such as {index.column('path')[0]}")
     return _with(index, {"group": [match.group() if match else None for match in found]})
 
 
