@@ -9,7 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from vidssl.cli.data import open_data
+from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finding import Finding
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune
@@ -41,10 +41,10 @@ class Data:
     by_group: bool = False
 
     def open(self, run: Trained) -> Parts:
-        """The indexes; that of train is kept in the run's folder."""
-        test = None if self.test is None else open_data(self.test, None)
+        """The indexes, kept in RUN/features."""
+        test = None if self.test is None else open_kept(self.test, run.folder)
         return parts(
-            run.recipe, run.meta["data"], open_data(self.train, run.folder), test=test, labels=self.labels, groups=self.groups,
+            run.recipe, run.meta["data"], open_kept(self.train, run.folder), test=test, labels=self.labels, groups=self.groups,
             by_group=self.by_group,
         )  # fmt: skip
 

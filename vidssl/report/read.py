@@ -10,6 +10,8 @@ from typing import Any
 
 from vidssl.train import checkpoint
 
+_FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}  # what tells the file of an evaluation
+
 Curve = list[tuple[float, float]]  # (step, value)
 
 
@@ -58,7 +60,7 @@ def read_findings(folder: Path) -> dict[str, Mapping[str, Any]]:
             about = json.loads(path.read_text())
         except ValueError:
             continue
-        if isinstance(about, dict) and {"kind", "numbers", "protocol"} <= about.keys():
+        if isinstance(about, dict) and about.keys() >= _FINDING:
             found[path.stem] = about
     return found
 
