@@ -9,7 +9,7 @@ from html import escape
 from vidssl.report.read import Curve
 
 COLORS = ("#3b6ea8", "#b3261e", "#1a7f37", "#9a6700", "#8250df", "#0e7490", "#bc4c00", "#57606a")
-_WIDTH, _HEIGHT = 420, 236
+_WIDTH, _HEIGHT = 404, 228
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 30
 _POINTS = 400  # of a curve: more cannot be seen
 
@@ -46,7 +46,7 @@ def confusion(title: str, classes: Sequence[str], table: Sequence[Sequence[int]]
     """A square a pair of classes: rows are what videos show, columns what was answered; the darker, the larger share of the row."""
     cell = max(5.0, min(30.0, 620 / max(len(classes), 1)))
     named = cell >= 10
-    left, top = (150.0, 132.0) if named else (20.0, 40.0)
+    left, top = (150.0, 104.0) if named else (20.0, 40.0)
     side = cell * len(classes)
     parts = [_text(0, 16, title, "title")]
     for row, (name, counts) in enumerate(zip(classes, table, strict=True)):
@@ -88,6 +88,8 @@ def _thinned(line: Curve) -> Curve:
 
 def _span(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
+    if low == high == 0:
+        return 0.0, 1.0
     if low == high:
         return low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
     return (0.0 if 0 < low < 0.5 * high else low), high
