@@ -55,7 +55,7 @@ def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tenso
     """Features [N, F] less the mean of the known ones, divided by their deviation; what does not vary among those becomes 0."""
     mean, spread = known.mean(0), known.std(0)
     scale = torch.where(spread > 1e-6 * (1 + mean.abs()), 1 / spread, 0)
-    return [(part - mean) * scale for part in (known, *others)]
+    return [(part - mean).mul_(scale) for part in (known, *others)]
 
 
 def choose(
