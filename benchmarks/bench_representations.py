@@ -72,12 +72,14 @@ STEPS = {
 FOLDS = 3  # of the persons, in the strict form
 
 
-def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> tuple[Trained, float]:
-    """A run, and the seconds it took; one thread computes, one decodes."""
-    config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, log_every=steps, workers=1, threads=1)
+def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> tuple[Trained, dict[str, Any]]:
+    """A run; its seconds, and the share of training tuples answered right in its last tenth. One thread computes, one decodes."""
+    logged = max(1, steps // 10)
+    config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, log_every=logged, workers=1, threads=1)
     began = time.perf_counter()
-    train(replace(recipe, train=config), index, out, device="cpu", quiet=True)
-    return open_run(out), time.perf_counter() - began
+    result = train(replace(recipe, train=config), index, out, device="cpu", quiet=True)
+    about = {"encoder": recipe.encoder, "steps": steps, "tuples right": result.metrics["train/accuracy"]}
+    return open_run(out), about | {"seconds": round(time.perf_counter() - began, 1)}
 
 
 def asked(run: Trained, data: Parts) -> dict[str, dict[str, float]]:
@@ -88,16 +90,15 @@ def asked(run: Trained, data: Parts) -> dict[str, dict[str, float]]:
     return {name: {way: one.value for way, one in {**found[name], **probed[name]}.items()} for name in ("trained", "untrained", "chance")}
 
 
-def asked_strictly(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> tuple[dict[str, dict[str, float]], float]:
+def asked_strictly(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> dict[str, Any]:
     """As `asked`, of encoders that never saw the person asked for: one for each third of the persons, trained on the others' videos."""
     people = sorted(set(index.column("group").to_pylist()))
     right: dict[str, dict[str, list[torch.Tensor]]] = {name: {way: [] for way in WAYS} for name in ("trained", "untrained")}
-    seconds = 0.0
+    told: dict[str, Any] = {}
     for fold in tqdm(range(FOLDS), desc="strict", unit="fold", leave=False):
         own = people[fold::FOLDS]
         rows = [row for row, person in enumerate(index.column("group").to_pylist()) if person not in own]
-        run, took = pretrain(recipe, index.select(rows), seed, steps, out / str(fold))
-        seconds += took
+        run, told = pretrain(recipe, index.select(rows), seed, steps, out / str(fold))
         every, _ = taken(run, Parts(known=index, asked=None, split=""), run.encoders(), WHOLE, device="cpu", progress=False)
         for name, features in zip(right, every, strict=True):
             who = np.asarray(features.groups())
@@ -107,7 +108,8 @@ def asked_strictly(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out
                     right[name][f"R@{k}"].append(hit)
                 right[name]["5-NN"].append(neighbours(known, asked, 5).right)
                 right[name]["linear"].append(linear_probe(known, asked).right)
-    return {name: {way: float(torch.cat(parts_).double().mean()) for way, parts_ in row.items()} for name, row in right.items()}, seconds
+    shares = {name: {way: float(torch.cat(hits).double().mean()) for way, hits in row.items()} for name, row in right.items()}
+    return {**told, **shares}  # of the training, the last of the thirds
 
 
 def summed(runs: list[dict[str, Any]]) -> dict[str, dict[str, Number]]:
@@ -162,17 +164,17 @@ def main(
             runs = []
             for seed, index in zip(seeds, indexes, strict=True):
                 length = steps or STEPS[name][method]
-                run, seconds = pretrain(MAKE[name](method), index, seed, length, where / f"{name}-{method}-{seed}")
+                run, told = pretrain(MAKE[name](method), index, seed, length, where / f"{name}-{method}-{seed}")
                 data = parts(run.recipe, run.meta["data"], index, by_group=name == "weizmann")
-                row = {"seed": seed, "encoder": run.recipe.encoder, "steps": length, "seconds": round(seconds, 1), **asked(run, data)}
+                row = {"seed": seed, **told, **asked(run, data)}
                 tqdm.write(f"{name}, {method}, seed {seed}: {row}")
                 runs.append(row)
             write(f"{name}, {method}", runs, about, out)
         for method in strict if weizmann is not None else ():
             length = steps or STEPS["weizmann"][method]
             index = sets["weizmann"][0]
-            found, seconds = asked_strictly(_weizmann(method), index, seeds[0], length, where / f"strict-{method}")
-            runs = [{"seed": seeds[0], "encoder": _weizmann(method).encoder, "steps": length, "seconds": round(seconds, 1), **found}]
+            found = asked_strictly(_weizmann(method), index, seeds[0], length, where / f"strict-{method}")
+            runs = [{"seed": seeds[0], **found}]
             write(f"weizmann, {method}, trained without the person", runs, about, out)
 
 

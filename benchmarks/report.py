@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Any
 
 import tyro
@@ -179,15 +179,16 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each set and method: trained / untrained in percent, and the gain with its interval over the seeds."""
     found = list(lines)
     ways = list(found[-1]["numbers"])
-    head = ("set, method", "encoder", "steps", "seeds", *(f"{way}: trained / untrained, gain" for way in ways), "commit")
+    head = ("set, method", "encoder", "steps", "seeds", "tuples right", *(f"{way}: trained / untrained, gain" for way in ways), "commit")
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
     for line in found:
         runs, cells = line["runs"], []
+        right = [run["tuples right"] for run in runs if "tuples right" in run]
         for way in ways:
             trained, untrained, gain = (line["numbers"][way][name] for name in ("trained", "untrained", "gain"))
             ends = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
             cells.append(f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}")
-        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs))]
+        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), f"{100 * fmean(right):.0f}" if right else ""]
         rows.append(" | ".join([*about, *cells, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
     return "\n".join(f"| {row} |" for row in rows)
 
