@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import geometric_mean
+from statistics import fmean, geometric_mean
 from typing import Any
 
 import tyro
@@ -175,12 +175,55 @@ def index_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
+def representations_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each set and method: trained / untrained in percent, and the gain with its interval over the seeds."""
+    found = list(lines)
+    ways = list(found[-1]["numbers"])
+    head = ("set, method", "encoder", "steps", "seeds", "tuples right", *(f"{way}: trained / untrained, gain" for way in ways), "commit")
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in found:
+        runs, cells = line["runs"], []
+        right = [run["tuples right"] for run in runs if "tuples right" in run]
+        for way in ways:
+            trained, untrained, gain = (line["numbers"][way][name] for name in ("trained", "untrained", "gain"))
+            ends = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+            cells.append(f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}")
+        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), f"{100 * fmean(right):.0f}" if right else ""]
+        rows.append(" | ".join([*about, *cells, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def features_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of each evaluation."""
+    found = list(lines)
+    steps = list(found[-1]["seconds"])
+    head = (
+        "features",
+        "videos",
+        "MiB of features",
+        *(f"{step}: s, processor s (MiB)" for step in steps),
+        "all, s",
+        "processor s",
+        "commit",
+    )
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in found:
+        spent = line["processor seconds"]
+        cells = [f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps]
+        about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
+        total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
+        rows.append(" | ".join([*about, *cells, total, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
 TABLES = {
     "motion": motion_table,
     "methods": methods_table,
     "memory": memory_table,
     "peers": peers_table,
     "index": index_table,
+    "representations": representations_table,
+    "features": features_table,
 }  # of every other benchmark: table
 
 

@@ -21,9 +21,9 @@ FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
     **dict.fromkeys(("types", "native", "arrays", "device", "versions", "models"), 1),
     **dict.fromkeys(("stages", "ops", "reference"), 2),
-    **dict.fromkeys(("pretext", "loader"), 3),
+    **dict.fromkeys(("pretext", "loader", "datasets"), 3),
     **dict.fromkeys(("train", "prepare"), 4),
-    **dict.fromkeys(("recipes", "evaluate"), 5),
+    **dict.fromkeys(("recipes", "evaluate", "report"), 5),
     **dict.fromkeys(("cli", "demo", "__main__"), 6),
 }
 

@@ -38,7 +38,7 @@ def test_help_is_quick_to_make() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
     done = _vidssl("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate"))
+    assert all(name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate", "datasets", "report"))
 
 
 def test_info_and_recipes() -> None:
@@ -61,7 +61,12 @@ def test_info_and_recipes() -> None:
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--resume"), "no whole checkpoint"),
         (("train", "vcop_r3d_tiny", "--data", "/no/such.arrow", "--out", "{tmp}/run"), "no such file"),
         (("index", "{tmp}", "--out", "{tmp}/index.arrow"), "no video in it"),
-        (("evaluate", "retrieval", "{tmp}", "--data", "x"), "no checkpoint in it"),
+        (("evaluate", "retrieval", "{tmp}", "--train", "x"), "no checkpoint in it"),
+        (("evaluate", "probe", "{tmp}", "--train", "x"), "no checkpoint in it"),
+        (("evaluate", "finetune", "{tmp}", "--train", "x"), "no checkpoint in it"),
+        (("evaluate", "complement", "{tmp}", "--train", "x", "--other", "y"), "no checkpoint in it"),
+        (("report", "{tmp}"), "no checkpoint in it"),
+        (("datasets", "check", "ucf101", "{tmp}"), "no trainlist0*.txt"),
         ((), "train"),
     ],
 )
@@ -85,6 +90,6 @@ def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:
     done = _vidssl(*train, "--steps", "3")
     assert done.returncode == 2
     assert "--resume" in done.stderr
-    done = _vidssl("evaluate", "retrieval", run, "--data", videos, "--clips", "2", "--ks", "1", "--device", "cpu")
+    done = _vidssl("evaluate", "retrieval", run, "--train", videos, "--clips", "2", "--ks", "1", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "R@1" in done.stdout

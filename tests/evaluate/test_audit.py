@@ -18,9 +18,11 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from vidssl.cli import main
-from vidssl.evaluate.audit import Audit, audit, clustered, measure, student, wilson
+from vidssl.evaluate.audit import Audit, audit, measure
 from vidssl.evaluate.chart import Bar, draw
-from vidssl.evaluate.cues import BINS, KeyFrames, apply, choose, collect, color, difference, fit, luma, restore, with_pairs
+from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
+from vidssl.evaluate.interval import clustered, student, wilson
+from vidssl.evaluate.linear import apply, choose, fit
 from vidssl.loader import Loader
 from vidssl.pretext import Opn, ShuffleLearn, Vcop
 from vidssl.stages.index import VideoIndex
@@ -143,12 +145,12 @@ def test_strength_is_chosen_on_other_videos() -> None:
     label, video = torch.randint(2, (400,), generator=generator), torch.arange(400) // 20
     noise = torch.randn(400, 200, generator=generator, dtype=torch.float64)
     useful = (2 * label - 1).double()[:, None] + 0.3 * noise[:, :1]
-    assert choose(useful, label, video, 2) <= 0.03
-    assert choose(noise, label, video, 2) >= 1.0
+    assert choose(useful, label, video, 2)[0] <= 0.03
+    assert choose(noise, label, video, 2)[0] >= 1.0
     # A signature of each video and one label for all its tuples: by heart it is known, of other videos nothing is.
     signature, of_video = torch.randn(20, 20, generator=generator, dtype=torch.float64), torch.randint(2, (20,), generator=generator)
-    assert choose(signature[video], of_video[video], video, 2) >= 0.3
-    assert choose(signature[video], of_video[video], torch.arange(400), 2) <= 0.01  # as if each tuple were a video
+    assert choose(signature[video], of_video[video], video, 2)[0] >= 0.3
+    assert choose(signature[video], of_video[video], torch.arange(400), 2)[0] <= 0.01  # as if each tuple were a video
 
 
 def test_balanced_takes_every_class_for_equally_likely() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vidssl.evaluate.features import Clips, extract, pooled
-from vidssl.models import r3d_tiny
+from vidssl.models import CaffeNet, r3d_tiny
 from vidssl.stages.assemble import assemble
 from vidssl.stages.decode import decode
 from vidssl.stages.index import VideoIndex
@@ -51,6 +51,21 @@ def test_max_pooling_is_the_published_one() -> None:
         last, out = encoder.forward_map(clips), pooled(encoder, clips, "max")
     assert out.shape == (2, 64 * 2 * 3 * 3)  # 9216 for 512 channels
     assert out.view(2, 64, 2, 3, 3)[0, 5, 1, 2, 0] == last[0, 5, 1, 4:6, 0:2].max()
+
+
+def test_single_frames_are_pooled_as_published() -> None:
+    """Frames of 224 x 224 through CaffeNet's convolutions: 9216 numbers of pool5; its dense layers want 227 x 227."""
+    encoder, frames = CaffeNet((227, 227), (8,)).eval(), torch.rand(2, 3, 1, 224, 224)
+    with torch.no_grad():
+        out = pooled(encoder, frames, "map")
+        assert out.shape == (2, 9216)
+        assert torch.equal(out, encoder.forward_map(frames).flatten(1))
+        with pytest.raises(VidsslError, match="take the recipe's crop, or pool=map"):
+            pooled(encoder, frames, "mean")
+        with pytest.raises(VidsslError, match="only vidssl's encoders have a last map"):
+            pooled(torch.nn.Flatten(), frames, "max")
+        with pytest.raises(VidsslError, match=r"gives \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it give one vector"):
+            pooled(torch.nn.Identity(), frames, "mean")
 
 
 def test_no_video_long_enough_is_named(index: VideoIndex) -> None:

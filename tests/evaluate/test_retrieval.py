@@ -1,87 +1,127 @@
-"""Retrieval against brute force, and a whole evaluation on small video."""
+"""Retrieval against brute force and against scikit-learn, and a whole evaluation on small video."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
+from sklearn.neighbors import NearestNeighbors
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, trained_encoder, untrained_encoder
+from vidssl.evaluate.neighbours import nearest
+from vidssl.evaluate.parts import Parts, grouped, parts
+from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, without_last
+from vidssl.evaluate.trained import View, open_run, trained_encoder, untrained_encoder
 from vidssl.stages.index import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.loop import train
 from vidssl.types import VidsslError
 
 
-def _features(count: int, seed: int, classes: int = 4) -> Features:
+def _features(count: int, seed: int, classes: int = 4, groups: int = 0) -> Features:
     rng = np.random.default_rng(seed)
     label = [f"class {number}" for number in rng.integers(0, classes, count)]
-    return Features(torch.from_numpy(rng.normal(size=(count, 6)).astype(np.float32)), list(label), np.arange(count))
+    group = [f"group {number}" for number in rng.integers(0, groups, count)] if groups else None
+    return Features(torch.from_numpy(rng.normal(size=(count, 6)).astype(np.float32)), list(label), np.arange(count), group)
 
 
-def _brute_force(query: Features, gallery: Features | None, k: int) -> float:
+def _brute_force(query: Features, gallery: Features, k: int, apart: bool) -> list[bool]:
     """One query at a time, in float64, by sorting all distances."""
-    among = query if gallery is None else gallery
-    hits = 0
+    hits = []
     for i, q in enumerate(query.feature.double().numpy()):
         scored = []
-        for j, v in enumerate(among.feature.double().numpy()):
-            if gallery is None and i == j:
+        for j, v in enumerate(gallery.feature.double().numpy()):
+            if apart and query.groups()[i] == gallery.groups()[j]:
                 continue
-            scored.append((1 - q @ v / np.linalg.norm(q) / np.linalg.norm(v), among.label[j]))
-        hits += query.label[i] in [label for _, label in sorted(scored, key=lambda one: one[0])[:k]]
-    return hits / len(query.label)
+            scored.append((1 - q @ v / np.linalg.norm(q) / np.linalg.norm(v), gallery.label[j]))
+        hits.append(query.label[i] in [label for _, label in sorted(scored, key=lambda one: one[0])[:k]])
+    return hits
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_retrieval_is_brute_force(chunk: int) -> None:
     query, gallery, ks = _features(40, 0), _features(55, 1), (1, 3, 10)
-    assert retrieval(query, gallery, ks, chunk=chunk) == pytest.approx({k: _brute_force(query, gallery, k) for k in ks})
-    assert retrieval(query, None, ks, chunk=chunk) == pytest.approx({k: _brute_force(query, None, k) for k in ks})
+    people = _features(60, 5, groups=9)
+    for a, b, apart in ((query, gallery, False), (query, query, True), (people, people, True)):
+        found = retrieval(a, b, ks, apart=apart, chunk=chunk)
+        assert {k: right.tolist() for k, right in found.items()} == {k: _brute_force(a, b, k, apart) for k in ks}
+
+
+def test_neighbours_are_those_of_scikit_learn() -> None:
+    query, gallery = _features(200, 2), _features(500, 3)
+    theirs: npt.NDArray[np.int64] = (
+        NearestNeighbors(n_neighbors=20, metric="cosine").fit(gallery.feature.numpy()).kneighbors(query.feature.numpy())[1]
+    )
+    ours = nearest(query, gallery, 20, chunk=64).numpy()
+    assert (ours == theirs).mean() > 0.999  # but for ties of float32
+    label = np.array(gallery.label)
+    for k, right in retrieval(query, gallery, (1, 5, 20)).items():
+        assert right.tolist() == (label[theirs[:, :k]] == np.array(query.label)[:, None]).any(1).tolist()
 
 
 def test_a_video_is_not_its_own_neighbour() -> None:
-    feature = torch.eye(4)
-    alone = Features(feature, ["a", "b", "c", "d"], np.arange(4))
-    assert retrieval(alone, None, (1, 3)) == {1: 0.0, 3: 0.0}
-    assert retrieval(alone, alone, (1,)) == {1: 1.0}
+    alone = Features(torch.eye(4), ["a", "b", "c", "d"], np.arange(4))
+    assert not any(right.any() for right in retrieval(alone, alone, (1, 3), apart=True).values())
+    assert retrieval(alone, alone, (1,))[1].all()
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_chance_is_what_random_neighbours_give(own: bool) -> None:
-    query, gallery = _features(30, 2), None if own else _features(41, 3)
-    rng, among = np.random.default_rng(4), _features(30, 2) if own else _features(41, 3)
+@pytest.mark.parametrize(("own", "groups"), [(True, 0), (False, 0), (True, 6)])
+def test_chance_is_what_random_neighbours_give(own: bool, groups: int) -> None:
+    query, rng = _features(30, 2, groups=groups), np.random.default_rng(4)
+    among = query if own else _features(41, 3)
     hits = []
     for _ in range(400):
         for i, label in enumerate(query.label):
-            others = [other for j, other in enumerate(among.label) if not (own and i == j)]
+            others = [other for j, other in enumerate(among.label) if not (own and query.groups()[i] == among.groups()[j])]
             hits.append(label in rng.choice(others, 3, replace=False))
-    assert chance(query, gallery, (3,))[3] == pytest.approx(np.mean(hits), abs=0.02)
+    assert chance(query, among, (3,), apart=own)[3] == pytest.approx(np.mean(hits), abs=0.02)
+
+
+def test_the_published_slip_leaves_out_what_fills_no_batch() -> None:
+    for videos, left in ((9537, 9536), (3783, 3776)):
+        kept = without_last(Features(torch.zeros(videos, 1), ["a"] * videos, np.arange(videos)))
+        assert len(kept.label) == len(kept.feature) == left
+        assert kept.row[-1] == left - 1
 
 
 def test_wrong_input_is_named() -> None:
+    one = _features(40, 0)
     with pytest.raises(VidsslError, match=r"ks=\(40,\): take numbers in 1\.\.39"):
-        retrieval(_features(40, 0), None, (40,))
+        retrieval(one, one, (40,), apart=True)
     with pytest.raises(VidsslError, match="label: some videos have none"):
-        retrieval(_features(3, 0)._replace(label=["a", None, "b"]), None, (1,))
+        retrieval(_features(3, 0)._replace(label=["a", None, "b"]), one, (1,))
 
 
 def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = train(recipe, index, out, steps=2, device="cpu", quiet=True)
-    table = evaluate_retrieval(out, index, clips=2, ks=(1, 5, 50), device="cpu", progress=False)
-    assert (table.queries, table.gallery) == (2, 8)  # the short video is long enough for a clip
-    assert list(table.trained) == [1, 5]
+    run, view = open_run(out), View(clips=2)
+    data = parts(run.recipe, run.meta["data"], index)
+    found = evaluate_retrieval(run, data, view=view, ks=(1, 5, 50), device="cpu", progress=False)
+    assert found.counts == {"queries": 2, "videos to find": 8, "classes": 3}  # the short video is long enough for a clip
+    assert list(found.numbers["trained"]) == ["R@1", "R@5"]
     written = json.loads((out / "retrieval.json").read_text())
-    assert written["trained"] == {str(k): value for k, value in table.trained.items()}
-    every = evaluate_retrieval(result.checkpoint, index, gallery=index, clips=2, ks=(1,), device="cpu", progress=False)
-    assert every.trained == {1: 1.0}  # each video finds itself
+    assert written["numbers"]["trained"]["R@1"]["value"] == found.numbers["trained"]["R@1"].value
+    assert written["split"] == "tested on the run's held-out videos"
+    assert {"protocol", "data", "seed", "versions", "checkpoint", "settings"} <= written.keys()
+    assert Image.open(out / "retrieval.png").size[0] > 400
+    board = EventAccumulator(str(out / "tensorboard"))
+    board.Reload()
+    assert [event.step for event in board.Scalars("retrieval/trained/R@1")] == [2]
+    assert board.Images("retrieval/neighbours")
 
+    every = Parts(known=index, asked=index, split="")  # each video finds itself
+    assert evaluate_retrieval(run, every, view=view, ks=(1,), device="cpu", progress=False).numbers["trained"]["R@1"].value == 1.0
+    people = parts(run.recipe, run.meta["data"], grouped(index, r"_g\d"), by_group=True)
+    found = evaluate_retrieval(run, people, view=view, ks=(1,), drop_last=True, device="cpu", progress=False)
+    assert found.counts["queries"] == 8  # of ten
     with pytest.raises(VidsslError, match=r"pool='max': .* only 1 x 1"):
-        evaluate_retrieval(out, index, pool="max", device="cpu", progress=False)
+        evaluate_retrieval(run, data, view=View(clips=2, pool="max"), device="cpu", progress=False)
 
     first, again = untrained_encoder(recipe), untrained_encoder(recipe)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))

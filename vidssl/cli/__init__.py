@@ -23,7 +23,15 @@ def prepare() -> None:
 
 
 def evaluate() -> None:
-    """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --data DATA`."""
+    """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --train DATA`."""
+
+
+def datasets() -> None:
+    """Check data sets that you have, and make lists of their splits: `vidssl datasets check ucf101 VIDEOS`. Downloads nothing."""
+
+
+def report() -> None:
+    """Write one HTML page about runs, and what was found of them: `vidssl report RUN... --out report.html`."""
 
 
 def audit() -> None:
@@ -37,9 +45,21 @@ def _train() -> dict[str, Callable[..., None]]:
 
 
 def _evaluate() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.commands import retrieval
+    from vidssl.cli.evaluate import commands
 
-    return {"retrieval": retrieval}
+    return commands()
+
+
+def _datasets() -> dict[str, Callable[..., None]]:
+    from vidssl.cli.datasets import commands
+
+    return commands()
+
+
+def _report() -> Callable[..., None]:
+    from vidssl.cli.report import report
+
+    return report
 
 
 def bench() -> None:
@@ -66,7 +86,7 @@ def _audit() -> dict[str, Callable[..., None]]:
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
-    "prepare": prepare, "bench": bench, "runs": runs,
+    "prepare": prepare, "bench": bench, "datasets": datasets, "runs": runs, "report": report,
 }  # fmt: skip
 # What these take is imported only when they are called: (help text, subcommands or the command itself).
 GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]] | Callable[..., None]]]] = {
@@ -75,6 +95,8 @@ GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[...
     "audit": (audit, _audit),
     "prepare": (prepare, _prepare),
     "bench": (bench, _bench),
+    "datasets": (datasets, _datasets),
+    "report": (report, _report),
 }
 
 

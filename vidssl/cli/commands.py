@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 from tyro.conf import Positional
 
@@ -88,35 +87,3 @@ def demo(out: Path = Path("runs/demo"), *, seed: int = 0) -> None:
     from vidssl.demo import run
 
     run(out=out, seed=seed)
-
-
-def retrieval(
-    run: Positional[Path],
-    data: Path,
-    *,
-    gallery: Path | None = None,
-    ks: tuple[int, ...] = (1, 5, 10, 20, 50),
-    clips: int = 10,
-    pool: Literal["mean", "max"] = "mean",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
-    out: Path | None = None,
-) -> None:
-    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed, and chance.
-
-    Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints.
-        data: Folder or index (.arrow) of the videos to look up. Those the run was trained on: its held-out videos are looked up.
-        gallery: Folder or index to look them up in; none takes the other videos of the data.
-        ks: Numbers of neighbours.
-        clips: Clips a video, evenly spaced; their features are averaged.
-        pool: The last map's mean, or VCOP's 1x2x2 max pooling of it (9216 numbers for R3D).
-        device: Where to compute.
-        out: JSON file to write; none writes RUN/retrieval.json.
-    """
-    from vidssl.cli.data import open_data
-    from vidssl.evaluate.retrieval import evaluate_retrieval
-    from vidssl.train.checkpoint import find
-
-    where = find(run).resolve().parents[1]  # the run's folder; a wrong one is said before videos are indexed
-    among = None if gallery is None else open_data(gallery, None)
-    print(evaluate_retrieval(run, open_data(data, where), gallery=among, ks=ks, clips=clips, pool=pool, device=device, out=out).text())

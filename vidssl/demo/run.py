@@ -16,8 +16,9 @@ import torch
 from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
+from vidssl.evaluate.parts import parts
 from vidssl.evaluate.retrieval import evaluate_retrieval
-from vidssl.evaluate.trained import trained_model
+from vidssl.evaluate.trained import open_run, trained_model
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
@@ -65,7 +66,8 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _clear(folder)
     result = train(recipe, index, folder, steps=steps)
     _say(4, "evaluate: are a video's neighbours of its kind?", began)
-    table = evaluate_retrieval(folder, index, ks=(1, 5, 10, 20))
+    trained = open_run(folder)
+    table = evaluate_retrieval(trained, parts(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
@@ -139,9 +141,10 @@ def _summary(out: Path, found: Accuracy, table: str, seconds: float) -> None:
 Done in {seconds:.0f} s. Where everything lies:
   {where}/order.png       tuples as shown, their true and their predicted order
   {where}/scenes/         the videos, a folder a class; {where}/index.arrow says what each of them is
-  {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json
+  {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json, retrieval.png (queries and what is nearest)
 
 Watch the run:      {bin_}tensorboard --logdir {where}/run
+All on one page:    {bin_}vidssl report {where}/run --out {where}/report.html
 Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/first   ({bin_}vidssl recipes lists the others)""")
 
 

@@ -18,7 +18,9 @@ import torch
 
 from vidssl.device import pick_device
 from vidssl.evaluate.chart import Bar, draw
-from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, apply, choose, collect, fit
+from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
+from vidssl.evaluate.interval import Z, clustered, wilson, worth
+from vidssl.evaluate.linear import apply, choose, fit
 from vidssl.evaluate.trained import trained_model
 from vidssl.pretext import PretextModel
 from vidssl.stages.index import VideoIndex
@@ -27,36 +29,6 @@ from vidssl.train.config import Recipe, flat, recipe_from
 from vidssl.train.device import torch_threads
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
-
-Z = 1.959964  # 95 % of a normal distribution lie within
-
-
-def wilson(right: float, count: float) -> tuple[float, float]:
-    """95 % interval of a share of which `right` of `count` were seen. Source: Wilson, J. Am. Stat. Assoc. 22 (1927)."""
-    share, square = right / count, Z * Z
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def student(freedom: int) -> float:
-    """What Z is for a variance that was itself estimated: the table of Student's t, then Abramowitz and Stegun 26.7.5."""
-    table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
-    if freedom <= len(table):
-        return table[freedom - 1]
-    return Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
-
-
-def clustered(residual: torch.Tensor, video: torch.Tensor) -> float:
-    """Half of the 95 % interval of a sum, from how much its parts by video differ; 0 for a single video, which tells nothing of it.
-
-    residual: [N], what each tuple adds, less what it was to add. A window that happens to fit the model is right in whatever order it is
-    shown, so that tuples of one video are right or wrong together, even where there is nothing to learn.
-    """
-    _, at = np.unique(video.numpy(), return_inverse=True)
-    parts = np.bincount(at, residual.numpy())
-    count = len(parts)
-    return student(count - 1) * math.sqrt(count / (count - 1) * float(parts @ parts)) if count > 1 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +134,10 @@ def measure(
     name: str, logits: torch.Tensor, label: torch.Tensor, video: torch.Tensor, table: npt.NDArray[Any], **about: Any
 ) -> Score:  # fmt: skip
     """The score of logits [N, classes] for the labels [N] of tuples of video [N]. table: labels of the task's rows."""
-    right, size = (logits.argmax(1) == label).double(), len(label)
+    right = (logits.argmax(1) == label).double()
     accuracy = float(right.mean())
-    plain = Z * math.sqrt(accuracy * (1 - accuracy) / size)
-    worth = size / max(1.0, (clustered((right - accuracy) / size, video) / plain) ** 2) if plain else size
-    low, high = wilson(accuracy * worth, worth)
+    independent = worth(right, video)
+    low, high = wilson(accuracy * independent, independent)
     count = np.bincount(table, minlength=logits.shape[1])
     prior = torch.from_numpy(np.log(np.maximum(count, 1e-9) / count.sum()))
     fair = ((logits.double() - prior).argmax(1) == label).double()  # as if every class were equally common
@@ -184,7 +155,7 @@ def measure(
     else:
         verdict = "solves nothing"
     return Score(
-        name=name, accuracy=accuracy, low=low, high=high, worth=worth, balanced=balanced, spread=spread, verdict=verdict, **about
+        name=name, accuracy=accuracy, low=low, high=high, worth=independent, balanced=balanced, spread=spread, verdict=verdict, **about
     )  # fmt: skip
 
 
@@ -193,7 +164,7 @@ def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
     keep = std > 1e-6  # cues are within 0..1; what does not change would only be rounding, blown up
     x, other = (((one.cues[cue] - mean) / std)[:, keep] for one in (known, fresh))
     classes = recipe.pretext.plan.classes
-    strength = choose(x, known.label, known.video, classes)
+    strength, _ = choose(x, known.label, known.video, classes)
     logits = apply(fit(x, known.label, classes, strength), other)
     return measure(NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), strength=strength)
 

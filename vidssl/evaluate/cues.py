@@ -1,4 +1,4 @@
-"""Low-level cues of a tuple: what can be told of it without knowing what it shows; and the linear model that sees them.
+"""Low-level cues of a tuple: what can be told of it without knowing what it shows.
 
 Each cue is a row of numbers a tuple, float64 [B, F]: the cue of every slot, and its distance between every pair of slots, because a linear
 model cannot compare two slots by itself.
@@ -6,14 +6,12 @@ model cannot compare two slots by itself.
 
 from __future__ import annotations
 
-import math
 from itertools import chain, combinations, permutations, repeat
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 from tqdm import tqdm
 
 from vidssl.loader import Loader
@@ -26,7 +24,6 @@ from vidssl.types import Batch, VidsslError
 
 BINS = 8  # of a channel's histogram
 LEAST = 50  # tuples, to say anything
-STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)  # of the L2 penalty; the first lets hardly anything through
 SIDE = 56  # pixels: larger pictures are thinned to about this many a side
 PICTURE = ("color", "luma", "difference")  # the cues that are in the picture; "gop" is in the file only
 NAMES = {
@@ -195,46 +192,3 @@ def _take(left: npt.NDArray[np.int64], label: int) -> bool:
     wanted = bool(left[label] > 0)
     left[label] -= wanted
     return wanted
-
-
-def fit(x: torch.Tensor, label: torch.Tensor, classes: int, strength: float, start: torch.Tensor | None = None) -> torch.Tensor:
-    """Multinomial logistic regression by L-BFGS: weights float64 [F + 1, classes], the last row the bias, which is not penalised.
-
-    Minimises the mean cross entropy + strength / 2 * the sum of the squared weights. x: float64 [N, F]. start: weights to begin with.
-    """
-    weight = torch.zeros(x.shape[1] + 1, classes, dtype=torch.float64) if start is None else start.clone()
-    weight.requires_grad_(True)
-    optimizer = torch.optim.LBFGS([weight], max_iter=100, tolerance_grad=1e-6, tolerance_change=1e-10, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = functional.cross_entropy(apply(weight, x), label) + 0.5 * strength * weight[:-1].square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
-
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return weight.detach()
-
-
-def apply(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Logits [N, classes] of x [N, F]."""
-    return torch.addmm(weight[-1], x, weight[:-1])
-
-
-def choose(x: torch.Tensor, label: torch.Tensor, video: torch.Tensor, classes: int) -> float:
-    """The strength of STRENGTHS with which the tuples of three quarters of the videos tell most of the others', by cross entropy."""
-    videos = torch.from_numpy(np.unique(video.numpy()))
-    if len(videos) >= 4:
-        picked = videos[torch.randperm(len(videos), generator=torch.Generator().manual_seed(0))[: len(videos) // 4]]
-        aside = torch.isin(video, picked)
-    else:
-        aside = torch.arange(len(label)) % 4 == 0
-    best, strength, worse = math.inf, STRENGTHS[0], 0
-    weight: torch.Tensor | None = None
-    for each in STRENGTHS:
-        weight = fit(x[~aside], label[~aside], classes, each, weight)
-        loss = float(functional.cross_entropy(apply(weight, x[aside]), label[aside]))
-        best, strength, worse = (loss, each, 0) if loss < best else (best, strength, worse + 1)
-        if worse == 2:
-            break
-    return strength

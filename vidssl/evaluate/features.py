@@ -1,6 +1,7 @@
-"""Features of whole videos: the mean over clips evenly spaced in time, centre crop, no augmentation.
+"""Features of whole videos: the mean over clips evenly spaced in time, centre crop or ten crops, no augmentation.
 
-Source: the retrieval and test protocol of VCOP (Xu et al., CVPR 2019, and the authors' code): 10 clips a video.
+Sources: 10 clips a video, centre crop: the retrieval and test protocol of VCOP (Xu et al., CVPR 2019, and the authors' code). 25 frames
+a video, each cut from the corners and the centre, mirrored too: the test of two-stream networks, which OPN takes (its authors' code).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -26,22 +28,39 @@ from vidssl.stages.plan import Augment, PlanSpec, plan
 from vidssl.train.device import torch_threads
 from vidssl.types import VidsslError
 
-Pool = Literal["mean", "max"]
+Pool = Literal["mean", "max", "map"]
+Crops = Literal["centre", "ten"]
+_AT_ONCE = 64  # views that go through an encoder together
 
 
 class Features(NamedTuple):
-    """One vector a video. feature: float32 [V, D]; label: names, None where the video has none; row: int64 [V] of the index."""
+    """One vector a video. feature: float32 [V, D]; label: names, None where the video has none; row: int64 [V] of the index.
+
+    group: names of what belongs together, such as a person; None: each video is by itself.
+    """
 
     feature: torch.Tensor
     label: list[str | None]
     row: npt.NDArray[np.int64]
+    group: list[str] | None = None
+
+    def groups(self) -> list[str]:
+        """A name for each video; of those without a group, one of its own."""
+        return self.group if self.group is not None else [f"{row}" for row in self.row.tolist()]
+
+    def take(self, places: npt.NDArray[np.int64]) -> Features:
+        """Those at some places, in that order."""
+        chosen = places.tolist()
+        group = None if self.group is None else [self.group[at] for at in chosen]
+        return Features(self.feature[torch.from_numpy(places)], [self.label[at] for at in chosen], self.row[places], group)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
     """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first frame to its last.
 
-    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves.
+    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves. crops: of each clip, its centre, or "ten": the corners
+    and the centre, and the five mirrored.
     """
 
     count: int = 10
@@ -49,6 +68,7 @@ class Clips:
     stride: int = 1
     augment: Augment
     encode: Callable[[torch.Tensor], torch.Tensor] | None = None
+    crops: Crops = "centre"
 
     def __post_init__(self) -> None:
         for name in ("count", "length", "stride"):
@@ -66,7 +86,7 @@ class Clips:
         return first[:, None] + np.arange(self.length) * self.stride
 
     def read(self, video: Video) -> torch.Tensor:
-        """Decode one video's clips, each cut from the centre: float32 [count, 3, length, H, W], or what `encode` makes of them."""
+        """Decode one video's clips: float32 [count * crops, 3, length, H, W], or what `encode` makes of them."""
         numbers = self.numbers(video.frames)
         frames = decode(video, np.unique(numbers))
         spec = PlanSpec(
@@ -78,22 +98,50 @@ class Clips:
             augment=replace(self.augment, region=None),
         )
         one = plan(spec, frames=self.extent, size=frames.size, seed=0, epoch=0, sample=0, train=False)
+        box, flip = _ten(one.box, frames.size) if self.crops == "ten" else (one.box, one.flip)
         shown = one._replace(
-            frame=np.searchsorted(frames.number, numbers).astype(np.int32),
-            box=np.repeat(one.box, self.count, axis=0),
-            flip=np.repeat(one.flip, self.count, axis=0),
-            color=np.repeat(one.color, self.count, axis=0),
+            frame=np.searchsorted(frames.number, numbers).astype(np.int32).repeat(len(box), axis=0),
+            box=np.tile(box, (self.count, 1, 1)),
+            flip=np.tile(flip, self.count),
+            color=np.repeat(one.color, self.count * len(box), axis=0),
         )
         made = torch.from_numpy(assemble(frames, shown, size=self.augment.crop))
         return made if self.encode is None else self.encode(made)
 
 
-def pooled(encoder: Encoder, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
-    """clips [N, 3, T, H, W] to features [N, D]: "mean" of the last map; "max": VCOP's 1x2x2 max pooling of it, flattened (9216 for R3D)."""
+def _ten(box: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Boxes [10, T, 4] and flips [10]: the corners and the centre of a picture of size (height, width), then the same mirrored."""
+    boxes = np.repeat(box, 5, axis=0)
+    for at, (x, y) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
+        boxes[at, :, 0], boxes[at, :, 1] = x * (size[1] - boxes[at, :, 2]), y * (size[0] - boxes[at, :, 3])
+    return np.concatenate([boxes, boxes]), np.repeat(np.array([0, 1], np.uint8), 5)
+
+
+def single_frames(clips: torch.Tensor) -> torch.Tensor:
+    """Clips of one frame [N, 3, 1, H, W] as pictures [N, 3, H, W]: what an image model is to see (`Clips.encode`)."""
+    return clips.squeeze(2)
+
+
+def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
+    """clips [N, 3, T, H, W] to features [N, D].
+
+    "mean": the encoder's own feature, the mean of its last map unless it says otherwise. "max": VCOP's 1x2x2 max pooling of the last map,
+    flattened: 9216 numbers for R3D. "map": the last map, flattened: 9216 numbers for CaffeNet's pool5.
+    """
     if pool == "mean":
-        feature: torch.Tensor = encoder(clips)
+        try:
+            feature: torch.Tensor = encoder(clips)
+        except ValueError as error:  # an encoder with dense layers takes one size alone
+            raise VidsslError(f"evaluate: {error}; take the recipe's crop, or pool=map") from error
+        if feature.dim() != 2:
+            shapes = f"{list(feature.shape)} for {list(clips.shape)}"
+            raise VidsslError(f"evaluate: the module gives {shapes}; let it give one vector a clip, [N, D]")
         return feature
+    if not isinstance(encoder, Encoder):
+        raise VidsslError(f"pool={pool!r}: only vidssl's encoders have a last map to pool; take pool=mean")
     last = encoder.forward_map(clips)
+    if pool == "map":
+        return last.flatten(1)
     if min(last.shape[-2:]) < 2:
         raise VidsslError(
             f"pool='max': the encoder's last map is only {last.shape[-2]} x {last.shape[-1]}; take pool=mean, or a larger crop"
@@ -103,7 +151,7 @@ def pooled(encoder: Encoder, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
 
 @torch.no_grad()
 def extract(
-    encoders: Sequence[Encoder], index: VideoIndex, clips: Clips, *, pool: Pool = "mean", device: torch.device | str = "cpu",
+    encoders: Sequence[nn.Module], index: VideoIndex, clips: Clips, *, pool: Pool = "mean", device: torch.device | str = "cpu",
     workers: int | None = None, progress: bool = True,
 ) -> list[Features]:  # fmt: skip
     """Features of every usable video for each of the encoders, which see the same clips. Videos shorter than a clip are left out.
@@ -119,10 +167,18 @@ def extract(
     bar = tqdm(_ahead(index, rows, clips, workers), total=len(rows), desc="features", unit="video", disable=None if progress else True)
     with torch_threads(None):
         for shown in bar:
+            views = shown.to(device)
             for encoder, features in zip(encoders, found, strict=True):
-                features.append(pooled(encoder, shown.to(device), pool).mean(dim=0).cpu())
-    labels = index.select(rows).column("label").to_pylist()
-    return [Features(torch.stack(features), labels, rows) for features in found]
+                parts = [pooled(encoder, part, pool) for part in views.split(_AT_ONCE)]
+                features.append(torch.cat(parts).float().mean(dim=0).cpu())
+    return [described(torch.stack(features), index, rows) for features in found]
+
+
+def described(feature: torch.Tensor, index: VideoIndex, rows: npt.NDArray[np.int64]) -> Features:
+    """Features of some rows of an index, with its labels and groups."""
+    chosen = index.select(rows)
+    label, group, path = (chosen.column(name).to_pylist() for name in ("label", "group", "path"))
+    return Features(feature, label, rows, [said or name for said, name in zip(group, path, strict=True)])
 
 
 def _ahead(index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None) -> Iterator[torch.Tensor]:

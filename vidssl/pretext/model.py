@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
@@ -11,8 +13,23 @@ from vidssl.pretext.base import Pretext
 from vidssl.types import VidsslError
 
 
-class PretextModel(nn.Module):
-    """clips [B, K, 3, T, H, W] to logits [B, classes].
+class SlotModel(nn.Module, ABC):
+    """clips [B, K, 3, T, H, W] to logits [B, classes]: an encoder for every slot, and a head on what it makes of them."""
+
+    encoder: Encoder
+    head: nn.Module
+
+    @abstractmethod
+    def features(self, clips: torch.Tensor) -> torch.Tensor:
+        """What the encoder makes of each slot: [B, K, D]."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(self.features(clips))
+        return out
+
+
+class PretextModel(SlotModel):
+    """The model of a pretext task.
 
     slotwise_bn: the encoder is called once a slot, so that batch norm sees each slot's B clips by themselves and updates its running
     statistics K times a step, as VCOP's authors do. False calls it once for all B * K clips: faster, and other statistics.
@@ -24,16 +41,11 @@ class PretextModel(nn.Module):
         self.head = pretext.head(encoder.features)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """What the encoder makes of each slot: [B, K, D]."""
         if self.slotwise_bn and self.training:  # in eval mode both roads are the same map
             return torch.stack([self.encoder(self.pretext.encode(slot)) for slot in clips.unbind(1)], dim=1)
         flat = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
         features: torch.Tensor = flat.unflatten(0, clips.shape[:2])
         return features
-
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.head(self.features(clips))
-        return out
 
 
 def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encoder:

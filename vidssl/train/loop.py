@@ -64,7 +64,7 @@ def train(
         book = stack.enter_context(
             Log(out, step=run.step, total=run.total, classes=recipe.pretext.class_names, quiet=quiet, mute=not among.first)
         )  # fmt: skip
-        _announce(book, run, index, held, said)
+        _announce(book, run, index, held, recipe.pretext.plan.frames, said)
         try:
             return run.fit(book)
         finally:
@@ -105,7 +105,7 @@ def _set_up(
     val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, decode=decode, **loading)) if mine else None
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(among.device), config, among, amp=meta["amp"] == "bf16", total=total)
-    run = Run(stepper, loader, val_loader, train_part, held, out, meta)
+    run = Run(stepper, loader, val_loader, train_part, held, out, meta, names=pretext.class_names, augment=pretext.augment)
     if start is not None:
         run.load(start)
     others = f" x {among.size} processes" if among.size > 1 else ""
@@ -162,8 +162,7 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
         raise VidsslError(f"train: resume: {start} was made with other settings; restore them, or take a new out: " + "; ".join(differ))
 
 
-def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, said: str) -> None:
-    span = run.model.pretext.plan.frames
+def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, span: int, said: str) -> None:
     left_out = index.skipped(span)
     lines = [
         said,

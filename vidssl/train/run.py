@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from vidssl.loader import Loader
 from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import Augment
 from vidssl.train import checkpoint, pictures
 from vidssl.train.guard import Shown, Watchdog, check_finite, record, stop_requests
 from vidssl.train.log import Log
@@ -52,16 +53,16 @@ class _Clock:
 
 
 class Run:
-    """One run: model, optimiser, loaders, and the step they stand at."""
+    """One run: model, optimiser, loaders, and the step they stand at. names: of the classes; augment: how clips were coloured."""
 
     def __init__(
         self, stepper: Stepper, loader: Loader, val_loader: Loader | None, index: VideoIndex, held: VideoIndex, out: Path,
-        meta: dict[str, Any],
+        meta: dict[str, Any], *, names: Sequence[str], augment: Augment,
     ) -> None:  # fmt: skip
         self.stepper, self.loader, self.val_loader, self.index, self.held = stepper, loader, val_loader, index, held
         self.model, self.ranks, self.config, self.total = stepper.model, stepper.ranks, stepper.config, stepper.total
-        self.out, self.meta = out, meta
-        self.tally = Tally(self.model.pretext.plan.classes, self.ranks.device)
+        self.out, self.meta, self.names, self.augment = out, meta, names, augment
+        self.tally = Tally(len(names), self.ranks.device)
         self.step = self.skipped = self._in_a_row = 0
         self._bad = 0.0  # windows, before a resume
         self.metrics: dict[str, float] = {}
@@ -170,9 +171,9 @@ class Run:
         """A picture of tuples as they were shown, with their true and their predicted class."""
         if not self.ranks.first:
             return
-        names, pretext = self.model.pretext.class_names, self.model.pretext
+        names = self.names
         found, rows = made.logits[:_SEEN].argmax(1).tolist(), batch.video[:_SEEN].cpu().numpy()
-        clips = pictures.as_seen(batch.clips[:_SEEN], pretext.augment)
+        clips = pictures.as_seen(batch.clips[:_SEEN], self.augment)
         paths = self.index.select(rows).column("path").to_pylist()
         true = [names[label] for label in batch.label[:_SEEN].tolist()]
         log.picture("train/tuples", pictures.tuples(clips, true, [names[one] for one in found], paths), self.step)
@@ -184,7 +185,7 @@ class Run:
             return False
         self.stepper.share_buffers()
         self.model.eval()
-        tally, points = Tally(self.model.pretext.plan.classes, self.ranks.device), _Points(self.held, self.model.pretext.augment)
+        tally, points = Tally(len(self.names), self.ranks.device), _Points(self.held, self.augment)
         for batch in self.val_loader or ():
             label = batch.label.to(self.ranks.device)
             with self.stepper.autocast():
@@ -238,7 +239,7 @@ class Run:
 class _Points:
     """Features of held-out clips, with what they are, for the projector."""
 
-    def __init__(self, index: VideoIndex, augment: Any) -> None:
+    def __init__(self, index: VideoIndex, augment: Augment) -> None:
         self._index, self._augment = index, augment
         self.features: list[torch.Tensor] = []
         self._about: list[tuple[str, ...]] = []

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 
+from vidssl.stages.groups import hold_out
 from vidssl.stages.index import VideoIndex
 from vidssl.types import VidsslError
 
@@ -29,23 +30,16 @@ def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", spa
         raise VidsslError(f"train: group={group!r}: matches none of the paths, such as {paths[0]!r}; take group='' to split by video")
     listed = index.select(rows).column("group").to_pylist()
     keys = [match.group() if match else said or path for match, said, path in zip(found, listed, paths, strict=True)]
-    members: dict[str, list[int]] = {}
-    for key, row in zip(keys, rows.tolist(), strict=True):
-        members.setdefault(key, []).append(row)
-    if not members:
+    if not keys:
         return index, index.select([])  # the loader says why none can be used
-    if fraction > 0 and len(members) < 2:
+    if fraction > 0 and len(set(keys)) < 2:
         raise VidsslError(
-            f"train: holdout={fraction}: {len(members)} usable group(s) of videos with at least {span} frames, holding out needs two; "
+            f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames, holding out needs two; "
             "take holdout=0, shorter clips, or more videos"
         )
-    held: list[int] = []
-    for key in sorted(members, key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())[:-1]:
-        if len(held) + len(members[key]) / 2 > fraction * len(rows) and (held or fraction == 0):
-            break
-        held += members[key]
+    held = rows[hold_out(keys, fraction, seed=seed)]
     kept = np.setdiff1d(np.arange(len(index)), held)
-    return index.select(kept), index.select(sorted(held))
+    return index.select(kept), index.select(held)
 
 
 def fingerprint(index: VideoIndex) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from vidssl.pretext import PretextModel
+from vidssl.pretext import SlotModel
 from vidssl.train.config import TrainConfig
 from vidssl.train.ranks import Ranks
 from vidssl.types import Batch, VidsslError
@@ -35,7 +35,7 @@ class Stepper:
     The loss of a step is the mean over the tuples within the task's limits of all processes, however these are spread over them.
     """
 
-    def __init__(self, model: PretextModel, config: TrainConfig, ranks: Ranks, *, amp: bool, total: int) -> None:
+    def __init__(self, model: SlotModel, config: TrainConfig, ranks: Ranks, *, amp: bool, total: int) -> None:
         self.config, self.ranks, self.amp, self.total = config, ranks, amp, total
         channels_last(model.encoder)
         if config.sync_bn and ranks.size > 1:

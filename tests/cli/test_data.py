@@ -1,0 +1,48 @@
+"""What `--data`, `--train` and `--test` name is what is opened, whatever lies in a run's folder."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.stages.clips import make_clip
+from vidssl.cli.data import open_data, open_kept
+from vidssl.stages.index import VideoIndex
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    for name in ("a/1", "a/2", "b/3"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        make_clip(tmp_path / "set" / f"{name}.mp4", frames=10)
+    return tmp_path / "set"
+
+
+def test_a_list_beside_the_videos_is_not_the_folder(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    open_data(videos, run)  # as training does
+    (videos / "some.csv").write_text("path,label\na/1.mp4,x\nb/3.mp4,y\n")
+    found = open_kept(videos / "some.csv", run)
+    assert found.column("path").to_pylist() == ["a/1.mp4", "b/3.mp4"]
+    assert found.column("label").to_pylist() == ["x", "y"]
+    assert found.read == 0  # the run's index knew them
+
+    other = tmp_path / "other"
+    open_data(videos / "some.csv", other)  # trained on the list
+    assert len(open_kept(videos, other)) == 3
+    shutil.rmtree(run / "features")
+    elsewhere = tmp_path / "lists" / "some.csv"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(f"path,label\n{videos}/a/1.mp4,x\n")
+    assert open_kept(elsewhere, run).read == 1
+    assert open_kept(elsewhere, run).read == 0  # kept
+    make_clip(videos / "a" / "4.mp4", frames=12)
+    again = open_kept(videos, run)
+    assert (len(again), again.read) == (4, 1)
+
+
+def test_an_index_is_itself(videos: Path, tmp_path: Path) -> None:
+    VideoIndex.build(videos, progress=False).select([1]).save(tmp_path / "one.arrow")
+    assert open_kept(tmp_path / "one.arrow", tmp_path).column("path").to_pylist() == ["a/2.mp4"]

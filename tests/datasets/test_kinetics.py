@@ -1,0 +1,50 @@
+"""Kinetics' CSV: ids, seconds in six digits, parts by a column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidssl import VidsslError
+from vidssl.datasets import kinetics
+
+LINES = (
+    "label,youtube_id,time_start,time_end,split",
+    "riding a bike,-aB_c1,10,20,train",
+    "riding a bike,-ab_C1,3,13,train",
+    "abseiling,0wR5,28,38,validate",
+    "abseiling,gone,1,11,validate",
+)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    for name in ("riding_a_bike/-aB_c1_000010_000020.mp4", "riding a bike/-ab_C1_000003_000013.mkv", "abseiling/0wR5_000028_000038.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "k.csv").write_text("\n".join(LINES))
+    return tmp_path
+
+
+def test_parts_labels_and_files(videos: Path) -> None:
+    found = kinetics(videos)
+    assert {part: [entry.name for entry in entries] for part, entries in found.parts.items()} == {
+        "train": ["-aB_c1_000010_000020", "-ab_C1_000003_000013"], "validate": ["0wR5_000028_000038", "gone_000001_000011"],
+    }  # fmt: skip
+    assert found.missing == {"validate": ["gone_000001_000011"]}
+    assert found.parts["train"][0].label == "riding a bike"
+    assert found.parts["train"][0].group == "-aB_c1"  # ids differ by their case
+    assert kinetics(videos, videos / "k.csv").parts == found.parts
+
+
+def test_wrong_lists_are_named(videos: Path) -> None:
+    (videos / "k.csv").write_text("label,id\n")
+    with pytest.raises(VidsslError, match="lacks the columns youtube_id, time_start, time_end, split"):
+        kinetics(videos)
+    (videos / "k.csv").write_text(LINES[0] + "\na,b,x,y,train\n")
+    with pytest.raises(VidsslError, match="times are not numbers"):
+        kinetics(videos)
+    (videos / "k.csv").unlink()
+    with pytest.raises(VidsslError, match=r"no \.csv; name the release's list"):
+        kinetics(videos)

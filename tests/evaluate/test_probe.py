@@ -1,0 +1,148 @@
+"""Probe and neighbours agree with scikit-learn on the same features; whole evaluations by command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import confusion_matrix
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler, normalize
+
+from vidssl import VideoIndex, VidsslError
+from vidssl.cli import main
+from vidssl.evaluate.features import Features
+from vidssl.evaluate.linear import apply, fit, standardised
+from vidssl.evaluate.probe import linear_probe, neighbours
+from vidssl.train.config import Recipe
+from vidssl.train.loop import train
+
+
+def features(count: int, seed: int, spread: float, classes: int = 5) -> Features:
+    """Clouds around centres that are the same for every seed."""
+    centre = np.random.default_rng(0).normal(size=(classes, 16))
+    random = np.random.default_rng(seed)
+    label = random.integers(0, classes, count)
+    x = (centre[label] + random.normal(0, spread, (count, 16))) * np.geomspace(0.01, 100, 16)
+    return Features(torch.from_numpy(x.astype(np.float32)), [f"c{one}" for one in label], np.arange(count))
+
+
+@pytest.mark.parametrize(("kind", "near"), [(torch.float64, 2e-4), (torch.float32, 2e-3)])
+def test_the_linear_model_is_that_of_scikit_learn(kind: torch.dtype, near: float) -> None:
+    train, test = features(300, 1, 1.2), features(200, 2, 1.2)
+    label = np.array([int(name[1:]) for name in map(str, train.label)])
+    scale = StandardScaler().fit(train.feature.double().numpy())
+    x, shown = scale.transform(train.feature.double().numpy()), scale.transform(test.feature.double().numpy())
+    for strength in (0.1, 0.003):
+        weight = fit(torch.from_numpy(x).to(kind), torch.from_numpy(label), 5, strength)
+        theirs = LogisticRegression(C=1 / (strength * len(x)), tol=1e-8, max_iter=2000).fit(x, label)
+        ours = torch.softmax(apply(weight, torch.from_numpy(shown).to(kind)), 1).numpy()
+        np.testing.assert_allclose(ours, theirs.predict_proba(shown), atol=near)
+
+
+def test_the_probe_finds_what_scikit_learn_finds_at_its_best() -> None:
+    train, test = features(300, 1, 1.2), features(200, 2, 1.2)
+    scale = StandardScaler().fit(train.feature.numpy())
+    x, shown = scale.transform(train.feature.numpy()), scale.transform(test.feature.numpy())
+    shares = [
+        LogisticRegression(C=1 / (strength * len(x)), max_iter=2000).fit(x, train.label).score(shown, test.label)
+        for strength in (0.3, 0.1, 0.03, 0.01, 0.003)
+    ]
+    found = linear_probe(train, test)
+    assert abs(float(found.right.double().mean()) - max(shares)) < 0.04
+    said = [found.classes[at] for at in found.answer.tolist()]
+    assert found.table() == {"classes": found.classes, "table": confusion_matrix(test.label, said).tolist()}
+
+
+def test_what_does_not_vary_is_left_out() -> None:
+    known, asked = torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[5.0, 7.0]])
+    x, shown = standardised(known, asked)
+    assert x[:, 1].tolist() == [0, 0]
+    assert shown.tolist() == [[pytest.approx(3 / 2**0.5), 0.0]]
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_neighbours_are_those_of_scikit_learn(k: int) -> None:
+    train, test = features(400, 3, 1.0), features(150, 4, 1.0)
+    theirs = KNeighborsClassifier(k, metric="cosine").fit(train.feature.numpy(), train.label)
+    nearest = theirs.kneighbors(test.feature.numpy(), return_distance=False)
+    votes = np.array(train.label)[nearest]
+    counts = [np.sort(np.unique(row, return_counts=True)[1]) for row in votes]
+    clear = np.array([len(count) < 2 or count[-1] > count[-2] for count in counts])  # scikit-learn settles ties by the classes' order
+    right = theirs.predict(test.feature.numpy()) == np.array(test.label)
+    ours = neighbours(train, test, k, chunk=64).right.numpy()
+    assert clear.mean() > 0.6
+    assert (ours[clear] == right[clear]).all()
+    near = normalize(test.feature.numpy()) @ normalize(train.feature.numpy()).T
+    assert (neighbours(train, test, 1).right.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))).all()
+
+
+def test_a_tie_goes_to_the_nearer() -> None:
+    train = Features(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["b", "a", "c"], np.arange(3))
+    test = Features(torch.tensor([[1.0, 0.01]]), ["b"], np.arange(1))
+    assert neighbours(train, test, 3).right.tolist() == [True]
+
+
+def test_each_group_is_told_by_the_others() -> None:
+    """As many models as groups, each of the others alone: the same as one by one."""
+    one = features(60, 6, 0.8)._replace(group=[f"person {at % 6}" for at in range(60)])
+    together = linear_probe(one, one, apart=True)
+    near = neighbours(one, one, 3, apart=True)
+    for person in range(6):
+        own, others = (np.flatnonzero((np.arange(60) % 6 == person) == mine) for mine in (True, False))
+        alone = linear_probe(one.take(others), one.take(own))
+        assert [together.classes[at] for at in together.answer[own].tolist()] == [alone.classes[at] for at in alone.answer.tolist()]
+        assert near.right[own].tolist() == neighbours(one.take(others), one.take(own), 3).right.tolist()
+
+
+def test_noise_is_not_told_apart() -> None:
+    random = np.random.default_rng(5)
+    train, test = (
+        Features(torch.from_numpy(random.normal(size=(n, 64)).astype(np.float32)), [f"c{i % 4}" for i in range(n)], np.arange(n))
+        for n in (200, 2000)
+    )
+    for found in (linear_probe(train, test), neighbours(train, test, 5)):
+        assert abs(float(found.right.double().mean()) - 0.25) < 0.04
+
+
+def test_wrong_use_is_named() -> None:
+    train, test = features(20, 1, 1.0), features(10, 2, 1.0)
+    with pytest.raises(VidsslError, match=r"k=21: take 1\.\.20"):
+        neighbours(train, test, 21)
+    with pytest.raises(VidsslError, match="some videos have none"):
+        linear_probe(train, test._replace(label=[None] * 10))
+    with pytest.raises(VidsslError, match="1 class"):
+        linear_probe(train._replace(label=["a"] * 20), test)
+
+
+@pytest.fixture(scope="module")
+def run(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    index.save(out / "index.arrow")
+    train(recipe, index, out, steps=2, device="cpu", quiet=True)
+    return out
+
+
+def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--train", str(index.root), "--clips", "2", "--ks", "1", "3", "--device", "cpu")
+    assert main(["evaluate", "probe", str(run), *small]) == 0
+    said = capsys.readouterr().out
+    assert "8 videos to learn from, 2 to test, 3 classes; tested on the run's held-out videos" in said
+    found = json.loads((run / "probe.json").read_text())
+    assert set(found["numbers"]["trained"]) == set(found["numbers"]["untrained"]) == {"linear", "1-NN", "3-NN"}
+    assert len(found["detail"]["confusion"]["trained"]["table"]) == 3
+    assert len(list((run / "features").glob("*.safetensors"))) == 4
+
+    other = run / "by_group.json"
+    assert main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--by-group", "--out", str(other)]) == 0
+    assert "10 to test" in capsys.readouterr().out
+    assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")  # three, and the video without one
+
+
+def test_videos_in_both_parts_are_refused(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "probe", str(run), "--train", str(index.root), "--test", str(index.root)]) == 2
+    assert "10 of its videos are in train too" in capsys.readouterr().err

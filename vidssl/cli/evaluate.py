@@ -1,0 +1,138 @@
+"""The subcommands of `evaluate`: one shape for all of them. Their docstrings are the help texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from vidssl.cli.data import open_kept
+from vidssl.evaluate.complement import evaluate_complement
+from vidssl.evaluate.finding import Finding
+from vidssl.evaluate.finetune import FineTune, evaluate_finetune
+from vidssl.evaluate.parts import Parts, parts
+from vidssl.evaluate.probe import evaluate_probe
+from vidssl.evaluate.retrieval import KS, evaluate_retrieval
+from vidssl.evaluate.trained import Trained, View, open_run
+from vidssl.train.loop import open_run as open_folder
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Videos.
+
+    Args:
+        train: Folder, list or index (.arrow) of the videos to learn from; of retrieval, to find neighbours among.
+        test: Those to test on; of retrieval, to look up. None tests on the part of train that the run's recipe holds out.
+        labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left out.
+        groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in bend/daria_bend.avi.
+        by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each video.
+    """
+
+    train: Path
+    test: Path | None = None
+    labels: Path | None = None
+    groups: str = ""
+    by_group: bool = False
+
+    def open(self, run: Trained) -> Parts:
+        """The indexes, kept in RUN/features."""
+        test = None if self.test is None else open_kept(self.test, run.folder)
+        return parts(
+            run.recipe, run.meta["data"], open_kept(self.train, run.folder), test=test, labels=self.labels, groups=self.groups,
+            by_group=self.by_group,
+        )  # fmt: skip
+
+
+_WHOLE, _TUNE = View(), FineTune()
+
+
+def retrieval(
+    run: Positional[Path], data: Data, view: View = _WHOLE, *, ks: tuple[int, ...] = KS, drop_last: bool = False, pictures: int = 6,
+    device: Device = "auto", out: Path | None = None,
+) -> None:  # fmt: skip
+    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed, and chance.
+
+    Args:
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        ks: Numbers of neighbours.
+        drop_last: Leave out what VCOP's published code leaves out: of queries and gallery, the last videos, which fill no batch of 8.
+        pictures: Queries of each verdict, right and wrong, that RUN/retrieval.png shows at most.
+        device: Where to compute.
+        out: JSON file to write; none writes RUN/retrieval.json.
+    """
+    opened = open_run(run)  # a wrong one is said before videos are indexed
+    _say(evaluate_retrieval(opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out))
+
+
+def probe(
+    run: Positional[Path],
+    data: Data,
+    view: View = _WHOLE,
+    *,
+    ks: tuple[int, ...] = (1, 5),
+    device: Device = "auto",
+    out: Path | None = None,
+) -> None:
+    """Can a linear model, or the nearest neighbours, tell classes from frozen features? The trained encoder beside the untrained one.
+
+    Args:
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        ks: Numbers of neighbours that vote.
+        device: Where to compute.
+        out: JSON file to write; none writes RUN/probe.json.
+    """
+    opened = open_run(run)
+    _say(evaluate_probe(opened, data.open(opened), view=view, ks=ks, device=device, out=out))
+
+
+def finetune(
+    run: Positional[Path], data: Data, how: FineTune = _TUNE, *, resume: bool = False, device: Device = "auto", out: Path | None = None
+) -> None:
+    """How well does the encoder do when it goes on learning with labels? From the run's checkpoint, or from scratch.
+
+    Args:
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. The new run lies in RUN/finetune/<init>.
+        resume: Go on with a fine-tuning that was stopped.
+        device: Where to compute.
+        out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
+    """
+    opened = open_run(run)
+    open_folder(opened.folder / "finetune" / how.init, resume=resume)  # a wrong folder is said before videos are indexed
+    _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
+
+
+def complement(
+    run: Positional[Path],
+    data: Data,
+    other: str,
+    view: View = _WHOLE,
+    *,
+    device: Device = "auto",
+    out: Path | None = None,
+) -> None:
+    """Do the run's features add to others, such as a supervised model's? A probe on each, on both, and how their errors overlap.
+
+    Args:
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function that gives a torch
+            module and the vidssl.evaluate.features.Clips that it is to see.
+        device: Where to compute.
+        out: JSON file to write; none writes RUN/complement.json.
+    """
+    opened = open_run(run)
+    _say(evaluate_complement(opened, data.open(opened), other, view=view, device=device, out=out))
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """Name to command."""
+    return {"retrieval": retrieval, "probe": probe, "finetune": finetune, "complement": complement}
+
+
+def _say(finding: Finding) -> None:
+    print(finding.text())

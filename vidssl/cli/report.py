@@ -1,0 +1,19 @@
+"""The subcommand `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from vidssl.report import write_report
+
+
+def report(runs: Positional[tuple[Path, ...]], *, out: Path = Path("report.html")) -> None:
+    """Write one HTML page about runs: curves, what evaluations found, pictures. It opens from disk, without a network.
+
+    Args:
+        runs: Folders of runs, beside each other on the page.
+        out: File to write.
+    """
+    print(f"wrote {write_report(runs, out)}")

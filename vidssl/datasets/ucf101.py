@@ -1,0 +1,85 @@
+"""UCF101: 101 classes, three splits, groups g01 to g25 that must not be parted.
+
+Source: Soomro, Zamir, Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012, and the release's
+ucfTrainTestlist: classInd.txt ("1 ApplyEyeMakeup", from 1), trainlist0N.txt ("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"),
+testlist0N.txt (the same without the number).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vidssl.datasets.base import Dataset, Entry, Files, annotations_in, empty_files, read_lines, shared_groups, twice_named
+from vidssl.types import VidsslError
+
+VIDEOS, CLASSES = 13_320, 101  # of the release
+_GROUP = re.compile(r"_g(\d+)_c\d+$", re.IGNORECASE)
+
+
+def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
+    """The three splits, as far as their lists are there. Labels are names: the lists' numbers, which begin with 1, are only checked.
+
+    videos: folder of the videos, with or without a folder a class. annotations: ucfTrainTestlist; None looks for it in and beside videos.
+    File and folder names are compared without regard to case: the class HandstandPushups has files v_HandStandPushups_*.
+    """
+    where = annotations_in(videos, annotations, "ucfTrainTestlist", "trainlist0*.txt")
+    classes, problems = _classes(where / "classInd.txt")
+    files, notes = Files(videos), []
+    parts: dict[str, list[Entry]] = {}
+    for number in (1, 2, 3):
+        for kind in ("train", "test"):
+            path = where / f"{kind}list{number:02d}.txt"
+            if not path.is_file():
+                problems.append(f"{path.name} is missing in {where}")
+                continue
+            part = f"{kind}_{number}"
+            parts[part], wrong = _entries(path, classes, files)
+            problems += wrong + twice_named(parts[part], part)
+        train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
+        both = shared_groups(train, test)
+        if both:
+            problems.append(f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: near duplicates on both sides")
+        if train and test and len(train) + len(test) != VIDEOS:
+            notes.append(f"split {number} names {len(train) + len(test)} videos, the release has {VIDEOS}")
+    if len(set(classes.values())) != CLASSES:
+        notes.append(f"classInd.txt names {len(set(classes.values()))} classes, the release has {CLASSES}")
+    problems += files.twice() + empty_files(parts)
+    return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes)
+
+
+def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
+    """Number to name, and what is wrong."""
+    classes = {}
+    for line in read_lines(path):
+        number, _, name = line.replace("\t", " ").partition(" ")
+        if not number.isdigit() or not name.strip():
+            raise VidsslError(f"annotations: {path}: {line!r} is not a number and a class, as in '1 ApplyEyeMakeup'")
+        classes[int(number)] = name.strip()
+    if not classes:
+        raise VidsslError(f"annotations: {path}: it names no class; take the release's")
+    first = min(classes)
+    if first == 1:
+        return classes, []
+    return classes, [f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"]
+
+
+def _entries(path: Path, classes: dict[int, str], files: Files) -> tuple[list[Entry], list[str]]:
+    names = {name.lower(): name for name in classes.values()}
+    numbers = {name.lower(): number for number, name in classes.items()}
+    entries, wrong = [], []
+    for line in read_lines(path):
+        name, _, number = line.rpartition(" ") if re.search(r"\s\d+$", line) else (line, "", "")
+        name = name.strip().replace("\\", "/")
+        folder = name.split("/")[0].lower()
+        if "/" not in name or folder not in names:
+            wrong.append(f"{path.name}: {line!r} names no class of classInd.txt")
+            continue
+        if number and int(number) != numbers[folder]:
+            wrong.append(f"{path.name}: {name} has the number {number}, its class {numbers[folder]}")
+        found = _GROUP.search(Path(name).stem)
+        group = f"{names[folder]}_g{found[1]}" if found else None
+        entries.append(Entry(name=name, path=files.get(name, names[folder]), label=names[folder], group=group))
+    if len(wrong) > 5:
+        wrong = [*wrong[:5], f"{path.name}: and {len(wrong) - 5} more such lines"]
+    return entries, wrong

@@ -1,0 +1,133 @@
+"""Do the run's features add to others, such as those of a supervised model? A probe on each, and on both side by side.
+
+A is the run's encoder, B what it is compared with. Whether any features would add as much is what the untrained encoder tells, which takes
+A's place in the rows below.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vidssl.device import pick_device
+from vidssl.evaluate.cache import cached, load_features, taken
+from vidssl.evaluate.features import Clips, Features
+from vidssl.evaluate.finding import Finding, Numbers
+from vidssl.evaluate.interval import Number, gain, numbered, share
+from vidssl.evaluate.parts import Parts
+from vidssl.evaluate.probe import PROTOCOL, Answers, commonest, linear_probe
+from vidssl.evaluate.trained import WHOLE, Trained, View
+from vidssl.types import VidsslError
+
+Both = tuple[Features, Features]  # of the known videos, and of those asked
+
+
+def evaluate_complement(
+    run: Trained, data: Parts, other: str, *, view: View = WHOLE, device: str = "auto", out: Path | None = None, progress: bool = True
+) -> Finding:
+    """A probe on the run's features, on others, and on both.
+
+    other: a features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function" that gives a torch module and the `Clips` that
+    it is to see. Videos that either has no features of are left out, and counted. out: JSON file, RUN/complement.json if None.
+    """
+    encoders = run.encoders()
+    known, asked = taken(run, data, encoders, view, device=device, progress=progress)
+    others = _others(other, data, run.folder / "features", device=device, progress=progress)
+    ours = {name: _common((a, b), others) for name, a, b in zip(encoders, known, asked, strict=True)}
+    theirs = _common(others, ours["trained"])
+    sets = {
+        "A (trained)": ours["trained"],
+        "A (untrained)": ours["untrained"],
+        "B": theirs,
+        "A (trained) + B": _beside(ours["trained"], theirs),
+        "A (untrained) + B": _beside(ours["untrained"], theirs),
+    }
+    answers = {name: linear_probe(a, b, apart=data.apart, progress=progress) for name, (a, b) in sets.items()}
+    (group,) = numbered(theirs[1].groups())
+    numbers: Numbers = {name: {"right": share(found.right, group)} for name, found in answers.items()}
+    numbers["chance"] = {"right": Number(commonest(theirs[1]))}
+    for name in encoders:
+        numbers[f"A ({name}) + B"]["gain over B"] = gain(answers[f"A ({name}) + B"].right, answers["B"].right, group)
+    overlap = {name: errors_shared(answers[f"A ({name})"], answers["B"]) for name in encoders}
+    sizes = {"features A": ours["trained"][0].feature.shape[1], "features B": theirs[0].feature.shape[1]}
+    finding = Finding(
+        kind="complement",
+        protocol=PROTOCOL.split(";")[0] + "; gain by a paired bootstrap over the test videos, by whole groups",
+        numbers=numbers,
+        split=data.split,
+        counts={
+            "videos to learn from": len(theirs[0].label),
+            "to test": len(theirs[1].label),
+            "classes": len(set(theirs[0].label)),
+            "test videos left out": len(asked[0].label) - len(theirs[1].label),
+        },
+        settings={**asdict(view), "other": other, **sizes},
+        notes=(_said("trained", overlap["trained"]), _said("untrained", overlap["untrained"])),
+        detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
+    )
+    finding.publish(run, data, out=out)
+    return finding
+
+
+def errors_shared(a: Answers, b: Answers) -> dict[str, float]:
+    """How many test videos both get right, either alone, or neither; `expected`: neither, were their errors independent of each other."""
+    right_a, right_b = a.right, b.right
+    wrong = float((~right_a).double().mean() * (~right_b).double().mean())
+    return {
+        "both right": int((right_a & right_b).sum()), "only A right": int((right_a & ~right_b).sum()),
+        "only B right": int((~right_a & right_b).sum()), "both wrong": int((~right_a & ~right_b).sum()),
+        "both wrong, expected": round(wrong * len(right_a), 1),
+    }  # fmt: skip
+
+
+def _said(name: str, found: dict[str, float]) -> str:
+    counts = ", ".join(f"{value} {what}" for what, value in found.items() if "expected" not in what)
+    return f"A ({name}) and B: {counts} (were their errors independent: {found['both wrong, expected']})"
+
+
+def _others(other: str, data: Parts, folder: Path, *, device: str, progress: bool) -> Both:
+    parts = [data.known] if data.asked is None else [data.known, data.asked]
+    if other.endswith(".safetensors"):
+        found = [load_features(Path(other), part) for part in parts]
+    else:
+        module, clips = build_other(other)
+        found = [cached(folder, [module], part, clips, device=pick_device(device), progress=progress)[0] for part in parts]
+    return found[0], found[-1]
+
+
+def build_other(name: str) -> tuple[nn.Module, Clips]:
+    """What "module:function" gives. Raises VidsslError where it cannot be imported, or gives something else."""
+    where = f"other={name!r}:"
+    place, _, function = name.partition(":")
+    if not place or not function:
+        raise VidsslError(f"{where} take a features file (.safetensors), or module:function")
+    try:
+        made: Any = getattr(importlib.import_module(place), function)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise VidsslError(f"{where} {error}; name a function without arguments of a module that Python finds (PYTHONPATH)") from error
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], Clips)):
+        raise VidsslError(f"{where} gives {type(made).__name__}; let it give (torch module, vidssl.evaluate.features.Clips)")
+    return made
+
+
+def _common(of: Both, others: Both) -> Both:
+    """Features of the videos that the others have too."""
+    pair = []
+    for one, other in zip(of, others, strict=True):
+        places = np.flatnonzero(np.isin(one.row, other.row))
+        if not len(places):
+            raise VidsslError("evaluate: complement: A and B have features of no video in common; take shorter clips, or other videos")
+        pair.append(one.take(places))
+    return pair[0], pair[1]
+
+
+def _beside(a: Both, b: Both) -> Both:
+    """Both features of each video as one. The probe standardises every number, so that neither outweighs the other by its scale."""
+    made = [one._replace(feature=torch.cat((one.feature, other.feature), 1)) for one, other in zip(a, b, strict=True)]
+    return made[0], made[1]

@@ -1,0 +1,94 @@
+"""How sure a share, a mean or a gain is: 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+Z = 1.959964  # 95 % of a normal distribution lie within
+DRAWS = 10_000  # of a bootstrap
+
+
+class Number(NamedTuple):
+    """A figure with the ends of its 95 % interval; None where it is known exactly, as chance is."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def wilson(right: float, count: float) -> tuple[float, float]:
+    """95 % interval of a share of which `right` of `count` were seen. Source: Wilson, J. Am. Stat. Assoc. 22 (1927)."""
+    share, square = right / count, Z * Z
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    half = Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def student(freedom: int) -> float:
+    """What Z is for a variance that was itself estimated: the table of Student's t, then Abramowitz and Stegun 26.7.5."""
+    table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
+    if freedom <= len(table):
+        return table[freedom - 1]
+    return Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
+
+
+def clustered(residual: torch.Tensor, group: torch.Tensor) -> float:
+    """Half of the 95 % interval of a sum, from how much its parts by group differ; 0 for a single group, which tells nothing of it.
+
+    residual: [N], what each one adds, less what it was to add. Tuples of one video, or videos of one person, are right or wrong together,
+    even where there is nothing to learn.
+    """
+    _, at = np.unique(group.numpy(), return_inverse=True)
+    parts = np.bincount(at, residual.numpy())
+    count = len(parts)
+    return student(count - 1) * math.sqrt(count / (count - 1) * float(parts @ parts)) if count > 1 else 0.0
+
+
+def worth(right: torch.Tensor, group: torch.Tensor) -> float:
+    """Independent ones that would tell as much as these. right: double [N], 1 for a right one; group: [N]."""
+    size, share = len(right), float(right.mean())
+    plain = Z * math.sqrt(share * (1 - share) / size)
+    return size / max(1.0, (clustered((right - share) / size, group) / plain) ** 2) if plain else size
+
+
+def share(right: torch.Tensor, group: torch.Tensor) -> Number:
+    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs together."""
+    value, count = float(right.double().mean()), worth(right.double(), group)
+    return Number(value, *wilson(value * count, count))
+
+
+def mean(values: Sequence[float]) -> Number:
+    """Mean of a few runs, with Student's interval; of one run without."""
+    if len(values) < 2:
+        return Number(fmean(values))
+    half = student(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Number(fmean(values), fmean(values) - half, fmean(values) + half)
+
+
+def gain(after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS) -> Number:
+    """How much larger the share of right ones is after than before, by a paired bootstrap: whole groups are drawn with replacement.
+
+    after, before: bool [N], of the same videos; group: [N]. Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    """
+    _, at = np.unique(group.numpy(), return_inverse=True)
+    difference = np.bincount(at, (after.double() - before.double()).numpy())
+    sizes = np.bincount(at).astype(np.float64)
+    random, means = np.random.default_rng(seed), []
+    for start in range(0, draws, 500):  # so that the draws of many thousand videos stay small
+        taken = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=min(500, draws - start)).astype(np.float64)
+        means.append(taken @ difference / (taken @ sizes))
+    low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
+    return Number(float(difference.sum() / sizes.sum()), float(low), float(high))
+
+
+def numbered(*names: Sequence[str]) -> list[torch.Tensor]:
+    """Names as numbers of one numbering, int64 each."""
+    _, at = np.unique(np.concatenate([np.asarray(part, dtype=np.str_) for part in names]), return_inverse=True)
+    ends = np.cumsum([len(part) for part in names])[:-1]
+    return [torch.from_numpy(part) for part in np.split(np.asarray(at, np.int64), ends)]

@@ -1,0 +1,144 @@
+"""The page: a table of all runs, their curves, and each run's findings."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from vidssl.report.draw import confusion, curves, legend
+from vidssl.report.read import RunFiles, read_runs
+from vidssl.train.config import flat
+from vidssl.train.log import METRICS
+from vidssl.types import VidsslError
+from vidssl.versions import versions
+
+CSS = """
+body{font:15px/1.5 system-ui,sans-serif;color:#1d1d1f;background:#fff;max-width:1340px;margin:0 auto;padding:28px}
+h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;border-top:1px solid #e5e5ea;padding-top:24px}
+h3{font-size:16px;margin:22px 0 6px}
+p{margin:6px 0}.soft{color:#6e6e73;font-size:13px}.charts{display:flex;flex-wrap:wrap;gap:12px}
+table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
+th,td{padding:4px 12px 4px 0;text-align:left;white-space:nowrap}
+th{font-weight:600;border-bottom:1px solid #c7c7cc}td{border-bottom:1px solid #f0f0f3}td small{color:#6e6e73}.wide{overflow-x:auto}
+svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif}svg .tick{font:11px system-ui,sans-serif;fill:#6e6e73}
+svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:#e5e5ea}img{max-width:100%;border:1px solid #e5e5ea}
+.legend span{margin-right:18px;white-space:nowrap}.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
+details{margin:8px 0}summary{cursor:pointer;color:#3b6ea8}
+"""
+# What the table of all runs shows of a finding: (file, column, heading); of each row that stands for an encoder.
+_SHOWN = (
+    ("retrieval", "R@1", "retrieval R@1"),
+    ("probe", "linear", "linear probe"),
+    ("finetune", "right", "fine-tuned"),
+    ("finetune_scratch", "right", "from scratch"),
+)
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write one HTML file about runs, with all that it shows in it.
+
+    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, or `out` cannot be written.
+    """
+    if not runs:
+        raise VidsslError("report: runs=[]: name at least one folder that `vidssl train` wrote")
+    found = read_runs(list(runs))
+    body = [
+        "<h1>vidssl: what was learnt</h1>",
+        f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
+        _overview(found),
+        "<h2>Training</h2>",
+        legend([run.name for run in found]) if len(found) > 1 else "",
+        f'<div class="charts">{_charts(found)}</div>',
+        *(_run(run) for run in found),
+    ]
+    page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
+    except OSError as error:
+        raise VidsslError(f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
+    return out
+
+
+def _overview(runs: Sequence[RunFiles]) -> str:
+    """A row a run: what it is, and the main figure of every evaluation, trained beside untrained."""
+    columns = [shown for shown in _SHOWN if any(shown[0] in run.findings for run in runs)]
+    head = ["run", "task", "encoder", "step", "held-out tuples right", *(heading for _, _, heading in columns)]
+    rows = []
+    for run in runs:
+        recipe, right = run.meta["recipe"], run.curves.get("val/accuracy")
+        cells = [escape(run.name), escape(recipe["method"]), escape(recipe["encoder"]), f"{run.meta['step']:,}"]
+        cells.append(f"{100 * right[-1][1]:.1f} %" if right else "")
+        for kind, column, _ in columns:
+            numbers = run.findings.get(kind, {}).get("numbers", {})
+            shown = (f"{escape(name)} {_cell(row[column])}" for name, row in numbers.items() if column in row and name != "chance")
+            cells.append("<br>".join(shown))
+        rows.append(cells)
+    return _table(head, rows)
+
+
+def _charts(runs: Sequence[RunFiles]) -> str:
+    names = [name for name in METRICS if any(run.curves.get(name) for run in runs)]
+    return "".join(curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
+
+
+def _run(run: RunFiles) -> str:
+    recipe, seen = run.meta["recipe"], run.meta
+    settings = [[escape(key), escape(repr(value))] for key, value in flat(recipe).items()]
+    about = f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
+    parts = [
+        f"<h2>{escape(run.name)}</h2>",
+        f"<p>{escape(recipe['method'])} with {escape(recipe['encoder'])}: {escape(about)}.</p>",
+        f'<p class="soft">{escape(str(run.folder))}; {escape(_said(seen["versions"]))}</p>',
+        f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
+        *(_finding(run, name, found) for name, found in run.findings.items()),
+    ]
+    if not run.findings:
+        parts.append("<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>")
+    return "\n".join(parts)
+
+
+def _finding(run: RunFiles, name: str, found: Mapping[str, Any]) -> str:
+    columns = list(dict.fromkeys(column for row in found["numbers"].values() for column in row))
+    rows = []
+    for row, cells in found["numbers"].items():
+        rows.append([escape(row), *(_cell(cells[column]) if column in cells else "" for column in columns)])
+    counts = ", ".join(f"{count} {what}" for what, count in found["counts"].items())
+    parts = [
+        f"<h3>{escape(name.replace('_', ' '))}</h3>",
+        _table(["%, with 95 % interval", *columns], rows),
+        f"<p>{escape(counts)}; {escape(found['split'])}.</p>",
+        *(f"<p>{escape(note)}</p>" for note in found["notes"]),
+        f'<p class="soft">{escape(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
+    ]
+    for label, file in found.get("images", {}).items():
+        path = run.folder / file
+        if path.is_file():
+            data = base64.b64encode(path.read_bytes()).decode()
+            parts.append(f'<p><img alt="{escape(label)}" width="760" src="data:image/png;base64,{data}"></p>')
+    tables = found.get("detail", {}).get("confusion", {})
+    if tables:
+        label, matrix = next(iter(tables.items()))
+        parts.append(confusion(f"{name}, {label}: row is shown, column is answered", matrix["classes"], matrix["table"]))
+    return "\n".join(parts)
+
+
+def _cell(one: Mapping[str, float | None]) -> str:
+    low, high = one["low"], one["high"]
+    interval = "" if low is None or high is None else f" <small>[{100 * low:.1f}, {100 * high:.1f}]</small>"
+    return f"{100 * (one['value'] or 0.0):.1f}{interval}"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Cells are HTML already, the head is not."""
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
+
+
+def _said(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version[:12]}" for name, version in found.items() if name in ("vidssl", "python", "torch", "commit"))

@@ -1,0 +1,74 @@
+"""What a run's folder tells: its checkpoint, its log, and what evaluations left there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidssl.train import checkpoint
+
+_FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}  # what tells the file of an evaluation
+
+Curve = list[tuple[float, float]]  # (step, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """name: short, and different from the other runs'. curves: by name of the metric. findings: JSON of `vidssl evaluate`, by kind."""
+
+    name: str
+    folder: Path
+    meta: Mapping[str, Any]
+    curves: Mapping[str, Curve]
+    findings: Mapping[str, Mapping[str, Any]]
+
+
+def read_runs(runs: list[Path]) -> list[RunFiles]:
+    """What the folders hold. Raises VidsslError where one is not of a run."""
+    folders = [checkpoint.find(run).resolve().parents[1] for run in runs]
+    return [
+        RunFiles(
+            name=name, folder=folder, meta=checkpoint.load_meta(checkpoint.find(run)), curves=read_curves(folder / "metrics.jsonl"),
+            findings=read_findings(folder),
+        )
+        for run, folder, name in zip(runs, folders, _names(folders), strict=True)
+    ]  # fmt: skip
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """Every metric of a log; a line that was cut off is left out."""
+    curves: dict[str, Curve] = {}
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        for name, value in line.items():
+            if "/" in name and isinstance(value, (int, float)):
+                curves.setdefault(name, []).append((float(line["step"]), float(value)))
+    return curves
+
+
+def read_findings(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """What `vidssl evaluate` wrote into a run's folder, by the name of the file."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            about = json.loads(path.read_text())
+        except ValueError:
+            continue
+        if isinstance(about, dict) and about.keys() >= _FINDING:
+            found[path.stem] = about
+    return found
+
+
+def _names(folders: list[Path]) -> list[str]:
+    """As few of the last folders as tell them apart."""
+    for parts in range(1, max(len(folder.parts) for folder in folders)):
+        names = ["/".join(folder.parts[-parts:]) for folder in folders]
+        if len(set(names)) == len(set(folders)):
+            return names
+    return [str(folder) for folder in folders]
