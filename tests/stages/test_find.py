@@ -122,7 +122,16 @@ def test_wrong_lists_are_named(name: str, text: str, said: str, tmp_path: Path) 
         find(tmp_path / name)
 
 
-def test_a_broken_shard_is_named(tmp_path: Path) -> None:
+def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(b"x" * 5000)
+    with tarfile.open(tmp_path / "cut.tar", "w") as tar:
+        for name in ("a.mp4", "b.mp4"):
+            tar.add(tmp_path / name, name)
+            (tmp_path / name).unlink()
     (tmp_path / "bad.tar").write_bytes(b"no tar" * 200)
-    with pytest.raises(VidsslError, match=r"bad\.tar: not a tar file that can be read"):
-        find(tmp_path)
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "cut.tar").read_bytes()[:8000])
+    assert [one.path for one in find(tmp_path)[1]] == ["bad.tar", "cut.tar", "cut.tar/a.mp4"]
+    left_out = dict(VideoIndex.build(tmp_path, progress=False).skipped(1))
+    assert "a tar file that cannot be read to its end; the members before that are used" in left_out["bad.tar"]
+    assert set(left_out) == {"bad.tar", "cut.tar", "cut.tar/a.mp4"}  # here no member is a video

@@ -30,9 +30,21 @@ def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
     (torn / "encoder.safetensors").write_bytes(b"half")
     cut = _save(tmp_path, 300) / "state.pt"
     cut.write_bytes(cut.read_bytes()[:-7])
-    assert [path.name for path in checkpoint.damaged(tmp_path)] == ["step_00000200", "step_00000300"]
-    assert [int(path.name[5:]) for path in checkpoint.complete(tmp_path)] == [9, 20, 100]
+    changed = _save(tmp_path, 400) / "encoder.safetensors"
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")  # as long as it was
+    assert (changed.stat().st_mode & 0o777) == ((changed.parent / "meta.json").stat().st_mode & 0o777)
+    found, damaged = checkpoint.newest(tmp_path)
+    assert found == tmp_path / "checkpoints" / "step_00000100"
+    assert [path.name for path in damaged] == ["step_00000400", "step_00000300", "step_00000200"]
+    assert [int(path.name[5:]) for path in checkpoint.complete(tmp_path)] == [9, 20, 100, 400]
     assert checkpoint.find(tmp_path).name == "step_00000100"
+
+
+def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    left = tmp_path / "checkpoints" / ".step_00000001.99999"
+    left.mkdir(parents=True)
+    _save(tmp_path, 2)
+    assert not left.exists()
 
 
 def test_a_crash_while_writing_leaves_nothing_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,13 +91,16 @@ def test_such_steps_can_be_left_out(index: VideoIndex, recipe: Recipe, tmp_path:
     assert result.metrics["train/skipped_steps"] == 2
     assert math.isfinite(result.metrics["val/loss"])
     assert [json.loads(text)["step"] for text in (tmp_path / "run" / "nonfinite.jsonl").read_text().splitlines()] == [3, 6]
-    assert [line["step"] for line in lines(tmp_path / "run") if "train/loss" in line] == list(range(1, 10))
+    found = [line for line in lines(tmp_path / "run") if "train/loss" in line]
+    assert [line["step"] for line in found] == list(range(1, 10))
+    assert [line["step"] for line in found if line["train/loss"] is None] == [3, 6]  # NaN is no JSON
+    assert all(line["train/rejected"] == 0 for line in found)
 
 
 def test_leaving_out_every_step_ends(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(recipe, train=replace(recipe.train, nonfinite="skip", save_every=1000, val_every=1000))
     monkeypatch.setattr(Stepper, "backward", poison(set(range(1, 1000))))
-    with pytest.raises(VidsslError, match="100 steps were left out one after the other"):
+    with pytest.raises(VidsslError, match="20 steps were left out one after the other"):
         train(recipe, index, tmp_path / "run", steps=300, device="cpu", quiet=True)
 
 

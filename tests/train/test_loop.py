@@ -34,7 +34,7 @@ def test_a_run_leaves_checkpoints_and_logs(index: VideoIndex, recipe: Recipe, tm
     beside = {"step", "epoch", "seconds", "train/confusion", "val/confusion"}
     gpu = {"train/gpu_memory"}
     assert set(lines[0]) - beside == {name for name in METRICS if name.startswith("train/")} - gpu
-    assert set(lines[3]) - beside == {"val/loss", "val/accuracy"}
+    assert set(lines[3]) - beside == {"val/loss", "val/accuracy", "val/tuples"}
     assert sum(map(sum, lines[0]["train/confusion"])) == 2 * recipe.train.batch_size  # type: ignore[arg-type]
     assert sum(map(sum, lines[3]["val/confusion"])) == 2  # type: ignore[arg-type]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["encoder"] == recipe.encoder
@@ -101,8 +101,36 @@ def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, t
     assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
 
 
+def test_a_run_without_a_checkpoint_begins_anew(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(recipe, index, tmp_path / "whole", steps=4, device="cpu", quiet=True)
+    real = Stepper.backward
+
+    def dies(self: Stepper, batch: Batch, step: int) -> object:
+        if step == 2:
+            raise RuntimeError("killed before the first checkpoint")
+        return real(self, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "backward", dies)
+        with pytest.raises(RuntimeError):
+            train(recipe, index, tmp_path / "parts", steps=4, device="cpu", quiet=True)
+    with pytest.raises(VidsslError, match=r"not empty.*--resume"):
+        train(recipe, index, tmp_path / "parts", steps=4, device="cpu", quiet=True)
+    parts = train(recipe, index, tmp_path / "parts", steps=4, resume=True, device="cpu", quiet=True)
+    assert [_steady(line) for line in _lines(tmp_path / "whole")] == [_steady(line) for line in _lines(tmp_path / "parts")]
+    weights = [checkpoint.load_weights(result.checkpoint, "encoder") for result in (whole, parts)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_run_that_could_not_begin_leaves_a_folder_for_the_next(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    large = replace(recipe, train=replace(recipe.train, batch_size=100))
+    with pytest.raises(VidsslError, match="an epoch has only 7 tuples"):
+        train(large, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
+    assert train(recipe, index, tmp_path / "run", steps=1, device="cpu", quiet=True).step == 1
+
+
 def test_resuming_nothing_is_refused(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(VidsslError, match=r"resume: .*no whole checkpoint"):
+    with pytest.raises(VidsslError, match=r"resume: .*has no run in it"):
         train(recipe, index, tmp_path / "none", resume=True, device="cpu")
 
 

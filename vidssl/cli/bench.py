@@ -19,7 +19,7 @@ def loader(
     """How fast do my videos load on this machine's CPU, what does the time go into, and what would help?
 
     Args:
-        data: Folder of videos, or an index of one.
+        data: Folder of videos or shards (*.tar), list of them (.txt, .csv), or index (.arrow).
         recipe: Whose task the windows are loaded for; `vidssl recipes` lists them.
         workers: Threads that decode; none takes one a core.
         windows: Number of random windows to load.
@@ -28,8 +28,14 @@ def loader(
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
+    if out is not None and not out.parent.is_dir():
+        raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
     found = profile(open_data(data, None), RECIPES[recipe]().pretext, workers=workers, windows=windows, seed=seed)
     print(found.text())
     if out is not None:
-        out.write_text(json.dumps({"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}, indent=1) + "\n")
+        about = {"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
+        try:
+            out.write_text(json.dumps(about, indent=1) + "\n")
+        except OSError as error:
+            raise VidsslError(f"out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
         print(f"wrote {out}")

@@ -57,7 +57,8 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> N
 
     if out.suffix != ".arrow" or out.is_dir():  # said before hours of decoding, not after
         raise VidsslError(f"out={str(out)!r}: an index is one Arrow file; name a FILE.arrow")
-    if not os.access(next(folder for folder in out.absolute().parents if folder.exists()), os.W_OK):
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written to; name another")
     known = VideoIndex.load(out, root=data if data.is_dir() else data.parent) if out.exists() and data.exists() else None
     journal = out.with_name(f".{out.name}.partial")

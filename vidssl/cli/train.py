@@ -16,7 +16,7 @@ from vidssl.train.ranks import ranks
 _ARGS = """
 
 Args:
-    data: Folder or list (.txt, .csv) of videos, indexed on the first use, or an index (.arrow).
+    data: Folder of videos or shards (*.tar) or list of them (.txt, .csv), indexed on the first use, or an index (.arrow).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
     resume: Continue the run in OUT from its newest checkpoint.
     device: Where to compute; auto takes a GPU where there is one.
@@ -38,8 +38,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
         with ranks(device) as among:
-            resume = resume or among.restarts > 0
-            open_run(out, resume=resume, among=among)  # a wrong folder is said before its videos are indexed
+            open_run(out, resume=resume, among=among, quiet=True)  # a wrong folder is said before its videos are indexed
             with among.first_alone():
                 index = open_data(data, out)
             train(settings, index, out, resume=resume, among=among)

@@ -122,7 +122,7 @@ def audit(
         videos=(known.videos, fresh.videos),
         scores=scores,
         trained=None if fresh.logits is None else measure(f"trained, {step}", fresh.logits, fresh.label, fresh.video, pretext.plan.labels),
-        notes=_notes(known, fresh),
+        notes=(*_notes(known, fresh), *_overfit(scores)),
     )
     if out is not None:
         about = asdict(found) | {"settings": recipe.as_dict(), "data": fingerprint(index), "run": None if run is None else str(run)}
@@ -218,6 +218,14 @@ def _notes(known: Tuples, fresh: Tuples) -> tuple[str, ...]:
     if rejected:
         notes.append(f"{rejected} of {known.drawn + fresh.drawn} tuples were off the task's limits and left out, as in training.")
     return tuple(notes)
+
+
+def _overfit(scores: dict[str, Score]) -> tuple[str, ...]:
+    """What to say where cues together tell less than one of them alone."""
+    single = max((score for name, score in scores.items() if name not in ("picture", "all")), key=lambda score: score.accuracy)
+    if single.accuracy <= max(scores["picture"].accuracy, scores["all"].accuracy):
+        return ()
+    return (f"Together the cues are many numbers for few videos, and tell less than {single.name} alone: that row is the audit's answer.",)
 
 
 def make_folder(out: Path) -> None:

@@ -37,7 +37,7 @@ class RunLog:
         return int(self.lines[-1]["step"]) if self.lines else 0
 
     def curve(self, name: str) -> list[tuple[int, float]]:
-        return [(int(line["step"]), float(line[name])) for line in self.lines if name in line and math.isfinite(line[name])]
+        return [(int(line["step"]), float(line[name])) for line in self.lines if line.get(name) is not None and math.isfinite(line[name])]
 
     def last(self, name: str) -> float | None:
         found = self.curve(name)
@@ -45,7 +45,7 @@ class RunLog:
 
     def best(self) -> dict[str, Any] | None:
         """The validation with the lowest loss."""
-        found = [line for line in self.lines if math.isfinite(line.get("val/loss", math.nan))]
+        found = [line for line in self.lines if line.get("val/loss") is not None and math.isfinite(line["val/loss"])]
         return min(found, key=lambda line: float(line["val/loss"])) if found else None
 
 

@@ -57,7 +57,9 @@ class Report:
             lines.append("loader's speed-up: not measured, no video is long enough")
         if self.lists:
             lines.append(f"lists carried over: {', '.join(self.lists)}")
-        return "\n".join([*lines, f"train on them with --data {self.out / INDEX}"])
+        slower = bool(self.speedup) and median(self.speedup) < 1
+        hint = "no faster: train on your own files, unless their size matters; or else" if slower else "train on them"
+        return "\n".join([*lines, f"{hint} with --data {self.out / INDEX}"])
 
 
 def prepare(

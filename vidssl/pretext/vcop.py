@@ -35,7 +35,7 @@ class Vcop(Pretext):
         stride: From one frame of a clip to its next; 1 takes every frame.
         interval: Unused frames between one clip's last frame and the next clip's first.
         dropout: Of the head, before the classifier.
-        augment: How frames are cut and coloured: resized to 128 x 171, one 112 x 112 crop a clip; no flip, no colour, no mean and std.
+        augment: How frames are cut and coloured. Published: resized to 128 x 171, one 112 x 112 crop a clip; no flip, colour, mean and std.
     """
 
     name: ClassVar[str] = "vcop"

@@ -81,6 +81,7 @@ def _in_folder(root: Path) -> Iterator[Found]:
 def _in_tar(path: Path, name: str) -> Iterator[Found]:
     """Members that are videos. The label is what the sample's `.cls` says, or "label" in its `.json`, or the member's folder.
 
+    A tar that cannot be read to its end is found itself, beside the members before that.
     Source: WebDataset's convention that files of one sample share the name up to the first dot of its last part.
     """
     labels: dict[str, str] = {}
@@ -97,8 +98,8 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
                     said = _label_in(file.read(), kind)
                     if said is not None:
                         labels[_sample(member.name)] = said
-    except (tarfile.TarError, OSError) as error:
-        raise VidsslError(f"{path}: not a tar file that can be read ({error}); mend or remove it") from error
+    except (tarfile.TarError, OSError):
+        yield Found(path=name, label=None)  # the index says of it what is wrong
     for member in videos:
         folder = PurePosixPath(member.name).parent.name or None
         yield Found(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidssl.types import VidsslError
+
 
 class Journal:
     """An Arrow stream that grows by batches of rows. A context manager; it leaves the file, `remove` takes it away."""
@@ -17,9 +19,12 @@ class Journal:
         self.found = _readable(path, schema)
 
     def __enter__(self) -> Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_name(f"{self.path.name}.new")
-        self._file = aside.open("wb")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = aside.open("wb")
+        except OSError as error:
+            raise VidsslError(f"journal={str(self.path)!r}: {error.strerror or error}; name a file that can be written") from error
         self._stream = pa.ipc.new_stream(self._file, self.schema)
         self.add(self.found.to_batches())
         aside.replace(self.path)  # the file that is open stays the same

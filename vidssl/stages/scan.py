@@ -38,6 +38,8 @@ def scan(path: Path, offset: int | None = None, size: int | None = None) -> dict
         found = path.stat()
         place = Member(offset or 0, found.st_size if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
+        if offset is None and path.suffix.lower() == ".tar":
+            raise UnusableError("a tar file that cannot be read to its end; the members before that are used")
         _refuse_at_sight(path, place)
         row |= _read(path, row)
     except UnusableError as reason:

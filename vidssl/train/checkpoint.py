@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -35,13 +36,16 @@ def save(
     target = place(out, step)
     aside = folder / f".{target.name}.{os.getpid()}"
     try:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in folder.glob(".step_*"):  # of a process that was killed while it wrote
+            shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
         save_file(_plain(encoder), aside / FILES[0])
         save_file(_plain(head), aside / FILES[1])
         torch.save(dict(state), aside / FILES[2])
-        sizes = {name: (aside / name).stat().st_size for name in FILES[:3]}
-        (aside / FILES[3]).write_text(json.dumps({**meta, "files": sizes}, indent=1) + "\n")
+        about = {name: {"bytes": (aside / name).stat().st_size, "sha256": _digest(aside / name)} for name in FILES[:3]}
+        (aside / FILES[3]).write_text(json.dumps({**meta, "files": about}, indent=1) + "\n")
+        for name in FILES[:2]:  # safetensors makes files for their owner alone
+            (aside / name).chmod((aside / FILES[3]).stat().st_mode)
         for path in (*(aside / name for name in FILES), aside):
             _fsync(path)
         shutil.rmtree(target, ignore_errors=True)
@@ -77,13 +81,18 @@ def _link(folder: Path, name: str) -> None:
 
 
 def complete(out: Path) -> list[Path]:
-    """The checkpoints of a run that are whole, oldest first. What a crash or a full disk left behind is not among them."""
+    """The checkpoints of a run whose files are all there and as long as they should be, oldest first."""
     return list(filter(_whole, _all(out)))
 
 
-def damaged(out: Path) -> list[Path]:
-    """The other checkpoints of a run, oldest first."""
-    return [path for path in _all(out) if not _whole(path)]
+def newest(out: Path) -> tuple[Path | None, list[Path]]:
+    """(the newest checkpoint whose files have the very bytes that were written, or None; damaged ones that are newer)."""
+    damaged: list[Path] = []
+    for path in reversed(_all(out)):
+        if _whole(path, to_the_byte=True):
+            return path, damaged
+        damaged.append(path)
+    return None, damaged
 
 
 def _all(out: Path) -> list[Path]:
@@ -91,24 +100,36 @@ def _all(out: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def _whole(path: Path) -> bool:
-    """Whether every file is there, and as long as meta.json says."""
+def _whole(path: Path, *, to_the_byte: bool = False) -> bool:
+    """Whether every file is there, and as long as meta.json says, or just as it was written."""
     try:
-        sizes = json.loads((path / FILES[3]).read_text())["files"]
-        return all((path / name).stat().st_size == sizes[name] for name in FILES[:3])
+        about = json.loads((path / FILES[3]).read_text())["files"]
+        if not all((path / name).stat().st_size == about[name]["bytes"] for name in FILES[:3]):
+            return False
+        return not to_the_byte or all(_digest(path / name) == about[name]["sha256"] for name in FILES[:3])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
 def find(run: Path) -> Path:
     """The checkpoint that `run` means: itself, or the newest of the run. Raises VidsslError where there is none."""
-    if _whole(run):
+    if (run / FILES[3]).is_file() and not _all(run):
+        if not _whole(run, to_the_byte=True):
+            raise VidsslError(f"run={str(run)!r}: this checkpoint is damaged; take another one of its run")
         return run
-    found = complete(run)
-    if not found:
-        what = "all its checkpoints are damaged" if damaged(run) else "no checkpoint in it" if run.is_dir() else "no such folder"
+    found, damaged = newest(run)
+    if found is None:
+        what = "all its checkpoints are damaged" if damaged else "no checkpoint in it" if run.is_dir() else "no such folder"
         raise VidsslError(f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints")
-    return found[-1]
+    return found
 
 
 def load_meta(checkpoint: Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class TrainConfig:
             if getattr(self, name) < 1:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: take at least 1")
         for name, good, mend in (
-            ("steps", self.steps is None or self.steps >= 1, "take at least 1, or none for the epochs"),
+            ("steps", self.steps is None or self.steps >= 1, "take at least 1, or None for the epochs"),
             ("norm", self.norm in ("batch", "group"), "take batch or group"),
             ("optimizer", self.optimizer in ("sgd", "adamw"), "take sgd or adamw"),
             ("nonfinite", self.nonfinite in ("stop", "skip"), "take stop or skip"),
@@ -99,8 +99,8 @@ class TrainConfig:
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
             ("holdout", 0 <= self.holdout < 1, "take a share of the videos, 0 <= holdout < 1"),
             ("max_bad", 0 <= self.max_bad <= 1, "take a share of the videos in 0..1"),
-            ("threads", self.threads is None or self.threads >= 1, "take at least 1, or none to leave one core to decoding"),
-            ("workers", self.workers is None or self.workers >= 1, "take at least 1, or none for one a core"),
+            ("threads", self.threads is None or self.threads >= 1, "take at least 1, or None to leave one core to decoding"),
+            ("workers", self.workers is None or self.workers >= 1, "take at least 1, or None for one a core"),
             ("seed", 0 <= self.seed < 2**63, "take 0 <= seed < 2**63"),
         ):
             if not good:
@@ -116,9 +116,10 @@ class TrainConfig:
             why = ": batch norm needs 2 at a time" if least == 2 else ""
             raise VidsslError(f"train: batch_size={self.batch_size}: take a multiple of {what}, at least {least * parts}{why}")
         if self.batch_size // processes % self.tuples_per_window:
+            each = f": that many for each of {processes} processes" if processes > 1 else ""
             raise VidsslError(
-                f"train: batch_size={self.batch_size}: each of {processes} process(es) takes {self.batch_size // processes} tuples; "
-                f"take a batch_size of which that is a multiple of tuples_per_window={self.tuples_per_window}"
+                f"train: batch_size={self.batch_size}: take a multiple of {processes * self.tuples_per_window}, "
+                f"tuples_per_window={self.tuples_per_window}{each}"
             )
         return self.batch_size // processes
 

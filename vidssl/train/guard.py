@@ -20,6 +20,7 @@ import torch
 from vidssl.stages.index import VideoIndex
 from vidssl.types import VidsslError
 
+_NAMED = 4  # tuples in a message
 HUNG = 3  # exit code of a run that waited too long
 
 
@@ -80,7 +81,7 @@ class Watchdog:
                 what = f"timeout={self._seconds:g}: the loader gave nothing for so many seconds; it waits for {self._waits_for()}"
                 print(f"error: train: {what}. Where each thread is:", file=sys.stderr, flush=True)
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-                print("the last checkpoint stands; --resume continues from it", file=sys.stderr, flush=True)
+                print("--resume continues from the newest checkpoint; where there is none, from the beginning", file=sys.stderr, flush=True)
                 os._exit(HUNG)
 
 
@@ -110,8 +111,9 @@ def record(shown: Shown, index: VideoIndex, path: Path) -> str:
     line = {"step": shown.step, "what": "loss" if lost else "gradient", "grad_norm": str(float(shown.grad_norm)), "tuples": tuples}
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    bad = lost or range(len(files))  # a gradient is everybody's
-    what = "; ".join(f"{files[i]} frames {int(frames[i].min())}..{int(frames[i].max())}" for i in bad)
+    bad = lost or list(range(len(files)))  # a gradient is everybody's
+    what = "; ".join(f"{files[i]} frames {int(frames[i].min())}..{int(frames[i].max())}" for i in bad[:_NAMED])
+    what += f"; and {len(bad) - _NAMED} more tuples" if len(bad) > _NAMED else ""
     return f"{'loss' if lost else 'gradient'} is not finite at step {shown.step}, shown: {what}"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +38,7 @@ METRICS = {
     "train/skipped_steps": "skipped steps {:.0f}",  # not finite
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
+    "val/tuples": "of {:.0f} tuples",
 }
 TIMED = (  # of the machine, not of the training
     "train/clips_per_second", "train/frames_per_second", "train/data_wait", "train/queue_depth", "train/host_memory", "train/gpu_memory",
@@ -81,7 +84,8 @@ class Log:
                     self._board.add_scalar(f"{part}_class_accuracy/{name}", share, step)
             if part == "val":
                 self._board.add_image("val/confusion", confusion(matrix, self._classes), step, dataformats="HWC")
-        self._file.write(json.dumps(record) + "\n")
+        finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
+        self._file.write(json.dumps(finite, allow_nan=False) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         told = {name: value for name, value in values.items() if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)}
@@ -107,6 +111,7 @@ class Log:
     ) -> None:  # fmt: skip
         """Points for the projector: features [N, D]; about: of each point, under the names `head`; thumbs: float [N, 3, h, w] in 0..1."""
         if not self._mute:
+            shutil.rmtree(Path(self._board.log_dir) / f"{step:05d}", ignore_errors=True)  # of a run that was cut off just there
             rows = [list(row) for row in about]
             self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
 

@@ -31,6 +31,9 @@ from vidssl.versions import versions
 
 log = logging.getLogger(__name__)
 
+_ALONE = Ranks(device=torch.device("cpu"))
+_OF_NO_STEP = ("index.arrow", "run.json")  # what a run leaves that made no step
+
 __all__ = ["Stopped", "TrainResult", "open_run", "train"]
 
 
@@ -58,7 +61,6 @@ def train(
     with ExitStack() as stack:
         if among is None:
             among = stack.enter_context(ranks(device))
-            resume = resume or among.restarts > 0
         start = open_run(out, resume=resume, among=among)
         run, index, held, said = _set_up(recipe, index, out, start, among, stack)
         book = stack.enter_context(
@@ -112,33 +114,34 @@ def _set_up(
     return run, index, held, f"device {among.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loads_on}"
 
 
-def open_run(out: Path, *, resume: bool, among: Ranks | None = None) -> Path | None:
-    """The checkpoint to start from, or None in a new folder, which is made. Raises VidsslError for a folder that does not fit.
+def open_run(out: Path, *, resume: bool, among: Ranks | None = None, quiet: bool = False) -> Path | None:
+    """The checkpoint to start from, or None where the run begins. Raises VidsslError for a folder that does not fit.
 
-    among: all processes get the first one's answer. After a restart by torchrun a run without a checkpoint begins anew.
+    among: all processes get the first one's answer. quiet: damaged checkpoints are not said.
     """
-    if among is None or among.size == 1:
-        return _open_run(out, resume=resume)
-    if among.restarts and not checkpoint.complete(out):
-        return None
-    return among.tell(_open_run(out, resume=resume) if among.first else None)
+    among = among or _ALONE
+    again = among.restarts > 0 and (out / "run.json").is_file()  # torchrun has started it anew
+    found, damaged = among.together(lambda: _open_run(out, resume=resume or again))
+    if not quiet and among.first:
+        instead = f"the newest whole checkpoint is {found.name}" if found else "there is no other, so the run begins anew"
+        for path in damaged:
+            log.warning("%s is damaged and left aside; %s", path, instead)
+    return found
 
 
-def _open_run(out: Path, *, resume: bool) -> Path | None:
+def _open_run(out: Path, *, resume: bool) -> tuple[Path | None, list[Path]]:
     if resume:
-        found = checkpoint.complete(out)
-        if not found:
-            raise VidsslError(f"train: resume: {str(out)!r} has no whole checkpoint; leave --resume out, or name the run's folder with out")
-        for path in checkpoint.damaged(out):
-            log.warning("%s is damaged and left aside; the newest whole checkpoint is %s", path, found[-1].name)
-        return found[-1]
+        found, damaged = checkpoint.newest(out)
+        if found is None and not (out / "run.json").is_file():  # else the run was cut off before its first checkpoint
+            raise VidsslError(f"train: resume: {str(out)!r} has no run in it; leave --resume out, or name the run's folder with out")
+        return found, damaged
     try:
-        if out.is_dir() and any(path.name != "index.arrow" for path in out.iterdir()):
+        if out.is_dir() and any(path.name not in _OF_NO_STEP for path in out.iterdir()):
             raise VidsslError(f"train: out={str(out)!r}: not empty; take another folder, or --resume to continue the run in it")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VidsslError(f"train: out={str(out)!r}: {error.strerror or error}; name a folder that can be written") from error
-    return None
+    return None, []
 
 
 def _meta(recipe: Recipe, index: VideoIndex, *, amp: bool) -> dict[str, Any]:

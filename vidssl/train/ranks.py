@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -57,6 +57,19 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, group=self.patient)
         return box[0]
+
+    def together(self, make: Callable[[], T]) -> T:
+        """What the first process makes; where that raises VidsslError, it is raised in all."""
+        made: T | VidsslError | None = None
+        if self.first:
+            try:
+                made = make()
+            except VidsslError as error:
+                made = error
+        made = self.tell(made)
+        if isinstance(made, VidsslError):
+            raise made
+        return cast(T, made)
 
     def gather(self, value: T) -> list[T]:
         """Every process's value, for the first one; an empty list for the others."""

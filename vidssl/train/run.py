@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from vidssl.types import Batch, VidsslError
 
 _PROJECTED = 500  # held-out clips that TensorBoard's projector shows
 _SEEN = 4  # tuples of a picture
-_IN_A_ROW = 100  # steps that may be left out as not finite one after the other
+_IN_A_ROW = 20  # steps that may be left out as not finite one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +107,12 @@ class Run:
                     )
         if saved is None:
             saved = checkpoint.find(self.out)
-            log.say(f"nothing to do: {saved} stands at step {self.step}, the run ends at {self.total}; take more steps to train on")
+            more = "a cosine schedule ends there" if config.schedule == "cosine" else "take more steps to train on"
+            log.say(f"nothing to do: {saved} stands at step {self.step}, where the run ends; {more}")
         else:
             best = f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})" if self.best else ""
-            log.say(f"done: step {self.step}, checkpoint {saved}{best}")
+            left_out = f"; {self.skipped} steps were left out, they were not finite" if self.skipped else ""
+            log.say(f"done: step {self.step}, checkpoint {saved}{best}{left_out}")
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics))
 
     def _batches(self) -> Iterator[Batch]:
@@ -200,12 +203,12 @@ class Run:
         found = total.values()
         if total.sums[3] == 0:
             return False
-        values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"]}
+        values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
         self.metrics |= values
         log.write(self.step, self.loader.epoch, values, total.confusion)
         if project and points.features:
             points.show(log, self.step)
-        if self.best is not None and values["val/loss"] >= self.best["val/loss"]:
+        if not math.isfinite(values["val/loss"]) or (self.best is not None and values["val/loss"] >= self.best["val/loss"]):
             return False
         self.best = {"step": self.step, "val/loss": values["val/loss"]}
         return True

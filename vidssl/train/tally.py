@@ -50,7 +50,7 @@ class Tally:
         return {
             "loss": sums["loss"] / kept if sums["kept"] else float("nan"),
             "accuracy": int(self.confusion.diagonal().sum()) / kept,
-            "rejected": 1 - sums["kept"] / max(sums["shown"], 1.0),
+            "rejected": 1 - sums["kept"] / sums["shown"] if sums["shown"] else 0.0,
             "grad_norm": sums["grad_norm"] / max(sums["steps"], 1.0),
             "shown": sums["shown"],
             "steps": sums["steps"],
