@@ -155,11 +155,12 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
-    """Of each peer: how much faster vidssl is than the faster of its two ways, and which that is."""
+    """Of each peer that did the whole job: how much faster vidssl is than the faster of its two ways, and which that is."""
     best: dict[str, tuple[float, str]] = {}
+    failed = line["facts"].get("failed windows", {})
     for case, ratio in line["speedup"].items():
         name, _, way = case.rpartition(", ")
-        if case != BOUND and (name not in best or ratio["median"] < best[name][0]):
+        if case != BOUND and name not in failed and (name not in best or ratio["median"] < best[name][0]):
             best[name] = ratio["median"], way
     return best
 
