@@ -10,8 +10,8 @@ class?), five nearest neighbours and a linear probe, of the encoder's own featur
 
 from __future__ import annotations
 
+import json
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
@@ -26,22 +26,26 @@ from tqdm import tqdm
 from benchmarks.bench_methods import EACH, RECIPES
 from benchmarks.harness import append, circumstances
 from vidssl.demo.render import render
+from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.cache import taken
-from vidssl.evaluate.interval import Number, mean
+from vidssl.evaluate.features import Features
+from vidssl.evaluate.interval import Number, gain, mean
 from vidssl.evaluate.parts import Parts, grouped, parts
-from vidssl.evaluate.probe import evaluate_probe, linear_probe, neighbours
-from vidssl.evaluate.retrieval import evaluate_retrieval, retrieval
-from vidssl.evaluate.trained import WHOLE, Trained, open_run
+from vidssl.evaluate.probe import linear_probe, neighbours
+from vidssl.evaluate.retrieval import retrieval
+from vidssl.evaluate.trained import WHOLE, Trained, open_run, trained_model
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.recipes.vcop import vcop_r3d_tiny
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
+from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
 from vidssl.train.loop import train
 from vidssl.types import VidsslError
 
+Right = Mapping[str, Mapping[str, torch.Tensor]]  # "trained", "untrained" -> way -> bool [V]: whether each video is told
 PERSON = "[a-z]+(?=_)"  # of a path such as bend/daria_bend.avi
 WAYS = ("R@1", "R@5", "5-NN", "linear")
 
@@ -72,63 +76,85 @@ STEPS = {
 FOLDS = 3  # of the persons, in the strict form
 
 
-def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> tuple[Trained, dict[str, Any]]:
-    """A run; its seconds, and the share of training tuples answered right in its last tenth. One thread computes, one decodes."""
-    logged = max(1, steps // 10)
-    config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, log_every=logged, workers=1, threads=1)
-    began = time.perf_counter()
-    result = train(replace(recipe, train=config), index, out, device="cpu", quiet=True)
-    about = {"encoder": recipe.encoder, "steps": steps, "tuples right": result.metrics["train/accuracy"]}
-    return open_run(out), about | {"seconds": round(time.perf_counter() - began, 1)}
+def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> Trained:
+    """A run of so many steps, gone on with where it is there already. One thread computes, one decodes."""
+    config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, workers=1, threads=1)
+    train(replace(recipe, train=config), index, out, resume=bool(complete(out)), device="cpu", quiet=True)
+    return open_run(out)
 
 
-def asked(run: Trained, data: Parts) -> dict[str, dict[str, float]]:
-    """Way to share, trained and untrained; and chance."""
-    options: dict[str, Any] = {"device": "cpu", "progress": False}
-    found = evaluate_retrieval(run, data, ks=(1, 5), pictures=2, **options).numbers
-    probed = evaluate_probe(run, data, ks=(5,), **options).numbers
-    return {name: {way: one.value for way, one in {**found[name], **probed[name]}.items()} for name in ("trained", "untrained", "chance")}
+def asked(known: Features, own: Features, *, apart: bool = False) -> dict[str, torch.Tensor]:
+    """Way to bool [V]: whether each video is told."""
+    hits = {f"R@{k}": hit for k, hit in retrieval(own, known, (1, 5), apart=apart).items()}
+    return {
+        **hits, "5-NN": neighbours(known, own, 5, apart=apart).right, "linear": linear_probe(known, own, apart=apart).right
+    }  # fmt: skip
 
 
-def asked_strictly(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> dict[str, Any]:
-    """As `asked`, of encoders that never saw the person asked for: one for each third of the persons, trained on the others' videos."""
-    people = sorted(set(index.column("group").to_pylist()))
-    right: dict[str, dict[str, list[torch.Tensor]]] = {name: {way: [] for way in WAYS} for name in ("trained", "untrained")}
-    told: dict[str, Any] = {}
+def told(run: Trained, data: Parts) -> Right:
+    """What `asked` says of the trained and of the untrained encoder."""
+    pairs = taken(run, data, run.encoders(), WHOLE, device="cpu", progress=False)
+    return {name: asked(*pair, apart=data.apart) for name, *pair in zip(("trained", "untrained"), *pairs, strict=True)}
+
+
+def told_strictly(
+    recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path
+) -> tuple[Trained, dict[str, dict[str, torch.Tensor]]]:
+    """As `told`, of encoders that never saw the person asked for: one for each third of the persons, trained on the others' videos."""
+    of = index.column("group").to_pylist()
+    people = sorted(set(of))
+    parts_: list[Right] = []
     for fold in tqdm(range(FOLDS), desc="strict", unit="fold", leave=False):
         own = people[fold::FOLDS]
-        rows = [row for row, person in enumerate(index.column("group").to_pylist()) if person not in own]
-        run, told = pretrain(recipe, index.select(rows), seed, steps, out / str(fold))
+        run = pretrain(recipe, index.select([row for row, person in enumerate(of) if person not in own]), seed, steps, out / str(fold))
         every, _ = taken(run, Parts(known=index, asked=None, split=""), run.encoders(), WHOLE, device="cpu", progress=False)
-        for name, features in zip(right, every, strict=True):
-            who = np.asarray(features.groups())
-            for person in own:
-                known, asked = (features.take(np.flatnonzero((who == person) == mine)) for mine in (False, True))
-                for k, hit in retrieval(asked, known, (1, 5)).items():
-                    right[name][f"R@{k}"].append(hit)
-                right[name]["5-NN"].append(neighbours(known, asked, 5).right)
-                right[name]["linear"].append(linear_probe(known, asked).right)
-    shares = {name: {way: float(torch.cat(hits).double().mean()) for way, hits in row.items()} for name, row in right.items()}
-    return {**told, **shares}  # of the training, the last of the thirds
+        for person in own:
+            places = [np.flatnonzero((np.asarray(every[0].groups()) == person) == mine) for mine in (False, True)]
+            parts_.append({
+                name: asked(*(features.take(at) for at in places)) for name, features in zip(("trained", "untrained"), every, strict=True)
+            })  # fmt: skip
+    joined = {name: {way: torch.cat([part[name][way] for part in parts_]) for way in WAYS} for name in ("trained", "untrained")}
+    return run, joined
 
 
-def summed(runs: list[dict[str, Any]]) -> dict[str, dict[str, Number]]:
-    """Of each way: mean over the seeds of the trained, of the untrained, and of the gain, with Student's interval."""
-    rows: dict[str, dict[str, Number]] = {}
+def row(run: Trained, right: Right, held: VideoIndex) -> dict[str, Any]:
+    """A run in a result. held: videos of which eight tuples each are asked: held-out ones, where there are some."""
+    model, recipe = trained_model(run.path)
+    task = pretext_accuracy(model, held, tuples=8, workers=1)
+    seconds = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
+    return {
+        "seed": recipe.train.seed, "encoder": recipe.encoder, "steps": run.step, "seconds": round(seconds, 1),
+        "tuples right": task.accuracy, "chance": task.chance,
+        **{name: {way: float(hit.double().mean()) for way, hit in ways.items()} for name, ways in right.items()},
+    }  # fmt: skip
+
+
+def summed(rows: list[dict[str, Any]], right: list[Right]) -> dict[str, dict[str, Number]]:
+    """Of each way: mean over the seeds of the trained, of the untrained and of the gain, with Student's interval; "pairs": the gain with
+    that of a paired bootstrap over the videos of all seeds."""
+    found: dict[str, dict[str, Number]] = {}
     for way in WAYS:
-        pairs = [(run["trained"][way], run["untrained"][way]) for run in runs]
-        rows[way] = {
-            "trained": mean([a for a, _ in pairs]), "untrained": mean([b for _, b in pairs]), "gain": mean([a - b for a, b in pairs])
+        a, b = ([one[name][way] for one in rows] for name in ("trained", "untrained"))
+        after, before = (torch.cat([one[name][way] for one in right]) for name in ("trained", "untrained"))
+        found[way] = {
+            "trained": mean(a), "untrained": mean(b), "gain": mean([x - y for x, y in zip(a, b, strict=True)]),
+            "pairs": gain(after, before, torch.arange(len(after))),
         }  # fmt: skip
-    return rows
+    return found
 
 
-def write(workload: str, runs: list[dict[str, Any]], about: Mapping[str, Any], out: Path | None) -> None:
-    numbers = summed(runs)
-    said = "; ".join(f"{way} {100 * row['trained'].value:.1f} / {100 * row['untrained'].value:.1f}" for way, row in numbers.items())
-    tqdm.write(f"{workload}: {said} (trained / untrained, %, {len(runs)} seeds)")
-    shown = {way: {name: one._asdict() for name, one in row.items()} for way, row in numbers.items()}
-    append({"bench": "representations", "workload": workload, "runs": runs, "numbers": shown, **about}, out)
+def write(
+    workload: str,
+    rows: list[dict[str, Any]],
+    right: list[Right],
+    about: Mapping[str, Any],
+    out: Path | None,
+) -> None:
+    numbers = summed(rows, right)
+    said = "; ".join(f"{way} {100 * one['trained'].value:.1f} / {100 * one['untrained'].value:.1f}" for way, one in numbers.items())
+    tqdm.write(f"{workload}: {said} (trained / untrained, %, {len(rows)} seeds)")
+    shown = {way: {name: one._asdict() for name, one in numbers[way].items()} for way in WAYS}
+    append({"bench": "representations", "workload": workload, "runs": rows, "numbers": shown, **about}, out)
 
 
 def main(
@@ -144,7 +170,7 @@ def main(
         demo: Whether to take the demo's set.
         strict: Methods that are also trained without the persons asked for, with the first seed; three trainings each.
         steps: Of training; none takes each method's own.
-        keep: Folder for scenes and runs, which stay there; none takes one that does not.
+        keep: Folder for scenes and runs, which stay there and are gone on with; none takes one that does not.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if unknown := set(methods + strict) - set(RECIPES):
@@ -161,21 +187,18 @@ def main(
         if weizmann is not None:
             sets["weizmann"] = [grouped(VideoIndex.build(weizmann), PERSON)] * len(seeds)
         for method, (name, indexes) in product(methods, sets.items()):
-            runs = []
+            rows, right = [], []
             for seed, index in zip(seeds, indexes, strict=True):
-                length = steps or STEPS[name][method]
-                run, told = pretrain(MAKE[name](method), index, seed, length, where / f"{name}-{method}-{seed}")
+                run = pretrain(MAKE[name](method), index, seed, steps or STEPS[name][method], where / f"{name}-{method}-{seed}")
                 data = parts(run.recipe, run.meta["data"], index, by_group=name == "weizmann")
-                row = {"seed": seed, **told, **asked(run, data)}
-                tqdm.write(f"{name}, {method}, seed {seed}: {row}")
-                runs.append(row)
-            write(f"{name}, {method}", runs, about, out)
+                right.append(told(run, data))
+                rows.append(row(run, right[-1], index if data.asked is None else data.asked))
+                tqdm.write(f"{name}, {method}: {rows[-1]}")
+            write(f"{name}, {method}", rows, right, about, out)
         for method in strict if weizmann is not None else ():
-            length = steps or STEPS["weizmann"][method]
-            index = sets["weizmann"][0]
-            found = asked_strictly(_weizmann(method), index, seeds[0], length, where / f"strict-{method}")
-            runs = [{"seed": seeds[0], **found}]
-            write(f"weizmann, {method}, trained without the person", runs, about, out)
+            index, length = sets["weizmann"][0], steps or STEPS["weizmann"][method]
+            run, joined = told_strictly(_weizmann(method), index, seeds[0], length, where / f"strict-{method}")
+            write(f"weizmann, {method}, trained without the person", [row(run, joined, index)], [joined], about, out)
 
 
 if __name__ == "__main__":

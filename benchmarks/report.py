@@ -177,19 +177,28 @@ def index_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def representations_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each set and method: trained / untrained in percent, and the gain with its interval over the seeds."""
+    """Markdown: a row for each set and method: trained / untrained in percent; the gain, with its intervals over seeds [] and videos ()."""
     found = list(lines)
     ways = list(found[-1]["numbers"])
-    head = ("set, method", "encoder", "steps", "seeds", "tuples right", *(f"{way}: trained / untrained, gain" for way in ways), "commit")
+    head = (
+        "set, method",
+        "encoder",
+        "steps",
+        "seeds",
+        "tuples right (chance)",
+        *(f"{way}: trained / untrained, gain" for way in ways),
+        "commit",
+    )
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
     for line in found:
         runs, cells = line["runs"], []
-        right = [run["tuples right"] for run in runs if "tuples right" in run]
         for way in ways:
-            trained, untrained, gain = (line["numbers"][way][name] for name in ("trained", "untrained", "gain"))
+            trained, untrained, gain, pairs = (line["numbers"][way][name] for name in ("trained", "untrained", "gain", "pairs"))
             ends = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+            ends += f" ({100 * pairs['low']:+.1f}, {100 * pairs['high']:+.1f})"
             cells.append(f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}")
-        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), f"{100 * fmean(right):.0f}" if right else ""]
+        learnt = f"{100 * fmean(run['tuples right'] for run in runs):.1f} ({100 * runs[0]['chance']:.1f})"
+        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), learnt]
         rows.append(" | ".join([*about, *cells, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
     return "\n".join(f"| {row} |" for row in rows)
 

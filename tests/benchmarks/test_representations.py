@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import bench_representations
 from benchmarks.bench_representations import WAYS, main, summed
@@ -15,13 +16,14 @@ from vidssl.types import VidsslError
 
 
 def test_gains_are_those_of_pairs() -> None:
-    runs = [
-        {"trained": dict.fromkeys(WAYS, a), "untrained": dict.fromkeys(WAYS, b)} for a, b in ((0.5, 0.4), (0.9, 0.8), (0.7, 0.6))
-    ]  # fmt: skip
-    found = summed(runs)["R@1"]
+    rows = [{"trained": dict.fromkeys(WAYS, a), "untrained": dict.fromkeys(WAYS, b)} for a, b in ((0.5, 0.4), (0.9, 0.8), (0.7, 0.6))]
+    after, before = (torch.arange(10) < most for most in (7, 6))
+    found = summed(rows, [{"trained": dict.fromkeys(WAYS, after), "untrained": dict.fromkeys(WAYS, before)}] * 3)["R@1"]
     assert found["trained"].value == pytest.approx(0.7)
     assert found["gain"].value == pytest.approx(0.1)
+    assert found["pairs"].value == pytest.approx(0.1)
     assert found["gain"].low == pytest.approx(0.1)  # every seed gains alike, however much they differ
+    assert found["pairs"].low == pytest.approx(0.0, abs=0.04)  # three of thirty videos
     assert found["trained"].low is not None
     assert found["trained"].low < 0.3
 
