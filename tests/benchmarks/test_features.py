@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -32,11 +33,12 @@ def test_features_are_the_seeds() -> None:
 
 def test_memory_is_watched(tmp_path: Path) -> None:
     def work() -> int:
-        held = np.ones(80 * 2**20, np.uint8)
+        held = np.ones(256 * 2**20, np.uint8)
         time.sleep(0.3)  # seen, whatever else the machine does
         return int(held[-1])
 
+    gc.collect()  # what earlier tests left must not go away meanwhile
     result, spent, grown = watched(work)
     assert result == 1
     assert spent.wall > 0
-    assert grown > 60
+    assert grown > 100
