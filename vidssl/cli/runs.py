@@ -14,7 +14,7 @@ def runs(folder: Positional[Path], *, out: Path | None = None) -> None:
         folder: A folder with runs in it or below; or one run.
         out: Picture (.png) of the curves; none writes FOLDER/runs.png.
     """
-    from vidssl.evaluate.runs import draw, read_runs, text
+    from vidssl.report.runs import draw, read_runs, text
 
     found = read_runs(folder)
     print(text(found))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
+from vidssl.report.read import Curve, read_curves
 from vidssl.train import checkpoint
 from vidssl.train.config import flat
 from vidssl.types import VidsslError
@@ -24,29 +24,29 @@ _PANEL, _GAP, _EDGE, _LEFT, _TOP = (430, 240), 60, 28, 60, 70
 
 @dataclass(frozen=True, kw_only=True)
 class RunLog:
-    """A run as its folder tells it. settings: its recipe, flat; lines: of metrics.jsonl."""
+    """A run as its folder tells it. settings: its recipe, flat; curves: by name of the metric, points (step, value)."""
 
     name: str
     settings: dict[str, Any]
     commit: str
-    lines: list[dict[str, Any]]
+    curves: Mapping[str, Curve]
     saved: int | None  # step of the newest checkpoint
 
     @property
     def step(self) -> int:
-        return int(self.lines[-1]["step"]) if self.lines else 0
-
-    def curve(self, name: str) -> list[tuple[int, float]]:
-        return [(int(line["step"]), float(line[name])) for line in self.lines if line.get(name) is not None and math.isfinite(line[name])]
+        return int(max((curve[-1][0] for curve in self.curves.values()), default=0))
 
     def last(self, name: str) -> float | None:
-        found = self.curve(name)
+        found = self.curves.get(name)
         return found[-1][1] if found else None
 
-    def best(self) -> dict[str, Any] | None:
-        """The validation with the lowest loss."""
-        found = [line for line in self.lines if line.get("val/loss") is not None and math.isfinite(line["val/loss"])]
-        return min(found, key=lambda line: float(line["val/loss"])) if found else None
+    def best(self) -> tuple[float | None, float | None, int | None]:
+        """(loss, accuracy, step) of the validation with the lowest loss."""
+        found = self.curves.get("val/loss")
+        if not found:
+            return None, None, None
+        step, loss = min(found, key=lambda point: point[1])
+        return loss, dict(self.curves.get("val/accuracy", ())).get(step), int(step)
 
 
 def read_runs(folder: Path) -> list[RunLog]:
@@ -66,18 +66,13 @@ def _read(run: Path, folder: Path) -> RunLog:
         about = json.loads((run / "run.json").read_text())
     elif saved:
         about = checkpoint.load_meta(saved[-1])
-    lines = []
-    for line in (run / "metrics.jsonl").read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue  # cut short by a crash
     name = run.name if run == folder else str(run.relative_to(folder))
     settings = flat(about.get("recipe", {}))
     if about.get("data"):
         settings["data"] = f"{about['videos']} videos, {about['data']}"
     return RunLog(
-        name=name, settings=settings, commit=about.get("versions", {}).get("commit", "")[:7], lines=lines,
+        name=name, settings=settings, commit=about.get("versions", {}).get("commit", "")[:7],
+        curves=read_curves(run / "metrics.jsonl"),
         saved=int(saved[-1].name[5:]) if saved else None,
     )  # fmt: skip
 
@@ -95,10 +90,10 @@ def text(runs: Sequence[RunLog]) -> str:
     head = f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}{'best val':>10s}{'right':>7s}"
     lines = [head + f"{'at step':>9s}{'clips/s':>9s}{'waits':>7s}"]
     for run in runs:
-        best = run.best() or {}
+        loss, right, at = run.best()
         cells = (
-            (run.last("train/loss"), "{:8.4f}", 8), (run.last("train/accuracy"), "{:7.1%}", 7), (best.get("val/loss"), "{:10.4f}", 10),
-            (best.get("val/accuracy"), "{:7.1%}", 7), (best.get("step"), "{:9d}", 9), (run.last("train/clips_per_second"), "{:9.1f}", 9),
+            (run.last("train/loss"), "{:8.4f}", 8), (run.last("train/accuracy"), "{:7.1%}", 7), (loss, "{:10.4f}", 10),
+            (right, "{:7.1%}", 7), (at, "{:9d}", 9), (run.last("train/clips_per_second"), "{:9.1f}", 9),
             (run.last("train/data_wait"), "{:7.0%}", 7),
         )  # fmt: skip
         shown = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
@@ -135,7 +130,7 @@ def draw(runs: Sequence[RunLog], path: Path) -> None:
 
 def _panel(pen: Pen, runs: Sequence[RunLog], name: str, left: float, top: float) -> None:
     wide, high = _PANEL
-    curves = [run.curve(name) for run in runs]
+    curves = [run.curves.get(name, []) for run in runs]
     pen.text(left, top - 14, name, INK, 15)
     points = [point for curve in curves for point in curve]
     if not points:

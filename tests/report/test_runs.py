@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vidssl.cli import main
-from vidssl.evaluate.runs import differences, draw, read_runs, text
+from vidssl.report.runs import differences, draw, read_runs, text
 from vidssl.stages.index import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.loop import train
@@ -39,19 +39,17 @@ def test_what_differs_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
 
 def test_the_best_is_the_lowest_validation(folder: Path) -> None:
     run = read_runs(folder / "tried")[0]
-    losses = [line["val/loss"] for line in run.lines if "val/loss" in line]
-    best = run.best()
+    losses = [loss for _, loss in run.curves["val/loss"]]
     assert len(losses) == 2
-    assert best is not None
-    assert best["val/loss"] == min(losses)
+    assert run.best()[0] == min(losses)
     assert f"{min(losses):.4f}" in text([run])
 
 
 def test_a_log_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": float("nan")})
+    line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": None})
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"step": 4, "tra')
     run = read_runs(tmp_path)[0]
-    assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()) == (3, None, 1.5, None, None)
+    assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()[0]) == (3, None, 1.5, None, None)
     draw([run], tmp_path / "one.png")
     assert "no setting differs" not in text([run])
 
