@@ -46,7 +46,7 @@ def test_the_best_is_the_lowest_validation(folder: Path) -> None:
 
 
 def test_a_log_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": None})
+    line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": float("nan")})
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"step": 4, "tra')
     run = read_runs(tmp_path)[0]
     assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()[0]) == (3, None, 1.5, None, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def read_runs(runs: list[Path]) -> list[RunFiles]:
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """Every metric of a log; a line that was cut off is left out."""
+    """Every metric of a log; a line that was cut off, and what is no finite number, is left out."""
     curves: dict[str, Curve] = {}
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:
@@ -47,7 +48,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
         except ValueError:
             continue
         for name, value in line.items():
-            if "/" in name and isinstance(value, (int, float)):
+            if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
                 curves.setdefault(name, []).append((float(line["step"]), float(value)))
     return curves
 
