@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -101,7 +102,7 @@ GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    """Run one command. The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 141 nobody reads."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("vidssl").setLevel(logging.INFO)
@@ -115,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VidsslError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read what is printed wanted no more, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail either
+        return 141
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "stopped", file=sys.stderr)
         return 130
