@@ -61,7 +61,7 @@ def test_frozen_parts_stay_and_the_others_learn(run: Trained, data: Parts) -> No
 def test_going_on_gives_the_same_bits(run: Trained, data: Parts) -> None:
     how = FineTune(init="scratch", clips=2, train=CONFIG)
     evaluate_finetune(run, data, replace(how, train=replace(CONFIG, steps=3)), device="cpu", quiet=True)
-    with pytest.raises(VidsslError, match="not empty"):
+    with pytest.raises(VidsslError, match="holds a fine-tuned run; --resume continues it"):
         evaluate_finetune(run, data, how, device="cpu", quiet=True)
     with pytest.raises(VidsslError, match=r"train.lr: 0.02 then, 1.0 now"):
         evaluate_finetune(run, data, replace(how, train=replace(CONFIG, lr=1.0)), resume=True, device="cpu", quiet=True)
@@ -138,7 +138,7 @@ def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: py
     assert (found["settings"]["freeze"], found["settings"]["crops"]) == (["stem"], "ten")
     assert "1 clips x 10 crop(s)" in found["protocol"]
     assert main([*asked, *small]) == 2  # the folder is in use
-    assert "not empty" in capsys.readouterr().err
+    assert "holds a fine-tuned run" in capsys.readouterr().err
 
 
 def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> None:

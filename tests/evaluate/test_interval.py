@@ -54,3 +54,10 @@ def test_means_of_few_runs() -> None:
     found = mean([0.4, 0.5, 0.6])
     assert found.low == pytest.approx(0.5 - 4.303 * 0.1 / 3**0.5)
     assert [part.tolist() for part in numbered(["b", "a"], ["a", "c"])] == [[1, 0], [0, 2]]
+
+
+def test_all_right_is_worth_as_many_as_there_are_groups() -> None:
+    right, group = torch.ones(90, dtype=torch.bool), torch.arange(90) // 10
+    assert share(right, group)[1:] == pytest.approx(wilson(9, 9))
+    assert share(right, torch.arange(90))[1:] == pytest.approx(wilson(90, 90))
+    assert share(~right, group)[1:] == pytest.approx(wilson(0, 9))

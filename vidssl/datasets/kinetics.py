@@ -23,6 +23,8 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
     """
     place = annotations or videos
     lists = [place] if place.suffix == ".csv" else sorted(place.glob("*.csv"))
+    if not lists and annotations is None:
+        lists = sorted(videos.resolve().parent.glob("*.csv"))
     if not lists or not all(path.is_file() for path in lists):
         raise VidsslError(f"annotations={str(place)!r}: no .csv; name the release's list, or a folder of them")
     files = Files(videos, exact=True)

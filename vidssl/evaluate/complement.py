@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from vidssl.device import pick_device
-from vidssl.evaluate.cache import cached, load_features, taken
-from vidssl.evaluate.features import Clips, Features
+from vidssl.evaluate.cache import load_features, taken
+from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finding import Finding, Numbers
 from vidssl.evaluate.interval import Number, gain, numbered, share
 from vidssl.evaluate.parts import Parts
@@ -38,7 +38,7 @@ def evaluate_complement(
     """
     encoders = run.encoders()
     known, asked = taken(run, data, encoders, view, device=device, progress=progress)
-    others = _others(other, data, run.folder / "features", device=device, progress=progress)
+    others = _others(other, data, device=device, progress=progress)
     ours = {name: _common((a, b), others) for name, a, b in zip(encoders, known, asked, strict=True)}
     theirs = _common(others, ours["trained"])
     sets = {
@@ -65,7 +65,7 @@ def evaluate_complement(
             "videos to learn from": len(theirs[0].label),
             "to test": len(theirs[1].label),
             "classes": len(set(theirs[0].label)),
-            "test videos left out": len(asked[0].label) - len(theirs[1].label),
+            "test videos left out": len(data.tested) - len(theirs[1].label),
         },
         settings={**asdict(view), "other": other, **sizes},
         notes=(_said("trained", overlap["trained"]), _said("untrained", overlap["untrained"])),
@@ -91,13 +91,19 @@ def _said(name: str, found: dict[str, float]) -> str:
     return f"A ({name}) and B: {counts} (were their errors independent: {found['both wrong, expected']})"
 
 
-def _others(other: str, data: Parts, folder: Path, *, device: str, progress: bool) -> Both:
+def _others(other: str, data: Parts, *, device: str, progress: bool) -> Both:
     parts = [data.known] if data.asked is None else [data.known, data.asked]
     if other.endswith(".safetensors"):
         found = [load_features(Path(other), part) for part in parts]
     else:
         module, clips = build_other(other)
-        found = [cached(folder, [module], part, clips, device=pick_device(device), progress=progress)[0] for part in parts]
+        # Not kept: what a foreign module does is in its code, which may change under the same name.
+        found = [extract([module], part, clips, device=pick_device(device), progress=progress)[0] for part in parts]
+    for features, part in zip(found, parts, strict=True):
+        bad = (~features.feature.isfinite().all(dim=1)).nonzero().flatten().tolist()
+        if bad:
+            path = part.select(features.row).column("path")[bad[0]]
+            raise VidsslError(f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; mend or leave these out")
     return found[0], found[-1]
 
 

@@ -41,9 +41,9 @@ class Finding:
         """For people, in percent, with 95 % intervals."""
         columns = list(dict.fromkeys(column for row in self.numbers.values() for column in row))
         wide = max(20, *(len(name) + 2 for name in self.numbers))
-        lines = [f"{f'{self.kind}, %':{wide}s}" + "".join(f"{column:>20s}" for column in columns)]
+        lines = [f"{f'{self.kind}, %':{wide}s}" + "".join(f"  {column:>21s}" for column in columns)]
         for name, row in self.numbers.items():
-            lines.append(f"{name:{wide}s}" + "".join(f"{_cell(row.get(column)):>20s}" for column in columns))
+            lines.append(f"{name:{wide}s}" + "".join(f"  {_cell(row.get(column)):>21s}" for column in columns))
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         return "\n".join([*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes])
 

@@ -121,6 +121,8 @@ def evaluate_finetune(
     recipe, config = _recipe(run.recipe, how), how.train
     folder = run.folder / "finetune" / how.init
     alone = Ranks(device=pick_device(device))
+    if not resume and (folder / "metrics.jsonl").exists():
+        raise VidsslError(f"finetune: {str(folder)!r} holds a fine-tuned run; --resume continues it, or move it away")
     start = open_run(folder, resume=resume)
     torch.manual_seed(config.seed)
     encoder = build_model(recipe.pretext, recipe.encoder, norm=run.recipe.train.norm).encoder  # which also says where clips do not fit

@@ -58,8 +58,13 @@ def worth(right: torch.Tensor, group: torch.Tensor) -> float:
 
 
 def share(right: torch.Tensor, group: torch.Tensor) -> Number:
-    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs together."""
+    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs together.
+
+    Where all are right, or none, nothing shows how much a group's own agree: they are taken for as many as there are groups.
+    """
     value, count = float(right.double().mean()), worth(right.double(), group)
+    if value in (0.0, 1.0):
+        count = len(np.unique(group.numpy()))
     return Number(value, *wilson(value * count, count))
 
 

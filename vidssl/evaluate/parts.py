@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -32,9 +33,24 @@ class Parts:
         """Whether each group of the known videos is tested with what the others tell."""
         return self.asked is None
 
+    @property
+    def tested(self) -> VideoIndex:
+        """The videos to test on, also those that cannot be used."""
+        return self.known if self.asked is None else self.asked
+
+    def notes(self, tested: int, known: Sequence[str | None]) -> tuple[str, ...]:
+        """What a table of `tested` test videos hides. known: labels of the videos to learn from."""
+        found, test = [], self.tested
+        if tested < len(test):
+            found.append(f"{len(test) - tested} of {len(test)} test videos left out: they cannot be read, or are shorter than a clip.")
+        strange = [label for label in test.column("label").to_pylist() if label not in set(known)]
+        if strange:
+            found.append(f"{len(strange)} test videos are of a class that is not known, such as {strange[0]!r}: they count as wrong.")
+        return tuple(found)
+
     def data(self) -> dict[str, object]:
         """What was evaluated on, for a result."""
-        test = self.known if self.asked is None else self.asked
+        test = self.tested
         return {
             "train": fingerprint(self.known), "train_root": self.known.root.name, "train_videos": len(self.known),
             "test": fingerprint(test), "test_root": test.root.name, "test_videos": len(test),

@@ -88,6 +88,12 @@ def _coded(known: Features, asked: Features) -> tuple[torch.Tensor, torch.Tensor
     return label, wanted, sorted({str(name) for name in (*known.label, *asked.label)})
 
 
+def left_out(ks: Sequence[int], few: Sequence[int]) -> tuple[str, ...]:
+    """What to say of numbers of neighbours that cannot be found."""
+    many = [str(k) for k in ks if k not in few]
+    return (f"k = {', '.join(many)} left out: so many videos cannot be found.",) if many else ()
+
+
 def commonest(asked: Features) -> float:
     """Share of the commonest class: what always giving it would get right."""
     return max(Counter(asked.label).values()) / len(asked.label)
@@ -121,7 +127,11 @@ def evaluate_probe(
         split=data.split,
         counts={"videos to learn from": len(known[0].label), "to test": len(asked[0].label), "classes": len(set(known[0].label))},
         settings={**asdict(view), "ks": list(few), "features": known[0].feature.shape[1]},
-        notes=("Chance: always the commonest class of the test videos.",),
+        notes=(
+            "Chance: always the commonest class of the test videos.",
+            *data.notes(len(asked[0].label), known[0].label),
+            *left_out(ks, few),
+        ),
         detail={"confusion": confusion},
     )
     finding.publish(run, data, out=out)

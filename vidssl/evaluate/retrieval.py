@@ -22,6 +22,7 @@ from vidssl.evaluate.interval import Number, numbered, share
 from vidssl.evaluate.neighbours import findable, labelled, nearest
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.picture import draw_neighbours
+from vidssl.evaluate.probe import left_out
 from vidssl.evaluate.trained import WHOLE, Trained, View
 from vidssl.types import VidsslError
 
@@ -76,7 +77,10 @@ def evaluate_retrieval(
     RUN/retrieval.json if None.
     """
     encoders = run.encoders()
+    said = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
+    notes: tuple[str, ...] = (said,) if drop_last else ()
     found, asked = taken(run, data, encoders, view, device=device, progress=progress)
+    notes += data.notes(len(asked[0].label), found[0].label)
     if drop_last:
         found, asked = [without_last(one) for one in found], [without_last(one) for one in asked]
     if not len(asked[0].label) or not len(found[0].label):
@@ -97,7 +101,7 @@ def evaluate_retrieval(
         split=data.split,
         counts={"queries": len(asked[0].label), "videos to find": len(found[0].label), "classes": len(set(found[0].label))},
         settings={**asdict(view), "drop_last": drop_last, "features": found[0].feature.shape[1]},
-        notes=(f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out.",) if drop_last else (),
+        notes=notes + left_out(ks, few),
     )
     finding.publish(run, data, out=out, images={"neighbours": picture})
     return finding
