@@ -12,12 +12,11 @@ from tyro.conf import Positional
 from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finding import Finding
-from vidssl.evaluate.finetune import FineTune, evaluate_finetune
+from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
 from vidssl.evaluate.parts import Parts, parts
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.trained import Trained, View, open_run
-from vidssl.train.loop import open_run as open_folder
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -103,7 +102,7 @@ def finetune(
         out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
     opened = open_run(run)
-    open_folder(opened.folder / "finetune" / how.init, resume=resume)  # a wrong folder is said before videos are indexed
+    open_finetuned(opened.folder / "finetune" / how.init, resume=resume)  # a wrong folder is said before videos are indexed
     _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 
 

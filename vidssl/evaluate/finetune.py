@@ -121,9 +121,7 @@ def evaluate_finetune(
     recipe, config = _recipe(run.recipe, how), how.train
     folder = run.folder / "finetune" / how.init
     alone = Ranks(device=pick_device(device))
-    if not resume and (folder / "metrics.jsonl").exists():
-        raise VidsslError(f"finetune: {str(folder)!r} holds a fine-tuned run; --resume continues it, or move it away")
-    start = open_run(folder, resume=resume)
+    start = open_finetuned(folder, resume=resume)
     torch.manual_seed(config.seed)
     encoder = build_model(recipe.pretext, recipe.encoder, norm=run.recipe.train.norm).encoder  # which also says where clips do not fit
     if how.init == "checkpoint":
@@ -151,6 +149,13 @@ def evaluate_finetune(
             going.load(start)
         result = going.fit(stack.enter_context(Log(folder, step=going.step, total=total, classes=classes, quiet=quiet)))
     return _test(run, data, how, model, recipe, classes, {"steps": result.step, "checkpoint": str(result.checkpoint)}, out, quiet)
+
+
+def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
+    """As vidssl.train.loop.open_run. Raises VidsslError where there is a run already that is not to be gone on with."""
+    if not resume and (folder / "metrics.jsonl").exists():
+        raise VidsslError(f"finetune: {str(folder)!r} holds a fine-tuned run; --resume continues it, or move it away")
+    return open_run(folder, resume=resume)
 
 
 def _test(
