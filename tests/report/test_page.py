@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,3 +80,14 @@ def test_wrong_use_is_named(runs: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VidsslError, match="name a file that can be written"):
         write_report(runs, tmp_path / "file" / "r.html")
+
+
+def test_figures_of_different_videos_are_said_not_to_compare(runs: list[Path], index: VideoIndex, tmp_path: Path) -> None:
+    warning = "Not to be compared, tested on different videos: retrieval R@1 ("
+    folders = [shutil.copytree(path, tmp_path / path.name) for path in runs]
+    first, second = (open_run(folder) for folder in folders)
+    evaluate_retrieval(second, parts(second.recipe, second.meta["data"], index), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    assert warning not in write_report(folders, tmp_path / "same.html").read_text()
+    fewer = index.select(range(8))
+    evaluate_retrieval(first, parts(first.recipe, first.meta["data"], fewer), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    assert warning in write_report(folders, tmp_path / "other.html").read_text()

@@ -78,7 +78,17 @@ def _overview(runs: Sequence[RunFiles]) -> str:
             shown = (f"{escape(name)} {_cell(row[column])}" for name, row in numbers.items() if column in row and name != "chance")
             cells.append("<br>".join(shown))
         rows.append(cells)
-    return _table(head, rows)
+    return _table(head, rows) + "".join(_unlike(runs, kind, heading) for kind, _, heading in columns)
+
+
+def _unlike(runs: Sequence[RunFiles], kind: str, heading: str) -> str:
+    """A warning where the runs' figures of one kind are of other videos, or were asked for in another way: then they do not compare."""
+    found = {run.name: run.findings[kind] for run in runs if kind in run.findings}
+    asked = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
+    if len(set(asked.values())) < 2:
+        return ""
+    said = "; ".join(f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items())
+    return f'<p class="soft">Not to be compared, tested on different videos: {escape(heading)} ({escape(said)}).</p>'
 
 
 def _charts(runs: Sequence[RunFiles]) -> str:
