@@ -8,7 +8,6 @@ short for that with the DALI graph: there memory rose for eight of them, and the
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +23,15 @@ from benchmarks.harness import append, circumstances
 from vidssl import Loader, VideoIndex
 from vidssl.loader.choose import Decode
 from vidssl.recipes import RECIPES
+from vidssl.train.run import host_memory
 from vidssl.types import VidsslError
 
 SETTLED = 2  # epochs until every buffer has been in use
 
 
 def resident() -> float:
-    """MiB of this process that are in memory now. Source: proc(5), statm."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """MiB of this process that are in memory now."""
+    return 2**10 * host_memory()
 
 
 def measure(

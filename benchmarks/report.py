@@ -44,6 +44,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return list(lines.values())
 
 
+def commit(line: dict[str, Any]) -> str:
+    """What was measured, with a star where it differs from the commit."""
+    return (line["commit"][:7] or "?") + ("*" if line["changed"] else "")
+
+
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each case that vidssl is compared with."""
     rows = [" | ".join(HEAD), " | ".join("---" for _ in HEAD)]
@@ -60,7 +65,7 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
                     f"{line['wall'][name]['median']:.3g}",
                     f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
                     f"{saved['median']:.2f}" if saved else "",
-                    (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+                    commit(line),
                 ])
             )  # fmt: skip
     return "\n".join(f"| {row} |" for row in rows)
@@ -84,7 +89,7 @@ def motion_table(lines: Iterable[dict[str, Any]]) -> str:
                 f"{line['wall'][line['subject']]['median']:.3g}",
                 f"{line['wall'][other]['median']:.3g}",
                 f"{ratio['median']:.0f}",
-                (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+                commit(line),
             ])
         )  # fmt: skip
     return "\n".join(f"| {row} |" for row in rows)
@@ -106,7 +111,7 @@ def methods_table(lines: Iterable[dict[str, Any]]) -> str:
                 f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
                 f"{line['chance']:.1%}",
                 f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
-                (line["commit"][:7] or "?") + ("*" if line["changed"] else ""),
+                commit(line),
             ])
         )  # fmt: skip
     return "\n".join(f"| {row} |" for row in rows)
@@ -119,7 +124,7 @@ def memory_table(lines: Iterable[dict[str, Any]]) -> str:
     for line in lines:
         shown = [line["workload"], line["engine"], str(line["workers"]), str(line["windows"]), str(line["epochs"])]
         shown += [f"{line['after'][1]:.0f}", f"{line['after'][-1]:.0f}", f"**{line['growth']:+.1%}**"]
-        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+        rows.append(" | ".join([*shown, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -148,7 +153,7 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
             f"{best[name][0]:.2f} ({best[name][1]}; {counted[name]})" if name in best else f"none ({counted.get(name, '')})"
             for name in names
         ]
-        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+        rows.append(" | ".join([*shown, commit(line)]))
     ratios = [min(ratio for ratio, _ in best_peers(line).values()) for line in found if best_peers(line)]
     mean = f"Geometric mean against the fastest peer: **{geometric_mean(ratios):.2f}**." if ratios else ""
     return "\n".join(f"| {row} |" for row in rows) + f"\n\n{mean}"
@@ -172,7 +177,7 @@ def index_table(lines: Iterable[dict[str, Any]]) -> str:
     rows = [" | ".join(["index", *names, "commit"]), " | ".join("---" for _ in range(len(names) + 2))]
     for line in found:
         shown = [line["workload"], *(f"{line[name]:.3g}" if line[name] < 1000 else f"{line[name]:.0f}" for name in names)]
-        rows.append(" | ".join([*shown, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+        rows.append(" | ".join([*shown, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -199,7 +204,7 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
             cells.append(f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}")
         learnt = f"{100 * fmean(run['tuples right'] for run in runs):.1f} ({100 * runs[0]['chance']:.1f})"
         about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), learnt]
-        rows.append(" | ".join([*about, *cells, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+        rows.append(" | ".join([*about, *cells, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -222,7 +227,7 @@ def features_table(lines: Iterable[dict[str, Any]]) -> str:
         cells = [f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps]
         about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
         total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
-        rows.append(" | ".join([*about, *cells, total, (line["commit"][:7] or "?") + ("*" if line["changed"] else "")]))
+        rows.append(" | ".join([*about, *cells, total, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 

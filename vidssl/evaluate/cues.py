@@ -20,6 +20,7 @@ from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.stages.source import Source
 from vidssl.train.config import Recipe
+from vidssl.train.pictures import undone
 from vidssl.types import Batch, VidsslError
 
 BINS = 8  # of a channel's histogram
@@ -48,8 +49,7 @@ def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Ten
 def restore(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
     """Clips [B, K, 3, T, H, W] before mean and std, in 0..1, thinned."""
     step = max(1, min(clips.shape[-2:]) // SIDE)
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (augment.mean, augment.std))
-    return clips[..., ::step, ::step] * std + mean
+    return undone(clips[..., ::step, ::step], augment)
 
 
 def color(shown: torch.Tensor) -> torch.Tensor:

@@ -26,13 +26,12 @@ from vidssl.evaluate.probe import Answers, commonest
 from vidssl.evaluate.trained import Trained, View
 from vidssl.loader import Loader
 from vidssl.models import Encoder
-from vidssl.native import build_info
 from vidssl.pretext import SlotModel, build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig, flat
-from vidssl.train.device import count, pick_amp, torch_threads
+from vidssl.train.device import count, loads_on, pick_amp, torch_threads
 from vidssl.train.log import Log
 from vidssl.train.loop import open_run
 from vidssl.train.ranks import Ranks
@@ -222,10 +221,8 @@ def _spec(recipe: Recipe, how: FineTune) -> PlanSpec:
 def _loader(
     index: VideoIndex, *, spec: PlanSpec, config: TrainConfig, amp: str, device: torch.device, classes: list[str], train: bool
 ) -> Labelled:
-    # A build without CUDA twins loads on the CPU; a run uploads its batches.
-    loads_on = device if device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loader = Labelled(
-        index, spec, batch_size=config.batch_size, device=loads_on, decode=config.decode, seed=config.seed, workers=config.workers,
+        index, spec, batch_size=config.batch_size, device=loads_on(device), decode=config.decode, seed=config.seed, workers=config.workers,
         train=train, dtype="bfloat16" if amp == "bf16" else "float32", channels_last=True, max_bad=config.max_bad,
     )  # fmt: skip
     place = {name: at for at, name in enumerate(classes)}

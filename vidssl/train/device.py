@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from vidssl.native import build_info
+
 WIDE = 1_000_000  # parameters
 
 
@@ -21,6 +23,11 @@ def pick_amp(amp: str, device: torch.device, parameters: int) -> bool:
         wide = parameters >= WIDE and torch.cpu._is_avx512_bf16_supported()
         return device.type == "cuda" or torch.cpu._is_amx_tile_supported() or wide
     return amp == "bf16"
+
+
+def loads_on(device: torch.device) -> torch.device:
+    """Where the loader works for training on `device`: a build without CUDA twins loads on the CPU, and its batches are uploaded."""
+    return device if device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
 
 
 def count(model: torch.nn.Module) -> int:

@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from vidssl.loader import Loader
-from vidssl.native import build_info
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, flat
-from vidssl.train.device import count, pick_amp, torch_threads
+from vidssl.train.device import count, loads_on, pick_amp, torch_threads
 from vidssl.train.log import TIMED, Log
 from vidssl.train.ranks import Ranks, ranks
 from vidssl.train.run import Run, Stopped, TrainResult
@@ -85,10 +84,8 @@ def _set_up(
     meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device, count(model)))
     if start is not None:
         _check_same(start, meta)
-    # A build without CUDA twins can still feed a GPU: the loader then works on the CPU, and its batches are uploaded.
-    loads_on = among.device if among.device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
     loading: dict[str, Any] = {
-        "rank": among.rank, "world_size": among.size, "device": loads_on, "seed": config.seed,
+        "rank": among.rank, "world_size": among.size, "device": loads_on(among.device), "seed": config.seed,
         "workers": config.workers or max(1, len(os.sched_getaffinity(0)) // among.local_size),
         "dtype": "bfloat16" if meta["amp"] == "bf16" else "float32", "channels_last": True,
         "max_bad": config.max_bad, "quarantine": out / "quarantine.jsonl",
@@ -111,7 +108,7 @@ def _set_up(
     if start is not None:
         run.load(start)
     others = f" x {among.size} processes" if among.size > 1 else ""
-    return run, index, held, f"device {among.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loads_on}"
+    return run, index, held, f"device {among.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
 
 
 def open_run(out: Path, *, resume: bool, among: Ranks | None = None, quiet: bool = False) -> Path | None:

@@ -17,10 +17,15 @@ _EDGE, _GAP, _LEAST = 12, 8, 72  # pixels; the smaller side of a frame is shown 
 FRAMES = 4  # of a clip that are shown, evenly spaced
 
 
+def undone(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
+    """Clips [..., 3, T, H, W] before mean and standard deviation, in 0..1."""
+    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (augment.mean, augment.std))
+    return clips * std + mean
+
+
 def as_seen(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
     """Clips [..., 3, T, H, W] without mean and standard deviation: uint8."""
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (augment.mean, augment.std))
-    return ((clips.detach().float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return (undone(clips.detach().float().cpu(), augment) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def tuples(clips: torch.Tensor, true: Sequence[str], found: Sequence[str], names: Sequence[str]) -> Picture:
