@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
+import numpy as np
 import torch
 import tyro
 from tqdm import tqdm
@@ -83,7 +83,7 @@ def main(
                 for copy in range(16):
                     workloads.encode(replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), Path(folder))
         one = VideoIndex.build(data or folder, progress=False)
-        index = VideoIndex(pa.concat_tables([one.table] * -(-windows // len(one))), one.root)
+        index = one.select(np.tile(np.arange(len(one)), -(-windows // len(one))))
         for recipe in recipes:
             found = measure(
                 index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode

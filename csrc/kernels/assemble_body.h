@@ -1,20 +1,34 @@
 // The body of assemble_cpu. No include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h, compiled for it.
 //
 // How it is fast: 16 output rows are worked on together and are the lanes of every vector instruction. The vertical pass runs along
-// the columns, a transposition turns rows into lanes, and the horizontal pass and the colour maps then need no gathers.
+// the columns, a transposition turns rows into lanes, and the horizontal pass and the colour maps then need no gathers. Sixteen columns at
+// a time are turned back and leave as whole cache lines. How many taps a filter has is a constant of the loops over them.
 
-// to[col * kLanes + row] = from[row * stride + col], for kLanes rows and `cols` columns, a multiple of kBlock.
-inline void rows_to_lanes(const float* from, std::ptrdiff_t stride, float* to, int cols) {
-  for (int x = 0; x < cols; x += kBlock)
-    for (int r = 0; r < kLanes; r += kBlock) transpose8(from + r * stride + x, stride, to + x * kLanes + r, kLanes);
-}
-inline void lanes_to_rows(const float* from, float* to, std::ptrdiff_t stride, int cols) {
-  for (int x = 0; x < cols; x += kBlock)
-    for (int r = 0; r < kLanes; r += kBlock) transpose8(from + x * kLanes + r, kLanes, to + r * stride + x, stride);
+// Calls work(taps) with `taps` as a constant, where it is small as nearly always.
+template <typename Work>
+inline void with_taps(int taps, const Work& work) {
+  switch (taps) {
+    case 1:
+      return work(std::integral_constant<int, 1>{});
+    case 2:
+      return work(std::integral_constant<int, 2>{});
+    case 3:
+      return work(std::integral_constant<int, 3>{});
+    case 4:
+      return work(std::integral_constant<int, 4>{});
+    case 5:
+      return work(std::integral_constant<int, 5>{});
+    case 6:
+      return work(std::integral_constant<int, 6>{});
+    default:
+      return work(taps);
+  }
 }
 
 // out[x] = sum over taps of weight * source[tap][x], for `count` neighbouring bytes.
-inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, const float* weight, int taps, int count, float* out) {
+template <typename Count>
+inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, const float* weight, Count taps, int count,
+                         float* __restrict out) {
   if (count < kLanes) {
     for (int x = 0; x < count; ++x) {
       float sum = 0.0f;
@@ -46,60 +60,77 @@ inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, cons
 // Output rows [y, y + rows) of one plane (or of the interleaved picture), every column that is needed: lanes[column][row].
 inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, Workspace& work, std::vector<float>& lanes) {
   const int low = grid.cols.low * plane.step, bytes = (grid.cols.high - grid.cols.low) * plane.step;
-  const int span = ceil_div(bytes, kBlock) * kBlock;
+  const int span = ceil_div(bytes, kLanes) * kLanes;
   work.vertical.resize(static_cast<std::size_t>(kLanes) * static_cast<std::size_t>(span));
   lanes.resize(work.vertical.size());
-  for (int r = 0; r < rows; ++r) {
-    const int i = y + r;
-    const std::uint8_t* source = plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[i]) * plane.row_stride + low;
-    vertical_row(source, plane.row_stride, grid.rows.weights(i), grid.rows.count[i], bytes, work.vertical.data() + r * span);
-  }
-  rows_to_lanes(work.vertical.data(), span, lanes.data(), span);
+  with_taps(grid.rows.taps, [&](auto taps) {
+    for (int r = 0; r < rows; ++r) {
+      const std::uint8_t* source = plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[y + r]) * plane.row_stride + low;
+      vertical_row(source, plane.row_stride, grid.rows.weights(y + r), taps, bytes, work.vertical.data() + r * span);
+    }
+  });
+  for (int x = 0; x < span; x += kLanes) transpose(work.vertical.data() + x, span, lanes.data() + x * kLanes);
 }
 
-// Output column j of one channel: `lanes` holds `step` interleaved channels a column.
-inline Lanes horizontal(const std::vector<float>& lanes, const AxisTable& cols, int j, int step, int channel) {
-  const float* source = lanes.data() + (static_cast<std::ptrdiff_t>(cols.first[j] - cols.low) * step + channel) * kLanes;
-  const float* weight = cols.weights(j);
+// Where output column j of channel c lies in a tile, so that a row of the turned tile lies as in the output; `from` is the tile's first
+// column, `count` are in it, from the right where mirrored.
+struct Place {
+  bool last, mirror;  // last: channels last
+  int from, count;
+
+  int operator()(int c, int j) const {
+    const int x = mirror ? count - 1 - (j - from) : j - from;
+    return (last ? 3 * x + c : kLanes * c + x) * kLanes;
+  }
+};
+
+// Channel c of a tile: `lanes` holds its columns, `step` apart where channels are interleaved.
+inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int c, const Place& place, float* __restrict tile) {
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
-  Lanes sum = zero();
-  for (int t = 0; t < cols.count[j]; ++t) sum = multiply_add(fill(weight[t]), load(source + t * stride), sum);
-  return sum;
+  with_taps(cols.taps, [&](auto taps) {
+    for (int j = place.from; j < place.from + place.count; ++j) {
+      const float* source = lanes + (cols.first[j] - cols.low) * stride;
+      const float* weight = cols.weights(j);
+      Lanes sum = zero();
+      for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load(source + t * stride), sum);
+      store(tile + place(c, j), sum);
+    }
+  });
 }
 
 struct Color {
   Lanes c[3];
 };
 
-inline Color affine(const float* map, const Color& in) {
-  Color out;
+// Known: zeros of the maps that are left out.
+template <bool Yuv, bool Diagonal>
+inline Color show(const float* to_rgb, const float* color, const Color& in) {
+  Color rgb, out;
   for (int c = 0; c < 3; ++c) {
-    const float* m = map + c * 4;
-    out.c[c] = multiply_add(fill(m[2]), in.c[2], multiply_add(fill(m[1]), in.c[1], multiply_add(fill(m[0]), in.c[0], fill(m[3]))));
+    const float* m = to_rgb + c * 4;
+    Lanes sum = multiply_add(fill(m[0]), in.c[0], fill(m[3]));
+    if (!Yuv || c != 0) sum = multiply_add(fill(m[1]), in.c[1], sum);
+    if (!Yuv || c != 2) sum = multiply_add(fill(m[2]), in.c[2], sum);
+    rgb.c[c] = clamp(sum);
+  }
+  for (int c = 0; c < 3; ++c) {
+    const float* m = color + c * 4;
+    if (Diagonal) {
+      out.c[c] = multiply_add(fill(m[c]), rgb.c[c], fill(m[3]));
+    } else {
+      out.c[c] = multiply_add(fill(m[2]), rgb.c[2], multiply_add(fill(m[1]), rgb.c[1], multiply_add(fill(m[0]), rgb.c[0], fill(m[3]))));
+    }
   }
   return out;
 }
 
-// Output rows [y, y + rows) of picture `at` into work.wide; mirror: from the right.
-inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, bool mirror, int y, int rows, int padded,
-                      Workspace& work) {
-  const bool yuv = args.frames.format == Format::yuv420;
-  for (int c = 0; c < (yuv ? 3 : 1); ++c)
-    vertical_pass(plane(args.frames, args.frame[at], c), work.grid[c > 0], y, rows, work, work.lanes[c]);
-  const float* color = args.color + at * 12;
-  const std::ptrdiff_t channel = static_cast<std::ptrdiff_t>(padded) * kLanes;
-  for (int j = 0; j < spec.width; ++j) {
-    Color shown;
-    if (yuv) {
-      for (int c = 0; c < 3; ++c) shown.c[c] = horizontal(work.lanes[c], work.grid[c > 0].cols, j, 1, 0);
-    } else {
-      for (int c = 0; c < 3; ++c) shown.c[c] = horizontal(work.lanes[0], work.grid[0].cols, j, 3, c);
-    }
-    shown = affine(args.space.to_rgb, shown);
-    for (Lanes& lanes : shown.c) lanes = clamp(lanes);
-    shown = affine(color, shown);
-    float* to = work.wide.data() + static_cast<std::ptrdiff_t>(mirror ? spec.width - 1 - j : j) * kLanes;
-    for (int c = 0; c < 3; ++c) store(to + c * channel, shown.c[c]);
+template <bool Yuv, bool Diagonal>
+inline void color_pass(const float* to_rgb, const float* color, const Place& place, float* __restrict tile) {
+  for (int j = place.from; j < place.from + place.count; ++j) {
+    Color in;
+    for (int c = 0; c < 3; ++c) in.c[c] = load(tile + place(c, j));
+    const Color out = show<Yuv, Diagonal>(to_rgb, color, in);
+    for (int c = 0; c < 3; ++c) store(tile + place(c, j), out.c[c]);
   }
 }
 
@@ -122,63 +153,82 @@ inline void convert(const float* in, std::uint8_t* out, int count) {
   }
 }
 
-// A finished row to its place. `past_caches`: nobody reads it soon, so where it is made of whole cache lines they need not be read before
-// they are written (a quarter of the time, where `out` is not in a cache); only floats are so wide that it pays.
+// `count` neighbouring values to their place. `past_caches`: nobody reads them soon, so where they fill a cache line it need not be read
+// before it is written (a quarter of the time, where `out` is not in a cache); only floats are so wide that it pays.
 template <typename T>
-inline void store_row(const float* row, T* out, int count, bool) {
-  convert(row, out, count);
-}
-inline void store_row(const float* row, float* out, int count, bool past_caches) {
-  if (!past_caches || count % kLanes != 0 || reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) != 0)
-    return convert(row, out, count);
-  for (int x = 0; x < count; x += kLanes) stream(out + x, load(row + x));
+inline void store_run(const float* in, T* out, int count, bool past_caches) {
+  if (count < kLanes) return convert(in, out, count);
+  if constexpr (std::is_same_v<T, float>) {
+    if (past_caches && reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) == 0) return stream(out, load(in));
+  }
+  convert(in, out, kLanes);
 }
 
-// Rows [y, y + rows) of picture (slot k, time t), from work.wide.
+// The tile's rows [y, y + rows) to picture (slot k, time t).
 template <typename T>
-inline void store_rows(const AssembleSpec& spec, Workspace& work, int padded, int k, int t, int y, int rows, T* out) {
-  const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(spec.height) * spec.width, channel = static_cast<std::ptrdiff_t>(padded) * kLanes;
-  for (int c = 0; c < 3; ++c) lanes_to_rows(work.wide.data() + c * channel, work.row.data() + c * channel, padded, padded);
-  for (int c = 0; c < 3; ++c) {
-    for (int r = 0; r < rows; ++r) {
-      const float* row = work.row.data() + (static_cast<std::ptrdiff_t>(c) * kLanes + r) * padded;
-      const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(y + r) * spec.width;
-      if (spec.layout == Layout::kcthw) {
-        store_row(row, out + (static_cast<std::ptrdiff_t>(k * 3 + c) * spec.times + t) * area + at, spec.width, spec.stream);
-      } else {
-        T* pixel = out + ((static_cast<std::ptrdiff_t>(k) * spec.times + t) * area + at) * 3 + c;
-        for (int x = 0; x < spec.width; ++x) convert(row + x, pixel + 3 * x, 1);
-      }
+inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, int y, int rows, const Place& place, T* out) {
+  const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(spec.height) * spec.width;
+  const int x = place.mirror ? spec.width - place.from - place.count : place.from;
+  const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(y) * spec.width + x;
+  for (int part = 0; part < 3; ++part) {
+    transpose(work.tile + part * kLanes * kLanes, kLanes, work.turned);
+    T* to = place.last ? out + ((static_cast<std::ptrdiff_t>(k) * spec.times + t) * area + pixel) * 3 + part * kLanes
+                       : out + (static_cast<std::ptrdiff_t>(k * 3 + part) * spec.times + t) * area + pixel;
+    const int count = place.last ? std::clamp(3 * place.count - part * kLanes, 0, kLanes) : place.count;
+    const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(spec.width) * (place.last ? 3 : 1);
+    for (int r = 0; r < rows; ++r) store_run(work.turned + r * kLanes, to + r * stride, count, spec.stream);
+  }
+}
+
+// Output rows [y, y + rows) of picture `at`.
+template <typename T>
+inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, int y, int rows, const Known& known, Workspace& work) {
+  const bool yuv = args.frames.format == Format::yuv420;
+  const int k = at / spec.times, t = at % spec.times;
+  for (int c = 0; c < (yuv ? 3 : 1); ++c)
+    vertical_pass(plane(args.frames, args.frame[at], c), work.grid[c > 0], y, rows, work, work.lanes[c]);
+  const float *to_rgb = args.space.to_rgb, *color = args.color + at * 12;
+  for (int x = 0; x < spec.width; x += kLanes) {
+    const Place place{spec.layout == Layout::kthwc, args.flip[k] != 0, x, std::min(kLanes, spec.width - x)};
+    for (int c = 0; c < 3; ++c) {
+      const float* lanes = yuv ? work.lanes[c].data() : work.lanes[0].data() + c * kLanes;
+      horizontal_pass(lanes, yuv ? 1 : 3, work.grid[yuv && c > 0].cols, c, place, work.tile);
     }
+    if (known.yuv && known.diagonal) {
+      color_pass<true, true>(to_rgb, color, place, work.tile);
+    } else if (known.yuv) {
+      color_pass<true, false>(to_rgb, color, place, work.tile);
+    } else {
+      color_pass<false, false>(to_rgb, color, place, work.tile);
+    }
+    store_tile(spec, work, k, t, y, rows, place, static_cast<T*>(args.out));
   }
 }
 
 // Pictures [first, last) of the output, counted slot by slot.
-void assemble(const AssembleSpec& spec, const AssembleArgs& args, int first, int last, Workspace& work) {
-  const int padded = ceil_div(spec.width, kBlock) * kBlock;
-  work.wide.assign(static_cast<std::size_t>(3 * kLanes) * static_cast<std::size_t>(padded), 0.0f);
-  work.row.resize(work.wide.size());
+template <typename T>
+inline void make_pictures(const AssembleSpec& spec, const AssembleArgs& args, int first, int last, Workspace& work) {
   for (int at = first; at < last; ++at) {
-    const int k = at / spec.times, t = at % spec.times;
     make_grids(spec, args, args.box + at * 4, work);
-    for (int y = 0; y < spec.height; y += kLanes) {
-      const int rows = std::min(kLanes, spec.height - y);
-      make_rows(spec, args, at, args.flip[k] != 0, y, rows, padded, work);
-      switch (spec.dtype) {
-        case DType::float32:
-          store_rows(spec, work, padded, k, t, y, rows, static_cast<float*>(args.out));
-          break;
-        case DType::float16:
-          store_rows(spec, work, padded, k, t, y, rows, static_cast<_Float16*>(args.out));
-          break;
-        case DType::bfloat16:
-          store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint16_t*>(args.out));
-          break;
-        case DType::uint8:
-          store_rows(spec, work, padded, k, t, y, rows, static_cast<std::uint8_t*>(args.out));
-          break;
-      }
-    }
+    const Known known = known_zeros(args.space.to_rgb, args.color + at * 12);
+    for (int y = 0; y < spec.height; y += kLanes) make_rows<T>(spec, args, at, y, std::min(kLanes, spec.height - y), known, work);
+  }
+}
+
+void assemble(const AssembleSpec& spec, const AssembleArgs& args, int first, int last, Workspace& work) {
+  switch (spec.dtype) {
+    case DType::float32:
+      make_pictures<float>(spec, args, first, last, work);
+      break;
+    case DType::float16:
+      make_pictures<_Float16>(spec, args, first, last, work);
+      break;
+    case DType::bfloat16:
+      make_pictures<std::uint16_t>(spec, args, first, last, work);
+      break;
+    case DType::uint8:
+      make_pictures<std::uint8_t>(spec, args, first, last, work);
+      break;
   }
   if (spec.stream) fence();
 }

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "assemble.h"
@@ -16,20 +17,19 @@ namespace vidssl {
 void AxisTable::make(const Axis& axis, int outputs) {
   const auto size = static_cast<std::size_t>(outputs);
   first.resize(size);
-  count.resize(size);
-  width = 0;
-  for (int i = 0; i < outputs; ++i) width = std::max(width, make_taps(axis, i).count);
-  weight.assign(size * static_cast<std::size_t>(width), 0.0f);
+  taps = 0;
+  for (int i = 0; i < outputs; ++i) taps = std::max(taps, make_taps(axis, i).count);
+  weight.assign(size * static_cast<std::size_t>(taps), 0.0f);
   low = axis.size;
   high = 0;
   for (int i = 0; i < outputs; ++i) {
-    const Taps taps = make_taps(axis, i);
-    const float sum = tap_sum(taps);
-    first[i] = taps.first;
-    count[i] = taps.count;
-    for (int t = 0; t < taps.count; ++t) weight[i * width + t] = normal_weight(taps, t, sum);
-    low = std::min(low, taps.first);
-    high = std::max(high, taps.first + taps.count);
+    const Taps filter = make_taps(axis, i);
+    const float sum = tap_sum(filter);
+    first[i] = std::min(filter.first, axis.size - taps);
+    float* to = weight.data() + i * taps + (filter.first - first[i]);
+    for (int t = 0; t < filter.count; ++t) to[t] = normal_weight(filter, t, sum);
+    low = std::min(low, first[i]);
+    high = std::max(high, first[i] + taps);
   }
 }
 
@@ -46,6 +46,16 @@ void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float*
   }
   std::copy(box, box + 4, work.box);
   work.made = true;
+}
+
+Known known_zeros(const float* to_rgb, const float* color) {
+  Known known{to_rgb[1] == 0.0f && to_rgb[10] == 0.0f, true};
+  for (int c = 0; c < 3; ++c)
+    for (int other = 0; other < 3; ++other) {
+      const float factor = color[c * 4 + other];
+      known.diagonal = known.diagonal && (other == c ? factor > 0.0f : factor == 0.0f);
+    }
+  return known;
 }
 
 namespace plain {

@@ -61,10 +61,10 @@ inline Lanes clamp(const Lanes& a) {
   for (int i = 0; i < kLanes; ++i) out.v[i] = a.v[i] > 0.0f ? (a.v[i] < 255.0f ? a.v[i] : 255.0f) : 0.0f;
   return out;
 }
-// to[col][row] = from[row][col] for an 8 x 8 block.
-inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
-  for (int row = 0; row < 8; ++row)
-    for (int col = 0; col < 8; ++col) to[col * to_stride + row] = from[row * from_stride + col];
+// to[col * kLanes + row] = from[row * stride + col], for kLanes rows and columns.
+inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
+  for (int row = 0; row < kLanes; ++row)
+    for (int col = 0; col < kLanes; ++col) to[col * kLanes + row] = from[row * stride + col];
 }
 
 }  // namespace plain
@@ -117,6 +117,10 @@ __attribute__((always_inline)) inline void transpose8(const float* from, std::pt
     _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(q[i], q[i + 4], 0x31));
   }
 }
+inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
+  for (int row = 0; row < kLanes; row += 8)
+    for (int col = 0; col < kLanes; col += 8) transpose8(from + row * stride + col, stride, to + col * kLanes + row, kLanes);
+}
 
 }  // namespace avx2
 VIDSSL_TARGET_END
@@ -143,7 +147,32 @@ inline Lanes clamp(const Lanes& x) {
   return {_mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))};
 }
 using avx2::fence;
-using avx2::transpose8;
+
+// Pairs, then fours within each quarter of a register, then the quarters themselves.
+__attribute__((always_inline)) inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
+  __m512 r[16], p[16];
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(from + i * stride);
+  for (int i = 0; i < 8; ++i) {
+    p[2 * i] = _mm512_maskz_unpacklo_ps(kAll, r[2 * i], r[2 * i + 1]);
+    p[2 * i + 1] = _mm512_maskz_unpackhi_ps(kAll, r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 4; ++i) {  // r[4 i + c]: column c of each quarter, of rows 4 i .. 4 i + 3
+    for (int h = 0; h < 2; ++h) {
+      r[4 * i + 2 * h] = _mm512_maskz_shuffle_ps(kAll, p[4 * i + h], p[4 * i + h + 2], 0x44);
+      r[4 * i + 2 * h + 1] = _mm512_maskz_shuffle_ps(kAll, p[4 * i + h], p[4 * i + h + 2], 0xEE);
+    }
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512 a = _mm512_maskz_shuffle_f32x4(kAll, r[c], r[c + 4], 0x88),
+                 b = _mm512_maskz_shuffle_f32x4(kAll, r[c + 8], r[c + 12], 0x88);
+    const __m512 d = _mm512_maskz_shuffle_f32x4(kAll, r[c], r[c + 4], 0xDD),
+                 e = _mm512_maskz_shuffle_f32x4(kAll, r[c + 8], r[c + 12], 0xDD);
+    _mm512_storeu_ps(to + c * kLanes, _mm512_maskz_shuffle_f32x4(kAll, a, b, 0x88));
+    _mm512_storeu_ps(to + (c + 4) * kLanes, _mm512_maskz_shuffle_f32x4(kAll, d, e, 0x88));
+    _mm512_storeu_ps(to + (c + 8) * kLanes, _mm512_maskz_shuffle_f32x4(kAll, a, b, 0xDD));
+    _mm512_storeu_ps(to + (c + 12) * kLanes, _mm512_maskz_shuffle_f32x4(kAll, d, e, 0xDD));
+  }
+}
 
 }  // namespace avx512
 VIDSSL_TARGET_END
