@@ -134,34 +134,21 @@ inline void color_pass(const float* to_rgb, const float* color, const Place& pla
   }
 }
 
-// Float to each output type: round to nearest, ties to even.
-inline void convert(const float* in, float* out, int count) { std::memcpy(out, in, sizeof(float) * static_cast<std::size_t>(count)); }
-inline void convert(const float* in, _Float16* out, int count) {
-  for (int i = 0; i < count; ++i) out[i] = static_cast<_Float16>(in[i]);
-}
-inline void convert(const float* in, std::uint16_t* out, int count) {  // bfloat16
-  for (int i = 0; i < count; ++i) {
-    std::uint32_t bits;
-    std::memcpy(&bits, in + i, sizeof bits);
-    out[i] = static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
-  }
-}
-inline void convert(const float* in, std::uint8_t* out, int count) {
-  for (int i = 0; i < count; ++i) {
-    const float v = in[i] > 0.0f ? (in[i] < 255.0f ? in[i] : 255.0f) : 0.0f;
-    out[i] = static_cast<std::uint8_t>(static_cast<int>((v + 8388608.0f) - 8388608.0f));  // 2^23: the sum has no fraction bits left
-  }
-}
-
 // `count` neighbouring values to their place. `past_caches`: nobody reads them soon, so where they fill a cache line it need not be read
 // before it is written (a quarter of the time, where `out` is not in a cache); only floats are so wide that it pays.
 template <typename T>
 inline void store_run(const float* in, T* out, int count, bool past_caches) {
-  if (count < kLanes) return convert(in, out, count);
-  if constexpr (std::is_same_v<T, float>) {
-    if (past_caches && reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) == 0) return stream(out, load(in));
+  const Lanes run = load(in);
+  if (count < kLanes) {
+    T part[kLanes];
+    store(part, run);
+    std::memcpy(out, part, sizeof(T) * static_cast<std::size_t>(count));
+    return;
   }
-  convert(in, out, kLanes);
+  if constexpr (std::is_same_v<T, float>) {
+    if (past_caches && reinterpret_cast<std::uintptr_t>(out) % (kLanes * sizeof(float)) == 0) return stream(out, run);
+  }
+  store(out, run);
 }
 
 // The tile's rows [y, y + rows) to picture (slot k, time t).

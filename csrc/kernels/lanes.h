@@ -43,7 +43,28 @@ inline Lanes load_bytes(const std::uint8_t* p) {
   for (int i = 0; i < kLanes; ++i) out.v[i] = static_cast<float>(p[i]);
   return out;
 }
+inline Lanes clamp(const Lanes& a) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = a.v[i] > 0.0f ? (a.v[i] < 255.0f ? a.v[i] : 255.0f) : 0.0f;
+  return out;
+}
+// To each output type: round to nearest, ties to even; uint16_t is a bfloat16, and uint8_t is clamped first.
 inline void store(float* p, const Lanes& a) { std::memcpy(p, a.v, sizeof a.v); }
+inline void store(_Float16* p, const Lanes& a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<_Float16>(a.v[i]);
+}
+inline void store(std::uint16_t* p, const Lanes& a) {
+  for (int i = 0; i < kLanes; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, a.v + i, sizeof bits);
+    p[i] = static_cast<std::uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+  }
+}
+inline void store(std::uint8_t* p, const Lanes& a) {
+  const Lanes v = clamp(a);
+  for (int i = 0; i < kLanes; ++i)
+    p[i] = static_cast<std::uint8_t>(static_cast<int>((v.v[i] + 8388608.0f) - 8388608.0f));  // 2^23: no fraction
+}
 inline void stream(float* p, const Lanes& a) { store(p, a); }  // p: 64-byte aligned
 inline void fence() {}                                         // after stream(), before others may read
 inline Lanes fill(float x) {
@@ -54,11 +75,6 @@ inline Lanes fill(float x) {
 inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
   Lanes out;
   for (int i = 0; i < kLanes; ++i) out.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
-  return out;
-}
-inline Lanes clamp(const Lanes& a) {
-  Lanes out;
-  for (int i = 0; i < kLanes; ++i) out.v[i] = a.v[i] > 0.0f ? (a.v[i] < 255.0f ? a.v[i] : 255.0f) : 0.0f;
   return out;
 }
 // to[col * kLanes + row] = from[row * stride + col], for kLanes rows and columns.
@@ -88,6 +104,28 @@ inline void store(float* p, const Lanes& x) {
   _mm256_storeu_ps(p, x.a);
   _mm256_storeu_ps(p + 8, x.b);
 }
+inline __m128i as_half(__m256 x) { return _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT); }
+inline void store(_Float16* p, const Lanes& x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), as_half(x.a));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), as_half(x.b));
+}
+inline __m256i as_bfloat(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  return _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
+}
+inline void store(std::uint16_t* p, const Lanes& x) {
+  const __m256i quarters = _mm256_packus_epi32(as_bfloat(x.a), as_bfloat(x.b));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(quarters, 0xD8));
+}
+inline __m256 clamp8(__m256 x) { return _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)); }
+inline Lanes clamp(const Lanes& x) { return {clamp8(x.a), clamp8(x.b)}; }
+inline void store(std::uint8_t* p, const Lanes& x) {
+  const Lanes v = clamp(x);
+  const __m256i quarters = _mm256_packs_epi32(_mm256_cvtps_epi32(v.a), _mm256_cvtps_epi32(v.b));
+  const __m256i words = _mm256_permute4x64_epi64(quarters, 0xD8);
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
 inline void stream(float* p, const Lanes& x) {
   _mm256_stream_ps(p, x.a);
   _mm256_stream_ps(p + 8, x.b);
@@ -97,8 +135,6 @@ inline Lanes fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
-inline __m256 clamp8(__m256 x) { return _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f)); }
-inline Lanes clamp(const Lanes& x) { return {clamp8(x.a), clamp8(x.b)}; }
 __attribute__((always_inline)) inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
   __m256 r[8], p[8], q[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
@@ -139,13 +175,25 @@ inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Lanes load_bytes(const std::uint8_t* p) {
   return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
-inline void store(float* p, const Lanes& x) { _mm512_storeu_ps(p, x.v); }
-inline void stream(float* p, const Lanes& x) { _mm512_stream_ps(p, x.v); }
-inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
-inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 inline Lanes clamp(const Lanes& x) {
   return {_mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))};
 }
+inline void store(float* p, const Lanes& x) { _mm512_storeu_ps(p, x.v); }
+inline void store(_Float16* p, const Lanes& x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(kAll, x.v, _MM_FROUND_TO_NEAREST_INT));
+}
+inline void store(std::uint16_t* p, const Lanes& x) {
+  const __m512i bits = _mm512_castps_si512(x.v), odd = _mm512_and_si512(_mm512_maskz_srli_epi32(kAll, bits, 16), _mm512_set1_epi32(1));
+  const __m512i sum = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, sum, 16)));
+}
+inline void store(std::uint8_t* p, const Lanes& x) {
+  const __m512i whole = _mm512_maskz_cvtps_epi32(kAll, clamp(x).v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(kAll, whole));
+}
+inline void stream(float* p, const Lanes& x) { _mm512_stream_ps(p, x.v); }
+inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
+inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 using avx2::fence;
 
 // Pairs, then fours within each quarter of a register, then the quarters themselves.
