@@ -252,8 +252,9 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     for machine, found in machines.items():
         versions = found[-1]["versions"]
         named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
-        rounds, runs = found[-1].get("rounds"), found[-1].get("runs", ())
-        counted = f"; median [quartiles] of {rounds} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""
+        rounds, runs = {line["rounds"] for line in found if "rounds" in line}, found[-1].get("runs", ())
+        times = f"{min(rounds)} to {max(rounds)}" if len(rounds) > 1 else f"{max(rounds, default=0)}"
+        counted = f"; median [quartiles] of {times} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""
         parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}{counted}.\n\n{TABLES.get(bench, table)(found)}")
     return "\n\n".join(parts) or "No results yet."
 

@@ -32,6 +32,9 @@ def test_a_list_beside_the_videos_is_not_the_folder(videos: Path, tmp_path: Path
     other = tmp_path / "other"
     open_data(videos / "some.csv", other)  # trained on the list
     assert len(open_kept(videos, other)) == 3
+    assert len(open_data(videos / "some.csv", run)) == 2  # a resumed run would be told so
+    assert len(open_data(videos, other)) == 3
+    assert open_data(videos, run).read == 0
     shutil.rmtree(run / "features")
     elsewhere = tmp_path / "lists" / "some.csv"
     elsewhere.parent.mkdir()

@@ -88,15 +88,22 @@ def test_a_box_beyond_the_picture_shows_its_border() -> None:
 
 CHECKSUM = """
 import hashlib, sys
+from dataclasses import replace
+from itertools import product
 import numpy as np
+import torch
 from tests.kernels.test_assemble import make_plan
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames
 from vidssl import native, ops
+from vidssl.stages.plan import Augment
 digest = hashlib.sha256()
-for yuv in (True, False):
-    for size in SIZES:
-        frames = make_frames(np.random.default_rng(5), 6, size, yuv)
-        digest.update(ops.assemble(frames, make_plan(frames, EVERY_CHANGE), size=(35, 50)).tobytes())
+types, layouts = ("float32", "float16", "bfloat16", "uint8"), ("kcthw", "kthwc")
+for yuv, size, augment in product((True, False), SIZES, (EVERY_CHANGE, Augment(mean=(0.4, 0.5, 0.6), std=(1 / 255,) * 3))):
+    frames = make_frames(np.random.default_rng(5), 6, size, yuv)
+    frames = replace(frames, data=torch.from_numpy(frames.data))
+    for dtype, layout in product(types, layouts):  # 50 columns: three runs of sixteen and a short one
+        made = ops.assemble(frames, make_plan(frames, augment), size=(35, 50), dtype=dtype, layout=layout)
+        digest.update(made.view(torch.uint8).numpy().tobytes())
 print(native.build_info()["simd"], digest.hexdigest())
 """
 

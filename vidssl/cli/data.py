@@ -11,17 +11,14 @@ from vidssl.types import VidsslError
 
 
 def open_data(data: Path, out: Path | None) -> VideoIndex:
-    """An index as named; or that of a folder or list, kept in `out` if there is one, and taken from there as long as it is current."""
+    """An index as named; or that of a folder or list as it is now: rows of files that have not changed are taken from the index kept in
+    `out`, which is made if there is none."""
     if data.suffix == ".arrow":
         return VideoIndex.load(data)
     _check(data)
     cached = out / "index.arrow" if out is not None else None
-    known: VideoIndex | None = None
-    if cached is not None and cached.is_file() and data.exists():
-        known = VideoIndex.load(cached, root=_root(data))
-        if known.is_current():
-            return known
-    built = VideoIndex.build(data, known=known)
+    kept = cached is not None and cached.is_file() and data.exists()
+    built = VideoIndex.build(data, known=VideoIndex.load(cached, root=_root(data)) if cached is not None and kept else None)
     if cached is not None and not cached.exists():  # never in place of another folder's
         built.save(cached)
     return built

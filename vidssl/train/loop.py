@@ -159,7 +159,10 @@ def _check_same(start: Path, meta: Mapping[str, Any]) -> None:
     before, now = ({**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]} for one in (old, meta))
     differ = [f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in sorted(before | now) if before.get(key) != now.get(key)]
     if differ:
-        raise VidsslError(f"train: resume: {start} was made with other settings; restore them, or take a new out: " + "; ".join(differ))
+        mend = "restore them, or take a new out"
+        if before["data"] != now["data"]:
+            mend += " (the videos as they were then: --data OUT/index.arrow)"
+        raise VidsslError(f"train: resume: {start} was made with other settings; {mend}: " + "; ".join(differ))
 
 
 def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, span: int, said: str) -> None:
