@@ -1,6 +1,7 @@
 """plan equals the reference: integers bit for bit, floats to rounding; and it draws what the spec says."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,3 +150,15 @@ def test_a_spec_that_cannot_be_says_so(change: dict[str, object], part: str) -> 
 def test_motion_asked_for_but_not_given() -> None:
     with pytest.raises(ValueError, match="sad=None: this plan depends on motion"):
         ops.plan(SPECS["clips by motion"], frames=60, size=(16, 16), seed=0, epoch=0, sample=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mean": (float("nan"),) * 3}, {"mean": (0.5,)}, {"std": (0.2, 0.0, 0.2)}, {"resize": (64.7, 86)}, {"crop": 50}, {"jitter": 1.5}],
+    ids=str,
+)
+def test_an_augment_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
+    ((name, value),) = change.items()
+    with pytest.raises(VidsslError) as error:
+        Augment(**change)
+    assert f"{name}={value!r}" in str(error.value)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,23 @@ def test_resume_with_other_data_is_refused(index: VideoIndex) -> None:
         loader.load_state_dict(state)
 
 
+def test_an_epoch_that_was_left_at_its_last_batch_is_over(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=4) as loader:
+        both = batches(loader, 2)
+        loader.set_epoch(0)
+        assert same(list(islice(loader, len(loader))) + batches(loader, 1), both)
+
+
+def test_what_cannot_be_gone_on_with_says_so(index: VideoIndex) -> None:
+    with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
+        with pytest.raises(VidsslError, match=r"state=\{'x': 1\}"):
+            loader.load_state_dict({"x": 1})
+        with pytest.raises(VidsslError, match="epoch=-1"):
+            loader.set_epoch(-1)
+    with pytest.raises(VidsslError, match="this loader is closed"):
+        next(iter(loader))
+
+
 def test_several_tuples_of_one_window(index: VideoIndex) -> None:
     for engine, spec in (("fused", PLAIN), ("graph", PLAIN), ("eager", PLAIN), ("graph", MOTION), ("eager", MOTION)):
         with Loader(index, spec, batch_size=4, tuples_per_window=2, device="cpu", seed=6, engine=engine) as loader:
@@ -251,6 +269,7 @@ def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:
         ({"batch_size": 7}, "batch_size=7 x world_size=1: an epoch has only 6 tuples"),
         ({"rank": 2, "world_size": 2}, "rank=2, world_size=2"),
         ({"workers": 0}, "workers=0"),
+        ({"max_bad": float("nan")}, "max_bad=nan"),
         ({"tuples_per_window": 3}, "batch_size=2: take a multiple of tuples_per_window=3"),
         ({"device": "gpu"}, "device='gpu'"),
         ({"decode": "nvdec"}, 'decode="nvdec": device=cpu has no NVDEC'),

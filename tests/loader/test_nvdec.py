@@ -138,7 +138,7 @@ def test_auto_needs_no_measurement_where_there_is_no_choice(
 
 def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
     made: list[str] = []
-    assert asked("cpu", CUDA, index, measured, made) == (None, "it was asked for")
+    assert asked("cpu", CUDA, index, measured, made) == (None, "it is given")
     assert asked("nvdec", CUDA, index, measured, made)[0] is NVDEC
     why = "DALI's software decoder takes 1 of 2 videos looked at (most of the others not: no h264, of vp8, vp9)"
     assert asked("dali", torch.device("cpu"), index, measured, made) == (SOFTWARE, why)

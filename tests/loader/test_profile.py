@@ -58,7 +58,7 @@ FOUND = Profile(
         ({"steps": FOUND.steps | {"open": 20.0}}, "opening costs much"),
         ({"steps": FOUND.steps | {"assemble": 20.0}}, "assembling costs much"),
         ({"cores": 4}, "2 cores do not decode"),
-        ({"rate": 40.0}, "slower than each alone"),
+        ({"rate": 40.0}, "far slower than so many threads"),
     ],
 )
 def test_advice(change: dict[str, object], said: str) -> None:

@@ -46,7 +46,7 @@ def choose(
     VidsslError where what was asked for cannot be had.
     """
     if decode == "cpu":
-        return None, "it was asked for"
+        return None, "it is given"
     if decode == "dali":
         if device.type != "cpu":
             raise VidsslError(f'decode="dali": it is for device="cpu", not {device}; take decode="nvdec" there')

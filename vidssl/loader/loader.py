@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from vidssl.loader.quarantine import Quarantine
 from vidssl.stages.assemble import DType
 from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import PlanSpec
+from vidssl.stages.plan import HasPlan, PlanSpec
 from vidssl.stages.window import Sampler
 from vidssl.types import Batch, VidsslError
 
@@ -44,13 +44,6 @@ class _Ahead(NamedTuple):
     rooms: Sequence[Room | None]
 
 
-class HasPlan(Protocol):
-    """What the loader needs of a pretext."""
-
-    @property
-    def plan(self) -> PlanSpec: ...
-
-
 class Loader:
     """Iterates over one epoch of `Batch`es at a time; epochs follow each other.
 
@@ -60,7 +53,8 @@ class Loader:
     faster of both, by a short measurement. They give the same frames, and clips that differ by the conversion of colours; where that
     must not be, name one. "dali": the graph of "nvdec" with DALI's software decoder in its place (device="cpu"; VP8 and VP9), to try it.
     train=False: videos in order, window in the middle, centre crop, a fixed arrangement for each video, the last batch may be smaller.
-    tuples_per_window: tuples drawn from one decoded window; they follow each other. dtype, channels_last: of the clips' memory.
+    tuples_per_window: tuples drawn from one decoded window; they follow each other. dtype, channels_last: of the clips' memory; uint8 holds
+    the normalised values, rounded: for pictures in 0..255 take Augment(mean=(0, 0, 0), std=(1 / 255,) * 3).
     engine: "graph" (DALI), "eager" (the same stages one by one), "fused" (on the CPU, for plans that need no motion: workers assemble what
     they decode at once), or "auto": fused where it can, else graph. All give the same batches. max_bad: share of videos that may turn out
     unreadable before the run stops; quarantine: a .jsonl file that gets a line for each of their windows, which the next video's replaces.
@@ -87,6 +81,7 @@ class Loader:
         workers = workers if workers is not None else len(os.sched_getaffinity(0))
         _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
         _need(workers >= 1, f"workers={workers}: take at least 1")
+        _need(0 <= max_bad <= 1, f"max_bad={max_bad}: take a share in 0..1")
         _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
         _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
         _need(batch_size % tuples_per_window == 0, f"batch_size={batch_size}: take a multiple of tuples_per_window={tuples_per_window}")
@@ -121,6 +116,7 @@ class Loader:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
         self._ahead = max(2, -(-2 * workers // self.setting.windows) + 1)  # batches whose windows are being decoded
         self._fetching: deque[_Ahead] = deque()
+        self._closed = False
         self._made: tuple[int, int, list[Fetched]] | None = None  # in the engine
         self.epoch, self._batch = 0, 0  # of the next batch to be yielded
         self._counts: Counter[str] = Counter()
@@ -152,7 +148,11 @@ class Loader:
         return len(self.sampler) // share if self.train else -(-max(len(self.sampler) - self.rank * self.batch_size, 0) // share)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the current epoch: after a break, or a loaded state, iteration goes on where it was."""
+        """The rest of the current epoch, or the next one if it was left at its last batch: after a break, or a loaded state, iteration goes
+        on where it was."""
+        _need(not self._closed, "this loader is closed: make a new one")
+        if self._batch >= len(self):  # the caller left the epoch at its last batch
+            self.epoch, self._batch = self.epoch + 1, 0
         while self._batch < len(self):
             epoch, number, windows, batch = self._next()
             self.epoch, self._batch = epoch, number + 1
@@ -167,6 +167,7 @@ class Loader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on at `state`. Raises VidsslError where another index, pretext, seed or batch size made it."""
         mine = self._fingerprint()
+        _need({"epoch", "batch", "sequence"} <= set(state), f"state={state!r}: take what state_dict() gave")
         changed = [f"{key}: {state['sequence'].get(key)} then, {mine[key]} now" for key in mine if state["sequence"].get(key) != mine[key]]
         _need(not changed, f"state: the batches would not be the same ({'; '.join(changed)}); start anew or restore these")
         self._forget()
@@ -174,6 +175,7 @@ class Loader:
 
     def set_epoch(self, epoch: int) -> None:
         """Starts `epoch` from its first batch."""
+        _need(0 <= epoch < 2**32, f"set_epoch: epoch={epoch}: take 0 <= epoch < 2**32")
         self._forget()
         self.epoch, self._batch = epoch, 0
 
@@ -203,6 +205,7 @@ class Loader:
 
     def close(self) -> None:
         """Ends the workers and the graph."""
+        self._closed = True
         self._pool.shutdown(cancel_futures=True)
         self._engine.close()
 

@@ -14,9 +14,10 @@ from av.video.frame import VideoFrame
 from vidssl.loader.engine import Engine
 from vidssl.loader.engines import make_engine
 from vidssl.loader.fetch import Fetched, Fetcher
-from vidssl.loader.loader import HasPlan, Loader
+from vidssl.loader.loader import Loader
 from vidssl.stages.decode import Video, decode, decode_to
 from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import HasPlan
 from vidssl.stages.source import Source
 from vidssl.types import Batch, VidsslError
 
@@ -84,7 +85,8 @@ class Profile:
             said.append(f"{self.cores - self.workers} cores do not decode: more workers")
         if self.rate < 0.6e3 * min(self.workers, self.cores) / whole:
             said.append(
-                "all workers together are slower than each alone would be: other work uses the cores, or storage or memory is the limit"
+                "the workers together are far slower than so many threads alone would be: other work uses the cores, or storage or memory "
+                "is the limit"
             )
         return said or ["nothing stands out; more cores would help"]
 

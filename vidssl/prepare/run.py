@@ -16,11 +16,11 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from vidssl.loader.loader import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import carry
 from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import HasPlan
 from vidssl.types import VidsslError
 
 NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed

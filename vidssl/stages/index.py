@@ -161,7 +161,7 @@ class VideoIndex:
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowException, OSError) as error:
-            raise VidsslError(f"{where} not an Arrow file ({error}); make it anew with {again}") from error
+            raise VidsslError(f"{where} not an Arrow file ({error}); delete it, and make it anew with {again}") from error
         about = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
         if not about:
             raise VidsslError(f"{where} not an index of vidssl; make one with {again}")

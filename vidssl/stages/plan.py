@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,11 @@ class Augment:
         for name in ("crop_scope", "flip_scope", "color_scope"):
             _need(getattr(self, name) in _SCOPES, "Augment", name, getattr(self, name), 'take "frame", "clip" or "tuple"')
         _need(self.flip_scope != "frame", "Augment", "flip_scope", self.flip_scope, 'a slot is mirrored as a whole: take "clip" or "tuple"')
+        for name in ("resize", "crop") if self.region is None else ("resize", "region", "crop"):
+            _need(_numbers(getattr(self, name), 2, int), "Augment", name, getattr(self, name), "take two whole numbers, (height, width)")
+        for name in ("mean", "std"):
+            _need(_numbers(getattr(self, name), 3, float), "Augment", name, getattr(self, name), "take three numbers, red, green and blue")
+        _need(isinstance(self.jitter, int), "Augment", "jitter", self.jitter, "take a whole number of pixels")
         _need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
         outer, whole = ("resize", self.resize) if self.region is None else ("region", self.region)
         _need(whole[0] <= self.resize[0] and whole[1] <= self.resize[1], "Augment", "region", whole, f"must fit into resize={self.resize}")
@@ -78,6 +84,12 @@ class Augment:
         for name in ("brightness", "contrast", "saturation"):
             _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a spread in 0..1")
         _need(min(self.std) > 0, "Augment", "std", self.std, "take values > 0")
+
+
+def _numbers(value: object, count: int, kind: type) -> bool:
+    """True for `count` numbers in a sequence, finite ones, and whole ones where `kind` is int."""
+    allowed = (int,) if kind is int else (int, float)
+    return isinstance(value, tuple | list) and len(value) == count and all(isinstance(n, allowed) and math.isfinite(n) for n in value)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -198,6 +210,13 @@ class PlanSpec:
         if key not in self._tables:
             self._tables[key] = (to_kind(self.arrangements, like), to_kind(self.labels, like))
         return self._tables[key]
+
+
+class HasPlan(Protocol):
+    """What the loader needs of a pretext."""
+
+    @property
+    def plan(self) -> PlanSpec: ...
 
 
 _HOST = np.empty(0)
