@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from vidssl.loader.engine import Output, Setting, as_tuples, places
+from vidssl.loader.engine import Engine, Output, Setting, as_tuples, places
 from vidssl.loader.fetch import Fetched, Room
 from vidssl.stages.assemble import Layout, assemble
 from vidssl.stages.motion import motion
@@ -15,27 +15,18 @@ from vidssl.stages.plan import plan
 from vidssl.types import Frames, Plan
 
 
-class Eager:
+class Eager(Engine):
     """One window after the other, in the thread that pulls."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
-        self._pushed: Sequence[Fetched] | None = None
-
-    @property
-    def pending(self) -> bool:
-        return self._pushed is not None
-
-    def rooms(self, windows: int) -> Sequence[Room | None]:
-        return [None] * windows
 
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
         self._pushed = windows
 
     def pull(self) -> Output:
         spec = self.setting.spec
-        assert self._pushed is not None
-        windows, self._pushed = self._pushed, None
+        windows = self._taken()
         clips, label, place, status = zip(*(self._window(fetched) for fetched in windows), strict=True)
         return Output(
             clips=as_tuples(torch.stack(clips), self.setting),
@@ -43,9 +34,6 @@ class Eager:
             place=torch.cat(place).reshape(-1, spec.slots, spec.times),
             status=torch.cat(status),
         )
-
-    def close(self) -> None:
-        self._pushed = None
 
     def _window(self, fetched: Fetched) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         setting = self.setting

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +39,35 @@ class Setting:
     threads: int
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """push() takes the windows of one batch and starts on it, pull() gives it; one may be pending.
 
     rooms() is asked first: memory for the clips of each window, where they are to be assembled as they are decoded, or None of them.
     """
 
+    _pushed: Sequence[Fetched] | None = None  # windows of the batch that is pending
+
     @property
-    def pending(self) -> bool: ...
-    def rooms(self, windows: int) -> Sequence[Room | None]: ...
+    def pending(self) -> bool:
+        return self._pushed is not None
+
+    def rooms(self, windows: int) -> Sequence[Room | None]:
+        return [None] * windows
+
+    @abstractmethod
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None: ...
+
+    @abstractmethod
     def pull(self) -> Output: ...
-    def close(self) -> None: ...
+
+    def close(self) -> None:
+        self._pushed = None
+
+    def _taken(self) -> Sequence[Fetched]:
+        """The pending windows, which are then no longer pending."""
+        assert self._pushed is not None
+        windows, self._pushed = self._pushed, None
+        return windows
 
 
 def places(fetched: Fetched) -> npt.NDArray[np.int64]:

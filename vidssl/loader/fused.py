@@ -8,13 +8,13 @@ from math import prod
 import numpy as np
 import torch
 
-from vidssl.loader.engine import Output, Setting, as_tuples, places
+from vidssl.loader.engine import Engine, Output, Setting, as_tuples, places
 from vidssl.loader.fetch import Fetched, Room
 from vidssl.loader.memory import Memory
 from vidssl.types import VidsslError
 
 
-class Fused:
+class Fused(Engine):
     """Nothing is left to do here but to hand over what the workers wrote."""
 
     def __init__(self, setting: Setting) -> None:
@@ -27,11 +27,7 @@ class Fused:
         picture = (spec.times, *spec.augment.crop, 3) if setting.channels_last else (3, spec.times, *spec.augment.crop)
         self._shape = (setting.windows, setting.sampler.tuples * spec.slots, *picture)
         self._memory = Memory(prod(self._shape) * self._type.itemsize)
-        self._pushed: tuple[Sequence[Fetched], Sequence[Room | None]] | None = None
-
-    @property
-    def pending(self) -> bool:
-        return self._pushed is not None
+        self._rooms: Sequence[Room | None] = ()
 
     def rooms(self, windows: int) -> Sequence[Room | None]:
         memory, used = self._memory.take()
@@ -39,11 +35,10 @@ class Fused:
         return [Room(batch=batch, at=at, channels_last=self.setting.channels_last, used_before=used) for at in range(windows)]
 
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
-        self._pushed = windows, rooms
+        self._pushed, self._rooms = windows, rooms
 
     def pull(self) -> Output:
-        assert self._pushed is not None
-        (windows, rooms), self._pushed = self._pushed, None
+        windows, rooms, self._rooms = self._taken(), self._rooms, ()
         assert rooms[0] is not None
         spec, plans = self.setting.spec, [fetched.plan for fetched in windows if fetched.plan is not None]
         place = np.concatenate([places(fetched) for fetched in windows])
@@ -55,4 +50,5 @@ class Fused:
         )
 
     def close(self) -> None:
-        self._pushed = None
+        super().close()
+        self._rooms = ()

@@ -11,7 +11,7 @@ import torch
 from nvidia.dali import fn as dali_fn
 from nvidia.dali import pipeline as dali_pipeline
 
-from vidssl.loader.engine import Output, Setting, as_tuples, places
+from vidssl.loader.engine import Engine, Output, Setting, as_tuples, places
 from vidssl.loader.fetch import Fetched, Room
 from vidssl.loader.memory import upload
 from vidssl.loader.nvdec import Hardware
@@ -22,7 +22,7 @@ from vidssl.types import ColorSpace
 fn: Any = dali_fn  # its operators, ours among them, come into being when plugins are loaded
 
 
-class Graph:
+class Graph(Engine):
     """Frames, or the bitstream of them, go in from the host, tuples come out on `setting.device`, handed to torch without a copy (DLPack).
 
     hardware: the decoder that the graph begins with; None: windows come with their frames. On a GPU nothing here waits for it: what goes up
@@ -32,7 +32,6 @@ class Graph:
     def __init__(self, setting: Setting, hardware: Hardware | None = None) -> None:
         load_plugin()
         self.setting, self._hardware = setting, hardware
-        self._pushed: Sequence[Fetched] | None = None
         self._fed: list[Any] = []  # what DALI reads in place until the batch is pulled
         self._leaving: deque[tuple[Any, list[Any]]] = deque()  # and, on a GPU, until copies out of it have ended
         cuda = setting.device.type == "cuda"
@@ -47,13 +46,6 @@ class Graph:
         with self._pipeline:
             self._pipeline.set_outputs(*self._planned() if not setting.spec.needs_motion else self._scored())
         self._pipeline.build()
-
-    @property
-    def pending(self) -> bool:
-        return self._pushed is not None
-
-    def rooms(self, windows: int) -> Sequence[Room | None]:
-        return [None] * windows
 
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
         if self._hardware is not None:
@@ -76,8 +68,7 @@ class Graph:
 
     def pull(self) -> Output:
         setting, spec = self.setting, self.setting.spec
-        assert self._pushed is not None
-        windows, self._pushed = self._pushed, None
+        windows = self._taken()
         stream = torch.cuda.current_stream(setting.device) if setting.device.type == "cuda" else None
         parts = [torch.utils.dlpack.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)]
         self._let_go(stream)
@@ -95,7 +86,7 @@ class Graph:
         )
 
     def close(self) -> None:
-        self._pushed = None
+        super().close()
         self._pipeline._shutdown()
         self._fed.clear()
         self._leaving.clear()

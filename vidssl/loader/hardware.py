@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from vidssl.loader.engine import Output, Setting
+from vidssl.loader.engine import Engine, Output, Setting
 from vidssl.loader.fetch import Fetched, Fetcher, Room
 from vidssl.loader.graph import Graph
 from vidssl.loader.nvdec import Hardware
@@ -19,7 +19,7 @@ _FAILURES = 3  # of the decoder for no window's reason, before the run stops
 Part = tuple[list[int], Graph]  # windows of the batch, by place, and where they are
 
 
-class HardwareEngine:
+class HardwareEngine(Engine):
     """Windows that came as a piece of bitstream go through the graph that decodes; the others' frames through the one that does not.
 
     A batch of one kind is handed on as it is; of both, it is put together (a copy on the device). When the decoder fails, which it does
@@ -30,16 +30,8 @@ class HardwareEngine:
         self.setting, self._hardware, self._fetcher = setting, hardware, fetcher
         self._plain = Graph(setting)
         self._decoding = Graph(setting, hardware)
-        self._pushed: Sequence[Fetched] | None = None
         self._parts: list[Part] = []
         self._failures = 0
-
-    @property
-    def pending(self) -> bool:
-        return self._pushed is not None
-
-    def rooms(self, windows: int) -> Sequence[Room | None]:
-        return [None] * windows
 
     def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
         cut = [at for at, fetched in enumerate(windows) if fetched.piece is not None]
@@ -50,15 +42,14 @@ class HardwareEngine:
             graph.push([windows[at] for at in places], [None] * len(places))
 
     def pull(self) -> Output:
-        assert self._pushed is not None
-        windows, self._pushed = self._pushed, None
+        windows = self._taken()
         parts, self._parts = self._parts, []
         # The plain one first: it is needed where the other fails.
         found = [(places, self._pull(places, graph, windows)) for places, graph in reversed(parts)]
         return found[0][1] if len(found) == 1 else self._joined(found, len(windows))
 
     def close(self) -> None:
-        self._pushed = None
+        super().close()
         self._plain.close()
         self._decoding.close()
 
