@@ -14,15 +14,11 @@ class PlanOp : public dali::Operator<Backend> {
   explicit PlanOp(const dali::OpSpec& spec)
       : dali::Operator<Backend>(spec),
         spec_(parse_spec(spec.GetArgument<std::string>("plan"))),
-        arrangements_(spec.GetRepeatedArgument<int>("arrangements")),
+        packed_(pack_tables(spec_, spec.GetRepeatedArgument<int>("arrangements"), spec.GetRepeatedArgument<int>("labels"))),
         train_(spec.GetArgument<bool>("train")),
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
     tables_.set_pinned(false);  // plain host memory: there may be no driver
     scratch_.set_pinned(false);
-    for (const int label : spec.GetRepeatedArgument<int>("labels")) labels_.push_back(label);
-    check(arrangements_.size() == static_cast<std::size_t>(spec_.arrangement_count) * spec_.slots * spec_.times &&
-              labels_.size() == static_cast<std::size_t>(spec_.arrangement_count),
-          "arrangements, labels: they must have the sizes of the plan's table");
   }
 
   bool SetupImpl(std::vector<dali::OutputDesc>& outputs, const dali::Workspace& ws) override {
@@ -78,17 +74,10 @@ class PlanOp : public dali::Operator<Backend> {
   // The tables where the twin can read them (uploaded once), and the scratch for a batch.
   void prepare(dali::Workspace& ws, const dali::TensorList<Backend>& thumb) {
     if (tables_.num_samples() == 0) {
-      dali::TensorListShape<> shape(2, 1);
-      const auto rows = static_cast<std::int64_t>(arrangements_.size() * sizeof(int));
-      const auto labels = static_cast<std::int64_t>(labels_.size() * sizeof(std::int64_t));
-      shape.set_tensor_shape(0, dali::TensorShape<1>(rows));
-      shape.set_tensor_shape(1, dali::TensorShape<1>(labels));
       tables_.set_order(ws.output_order());
-      tables_.Resize(shape, DALI_UINT8);
-      copy(tables_.raw_mutable_tensor(0), arrangements_.data(), rows, ws);
-      copy(tables_.raw_mutable_tensor(1), labels_.data(), labels, ws);
-      spec_.arrangements = static_cast<const std::int32_t*>(tables_.raw_tensor(0));
-      spec_.labels = static_cast<const std::int64_t*>(tables_.raw_tensor(1));
+      tables_.Resize(dali::uniform_list_shape(1, {static_cast<std::int64_t>(packed_.size())}), DALI_UINT8);
+      copy(tables_.raw_mutable_tensor(0), packed_.data(), static_cast<std::int64_t>(packed_.size()), ws);
+      take_tables(spec_, tables_.raw_tensor(0));
     }
     if (!plan_reads_sad(spec_)) return;
     dali::TensorListShape<> shape(thumb.num_samples(), 1);
@@ -109,8 +98,7 @@ class PlanOp : public dali::Operator<Backend> {
   }
 
   PlanSpec spec_;
-  std::vector<int> arrangements_;
-  std::vector<std::int64_t> labels_;
+  std::vector<std::uint8_t> packed_;
   bool train_;
   std::uint64_t seed_;
   dali::TensorList<Backend> tables_, scratch_;

@@ -1,5 +1,6 @@
 #include "spec.h"
 
+#include <cstring>
 #include <map>
 #include <sstream>
 #include <vector>
@@ -108,6 +109,23 @@ DType parse_dtype(const std::string& name) {
   if (name == "bfloat16") return DType::bfloat16;
   if (name == "uint8") return DType::uint8;
   fail("dtype=", name, ": take float32, float16, bfloat16 or uint8");
+}
+
+std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<int>& arrangements, const std::vector<int>& labels) {
+  const auto count = static_cast<std::size_t>(spec.arrangement_count);
+  check(arrangements.size() == count * static_cast<std::size_t>(spec.slots * spec.times) && labels.size() == count,
+        "arrangements, labels: they must have the sizes of the plan's table");
+  const std::vector<std::int64_t> wide(labels.begin(), labels.end());
+  const std::vector<std::int32_t> rows(arrangements.begin(), arrangements.end());
+  std::vector<std::uint8_t> packed(wide.size() * sizeof(std::int64_t) + rows.size() * sizeof(std::int32_t));
+  std::memcpy(packed.data(), wide.data(), wide.size() * sizeof(std::int64_t));
+  std::memcpy(packed.data() + wide.size() * sizeof(std::int64_t), rows.data(), rows.size() * sizeof(std::int32_t));
+  return packed;
+}
+
+void take_tables(PlanSpec& spec, const void* packed) {
+  spec.labels = static_cast<const std::int64_t*>(packed);
+  spec.arrangements = reinterpret_cast<const std::int32_t*>(spec.labels + spec.arrangement_count);
 }
 
 }  // namespace vidssl

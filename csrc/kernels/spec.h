@@ -1,7 +1,9 @@
 // The text in which both faces are given a PlanSpec and a type: "groups=1 bases=3 ... limits=0,1,15,60;1,2,1,60", every key once.
+// And a plan's two tables as one block of memory, to be uploaded at once.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "assemble.h"
 #include "plan.h"
@@ -10,5 +12,12 @@ namespace vidssl {
 
 PlanSpec parse_spec(const std::string& text);  // all but the two table pointers
 DType parse_dtype(const std::string& name);
+
+// arrangements [P * K * T] and labels [P] of `spec` as bytes. Labels come first: they need addresses that are multiples of 8, and the
+// rows are any number of 4 bytes.
+std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<int>& arrangements, const std::vector<int>& labels);
+
+// Points `spec` to its tables in a copy of those bytes; it must begin at a multiple of 8.
+void take_tables(PlanSpec& spec, const void* packed);
 
 }  // namespace vidssl

@@ -56,6 +56,10 @@ SPECS = {
         arrangements=np.arange(4).reshape(1, 1, 4), labels=np.array([0]), bases=1, length=4, stride=2,
         augment=Augment(resize=(50, 50), region=(50, 20), crop=(40, 20)),
     ),
+    "a table of odd size": PlanSpec(
+        arrangements=np.array([[[0, 1, 2]], [[2, 1, 0]], [[1, 1, 1]]]), labels=np.array([0, 1, 2]), bases=1, length=3,
+        augment=Augment(resize=(40, 40), crop=(32, 32)),
+    ),
     "groups of frames": PlanSpec(
         arrangements=np.arange(12).reshape(1, 4, 3), labels=np.array([0]), groups=4, bases=3, draw="free",
         augment=Augment(resize=(40, 50), crop=(40, 50), crop_scope="tuple"),

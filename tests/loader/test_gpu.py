@@ -23,7 +23,10 @@ CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "vfr.mkv": ("libx264", {"times": [i * 40 + (i % 5) * 9 for i in range(50)]}),
     "late.mp4": ("libx264", {"times": [1700 + 40 * i for i in range(50)]}),
     "stream.ts": ("libx264", {}),
-    "hevc.mp4": ("libx265", {"options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"}}),
+    "hevc.mp4": (
+        "libx265",
+        {"size": (176, 160), "options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"}},
+    ),  # the smallest HEVC picture that NVDEC takes is 144 x 144
     "bframes.avi": ("mpeg4", {"bframes": 2}),
     "vp9.webm": ("libvpx-vp9", {"gop": 15, "options": {"cpu-used": "8", "auto-alt-ref": "0"}}),
     "bt709.mp4": ("libx264", {"tags": {"colorspace": 1}}),

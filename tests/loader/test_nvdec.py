@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,29 @@ def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[st
         None,
         "400 windows/s by NVDEC, 800 by CPU; NVDEC takes 2 of 2 videos looked at",
     )
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error:\n out of memory"), VidsslError("3 batches failed"), ValueError("DALI's")])
+def test_auto_takes_the_cpu_where_nvdec_fails(
+    error: Exception, index: VideoIndex, measured: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Any:
+        made.append(name)
+        if name == "nvdec":
+            raise error
+        return Timed([0.0], 0.0)
+
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, "vidssl"):
+        patch.setattr(choosing, "perf_counter", iter(range(100)).__next__)
+        found = [choose("auto", CUDA, index, np.arange(len(index)), "key", make) for _ in range(2)]
+    told = " ".join(str(error).split())
+    assert found[0] == found[1]
+    assert found[0][0] is None
+    assert re.fullmatch(rf"\d+ windows/s by CPU, and NVDEC failed while it was measured: {told}; NVDEC takes 2 of 2 .*", found[0][1])
+    assert caplog.text.count(f"NVDEC failed while it was measured ({told}); videos are decoded on the CPU") == 1
+    assert made == ["cpu", "nvdec"]
 
 
 def test_auto_needs_no_measurement_where_there_is_no_choice(

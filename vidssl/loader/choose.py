@@ -23,7 +23,7 @@ Decode = Literal["auto", "cpu", "nvdec", "dali"]
 DECODES: tuple[str, ...] = get_args(Decode)
 _ASKED = 64  # videos of an index that are looked at
 _BEFORE, _SECONDS = 2, 1.5  # batches before the clock starts, and how long it runs
-_measured: dict[str, dict[str, float]] = {}  # of this process: loaders of one set take one measurement
+_measured: dict[str, tuple[bool, str]] = {}  # of this process: loaders of one set take one measurement
 
 
 class Measured(Protocol):
@@ -60,11 +60,22 @@ def choose(
     except VidsslError as error:
         return None, str(error)
     if key not in _measured:
-        log.info("decode=auto: measuring")
-        _measured[key] = {"cpu": _rate(make("cpu")), "nvdec": _rate(make("nvdec"))}
-    rate = _measured[key]
-    why = f"{rate['nvdec']:.0f} windows/s by NVDEC, {rate['cpu']:.0f} by CPU; {taken}"
-    return (hardware if rate["nvdec"] > rate["cpu"] else None), why
+        _measured[key] = _measure(make)
+    faster, why = _measured[key]
+    return (hardware if faster else None), f"{why}; {taken}"
+
+
+def _measure(make: Callable[[Decode], Measured]) -> tuple[bool, str]:
+    """Whether NVDEC is the faster one, and by how much. Where it fails it is not: the CPU decodes everything."""
+    log.info("decode=auto: measuring")
+    cpu = _rate(make("cpu"))
+    try:
+        nvdec = _rate(make("nvdec"))
+    except Exception as error:  # of the driver, DALI, torch or ours
+        told = " ".join(str(error).split())
+        log.warning("decode=auto: NVDEC failed while it was measured (%s); videos are decoded on the CPU", told)
+        return False, f"{cpu:.0f} windows/s by CPU, and NVDEC failed while it was measured: {told}"
+    return nvdec > cpu, f"{nvdec:.0f} windows/s by NVDEC, {cpu:.0f} by CPU"
 
 
 def _rate(loader: Measured) -> float:

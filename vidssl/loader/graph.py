@@ -39,7 +39,7 @@ class Graph(Engine):
         self._pipeline = make(
             batch_size=setting.windows,
             num_threads=setting.threads,
-            device_id=(setting.device.index or 0) if cuda else None,
+            device_id=setting.device.index if cuda else None,
             prefetch_queue_depth=1,  # what runs ahead is decoding, in the loader's workers
             exec_dynamic=True,  # every output has memory of its own, so that torch may keep it
         )

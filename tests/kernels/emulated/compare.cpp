@@ -192,9 +192,8 @@ void compare_plans(const char* path) {
   std::string text, table, names, length;
   while (std::getline(file, text) && std::getline(file, table) && std::getline(file, names) && std::getline(file, length)) {
     PlanSpec spec = parse_spec(text);
-    const auto rows = numbers<std::int32_t>(table);
-    const auto labels = numbers<std::int64_t>(names);
-    spec.arrangements = rows.data(), spec.labels = labels.data();
+    const auto packed = pack_tables(spec, numbers<int>(table), numbers<int>(names));
+    take_tables(spec, packed.data());
     const int shown = spec.slots * spec.times;
     for (int sample = 0; sample < 24; ++sample) {
       PlanArgs args{};
