@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from nvidia.dali import fn as dali_fn
 from nvidia.dali import pipeline as dali_pipeline
+from nvidia.dali.tensors import TensorCPU
 
 from vidssl.loader.engine import Engine, Output, Setting, as_tuples, places
 from vidssl.loader.fetch import Fetched, Room
@@ -54,8 +55,8 @@ class Graph(Engine):
             self._feed("position", [piece.position for piece in pieces])
             self._feed("source", [_source(fetched.video.size, rgb_space(fetched.video.space)) for fetched in windows])
         else:
-            frames = [fetched.frames for fetched in windows if fetched.frames is not None]
-            self._feed("frames", [one.data for one in frames])
+            frames = [fetched.frames for fetched in windows if fetched.frames is not None]  # `windows` are held until pull()
+            self._feed("frames", as_fed([one.data for one in frames], self.setting.device))
             self._feed("source", [_source(one.size, one.space) for one in frames])
         if self.setting.spec.needs_motion:
             for at in range(self.setting.sampler.tuples):
@@ -159,6 +160,17 @@ class Graph(Engine):
 
     def _place(self, fetched: Fetched, at: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array([self.setting.sampler.draw_epoch(fetched.epoch), fetched.samples[at]], dtype=np.int64)
+
+
+def as_fed(arrays: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], device: torch.device) -> list[Any]:
+    """Frames as DALI is fed them for `device`.
+
+    For a GPU they are pinned (vidssl.loader.memory), which DALI has to be told: else it copies them into pinned memory of its own first.
+    """
+    if device.type != "cuda":
+        return list(arrays)
+    with torch.cuda.device(device):  # DALI takes pinned memory for the current device's
+        return [TensorCPU(array, is_pinned=True) for array in arrays]
 
 
 def _source(size: tuple[int, int], space: ColorSpace) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
