@@ -98,6 +98,20 @@ def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
     assert stats["bad"] == 0
 
 
+@pytest.mark.parametrize("sizes", [((128, 160), (122, 160)), ((122, 160),), ((128, 160), (128, 154))])
+def test_sizes_that_share_a_decoder_keep_their_colours(sizes: tuple[tuple[int, int], ...], tmp_path: Path) -> None:
+    """160x122 is coded as 160x128. Where both are there, the CPU decodes it; alone it is NVDEC's."""
+    for number, size in enumerate(sizes * 3):
+        make_clip(tmp_path / f"{number}.mp4", size=size, show=waves)
+    index = VideoIndex.build(tmp_path, progress=False)
+    how: dict[str, Any] = {"batch_size": len(index), "epochs": 4}
+    found, stats = batches(index, PLAIN, decode="nvdec", **how)
+    wanted, _ = batches(index, PLAIN, decode="cpu", device="cpu", **how)
+    assert stats["fallback"] == (4 * 3 if len(sizes) > 1 else 0)
+    for one, other in zip(found, wanted, strict=True):
+        close(one.clips, other.clips)
+
+
 def test_plans_by_motion_repeat(index: VideoIndex) -> None:
     found, _ = batches(index, MOTION, decode="nvdec", workers=2)
     again, _ = batches(index, MOTION, decode="nvdec", workers=5)

@@ -63,6 +63,52 @@ def test_refusal(h264: Video, change: dict[str, Any], reason: str) -> None:
     assert bool(found) == bool(reason)
 
 
+H264 = [("h264", *size) for size in ((128, 160), (122, 160), (240, 320), (256, 340), (180, 320))]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mixed_up"),
+    [
+        ({H264[0]}, set()),
+        ({H264[1]}, set()),  # alone, none can be taken for another
+        ({H264[0], H264[1]}, {H264[1]}),
+        ({H264[0], ("hevc", 122, 160)}, set()),  # a decoder serves one codec
+        (set(H264), {H264[1]}),
+        ({*H264, ("h264", 256, 352), ("h264", 192, 320)}, {H264[1], H264[3], H264[4]}),
+        ({("h264", 184, 320), H264[4]}, set()),
+        ({("hevc", 184, 320), ("hevc", 180, 320)}, {("hevc", 180, 320)}),  # its blocks may be of 8
+        ({("vp9", 192, 320), ("vp9", 180, 320)}, {("vp9", 180, 320)}),
+        ({("hevc", 192, 320), ("hevc", 184, 320), ("hevc", 192, 328)}, {("hevc", 184, 320)}),
+    ],
+)
+def test_of_sizes_that_share_a_decoder_one_is_left_to_the_cpu(sizes: set[Any], mixed_up: set[Any], h264: Video) -> None:
+    decoder = NVDEC.beside(sizes)
+    assert decoder.mixed_up == mixed_up
+    for codec, *stored in sizes:
+        reason = decoder.refusal(replace(h264, codec=codec, stored=tuple(stored)))
+        assert bool(reason) == ((codec, *stored) in mixed_up)
+        assert not reason or "coded in a size that other videos have" in reason
+    assert SOFTWARE.beside(sizes) is SOFTWARE
+
+
+def test_the_sizes_of_all_videos_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of parts of one index too: their loaders share a process, and so DALI's decoders. The order of videos does not matter."""
+    for name, size in (("a", (122, 160)), ("b", (128, 160)), ("c", (64, 96))):
+        make_clip(tmp_path / f"{name}.mp4", frames=4, size=size)
+    (tmp_path / "d.mp4").write_bytes(b"no video")
+    index = VideoIndex.build(tmp_path, progress=False)
+    assert index.stored_sizes() == {("h264", 122, 160), ("h264", 128, 160), ("h264", 64, 96)}
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
+    for rows in ([0, 1, 2], [2, 1, 0], [0, 2]):
+        part = index.select(rows)
+        found, why = choose("nvdec", CUDA, part, part.usable(), "key", lambda name: pytest.fail("nothing to measure"))
+        assert found is not None
+        assert found.mixed_up == {("h264", 122, 160)}
+        assert f"NVDEC takes {len(rows) - 1} of {len(rows)} videos" in why
+    with pytest.raises(VidsslError, match="takes none of 1 videos looked at: 160x122 is coded in a size that other videos have"):
+        choose("nvdec", CUDA, index.select([0]), np.array([0]), "key", lambda name: pytest.fail("nothing to measure"))
+
+
 def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:
     assert [SOFTWARE.refusal(index.video(row)) for row in range(2)] == ["no h264, of vp8, vp9", ""]
 
@@ -116,7 +162,7 @@ def asked(decode: str, device: torch.device, index: VideoIndex, seconds: dict[st
 def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, float]) -> None:
     made: list[str] = []
     assert asked("auto", CUDA, index, measured, made) == (NVDEC, "400 windows/s by NVDEC, 80 by CPU; NVDEC takes 2 of 2 videos looked at")
-    assert asked("auto", CUDA, index, measured, made)[0] is NVDEC
+    assert asked("auto", CUDA, index, measured, made)[0] == NVDEC
     assert made == ["cpu", "nvdec"]  # one measurement serves the loaders of one process
     choosing._measured.clear()
     assert asked("auto", CUDA, index, {"cpu": 0.01, "nvdec": 0.02}, made) == (
@@ -163,7 +209,7 @@ def test_auto_needs_no_measurement_where_there_is_no_choice(
 def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
     made: list[str] = []
     assert asked("cpu", CUDA, index, measured, made) == (None, "it is given")
-    assert asked("nvdec", CUDA, index, measured, made)[0] is NVDEC
+    assert asked("nvdec", CUDA, index, measured, made)[0] == NVDEC
     why = "DALI's software decoder takes 1 of 2 videos looked at (most of the others not: no h264, of vp8, vp9)"
     assert asked("dali", torch.device("cpu"), index, measured, made) == (SOFTWARE, why)
     with pytest.raises(VidsslError, match='decode="dali": it is for device="cpu", not cuda:0'):

@@ -53,7 +53,7 @@ def made(folder: Path, out: Path, **options: Any) -> module.Report:
 
 
 def test_the_same_frames_in_the_same_order(folder: Path, tmp_path: Path) -> None:
-    report = made(folder, tmp_path / "out")
+    report = made(folder, tmp_path / "out", multiple=2)  # unscaled
     before, after = build(folder), VideoIndex.load(tmp_path / "out" / INDEX)
     assert (report.made, report.kept, [path for path, _ in report.skipped]) == (6, 0, ["broken.mp4"])
     names = targets(before)
@@ -152,13 +152,30 @@ def test_no_space_stops_at_once(folder: Path, tmp_path: Path, monkeypatch: pytes
 
 
 def test_scaling(folder: Path, tmp_path: Path) -> None:
-    how = Encoding(short_side=128, multiple=16)
+    how = Encoding(short_side=128)
     assert how.size(240, 320) == (128, 176)
     assert how.size(96, 64) == (96, 64)
-    assert Encoding(short_side=128).size(720, 1280) == (128, 228)
-    report = made(folder, tmp_path / "out", short_side=32, multiple=16)
+    assert how.size(214, 120) == (224, 128)  # the longer side goes by what the shorter one has become
+    assert how.size(9, 40) == (16, 64)
+    assert Encoding().size(240, 320) == (240, 320)
+    assert Encoding(short_side=128, multiple=2).size(720, 1280) == (128, 228)
+    assert Encoding(multiple=2).size(122, 161) == (122, 162)
+    report = made(folder, tmp_path / "out", short_side=32)
     index = VideoIndex.load(report.out / INDEX)
     assert {index.video(row).size for row in range(len(index))} <= {(32, 48), (48, 32), (32, 32)}
+
+
+@pytest.mark.parametrize("multiple", [2, 8, 16])
+def test_sizes_are_multiples_and_keep_their_aspect(multiple: int) -> None:
+    how, rng = Encoding(multiple=multiple), np.random.default_rng(3)
+    for height, width in rng.integers(multiple, 2000, (500, 2)).tolist():
+        found = how.size(height, width)
+        assert all(side > 0 and side % multiple == 0 for side in found)
+        assert abs(min(found) - min(height, width, 256)) <= multiple / 2
+        exact = max(height, width) * min(found) / min(height, width)
+        assert abs(max(found) - exact) <= multiple / 2
+        assert (height <= width) == (found[0] <= found[1]) or found[0] == found[1]
+        assert how.size(*found) == found  # prepared videos stay as they are
 
 
 def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:

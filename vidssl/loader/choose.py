@@ -52,11 +52,11 @@ def choose(
             raise VidsslError(f'decode="dali": it is for device="cpu", not {device}; take decode="nvdec" there')
         return _serving(decode, SOFTWARE, index, rows)
     if decode == "nvdec":
-        return _serving(decode, find_nvdec(device), index, rows)
+        return _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
     if device.type != "cuda":
         return None, f"device={device}"
     try:
-        hardware, taken = _serving(decode, find_nvdec(device), index, rows)
+        hardware, taken = _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
     except VidsslError as error:
         return None, str(error)
     if key not in _measured:

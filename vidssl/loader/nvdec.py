@@ -6,7 +6,8 @@ What the operator does was read in its source (DALI 2.4, dali/operators/video) a
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,7 +18,11 @@ from vidssl.types import VidsslError
 # Numbers of cudaVideoCodec. DALI has no way to others (MPEG-1/2), and AV1 hides pictures within its packets.
 _CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}
 _LIBRARY = "libnvcuvid.so.1"
-_BLOCK = 16  # pixels: coded sizes are multiples of it
+_BLOCK = 16  # pixels: coded sizes are multiples of it,
+_SMALL_BLOCK = 8  # or of this, in these codecs
+_SMALL = ("hevc", "vp9")
+
+Size = tuple[str, int, int]  # a codec, and rows and columns in pixels, as stored
 
 
 class Limits(NamedTuple):
@@ -30,10 +35,14 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """A device of DALI's `decoders.video`, and what it takes. limits: by codec; None where there are none."""
+    """A device of DALI's `decoders.video`, and what it takes. limits: by codec; None where there are none.
+
+    mixed_up: sizes that it does not take, since other videos have a size that these may be coded in (see `beside`).
+    """
 
     device: Literal["mixed", "cpu"]
     limits: dict[str, Limits | None]
+    mixed_up: Set[Size] = frozenset()
 
     @property
     def name(self) -> str:
@@ -52,6 +61,8 @@ class Hardware:
         height, width = video.stored
         if height % 2 or width % 2:
             return f"{width}x{height} is odd"  # its converter leaves the last chroma samples out
+        if (video.codec, height, width) in self.mixed_up:
+            return f"{width}x{height} is coded in a size that other videos have, of which DALI would use the decoder"
         limits = self.limits[video.codec]
         across, down = (-(-pixels // _BLOCK) for pixels in (width, height))
         if limits is not None and not (
@@ -61,6 +72,26 @@ class Hardware:
         ):
             return f"{width}x{height} is beyond {limits.width[0]}x{limits.height[0]} to {limits.width[1]}x{limits.height[1]}"
         return ""
+
+    def beside(self, sizes: Set[Size]) -> Hardware:
+        """The same for videos of these sizes, all that a process may decode.
+
+        DALI keeps NVDEC's decoders for the next stream. It looks for one by the size in which that is coded (a multiple of 16), but enters
+        each by the size that is shown: a stream of 320x236 takes over the decoder of one of 320x240, and its chroma is read from the wrong
+        line, which nothing says. So of two such sizes, the one that is no multiple goes to the CPU.
+        """
+        if self.device == "cpu":
+            return self
+        return replace(self, mixed_up={size for size in sizes if (_coded(size) - {size}) & sizes})
+
+
+def _coded(size: Size) -> set[Size]:
+    """The sizes that a video of this size may be coded in."""
+    codec, height, width = size
+    blocks = (_SMALL_BLOCK, _BLOCK) if codec in _SMALL else (_BLOCK,)
+    if height % _BLOCK == 0 and width % _BLOCK == 0:
+        return {size}
+    return {(codec, -(-height // block) * block, -(-width // block) * block) for block in blocks}
 
 
 SOFTWARE = Hardware(device="cpu", limits={"vp8": None, "vp9": None})  # and MJPEG, which has no limited range

@@ -219,6 +219,13 @@ class VideoIndex:
         """Number of frames of a row; 0 where it cannot be used."""
         return int(self._frames[row])
 
+    def stored_sizes(self) -> set[tuple[str, int, int]]:
+        """(codec, height, width) of videos as they are stored, each once; also of those that `select` left out."""
+        names = ["codec", "coded_height", "coded_width", "status"]
+        found = self._table.select(names).group_by(names).aggregate([])
+        rows = zip(*(found[name].to_pylist() for name in names), strict=True)
+        return {(codec, height, width) for codec, height, width, status in rows if status == "ok"}
+
     def usable(self, span: int = 1) -> npt.NDArray[np.int64]:
         """Rows that decode and have at least `span` frames."""
         return np.flatnonzero(self._ok & (self._frames >= span)).astype(np.int64)
