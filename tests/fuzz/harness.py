@@ -2,7 +2,8 @@
 
     python -m tests.fuzz.harness tests.fuzz.test_index:index 0 2000
 
-A target is a function of this package that takes a scratch folder and returns a function from a seed to "", or to what is wrong.
+A target is a function of this package that takes a scratch folder and returns a function from a seed to "", or to what is wrong; any
+exception of it is wrong too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -71,7 +73,10 @@ def main(target: str, start: str, stop: str, folder: str) -> None:
     run = getattr(importlib.import_module(module), name)(Path(folder))
     for seed in range(int(start), int(stop)):
         print("@seed", seed, flush=True)
-        wrong = run(seed)
+        try:
+            wrong = run(seed)
+        except Exception:
+            wrong = f"a bare exception: {traceback.format_exc()}"
         if wrong:
             print("@fault", " ".join(wrong.split()), flush=True)
     print("@seed", stop, flush=True)

@@ -16,8 +16,9 @@ import pytest
 from tests.stages.clips import make_clip
 from vidssl.cli import main
 from vidssl.stages import index as module
-from vidssl.stages.index import SCHEMA, VideoIndex
+from vidssl.stages.index import VideoIndex
 from vidssl.stages.journal import Journal
+from vidssl.stages.schema import SCHEMA
 
 
 @pytest.fixture

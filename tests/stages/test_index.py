@@ -14,7 +14,8 @@ from av.audio.frame import AudioFrame
 
 from tests.stages.clips import make_clip, same, split, subsets, truth
 from vidssl.stages.decode import decode
-from vidssl.stages.index import SCHEMA, VideoIndex
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.schema import SCHEMA
 from vidssl.types import VidsslError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
@@ -126,7 +127,7 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         VideoIndex.load(tmp_path / "other.arrow")
     old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
     write(old, tmp_path / "old.arrow")
-    with pytest.raises(VidsslError, match="version 0, this vidssl reads 2; make it anew"):
+    with pytest.raises(VidsslError, match="version 0, this vidssl reads 3; delete it, and make it anew"):
         VideoIndex.load(tmp_path / "old.arrow")
 
 

@@ -96,10 +96,17 @@ def _rate(loader: Measured) -> float:
 def _serving(decode: str, hardware: Hardware, index: VideoIndex, rows: npt.NDArray[np.int64]) -> tuple[Hardware, str]:
     """`hardware`, and what part of the videos it takes. Raises VidsslError where that is none."""
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _ASKED)).astype(int)]
-    reasons = [hardware.refusal(index.video(int(row))) for row in some]
+    reasons = [_refusal(hardware, index, int(row)) for row in some]
     taken = reasons.count("")
     if not taken:
         raise VidsslError(f'decode={decode!r}: {hardware.name} takes none of {len(some)} videos looked at: {reasons[0]}; take decode="cpu"')
     others = Counter(reason for reason in reasons if reason).most_common(1)
     rest = f" (most of the others not: {others[0][0]})" if others else ""
     return hardware, f"{hardware.name} takes {taken} of {len(some)} videos looked at{rest}"
+
+
+def _refusal(hardware: Hardware, index: VideoIndex, row: int) -> str:
+    try:
+        return hardware.refusal(index.video(row))
+    except VidsslError as error:  # a damaged row: it is replaced when it is drawn
+        return str(error)

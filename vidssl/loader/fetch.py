@@ -89,14 +89,13 @@ class Fetcher:
         bad: list[Bad] = []
         for attempt in range(len(self.sampler.rows)):
             window = self.sampler.window(epoch, position, attempt)
-            video = self.index.video(window.video)
             reason = self.known_bad.get(window.video)
             if reason is None:
                 try:
-                    return self._read(epoch, window, video, bad, room)
+                    return self._read(epoch, window, self.index.video(window.video), bad, room)
                 except VidsslError as error:
                     reason = self.known_bad[window.video] = str(error)
-            bad.append(Bad(epoch=epoch, window=window, path=str(video.path), reason=reason))
+            bad.append(Bad(epoch=epoch, window=window, path=self.index.name(window.video), reason=reason))
         raise VidsslError(f"epoch {epoch}, position {position}: none of {len(bad)} videos can be read; the last one: {bad[-1].reason}")
 
     def _read(self, epoch: int, window: Window, video: Video, bad: list[Bad], room: Room | None) -> Fetched:

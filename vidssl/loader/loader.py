@@ -199,7 +199,7 @@ class Loader:
             places = [first + at * self.sampler.tuples for at, future in enumerate(ahead.windows) if not future.done()]
             windows = [self.sampler.window(ahead.epoch, place) for place in places]
             if windows:
-                named = (f"{self.index.video(w.video).path} frames {w.first}..{w.first + w.span - 1}" for w in windows[:8])
+                named = (f"{self.index.name(w.video)} frames {w.first}..{w.first + w.span - 1}" for w in windows[:8])
                 return f"{len(windows)} window(s) of epoch {ahead.epoch}, batch {ahead.number}: {'; '.join(named)}"
         return f"the engine {self.engine!r}"
 

@@ -1,6 +1,7 @@
 """index: what every video of a source is, found once by decoding it. One Arrow file, one row a video, mapped into memory.
 
-A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages.
+A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages. What is read of it is
+compared with its checksums first (vidssl.stages.seal): the whole column, or the one row.
 """
 
 from __future__ import annotations
@@ -25,50 +26,15 @@ from vidssl.stages.decode import Video
 from vidssl.stages.find import Found, find
 from vidssl.stages.journal import Journal
 from vidssl.stages.scan import make_video, scan
+from vidssl.stages.schema import SCHEMA, VERSION
+from vidssl.stages.seal import Sealed, write_sealed
 from vidssl.types import VidsslError
 
-VERSION = 2
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
 _BATCH = 2**14  # rows of a record batch: its lists of packets stay far below the 2^31 items that Arrow allows
 _SAVED = 64  # rows between two entries of the journal
 _LISTED = 20  # rows that a summary names
-_POINT = pa.struct(
-    [("frame", pa.int32()), ("packet", pa.int32()), *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size"))]
-)
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),  # relative to the root, with forward slashes; of a member of a tar: the tar's, then its own
-        ("label", pa.string()),  # the folder it lies in, or what a shard or a list says; null directly under the root
-        ("group", pa.string()),  # what belongs together (a person, a source); null where no list says so
-        ("archive", pa.string()),  # of a member: path of the tar; null for a file
-        ("offset", pa.int64()),  # of a member: where it begins in the tar, in bytes; null for a file
-        ("status", pa.string()),  # "ok", or why it cannot be used
-        ("note", pa.string()),  # what is out of the ordinary, although it can be used
-        ("frames", pa.int32()),  # frames that really decode, from the first on
-        ("frame_rate", pa.float64()),  # average, frames a second
-        ("regular", pa.bool_()),  # constant frame rate
-        ("width", pa.int32()),  # upright, in pixels
-        ("height", pa.int32()),
-        ("coded_width", pa.int32()),  # as decoded, before it is turned
-        ("coded_height", pa.int32()),
-        ("rotation", pa.int32()),  # degrees clockwise that make it stand upright
-        ("mirror", pa.bool_()),  # then mirrored left to right
-        ("container", pa.string()),
-        ("codec", pa.string()),
-        ("pixel_format", pa.string()),
-        ("color_matrix", pa.string()),  # names as in vidssl.stages.color
-        ("color_primaries", pa.string()),
-        ("color_range", pa.string()),
-        ("chroma_x", pa.float32()),  # chroma sample (0, 0) in luma samples, before it is turned
-        ("chroma_y", pa.float32()),
-        ("bytes", pa.int64()),
-        ("mtime_ns", pa.int64()),
-        ("packet", pa.large_list(pa.int32())),  # of each frame: ordinal of the packet it came from; null where that is the frame's own
-        ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.stages.decode.SeekPoints
-    ]
-)
-
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
 _SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
@@ -77,11 +43,14 @@ _SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
 class VideoIndex:
     """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to.
 
-    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. read: files that `build` read.
+    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. sealed: the mapped file that
+    `table` is of, if it is. read: files that `build` read. Raises VidsslError, here and wherever rows are read, where the file is damaged.
     """
 
-    def __init__(self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None) -> None:
-        self._table, self._rows, self.root, self.read = table, rows, root, 0
+    def __init__(
+        self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None, sealed: Sealed | None = None
+    ) -> None:  # fmt: skip
+        self._table, self._rows, self._sealed, self.root, self.read = table, rows, sealed, root, 0
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
@@ -144,8 +113,7 @@ class VideoIndex:
         aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, SCHEMA.with_metadata({_KEY: about})) as writer:
-                writer.write_table(self.table, max_chunksize=_BATCH)
+            write_sealed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
             aside.replace(target)
         except OSError as error:
             raise VidsslError(f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written") from error
@@ -155,37 +123,42 @@ class VideoIndex:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> VideoIndex:
         """Map an index into memory. root: where the videos lie now; None takes the folder it was built from."""
-        where, again = f"VideoIndex.load: path={str(path)!r}:", f"`vidssl index FOLDER --out FILE{ENDING}`"
+        where = f"VideoIndex.load: path={str(path)!r}:"
         if not Path(path).is_file():
-            raise VidsslError(f"{where} no such file; make it with {again}")
+            raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE{ENDING}`")
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except (pa.ArrowException, OSError) as error:
-            raise VidsslError(f"{where} not an Arrow file ({error}); delete it, and make it anew with {again}") from error
-        about = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-        if not about:
-            raise VidsslError(f"{where} not an index of vidssl; make one with {again}")
-        if about["version"] != VERSION:
-            mend = f"make it anew with `vidssl index {about['root']} --out {path}`"
-            raise VidsslError(f"{where} version {about['version']}, this vidssl reads {VERSION}; {mend}")
-        folder = Path(root if root is not None else about["root"])
+            sealed = Sealed(Path(path), f"`vidssl index FOLDER --out {path}`")
+        except OSError as error:
+            raise VidsslError(f"{where} {error.strerror or error}; name a file that can be read") from error
+        version, made_of = _about(sealed.footer)
+        if made_of is None:
+            raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
+        sealed.hint = f"`vidssl index {made_of} --out {path}`"
+        if version != VERSION:
+            raise VidsslError(f"{where} version {version}, this vidssl reads {VERSION}; delete it, and make it anew with {sealed.hint}")
+        table = sealed.open()  # before anything is done by what it says
+        folder = Path(root if root is not None else made_of)
         if not folder.is_dir():
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
-        return cls(table.replace_schema_metadata(None), folder)
+        return cls(table, folder, sealed=sealed)
 
     @property
     def table(self) -> pa.Table:
         """All columns of all rows."""
+        if self._sealed is not None:
+            return self._sealed.columns(SCHEMA.names, self._rows)
         return self._table if self._rows is None else self._table.take(self._rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column of SCHEMA, of all rows."""
+        if self._sealed is not None:
+            return self._sealed.columns([name], self._rows)[name]
         return self._table[name] if self._rows is None else self._table[name].take(pa.array(self._rows))
 
     def select(self, rows: npt.ArrayLike) -> VideoIndex:
         """An index of some rows, in that order. What is mapped stays so."""
         chosen = np.asarray(rows, np.int64)
-        return VideoIndex(self._table, self.root, rows=chosen if self._rows is None else self._rows[chosen])
+        return VideoIndex(self._table, self.root, rows=chosen if self._rows is None else self._rows[chosen], sealed=self._sealed)
 
     def is_current(self) -> bool:
         """True where every file is there as it was indexed, by size and time of change. Files that are new are not looked for."""
@@ -199,6 +172,10 @@ class VideoIndex:
     def __repr__(self) -> str:
         return f"VideoIndex({len(self)} videos in {str(self.root)!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Goes to another process as its rows, not as the file."""
+        return VideoIndex, (self.table, self.root)
+
     def __len__(self) -> int:
         return len(self._frames)
 
@@ -207,6 +184,8 @@ class VideoIndex:
         if not 0 <= row < len(self):
             raise VidsslError(f"VideoIndex.video: row={row}: the index has rows 0..{len(self) - 1}")
         at = row if self._rows is None else int(self._rows[row])
+        if self._sealed is not None:
+            self._sealed.check_row(at)
         values: dict[str, Any] = self._table.slice(at, 1).select(_SCALARS).to_pylist()[0]
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
@@ -214,6 +193,13 @@ class VideoIndex:
         values["packet"] = packet.values.to_numpy() if packet.is_valid else np.arange(values["frames"], dtype=np.int32)
         values["points"] = self._table["points"][at].as_py()
         return make_video(self.root / (values["archive"] or values["path"]), values)
+
+    def name(self, row: int) -> str:
+        """What to call a row in messages: the path of its file, or its number where it cannot be read."""
+        try:
+            return str(self.video(row).path)
+        except VidsslError:
+            return f"row {row} of the index"
 
     def frames(self, row: int) -> int:
         """Number of frames of a row; 0 where it cannot be used."""
@@ -271,6 +257,16 @@ def _listed(what: str, said: list[tuple[str, str]]) -> list[str]:
     lines += [f"  {what}: {count} more: {reason}" for reason, count in more.most_common(_LISTED)]
     rest = sum(count for _, count in more.most_common()[_LISTED:])
     return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
+
+
+def _about(footer: bytes) -> tuple[int | None, str | None]:
+    """(version, root) by the text that `save` put into the schema: read without Arrow, for a footer may be damaged."""
+    at = footer.find(b'{"version": ')
+    try:
+        said, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
+        return int(said["version"]), str(said["root"])
+    except (ValueError, KeyError, TypeError):
+        return None, None
 
 
 def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:

@@ -1,22 +1,33 @@
-"""journal: rows of an index that is being built, kept as they come, so that a build that is cut off goes on where it was."""
+"""journal: rows of an index that is being built, kept as they come, so that a build that is cut off goes on where it was.
+
+A file of records, each with its length and a checksum, so that a damaged one costs only its own rows: the next is found by its mark.
+"""
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from vidssl.types import VidsslError
 
+_MARK = b"\xffvid.row"
+_HEAD = struct.Struct("<8sII")  # mark, bytes of the batch that follows, checksum of schema and batch
+
 
 class Journal:
-    """An Arrow stream that grows by batches of rows. A context manager; it leaves the file, `remove` takes it away."""
+    """A file that grows by batches of rows. A context manager; it leaves the file, `remove` takes it away.
+
+    found: the rows of the schema that stand in it.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
-        self.found = _readable(path, schema)
+        self._start = zlib.crc32(schema.serialize())  # records of another schema, or another root, do not count
+        self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
 
     def __enter__(self) -> Journal:
         aside = self.path.with_name(f"{self.path.name}.new")
@@ -25,33 +36,31 @@ class Journal:
             self._file = aside.open("wb")
         except OSError as error:
             raise VidsslError(f"journal={str(self.path)!r}: {error.strerror or error}; name a file that can be written") from error
-        self._stream = pa.ipc.new_stream(self._file, self.schema)
         self.add(self.found.to_batches())
         aside.replace(self.path)  # the file that is open stays the same
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
         self._file.close()
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
         for batch in batches:
-            self._stream.write_batch(batch)
+            data = batch.serialize()
+            self._file.write(_HEAD.pack(_MARK, data.size, zlib.crc32(data, self._start)))
+            self._file.write(data)
         self._file.flush()
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
-
-def _readable(path: Path, schema: pa.Schema) -> pa.Table:
-    """What stands in a journal that may end anywhere."""
-    batches: list[Any] = []
-    if path.is_file():
-        try:
-            with pa.ipc.open_stream(pa.BufferReader(path.read_bytes())) as reader:
-                if reader.schema.equals(schema, check_metadata=True):
-                    while True:
-                        batches.append(reader.read_next_batch())
-        except (StopIteration, pa.ArrowException, OSError):
-            pass  # the end, or where it was cut off
-    return pa.Table.from_batches(batches, schema)
+    def _read(self, data: bytes) -> list[pa.RecordBatch]:
+        """The batches whose checksum is right; what lies between is passed over."""
+        batches, at = [], data.find(_MARK)
+        while 0 <= at <= len(data) - _HEAD.size:
+            _, length, found = _HEAD.unpack_from(data, at)
+            body = memoryview(data)[at + _HEAD.size :][:length]
+            whole = len(body) == length and zlib.crc32(body, self._start) == found
+            if whole:
+                batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), self.schema))
+            at = data.find(_MARK, at + (_HEAD.size + length if whole else 1))
+        return batches

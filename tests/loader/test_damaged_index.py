@@ -1,0 +1,47 @@
+"""A loader whose index has damaged rows shows others in their place, and counts them."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+
+from vidssl.loader import Loader
+from vidssl.stages.index import VideoIndex
+from vidssl.train.config import Recipe
+from vidssl.types import VidsslError
+
+
+def damaged(index: VideoIndex, rows: list[int], path: Path) -> VideoIndex:
+    """Another time of change in the files of `rows`, by one bit each."""
+    index.save(path)
+    data = bytearray(path.read_bytes())
+    for row in rows:
+        data[data.index(struct.pack("<q", index.column("mtime_ns")[row].as_py()))] ^= 1
+    path.write_bytes(data)
+    return VideoIndex.load(path)
+
+
+def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    row = int(index.usable(30)[2])
+    broken = damaged(index, [row], tmp_path / "index.arrow")
+    with Loader(broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.5, quarantine=tmp_path / "bad.jsonl") as loader:
+        shown = {int(video) for batch in loader for video in batch.video}
+        assert loader.stats["bad_videos"] == 1
+        assert loader.stats["bad"] >= 1
+    assert row not in shown
+    assert len(shown) >= 7
+    line = json.loads((tmp_path / "bad.jsonl").read_text().splitlines()[0])
+    assert line["path"] == f"row {row} of the index"
+    assert f"index.arrow': its row {row} is damaged; delete it, and make it anew with `vidssl index" in line["reason"]
+
+
+def test_too_many_damaged_rows_are_the_end(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    broken = damaged(index, index.usable(30)[:4].tolist(), tmp_path / "index.arrow")
+    with (
+        Loader(broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.25) as loader,
+        pytest.raises(VidsslError, match=r"3 of 9 videos cannot be read.*its row \d is damaged"),
+    ):
+        _ = [*loader, *loader]
