@@ -7,6 +7,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,127 @@ def test_figures_of_different_videos_are_said_not_to_compare(runs: list[Path], i
     fewer = index.select(range(8))
     evaluate_retrieval(first, parts(first.recipe, first.meta["data"], fewer), view=View(clips=2), ks=(1,), device="cpu", progress=False)
     assert warning in write_report(folders, tmp_path / "other.html").read_text()
+
+
+def copy_of(run: Path, to: Path) -> Path:
+    shutil.copytree(run, to, symlinks=True)
+    return to
+
+
+def say(run: Path, **changes: Any) -> None:
+    """Change what the run's retrieval.json says."""
+    about = json.loads((run / "retrieval.json").read_text())
+    (run / "retrieval.json").write_text(json.dumps(about | changes))
+
+
+def test_a_run_shows_nothing_from_outside_of_its_folder(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "secret.png").write_bytes((runs[0] / "retrieval.png").read_bytes())
+    out = tmp_path / "r.html"
+    for number, name in enumerate(("../secret.png", str(tmp_path / "secret.png"))):
+        run = copy_of(runs[0], tmp_path / f"run{number}")
+        say(run, images={"x": name})
+        with pytest.raises(VidsslError, match=r"it leads out of .*allow_outside=True \(--allow-outside\)"):
+            write_report([run], out)
+        assert main(["report", str(run), "--out", str(out)]) == 2
+        assert "--allow-outside" in capsys.readouterr().err
+        assert not out.exists()
+    assert main(["report", str(run), "--out", str(out), "--allow-outside"]) == 0
+    assert "data:image/png" in out.read_text()
+
+
+@pytest.mark.parametrize("name", ["retrieval.png", "retrieval.json", "metrics.jsonl", "checkpoints/step_00000004", "checkpoints"])
+def test_a_link_that_leads_out_of_a_run_is_not_read(name: str, runs: list[Path], tmp_path: Path) -> None:
+    run = copy_of(runs[0], tmp_path / "run")
+    (tmp_path / "kept").mkdir()
+    (run / name).rename(tmp_path / "kept" / "x")
+    (run / name).symlink_to(tmp_path / "kept" / "x")
+    with pytest.raises(VidsslError, match="it leads out of"):
+        write_report([run], tmp_path / "r.html")
+    write_report([run], tmp_path / "r.html", allow_outside=True)
+    if name.startswith("checkpoints"):
+        with pytest.raises(VidsslError, match="it leads out of"):
+            open_run(run)
+        assert open_run(run, allow_outside=True).folder == run.resolve()
+    if name == "metrics.jsonl":
+        assert main(["runs", str(tmp_path), "--out", str(tmp_path / "runs.png")]) == 2
+        assert main(["runs", str(tmp_path), "--out", str(tmp_path / "runs.png"), "--allow-outside"]) == 0
+
+
+def test_the_best_checkpoint_may_be_named_by_its_link(runs: list[Path]) -> None:
+    opened = open_run(runs[0] / "checkpoints" / "best")
+    assert opened.folder == runs[0].resolve()
+    (runs[0].parent / "alias").symlink_to(runs[0])
+    assert open_run(runs[0].parent / "alias").folder == runs[0].resolve()
+
+
+def test_only_pictures_are_put_into_the_page(runs: list[Path], tmp_path: Path) -> None:
+    run = copy_of(runs[0], tmp_path / "run")
+    say(run, images={"x": "metrics.jsonl"})
+    with pytest.raises(VidsslError, match=r"metrics\.jsonl: it is no PNG picture"):
+        write_report([run], tmp_path / "r.html")
+
+
+HOSTILE = "<script>alert(1)</script>\n![x](http://example.com/y)\t\x1b[2J"
+
+
+def test_what_a_run_says_is_text(runs: list[Path], tmp_path: Path) -> None:
+    run = copy_of(runs[0], tmp_path / "run")
+    about = json.loads((run / "retrieval.json").read_text())
+    numbers = {HOSTILE: next(iter(about["numbers"].values()))}
+    confusion = {HOSTILE: {"classes": [HOSTILE], "table": [[1]]}}
+    say(run, notes=[HOSTILE], split=HOSTILE, protocol=HOSTILE, numbers=numbers, counts={HOSTILE: 1}, detail={"confusion": confusion},
+        images={HOSTILE: "retrieval.png"})  # fmt: skip
+    (run / "retrieval.json").rename(run / "<script>.json")
+    text = write_report([run], tmp_path / "r.html").read_text()
+    assert text.count("&lt;script&gt;alert(1)") >= 6
+    assert "<script" not in text
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert all(source.startswith("data:image/png;base64,") for source in checker.loaded)
+
+
+@pytest.mark.parametrize("changes", [{"step": "x"}, {"numbers": {"trained": {"R@1": {"value": "1"}}}}, {"counts": []}])
+def test_a_run_that_is_not_ours_is_an_error(changes: dict[str, Any], runs: list[Path], tmp_path: Path) -> None:
+    run = copy_of(runs[0], tmp_path / "run")
+    say(run, **changes)
+    with pytest.raises(VidsslError, match="a file in one is not as vidssl writes it"):
+        write_report([run], tmp_path / "r.html")
+
+
+def test_an_evaluation_writes_into_the_run_alone(runs: list[Path], index: VideoIndex, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("features", "tensorboard"):
+        run = copy_of(runs[0], tmp_path / name)
+        shutil.rmtree(run / name)
+        (run / name).symlink_to(tmp_path / "elsewhere")
+        opened = open_run(run)
+        data = parts(opened.recipe, opened.meta["data"], index)
+        with pytest.raises(VidsslError, match="a link leads out of"):
+            evaluate_retrieval(opened, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
+        with pytest.raises(VidsslError, match="a link leads out of"):
+            train(opened.recipe, index, run, steps=5, device="cpu", quiet=True, resume=True) if name == "tensorboard" else evaluate_probe(
+                opened, data, view=View(clips=2), device="cpu", progress=False
+            )
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_an_evaluation_replaces_no_file_that_its_results_are_links_to(runs: list[Path], index: VideoIndex, tmp_path: Path) -> None:
+    run = copy_of(runs[0], tmp_path / "run")
+    for name in ("retrieval.json", "retrieval.png"):
+        (tmp_path / name).write_text("a source")
+        (run / name).unlink()
+        (run / name).symlink_to(tmp_path / name)
+    opened = open_run(run)
+    evaluate_retrieval(opened, parts(opened.recipe, opened.meta["data"], index), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    assert [(tmp_path / name).read_text() for name in ("retrieval.json", "retrieval.png")] == ["a source", "a source"]
+    assert not (run / "retrieval.png").is_symlink()
+
+
+def test_out_is_not_a_list_of_labels(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "l.csv").write_text("path,label\n")
+    for option in ("--labels", "--train"):
+        data = [] if option == "--train" else ["--train", str(tmp_path)]
+        path = str(tmp_path / "l.csv")
+        assert main(["evaluate", "retrieval", str(runs[0]), *data, option, path, "--out", path]) == 2
+        assert "it is one of the files to read" in capsys.readouterr().err

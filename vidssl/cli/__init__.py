@@ -12,6 +12,7 @@ import tyro
 
 from vidssl.cli.commands import demo, index, info, recipes
 from vidssl.cli.runs import runs
+from vidssl.paths import shown
 from vidssl.types import VidsslError
 
 
@@ -101,10 +102,19 @@ GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[...
 }
 
 
+class _Shown(logging.Formatter):
+    """What is logged names files, whose names a terminal is not to obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shown(super().format(record), lines=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 141 nobody reads."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Shown("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("vidssl").setLevel(logging.INFO)
     try:
         if arguments and arguments[0] in GROUPS:
@@ -114,13 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = "Self-supervised learning from video: a pretext task is a table, and frames stay in device memory."
             _choose(COMMANDS, "vidssl", text, arguments)
     except VidsslError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(shown(f"error: {error}", lines=True), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what is printed wanted no more, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail either
         return 141
     except KeyboardInterrupt as stopped:
-        print(str(stopped) or "stopped", file=sys.stderr)
+        print(shown(str(stopped) or "stopped", lines=True), file=sys.stderr)
         return 130
     return 0
 

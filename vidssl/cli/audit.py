@@ -10,7 +10,7 @@ from typing import Literal
 from vidssl.cli.data import open_data
 from vidssl.evaluate.audit import audit, make_folder
 from vidssl.recipes import RECIPES
-from vidssl.train.checkpoint import find
+from vidssl.train.checkpoint import of_run
 from vidssl.train.config import Recipe
 
 _ARGS = """
@@ -21,6 +21,7 @@ Args:
     out: Folder that gets audit.json and audit.png; none only prints.
     tuples: Number to learn from, and number to measure on.
     device: Where the run's model computes.
+    allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the index's root.
 """
 
 
@@ -38,11 +39,16 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         out: Path | None = None,
         tuples: int = 1000,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        allow_outside: bool = False,
     ) -> None:
-        where = find(run).resolve().parents[1] if run is not None else out
+        where = of_run(run, allow_outside=allow_outside)[0] if run is not None else out
         if out is not None:
             make_folder(out)  # a wrong run or folder is said before videos are indexed
-        print(audit(settings, open_data(data, where), name=name, run=run, tuples=tuples, device=device, out=out).text())
+        print(
+            audit(
+                settings, open_data(data, where, allow_outside=allow_outside), name=name, run=run, tuples=tuples, device=device, out=out
+            ).text()
+        )
         if out is not None:
             print(f"wrote {out / 'audit.json'} and {out / 'audit.png'}")
 

@@ -8,13 +8,21 @@ from pathlib import Path
 
 from vidssl.cli.data import open_data
 from vidssl.loader.profile import profile
+from vidssl.paths import apart, written
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
 
 def loader(
-    data: Path, *, recipe: str = "vcop_r3d", workers: int | None = None, windows: int = 64, seed: int = 0, out: Path | None = None
+    data: Path,
+    *,
+    recipe: str = "vcop_r3d",
+    workers: int | None = None,
+    windows: int = 64,
+    seed: int = 0,
+    out: Path | None = None,
+    allow_outside: bool = False,
 ) -> None:
     """How fast do my videos load on this machine's CPU, what does the time go into, and what would help?
 
@@ -25,17 +33,22 @@ def loader(
         windows: Number of random windows to load.
         seed: Of the windows.
         out: JSON file to write as well.
+        allow_outside: Take an index (.arrow) too that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     if out is not None and not out.parent.is_dir():
         raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
-    found = profile(open_data(data, None), RECIPES[recipe]().pretext, workers=workers, windows=windows, seed=seed)
+    apart(out, data)
+    found = profile(
+        open_data(data, None, allow_outside=allow_outside), RECIPES[recipe]().pretext, workers=workers, windows=windows, seed=seed
+    )
     print(found.text())
     if out is not None:
         about = {"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
         try:
-            out.write_text(json.dumps(about, indent=1) + "\n")
+            with written(out) as aside:
+                aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
             raise VidsslError(f"out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
         print(f"wrote {out}")

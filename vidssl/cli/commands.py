@@ -60,7 +60,9 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> N
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written to; name another")
-    known = VideoIndex.load(out, root=data if data.is_dir() else data.parent) if out.exists() and data.exists() else None
+    known = None
+    if out.exists() and data.exists():  # its paths are compared, not opened
+        known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
     journal = out.with_name(f".{out.name}.partial")
     found = VideoIndex.build(data, known=known, journal=journal, workers=workers)
     found.save(out)

@@ -17,6 +17,7 @@ from vidssl.evaluate.parts import Parts, parts
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.trained import Trained, View, open_run
+from vidssl.paths import apart, inside
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -31,6 +32,7 @@ class Data:
         labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left out.
         groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in bend/daria_bend.avi.
         by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each video.
+        allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the index's root.
     """
 
     train: Path
@@ -38,14 +40,20 @@ class Data:
     labels: Path | None = None
     groups: str = ""
     by_group: bool = False
+    allow_outside: bool = False
 
     def open(self, run: Trained) -> Parts:
         """The indexes, kept in RUN/features."""
-        test = None if self.test is None else open_kept(self.test, run.folder)
+        test = None if self.test is None else open_kept(self.test, run.folder, allow_outside=self.allow_outside)
         return parts(
-            run.recipe, run.meta["data"], open_kept(self.train, run.folder), test=test, labels=self.labels, groups=self.groups,
-            by_group=self.by_group,
+            run.recipe, run.meta["data"], open_kept(self.train, run.folder, allow_outside=self.allow_outside), test=test,
+            labels=self.labels, groups=self.groups, by_group=self.by_group,
         )  # fmt: skip
+
+    def run(self, run: Path, out: Path | None) -> Trained:
+        """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before videos are indexed."""
+        apart(out, self.train, self.test, self.labels)
+        return open_run(run, allow_outside=self.allow_outside)
 
 
 _WHOLE, _TUNE = View(), FineTune()
@@ -65,7 +73,7 @@ def retrieval(
         device: Where to compute.
         out: JSON file to write; none writes RUN/retrieval.json.
     """
-    opened = open_run(run)  # a wrong one is said before videos are indexed
+    opened = data.run(run, out)
     _say(evaluate_retrieval(opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out))
 
 
@@ -86,7 +94,7 @@ def probe(
         device: Where to compute.
         out: JSON file to write; none writes RUN/probe.json.
     """
-    opened = open_run(run)
+    opened = data.run(run, out)
     _say(evaluate_probe(opened, data.open(opened), view=view, ks=ks, device=device, out=out))
 
 
@@ -101,8 +109,8 @@ def finetune(
         device: Where to compute.
         out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
-    opened = open_run(run)
-    open_finetuned(opened.folder / "finetune" / how.init, resume=resume)  # a wrong folder is said before videos are indexed
+    opened = data.run(run, out)
+    open_finetuned(inside(opened.folder, f"finetune/{how.init}"), resume=resume)  # a wrong folder is said before videos are indexed
     _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 
 
@@ -124,7 +132,7 @@ def complement(
         device: Where to compute.
         out: JSON file to write; none writes RUN/complement.json.
     """
-    opened = open_run(run)
+    opened = data.run(run, out)
     _say(evaluate_complement(opened, data.open(opened), other, view=view, device=device, out=out))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_data
+from vidssl.paths import shown
 from vidssl.prepare import Encoding
 from vidssl.prepare import prepare as prepare_index
 from vidssl.prepare.run import targets
@@ -18,7 +19,7 @@ _ENCODING = Encoding()
 
 def prepare(
     data: Positional[Path], out: Positional[Path], settings: Encoding = _ENCODING, *, recipe: str = "vcop_r3d", workers: int | None = None,
-    dry_run: bool = False,
+    dry_run: bool = False, allow_outside: bool = False,
 ) -> None:  # fmt: skip
     """Re-encode videos once, so that training decodes them quickly. Called again, it goes on where it was.
 
@@ -28,18 +29,18 @@ def prepare(
         recipe: Whose task the speed-up is measured with.
         workers: Videos that are encoded at a time; none takes one a core.
         dry_run: Only say what would be made.
+        allow_outside: Take an index (.arrow) too that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
-    index = open_data(data, None)
+    index = open_data(data, None, allow_outside=allow_outside)
     if dry_run:
         names = targets(index)
         for row in index.usable().tolist():
             video = index.video(row)
             height, width = settings.size(*video.size)
-            print(
-                f"{index.column('path')[row]}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {out / names[row]}  {width}x{height} h264"
-            )
+            old, new = shown(index.column("path")[row]), shown(out / names[row])
+            print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
         print(index.summary())
         return
     print(prepare_index(index, out, settings, RECIPES[recipe]().pretext, workers=workers).text())

@@ -9,11 +9,12 @@ from tyro.conf import Positional
 from vidssl.report import write_report
 
 
-def report(runs: Positional[tuple[Path, ...]], *, out: Path = Path("report.html")) -> None:
+def report(runs: Positional[tuple[Path, ...]], *, out: Path = Path("report.html"), allow_outside: bool = False) -> None:
     """Write one HTML page about runs: curves, what evaluations found, pictures. It opens from disk, without a network.
 
     Args:
         runs: Folders of runs, beside each other on the page.
         out: File to write.
+        allow_outside: Show also what a run names outside of its own folder.
     """
-    print(f"wrote {write_report(runs, out)}")
+    print(f"wrote {write_report(runs, out, allow_outside=allow_outside)}")

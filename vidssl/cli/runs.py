@@ -7,16 +7,17 @@ from pathlib import Path
 from tyro.conf import Positional
 
 
-def runs(folder: Positional[Path], *, out: Path | None = None) -> None:
+def runs(folder: Positional[Path], *, out: Path | None = None, allow_outside: bool = False) -> None:
     """Compare runs: a line for each, what their recipes differ in, and their curves as one picture.
 
     Args:
         folder: A folder with runs in it or below; or one run.
         out: Picture (.png) of the curves; none writes FOLDER/runs.png.
+        allow_outside: Take runs too whose files are links that lead out of the run's folder.
     """
     from vidssl.report.runs import draw, read_runs, text
 
-    found = read_runs(folder)
+    found = read_runs(folder, allow_outside=allow_outside)
     print(text(found))
     target = out if out is not None else folder / "runs.png"
     draw(found, target)

@@ -20,6 +20,7 @@ Args:
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
     resume: Continue the run in OUT from its newest checkpoint.
     device: Where to compute; auto takes a GPU where there is one.
+    allow_outside: Take an index (.arrow) too that names files outside of its root.
 """
 
 
@@ -36,11 +37,12 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         *,
         resume: bool = False,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        allow_outside: bool = False,
     ) -> None:
         with ranks(device) as among:
             open_run(out, resume=resume, among=among, quiet=True)  # a wrong folder is said before its videos are indexed
             with among.first_alone():
-                index = open_data(data, out)
+                index = open_data(data, out, allow_outside=allow_outside)
             train(settings, index, out, resume=resume, among=among)
 
     command.__doc__ = doc + _ARGS

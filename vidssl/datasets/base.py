@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from vidssl.paths import shown
 from vidssl.stages.find import find
 from vidssl.types import VidsslError
 
@@ -57,7 +58,7 @@ class Dataset:
         for part, names in self.missing.items():
             lines += _listed(f"missing in {part}", names)
         lines += _listed("named nowhere", self.extra)
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join(map(shown, [*lines, *(f"note: {note}" for note in self.notes)]))
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
+from vidssl.paths import written
 from vidssl.stages.index import VideoIndex
 from vidssl.types import VidsslError
 
@@ -20,37 +21,37 @@ def write_lists(dataset: Dataset, out: Path, *, index: bool = False, workers: in
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
         raise VidsslError(f"datasets: none of the videos of {dataset.name} are there; `vidssl datasets check` says what was looked for")
+    made: list[Path] = []
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        written = []
-        for part, entries in parts.items():
-            written.append(out / f"{dataset.name}_{part}.csv")
-            _write(written[-1], entries)
         if not index:
-            return written
-        for path in written:
-            path.unlink()
+            for part, entries in parts.items():
+                made.append(out / f"{dataset.name}_{part}.csv")
+                _write(made[-1], entries)
+            return made
         whole = out / f"{dataset.name}.csv"
         _write(whole, {entry.path: entry for entries in parts.values() for entry in entries}.values())
         saved = whole.with_suffix(".arrow")
-        known = VideoIndex.load(saved, root=out) if saved.is_file() else None
-        made = VideoIndex.build(whole, known=known, journal=out / f".{dataset.name}.partial", workers=workers, progress=progress)
-        made.save(saved)
+        known = VideoIndex.load(saved, root=out, allow_outside=True) if saved.is_file() else None
+        built = VideoIndex.build(whole, known=known, journal=out / f".{dataset.name}.partial", workers=workers, progress=progress)
+        built.save(saved)
         (out / f".{dataset.name}.partial").unlink(missing_ok=True)
     except OSError as error:
         raise VidsslError(f"datasets: out={str(out)!r}: {error.strerror or error}; name a folder that can be written") from error
-    rows = {made.root / path: row for row, path in enumerate(made.column("path").to_pylist())}
-    written = [whole, saved]
+    rows = {built.root / path: row for row, path in enumerate(built.column("path").to_pylist())}
+    made = [whole, saved]
     for part, entries in parts.items():
-        written.append(out / f"{dataset.name}_{part}.arrow")
-        made.select(sorted(rows[entry.path.resolve()] for entry in entries if entry.path is not None)).save(written[-1])
-    return written
+        made.append(out / f"{dataset.name}_{part}.arrow")
+        built.select(sorted(rows[entry.path.resolve()] for entry in entries if entry.path is not None)).save(made[-1])
+    return made
 
 
 def _write(path: Path, entries: Iterable[Entry]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    head = ["path", "label", "group"]
+    if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(head).encode():
+        raise VidsslError(f"datasets: out={str(path.parent)!r}: {path.name} in it is another list, not made here; name another folder")
+    with written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "label", "group"])
+        writer.writerow(head)
         for entry in entries:
             assert entry.path is not None
             place = entry.path.resolve()

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from vidssl.paths import written
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _PAPER, _INK, _SOFT, _RIGHT, _WRONG = "#ffffff", "#1d1d1f", "#6e6e73", "#1a7f37", "#b3261e"
 CELL = (96, 128)  # height, width of a frame in the picture
@@ -48,7 +50,8 @@ def draw(tuples: list[Shown], path: Path, *, columns: int = 5) -> None:
     )
     for at, shown in enumerate(tuples):
         _draw_tuple(canvas, pen, shown, 92 + at * block, columns, text, small)
-    canvas.save(path)
+    with written(path) as aside:
+        canvas.save(aside, "PNG")
 
 
 def _draw_tuple(canvas: Image.Image, pen: ImageDraw.ImageDraw, shown: Shown, top: int, columns: int, text: Font, small: Font) -> None:

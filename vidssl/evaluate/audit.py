@@ -22,6 +22,7 @@ from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.interval import Z, clustered, wilson, worth
 from vidssl.evaluate.linear import apply, choose, fit
 from vidssl.evaluate.trained import trained_model
+from vidssl.paths import written
 from vidssl.pretext import PretextModel
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
@@ -238,7 +239,8 @@ def make_folder(out: Path) -> None:
 
 def _write(out: Path, about: dict[str, Any], found: Audit) -> None:
     try:
-        (out / "audit.json").write_text(json.dumps(about, indent=1) + "\n")
+        with written(out / "audit.json") as aside:
+            aside.write_text(json.dumps(about, indent=1) + "\n")
         draw(found.bars(), found.chance, f"What low-level cues give away of {found.recipe}", found.notes, out / "audit.png")
     except OSError as error:
         raise _unwritable(out, error) from error

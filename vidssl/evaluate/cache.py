@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +22,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, Pool, described, extract
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.trained import Trained, View
+from vidssl.paths import inside, written
 from vidssl.stages.index import VideoIndex
 from vidssl.train.split import fingerprint
 from vidssl.types import VidsslError
@@ -35,7 +35,9 @@ def taken(
     clips, picked = view.of(run.recipe), pick_device(device)
 
     def of(index: VideoIndex) -> list[Features]:
-        return cached(run.folder / "features", list(encoders.values()), index, clips, pool=view.pool, device=picked, progress=progress)
+        return cached(
+            inside(run.folder, "features"), list(encoders.values()), index, clips, pool=view.pool, device=picked, progress=progress
+        )
 
     known = of(data.known)
     return known, known if data.asked is None else of(data.asked)
@@ -60,15 +62,11 @@ def cached(
 
 def save_features(path: Path, feature: torch.Tensor, paths: Sequence[str]) -> None:
     """Write a features file; it appears whole or not at all. feature: [V, D]; paths: V of them."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"feature": feature.detach().cpu().float().contiguous()}, aside, metadata={"paths": json.dumps(list(paths))})
-        aside.replace(path)
+        with written(path) as aside:
+            save_file({"feature": feature.detach().cpu().float().contiguous()}, aside, metadata={"paths": json.dumps(list(paths))})
     except (OSError, SafetensorError) as error:
         raise VidsslError(f"evaluate: features cannot be kept in {str(path.parent)!r} ({error}); make room, or make it writable") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load_features(path: Path, index: VideoIndex) -> Features:

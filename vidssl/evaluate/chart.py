@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
+from vidssl.paths import shown, written
+
 PAPER, INK, SOFT, _GRID, _CHANCE, _WHISKER = "#ffffff", "#1d1d1f", "#6e6e73", "#e5e5ea", "#b3261e", "#1d1d1f"
 _FILL = {"picture": "#3b6ea8", "file": "#b9c6d8", "trained": "#1a7f37"}
 _LEGEND = {"picture": "cues in the picture", "file": "with what only the file tells", "trained": "the trained model"}
@@ -48,7 +50,8 @@ def draw(bars: Sequence[Bar], chance: float, title: str, notes: Sequence[str], p
     pen.text(_x(chance), top - 14, f"chance {100 * chance:.1f}", _CHANCE, 13, "mm")
     for at, line in enumerate(lines):
         pen.text(_EDGE, bottom + 48 + 19 * at, line, SOFT, 12)
-    canvas.save(path)
+    with written(path) as aside:
+        canvas.save(aside, "PNG")
 
 
 class Pen:
@@ -58,7 +61,7 @@ class Pen:
         self._draw = ImageDraw.Draw(canvas)
 
     def text(self, x: float, y: float, words: str, color: str, size: float, anchor: str = "lm") -> None:
-        self._draw.text((SCALE * x, SCALE * y), words, color, ImageFont.load_default(SCALE * size), anchor=anchor)
+        self._draw.text((SCALE * x, SCALE * y), shown(words), color, ImageFont.load_default(SCALE * size), anchor=anchor)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1) -> None:
         self._draw.line([(SCALE * x0, SCALE * y0), (SCALE * x1, SCALE * y1)], color, round(SCALE * width))

@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from vidssl.evaluate.interval import Number
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.trained import Trained
+from vidssl.paths import code, inside, shown, written
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
@@ -45,7 +46,7 @@ class Finding:
         for name, row in self.numbers.items():
             lines.append(f"{name:{wide}s}" + "".join(f"  {_cell(row.get(column)):>21s}" for column in columns))
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        return "\n".join([*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes])
+        return "\n".join(map(shown, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
     def publish(self, run: Trained, data: Parts, *, out: Path | None = None, images: Mapping[str, Path] | None = None) -> Path:
         """Write the JSON file (`out`, or KIND.json in the run's folder) and the run's TensorBoard entries. images: name to PNG."""
@@ -57,15 +58,15 @@ class Finding:
         }  # fmt: skip
         target = out if out is not None else run.folder / f"{self.kind}.json"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(json.dumps(about, indent=1) + "\n")
+            with written(target) as aside:
+                aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
             raise VidsslError(f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written") from error
-        with SummaryWriter(str(run.folder / "tensorboard")) as board:
+        with SummaryWriter(str(inside(run.folder, "tensorboard"))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():
                     board.add_scalar(f"{self.kind}/{name}/{column}", one.value, run.step)
-            board.add_text(self.kind, "\n".join(f"    {line}" for line in self.text().splitlines()), run.step)
+            board.add_text(self.kind, code(self.text()), run.step)
             for name, path in (images or {}).items():
                 board.add_image(f"{self.kind}/{name}", np.asarray(Image.open(path).convert("RGB")), run.step, dataformats="HWC")
         return target

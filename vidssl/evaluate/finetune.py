@@ -26,6 +26,7 @@ from vidssl.evaluate.probe import Answers, commonest
 from vidssl.evaluate.trained import Trained, View
 from vidssl.loader import Loader
 from vidssl.models import Encoder
+from vidssl.paths import inside
 from vidssl.pretext import SlotModel, build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec
@@ -118,7 +119,7 @@ def evaluate_finetune(
         raise VidsslError("finetune: by_group=True would train once for each group; name the test videos with test")
     classes = _classes(data)
     recipe, config = _recipe(run.recipe, how), how.train
-    folder = run.folder / "finetune" / how.init
+    folder = inside(run.folder, f"finetune/{how.init}")
     alone = Ranks(device=pick_device(device))
     start = open_finetuned(folder, resume=resume)
     torch.manual_seed(config.seed)

@@ -12,6 +12,7 @@ from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.neighbours import findable, labelled, nearest
 from vidssl.evaluate.parts import Parts
+from vidssl.paths import written
 from vidssl.stages.assemble import assemble
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.plan import Augment, PlanSpec, plan
@@ -47,7 +48,8 @@ def draw_neighbours(query: Features, gallery: Features, data: Parts, path: Path,
         for column, place in enumerate(near[at].tolist()):
             left = _EDGE + (1 + column) * step[1] + 2 * _GAP
             _cell(canvas, pen, data.known.video(int(gallery.row[place])), left, top, str(gallery.label[place]), bool(right[at, column]))
-    canvas.save(path)
+    with written(path) as aside:
+        canvas.save(aside, "PNG")
 
 
 def _chosen(right: npt.NDArray[np.bool_], label: npt.NDArray[np.int64], most: int) -> list[int]:

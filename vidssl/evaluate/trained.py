@@ -57,11 +57,12 @@ class Trained:
         return {"trained": trained_encoder(self.path)[0], "untrained": untrained_encoder(self.recipe)}
 
 
-def open_run(run: Path) -> Trained:
-    """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none."""
-    path = checkpoint.find(run)
+def open_run(run: Path, *, allow_outside: bool = False) -> Trained:
+    """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or where links lead out
+    of the run's folder, unless `allow_outside`."""
+    folder, path = checkpoint.of_run(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path)
-    return Trained(folder=path.resolve().parents[1], path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
+    return Trained(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidssl.loader.fetch import Bad
+from vidssl.paths import appended, shown
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ class Quarantine:
     def add(self, bad: Sequence[Bad], known: int) -> None:
         """bad: windows, each replaced by the next video's. known: bad videos until now. Raises VidsslError where these are too many."""
         for entry in bad:
-            log.warning("epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, entry.reason)
+            reason = shown(entry.reason)
+            log.warning("epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, reason)
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
+            with appended(self.path) as file:
                 for entry in bad:
                     line = {"epoch": entry.epoch, **entry.window._asdict(), "path": entry.path, "reason": entry.reason}
                     file.write(json.dumps(line) + "\n")

@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vidssl.loader.profile import rate
+from vidssl.paths import appended, entry, inside, shown, written
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import carry
 from vidssl.stages.index import VideoIndex
@@ -44,7 +45,7 @@ class Report:
 
     def text(self) -> str:
         lines = [f"{self.made} videos made, {self.kept} were there already, {len(self.skipped)} skipped"]
-        lines += [f"  skipped: {path}: {reason}" for path, reason in self.skipped[:20]]
+        lines += [f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in self.skipped[:20]]
         if len(self.skipped) > 20:
             lines.append(f"  and {len(self.skipped) - 20} more: {self.out / NOTES} names them")
         lines.append(f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)")
@@ -56,7 +57,7 @@ class Report:
         else:
             lines.append("loader's speed-up: not measured, no video is long enough")
         if self.lists:
-            lines.append(f"lists carried over: {', '.join(self.lists)}")
+            lines.append(f"lists carried over: {', '.join(map(shown, self.lists))}")
         slower = bool(self.speedup) and median(self.speedup) < 1
         hint = "no faster: train on your own files, unless their size matters; or else" if slower else "train on them"
         return "\n".join([*lines, f"{hint} with --data {self.out / INDEX}"])
@@ -71,10 +72,11 @@ def prepare(
     Raises VidsslError where `out` cannot be used, or was made with other settings.
     """
     target = Path(out)
-    _refuse(index, target, how)
-    names = targets(index)
+    names = _refuse(index, target)
     notes = _Notes(target, how)
     rows = {row: names[row] for row in index.usable().tolist()}
+    for left in target.rglob(".*.partial"):  # of a process that was killed while it wrote
+        left.unlink()
     todo = {row: name for row, name in rows.items() if not notes.has(_source(index, row), target / name)}
     skipped = index.skipped()
     count = workers or len(os.sched_getaffinity(0))
@@ -98,23 +100,42 @@ def prepare(
     return Report(
         out=target, made=len(todo) - (len(skipped) - len(index.skipped())), kept=len(rows) - len(todo), skipped=skipped,
         before=int(np.sum(index.select(whole).column("bytes").to_numpy())), after=int(np.sum(made.column("bytes").to_numpy())),
-        lists=carry(index.root, target, {index.column("path")[row].as_py(): names[row] for row in whole}),
+        lists=_lists(index, target, {index.column("path")[row].as_py(): names[row] for row in whole}),
         speedup=_speedup(index.select(whole), made, task, count),
     )  # fmt: skip
 
 
 def targets(index: VideoIndex) -> dict[int, str]:
-    """Row to path below OUT. Two that would have one name keep their old endings in it."""
-    paths = [PurePosixPath(path) for path in index.column("path").to_pylist()]
-    plain = [path.with_suffix(".mp4") for path in paths]
-    often = Counter(plain)
-    return {row: str(new if often[new] == 1 else f"{old}.mp4").lstrip("/") for row, (old, new) in enumerate(zip(paths, plain, strict=True))}
+    """Row to path below OUT, no two the same, and none a folder of another. Two that would be so keep their old endings.
+
+    What would lead out of OUT (a leading slash, ..) is left out of a path. Raises VidsslError where two paths then cannot be told apart.
+    """
+    paths = index.column("path").to_pylist()
+    old = [PurePosixPath("/".join(part for part in path.split("/") if part not in ("", "..")) or "video") for path in paths]
+    new = [path.with_suffix(".mp4") for path in old]
+    while clash := _clash(new):
+        changed = {row: old[row].with_name(f"{old[row].name}.mp4") for row in clash}
+        if all(new[row] == name for row, name in changed.items()):
+            one = min(clash)
+            other = next(row for row, name in enumerate(new) if row != one and new[one] in (name, *name.parents))
+            raise VidsslError(f"prepare: {shown(paths[one])} and {shown(paths[other])} would have one place in OUT; rename one of them")
+        for row, name in changed.items():
+            new[row] = name
+    return dict(enumerate(map(str, new)))
 
 
-def _refuse(index: VideoIndex, out: Path, how: Encoding) -> None:
+def _clash(names: list[PurePosixPath]) -> set[int]:
+    """Rows whose names are another's too, or a folder in another's."""
+    often = Counter(names)
+    folders = {folder for name in names for folder in name.parents}
+    return {row for row, name in enumerate(names) if often[name] > 1 or name in folders}
+
+
+def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
+    """What is made of each row, below `out`. Raises VidsslError where `out` cannot be used, or a file in it is one of the sources."""
     where = f"prepare: out={str(out)!r}:"
-    if out.resolve().is_relative_to(index.root.resolve()):
-        raise VidsslError(f"{where} it lies within the videos' own folder {str(index.root)!r}; name a folder elsewhere")
+    if index.source is not None and out.resolve().is_relative_to(index.source.resolve()):
+        raise VidsslError(f"{where} it lies within the videos' own folder {str(index.source)!r}; name a folder elsewhere")
     if not len(index.usable()):
         raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` says why")
     try:
@@ -123,6 +144,17 @@ def _refuse(index: VideoIndex, out: Path, how: Encoding) -> None:
             raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name another folder")
     except OSError as error:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
+    names = targets(index)
+    columns = (index.column(name).to_pylist() for name in ("path", "archive"))
+    sources = {entry(index.root / (archive or path)) for path, archive in zip(*columns, strict=True)}
+    for name in names.values():
+        if name.partition("/")[0] in (NOTES, LIST, INDEX):
+            raise VidsslError(
+                f"{where} {shown(name)} cannot be made, {name.partition('/')[0]} is a file of its own there; rename the folder"
+            )
+        if entry(inside(out, name)) in sources:
+            raise VidsslError(f"{where} {shown(name)} in it is one of the videos to prepare; name another folder")
+    return names
 
 
 def _source(index: VideoIndex, row: int) -> dict[str, Any]:
@@ -132,18 +164,14 @@ def _source(index: VideoIndex, row: int) -> dict[str, Any]:
 
 def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
     """Encodes one video; it appears whole or not at all. Returns why it could not be."""
-    aside = target.with_name(f".{target.name}.partial")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         about = {name: index.column(name)[row].as_py() for name in ("regular", "color_range", "color_matrix", "color_primaries")}
-        encode(index.video(row), about, aside, how)
-        aside.replace(target)
+        with written(target) as aside:
+            encode(index.video(row), about, aside, how)
     except (VidsslError, av.FFmpegError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
             raise VidsslError(f"prepare: {target}: no space left; make room and call it again, what is done is kept") from error
         return str(error)
-    finally:
-        aside.unlink(missing_ok=True)
     return ""
 
 
@@ -171,7 +199,7 @@ class _Notes:
 
     def __enter__(self) -> _Notes:
         cut = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
-        self._file = self._path.open("a")
+        self._file = appended(self._path)
         self._file.write("\n" if cut else "")
         for line in self._lines:
             self._write(line)
@@ -200,7 +228,7 @@ class _Notes:
 def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
     """OUT's list and index, with the labels and groups of the source; rows in the order of `names`."""
     chosen = index.select(list(names))
-    with (out / LIST).open("w", newline="") as file:
+    with written(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "group"])
         writer.writerows(zip(names.values(), chosen.column("label").to_pylist(), chosen.column("group").to_pylist(), strict=True))
@@ -210,6 +238,11 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
     made.save(saved)
     place = {path: row for row, path in enumerate(made.column("path").to_pylist())}
     return made.select([place[name] for name in names.values()])
+
+
+def _lists(index: VideoIndex, out: Path, names: dict[str, str]) -> list[str]:
+    """Carries lists over where it is known which folder they lie in."""
+    return [] if index.source is None else carry(index.source, index.root, out, names, taken=(LIST, NOTES, INDEX))
 
 
 def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> list[float]:

@@ -4,45 +4,85 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from vidssl.paths import entry, inside, leaves, written
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
 _LARGEST = 10_000_000  # bytes; what is larger is no list that somebody wrote
 _NAME = re.compile(r"[^\s,;\"']+")
 
 
-def carry(root: Path, out: Path, names: Mapping[str, str]) -> list[str]:
-    """Copies every list below `root` that names a video to the same place below `out`, renamed as `names` says. Returns their paths.
+def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()) -> list[str]:
+    """Copies every list below `source` that names a video to the same place below `out`, renamed as `names` says. Returns their paths.
 
-    names: path of a video below `root` to that below `out`. A list may also name it by the end of its path, without folders.
+    names: path of a video below `root` to that below `out`. A list may also name it from the list's own folder, or by the end of its path.
+    taken: files in `out` that are others; a list of such a name becomes source_NAME.
     """
-    ends = dict(names)
-    for old, new in names.items():
-        ends.setdefault(os.path.basename(old), os.path.basename(new))
-
-    def renamed(token: str) -> str | None:
-        key = token.removeprefix("./")
-        if key in ends:
-            return ends[key]
-        end = os.path.basename(key)
-        return token[: -len(end)] + ends[end] if end and end in ends else None
-
+    found: list[Path] = []
+    for base, folders, files in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not os.path.samefile(Path(base, name), out))
+        found += [Path(base, name) for name in sorted(files) if Path(name).suffix.lower() in ENDINGS]
+    videos, used = _Videos(root, out, names), set(taken)
     carried = []
-    for base, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(base, name)
-            if path.suffix.lower() not in ENDINGS or path.stat().st_size > _LARGEST:
-                continue
-            try:
-                text = path.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
-                continue
-            if any(renamed(token) is not None for token in _NAME.findall(text)):
-                new = _NAME.sub(lambda found: renamed(found[0]) or found[0], text)
-                target = out / path.relative_to(root)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(new, encoding="utf-8")
-                carried.append(path.relative_to(root).as_posix())
+    for path in found:
+        try:
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= _LARGEST else ""
+        except (OSError, UnicodeDecodeError):
+            continue
+        place = path.relative_to(source).as_posix()
+        while place in used:
+            place = f"source_{place}"
+        new = videos.renamed(text, path.parent, inside(out, place).parent)
+        if new is not None:
+            with written(out / place) as aside:
+                aside.write_text(new, encoding="utf-8")
+            carried.append(place)
+            used.add(place)
     return carried
+
+
+class _Videos:
+    """What each video is called now, by all that a list may call it."""
+
+    def __init__(self, root: Path, out: Path, names: Mapping[str, str]) -> None:
+        self._out, self._names = out, names
+        self._places = {entry(root / old): new for old, new in names.items()}
+        self._ends: dict[str, set[str]] = {}  # the last part of a path, the last two ...: to the new paths of all that end so
+        for old, new in names.items():
+            parts = PurePosixPath(old).parts
+            for count in range(1, len(parts) + 1):
+                self._ends.setdefault("/".join(parts[-count:]), set()).add(new)
+
+    def renamed(self, text: str, folder: Path, target: Path) -> str | None:
+        """The text of a list in `folder` as it is to stand in `target`; None where it names no video."""
+        count = 0
+
+        def renamed(word: re.Match[str]) -> str:
+            nonlocal count
+            name = self._of(word[0], folder, target)
+            count += name is not None
+            return word[0] if name is None else name
+
+        new = _NAME.sub(renamed, text)
+        return new if count else None
+
+    def _of(self, word: str, folder: Path, target: Path) -> str | None:
+        key = word.removeprefix("./")
+        parts = PurePosixPath(key).parts
+        if not parts or parts[-1] not in self._ends:
+            return None
+        place = self._places.get(entry(folder / key))
+        if place is not None:
+            return os.path.relpath(self._out / place, target)
+        if key in self._names:
+            return self._names[key]
+        for count in range(len(parts), 0, -1):
+            same = self._ends.get("/".join(parts[-count:]), set())
+            if leaves(key):  # it would lead to where the video was
+                if len(same) == 1:
+                    return os.path.relpath(self._out / next(iter(same)), target)
+            elif len(ends := {PurePosixPath(new).parts[-count:] for new in same}) == 1:
+                return "/".join((*parts[:-count], *next(iter(ends))))
+        return None

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from vidssl.paths import readable, shown, written
 from vidssl.report.draw import confusion, curves, legend
 from vidssl.report.read import RunFiles, read_runs
 from vidssl.train.config import flat
@@ -29,6 +30,7 @@ svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:#e5e5ea}img{max-width
 .legend span{margin-right:18px;white-space:nowrap}.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
 details{margin:8px 0}summary{cursor:pointer;color:#3b6ea8}
 """
+_PNG = b"\x89PNG\r\n\x1a\n"
 # What the table of all runs shows of a finding: (file, column, heading); of each row that stands for an encoder.
 _SHOWN = (
     ("retrieval", "R@1", "retrieval R@1"),
@@ -38,30 +40,38 @@ _SHOWN = (
 )
 
 
-def write_report(runs: Sequence[Path], out: Path) -> Path:
+def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False) -> Path:
     """Write one HTML file about runs, with all that it shows in it.
 
-    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, or `out` cannot be written.
+    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, names what is no picture or, unless `allow_outside`, lies
+    outside of its folder, or where `out` cannot be written.
     """
     if not runs:
         raise VidsslError("report: runs=[]: name at least one folder that `vidssl train` wrote")
-    found = read_runs(list(runs))
-    body = [
+    found = read_runs(list(runs), allow_outside=allow_outside)
+    try:
+        body = _body(found, allow_outside)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise VidsslError(f"report: runs={[str(run) for run in runs]}: a file in one is not as vidssl writes it ({error!r})") from error
+    page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
+    try:
+        with written(out) as aside:
+            aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
+    except OSError as error:
+        raise VidsslError(f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
+    return out
+
+
+def _body(found: Sequence[RunFiles], allow_outside: bool) -> list[str]:
+    return [
         "<h1>vidssl: what was learnt</h1>",
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
         _overview(found),
         "<h2>Training</h2>",
         legend([run.name for run in found]) if len(found) > 1 else "",
         f'<div class="charts">{_charts(found)}</div>',
-        *(_run(run) for run in found),
+        *(_run(run, allow_outside) for run in found),
     ]
-    page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
-    except OSError as error:
-        raise VidsslError(f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
-    return out
 
 
 def _overview(runs: Sequence[RunFiles]) -> str:
@@ -96,7 +106,7 @@ def _charts(runs: Sequence[RunFiles]) -> str:
     return "".join(curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
 
 
-def _run(run: RunFiles) -> str:
+def _run(run: RunFiles, allow_outside: bool) -> str:
     recipe, seen = run.meta["recipe"], run.meta
     settings = [[escape(key), escape(repr(value))] for key, value in flat(recipe).items()]
     about = f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
@@ -105,14 +115,14 @@ def _run(run: RunFiles) -> str:
         f"<p>{escape(recipe['method'])} with {escape(recipe['encoder'])}: {escape(about)}.</p>",
         f'<p class="soft">{escape(str(run.folder))}; {escape(_said(seen["versions"]))}</p>',
         f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
-        *(_finding(run, name, found) for name, found in run.findings.items()),
+        *(_finding(run, name, found, allow_outside) for name, found in run.findings.items()),
     ]
     if not run.findings:
         parts.append("<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>")
     return "\n".join(parts)
 
 
-def _finding(run: RunFiles, name: str, found: Mapping[str, Any]) -> str:
+def _finding(run: RunFiles, name: str, found: Mapping[str, Any], allow_outside: bool) -> str:
     columns = list(dict.fromkeys(column for row in found["numbers"].values() for column in row))
     rows = []
     for row, cells in found["numbers"].items():
@@ -126,15 +136,22 @@ def _finding(run: RunFiles, name: str, found: Mapping[str, Any]) -> str:
         f'<p class="soft">{escape(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
     ]
     for label, file in found.get("images", {}).items():
-        path = run.folder / file
+        path = readable(run.folder, file, allow_outside=allow_outside)
         if path.is_file():
-            data = base64.b64encode(path.read_bytes()).decode()
+            data = base64.b64encode(_picture(path)).decode()
             parts.append(f'<p><img alt="{escape(label)}" width="760" src="data:image/png;base64,{data}"></p>')
     tables = found.get("detail", {}).get("confusion", {})
     if tables:
         label, matrix = next(iter(tables.items()))
         parts.append(confusion(f"{name}, {label}: row is shown, column is answered", matrix["classes"], matrix["table"]))
     return "\n".join(parts)
+
+
+def _picture(path: Path) -> bytes:
+    with path.open("rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            raise VidsslError(f"report: {shown(path)}: it is no PNG picture; evaluate the run anew")
+        return _PNG + file.read()
 
 
 def _cell(one: Mapping[str, float | None]) -> str:

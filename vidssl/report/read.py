@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidssl.paths import readable
 from vidssl.train import checkpoint
 
 _FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}  # what tells the file of an evaluation
@@ -27,15 +28,17 @@ class RunFiles:
     findings: Mapping[str, Mapping[str, Any]]
 
 
-def read_runs(runs: list[Path]) -> list[RunFiles]:
-    """What the folders hold. Raises VidsslError where one is not of a run."""
-    folders = [checkpoint.find(run).resolve().parents[1] for run in runs]
+def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunFiles]:
+    """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless `allow_outside`."""
+    found = [checkpoint.of_run(run, allow_outside=allow_outside) for run in runs]
+    names = _names([folder for folder, _ in found])
     return [
         RunFiles(
-            name=name, folder=folder, meta=checkpoint.load_meta(checkpoint.find(run)), curves=read_curves(folder / "metrics.jsonl"),
-            findings=read_findings(folder),
+            name=name, folder=folder, meta=checkpoint.load_meta(path),
+            curves=read_curves(readable(folder, "metrics.jsonl", allow_outside=allow_outside)),
+            findings=read_findings(folder, allow_outside=allow_outside),
         )
-        for run, folder, name in zip(runs, folders, _names(folders), strict=True)
+        for (folder, path), name in zip(found, names, strict=True)
     ]  # fmt: skip
 
 
@@ -53,12 +56,12 @@ def read_curves(path: Path) -> dict[str, Curve]:
     return curves
 
 
-def read_findings(folder: Path) -> dict[str, Mapping[str, Any]]:
+def read_findings(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapping[str, Any]]:
     """What `vidssl evaluate` wrote into a run's folder, by the name of the file."""
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            about = json.loads(path.read_text())
+            about = json.loads(readable(folder, path.name, allow_outside=allow_outside).read_text())
         except ValueError:
             continue
         if isinstance(about, dict) and about.keys() >= _FINDING:

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
+from vidssl.paths import readable, shown, written
 from vidssl.report.read import Curve, read_curves
 from vidssl.train import checkpoint
 from vidssl.train.config import flat
@@ -49,18 +50,21 @@ class RunLog:
         return loss, dict(self.curves.get("val/accuracy", ())).get(step), int(step)
 
 
-def read_runs(folder: Path) -> list[RunLog]:
-    """The runs in a folder and below, by name. Raises VidsslError where there is none."""
+def read_runs(folder: Path, *, allow_outside: bool = False) -> list[RunLog]:
+    """The runs in a folder and below, by name. Raises VidsslError where there is none, or where links in one lead out of it, unless
+    `allow_outside`."""
     if not folder.is_dir():
         raise VidsslError(f"runs: {str(folder)!r}: no such folder; name one with runs of `vidssl train ... --out` in it")
-    found = [_read(path.parent, folder) for path in sorted(folder.rglob("metrics.jsonl"))]
+    found = [_read(path.parent, folder, allow_outside) for path in sorted(folder.rglob("metrics.jsonl"))]
     if not found:
         raise VidsslError(f"runs: {str(folder)!r}: no run in it or below; name a folder with runs of `vidssl train ... --out` in it")
     return found
 
 
-def _read(run: Path, folder: Path) -> RunLog:
+def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
     saved = checkpoint.complete(run)
+    for name in ("run.json", "metrics.jsonl", *(str(path.relative_to(run) / "meta.json") for path in saved[-1:])):
+        readable(run, name, allow_outside=allow_outside)
     about: dict[str, Any] = {}
     if (run / "run.json").is_file():
         about = json.loads((run / "run.json").read_text())
@@ -96,21 +100,23 @@ def text(runs: Sequence[RunLog]) -> str:
             (right, "{:7.1%}", 7), (at, "{:9d}", 9), (run.last("train/clips_per_second"), "{:9.1f}", 9),
             (run.last("train/data_wait"), "{:7.0%}", 7),
         )  # fmt: skip
-        shown = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
+        figures = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
         saved = "-" if run.saved is None else str(run.saved)
         who = f"{run.settings.get('method', '-'):15s}{run.settings.get('encoder', '-'):14s}"
-        lines.append(f"{run.name:{wide}}{who}{run.step:>7d}{saved:>7s}{shown}")
+        lines.append(f"{run.name:{wide}}{who}{run.step:>7d}{saved:>7s}{figures}")
     changed = differences(runs)
     if len(runs) > 1:
         lines.append("\nsettings that differ:" if changed else "\nno setting differs")
     for name, values in changed.items():
         lines.append(f"  {name}")
         lines += [f"    {run.name:{wide}}{value}" for run, value in zip(runs, values, strict=True)]
-    return "\n".join(lines)
+    return shown("\n".join(lines), lines=True)
 
 
 def draw(runs: Sequence[RunLog], path: Path) -> None:
     """Write a PNG: a panel for each of CURVES, a line a run."""
+    if path.suffix.lower() != ".png":
+        raise VidsslError(f"runs: out={str(path)!r}: the picture is a PNG; name a .png file")
     width, height = 2 * (_PANEL[0] + _LEFT) + _GAP + 2 * _EDGE, _TOP + 2 * (_PANEL[1] + _GAP) + 22 * len(runs) + _EDGE
     canvas = Image.new("RGB", (SCALE * width, SCALE * height), PAPER)
     pen = Pen(canvas)
@@ -123,8 +129,9 @@ def draw(runs: Sequence[RunLog], path: Path) -> None:
         pen.box(_EDGE, y - 6, _EDGE + 22, y + 6, COLORS[at % len(COLORS)])
         pen.text(_EDGE + 32, y, run.name, INK, 14)
     try:
-        canvas.save(path)
-    except (OSError, ValueError) as error:
+        with written(path) as aside:
+            canvas.save(aside, "PNG")
+    except OSError as error:
         raise VidsslError(f"runs: out={str(path)!r}: {error}; name a .png file in a folder that can be written") from error
 
 

@@ -6,11 +6,12 @@ import csv
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from vidssl.paths import leaves
 from vidssl.types import VidsslError
 
 EXTENSIONS = frozenset({
@@ -22,8 +23,10 @@ LISTS = (".csv", ".txt")
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One video. path: relative to the root, with forward slashes (absolute where it lies elsewhere); that of a tar's member goes on behind
-    the tar's. archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length."""
+    """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind the tar's.
+
+    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length.
+    """
 
     path: str
     label: str | None
@@ -39,7 +42,10 @@ class Found:
 
 
 def find(source: Path) -> tuple[Path, list[Found]]:
-    """The root that paths are relative to, and the videos, ordered by path. Raises VidsslError where there are none."""
+    """The root that paths are relative to, and the videos, ordered by path. Raises VidsslError where there are none.
+
+    The root of a list is its folder, or, where it names videos elsewhere, the deepest folder that holds all of its videos.
+    """
     where = f"root={str(source)!r}:"
     if not source.exists():
         raise VidsslError(f"{where} no such folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
@@ -47,8 +53,8 @@ def find(source: Path) -> tuple[Path, list[Found]]:
         root, found = source.resolve(), list(_in_folder(source.resolve()))
         known = f"files are known by their ending ({' '.join(sorted(EXTENSIONS))}), shards by .tar"
     elif source.suffix in LISTS:
-        root, known = source.resolve().parent, "it names none"
-        found = list(_in_list(source, root))
+        known = "it names none"
+        root, found = _in_list(source)
     else:
         raise VidsslError(f"{where} not a folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
     if not found:
@@ -124,8 +130,8 @@ def _label_in(data: bytes, kind: str) -> str | None:
     return None if label is None else str(label)
 
 
-def _in_list(source: Path, root: Path) -> Iterator[Found]:
-    """.txt: a path a line. .csv: columns path, and label and group where there are any."""
+def _in_list(source: Path) -> tuple[Path, list[Found]]:
+    """The root and the videos. .txt: a path a line. .csv: columns path, and label and group where there are any."""
     try:
         text = source.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -140,8 +146,27 @@ def _in_list(source: Path, root: Path) -> Iterator[Found]:
                 f"root={str(source)!r}: its first line is {','.join(columns)!r}; it must name the columns: path[,label[,group]]"
             )
         rows = list(reader)
-    for row in rows:
-        path = Path(row["path"])
-        label = row.get("label") or None if "label" in row else (path.parent.name or None)
-        name = Path(os.path.relpath(path, root)).as_posix() if path.is_absolute() and path.is_relative_to(root) else path.as_posix()
-        yield Found(path=name, label=label, group=row.get("group") or None)
+    root = source.resolve().parent
+    places = _places([Path(row["path"]) for row in rows], root)
+    if any(not place.is_relative_to(root) for place in places):
+        root = Path(os.path.commonpath({place.parent for place in places}))
+    found = []
+    for row, place in zip(rows, places, strict=True):
+        label = row.get("label") or None if "label" in row else (Path(row["path"]).parent.name or None)
+        found.append(Found(path=place.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
+    return root, found
+
+
+def _places(names: Sequence[Path], folder: Path) -> list[Path]:
+    """Where the files lie that a list in `folder` names. Where a name is absolute or goes up, links to folders are followed, as the system
+    follows them before it goes up; a name that stays below the folder is kept as it is written."""
+    real: dict[Path, Path] = {}
+    places = []
+    for name in names:
+        place = folder / name
+        if leaves(str(name)):
+            if place.parent not in real:
+                real[place.parent] = place.parent.resolve()
+            place = real[place.parent] / place.name
+        places.append(place)
+    return places

@@ -22,11 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
+from vidssl.paths import shown, written
 from vidssl.stages.decode import Video
 from vidssl.stages.find import Found, find
 from vidssl.stages.journal import Journal
 from vidssl.stages.scan import make_video, scan
-from vidssl.stages.schema import SCHEMA, VERSION
+from vidssl.stages.schema import SCHEMA, VERSION, said_of
 from vidssl.stages.seal import Sealed, write_sealed
 from vidssl.types import VidsslError
 
@@ -37,20 +38,24 @@ _SAVED = 64  # rows between two entries of the journal
 _LISTED = 20  # rows that a summary names
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
+_LEAVES = r"^/|(^|/)\.\.(/|$)"  # of a path that leads out of the root by its text: as vidssl.paths.leaves says of one
 _SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
 
 
 class VideoIndex:
-    """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to.
+    """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to, and stay
+    below; links in it are followed.
 
     table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. sealed: the mapped file that
-    `table` is of, if it is. read: files that `build` read. Raises VidsslError, here and wherever rows are read, where the file is damaged.
+    `table` is of, if it is. source: the folder of which it was made, or that of the list; None where a file that was loaded does not say.
+    read: files that `build` read. Raises VidsslError, here and wherever rows are read, where the file is damaged.
     """
 
     def __init__(
-        self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None, sealed: Sealed | None = None
+        self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None, sealed: Sealed | None = None,
+        source: Path | None = None,
     ) -> None:  # fmt: skip
-        self._table, self._rows, self._sealed, self.root, self.read = table, rows, sealed, root, 0
+        self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
@@ -62,9 +67,10 @@ class VideoIndex:
         """Decode every video of `root` once. A bad file becomes a row that says what is wrong with it.
 
         root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or .csv with the
-        columns path[,label[,group]]. known: rows of files that have not changed since are taken from it. journal: a file that keeps
-        finished rows until all are; a build that was cut off goes on with them. workers: threads; None takes one a processor.
-        progress: show a bar. Raises VidsslError where there is no video to index.
+        columns path[,label[,group]], which may name files anywhere: the index's root is then the folder that holds them all. known: rows of
+        files that have not changed since are taken from it. journal: a file that keeps finished rows until all are; a build that was cut
+        off goes on with them. workers: threads; None takes one a processor. progress: show a bar.
+        Raises VidsslError where there is no video to index.
         """
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
@@ -102,27 +108,29 @@ class VideoIndex:
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
         table = pa.concat_tables([old_rows, pa.Table.from_batches(batches, SCHEMA)])
-        index = cls(table.take(pc.sort_indices(table["path"])), folder)
+        whole = Path(root).resolve()
+        index = cls(table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent)
         index.read = len(fresh)
         return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one Arrow IPC file; it appears whole or not at all."""
         target = Path(path)
-        about = json.dumps({"version": VERSION, "root": str(self.root)}).encode()
-        aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        about = json.dumps({"version": VERSION, "root": str(self.root), "scanned": self.source == self.root}).encode()
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_sealed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
-            aside.replace(target)
+            with written(target) as aside:
+                write_sealed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
         except OSError as error:
             raise VidsslError(f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written") from error
-        finally:
-            aside.unlink(missing_ok=True)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None) -> VideoIndex:
-        """Map an index into memory. root: where the videos lie now; None takes the folder it was built from."""
+    def load(
+        cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, allow_outside: bool = False
+    ) -> VideoIndex:  # fmt: skip
+        """Map an index into memory. root: where the videos lie now; None takes the folder it was built from.
+
+        allow_outside: take it too where it names files outside of its root (absolute paths, ..), which are then opened when asked for.
+        """
         where = f"VideoIndex.load: path={str(path)!r}:"
         if not Path(path).is_file():
             raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE{ENDING}`")
@@ -130,7 +138,7 @@ class VideoIndex:
             sealed = Sealed(Path(path), f"`vidssl index FOLDER --out {path}`")
         except OSError as error:
             raise VidsslError(f"{where} {error.strerror or error}; name a file that can be read") from error
-        version, made_of = _about(sealed.footer)
+        version, made_of, scanned = said_of(sealed.footer)
         if made_of is None:
             raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
@@ -140,7 +148,15 @@ class VideoIndex:
         folder = Path(root if root is not None else made_of)
         if not folder.is_dir():
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
-        return cls(table, folder, sealed=sealed)
+        index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
+        files = pc.coalesce(index.column("archive"), index.column("path"))
+        at = -1 if allow_outside else pc.index(pc.match_substring_regex(files, _LEAVES), True).as_py()
+        if at >= 0:
+            raise VidsslError(
+                f"{where} it names {shown(files[at])}, outside of its root {shown(folder)}; make it anew with {sealed.hint}, or, if you "
+                "trust it, say allow_outside=True (--allow-outside)"
+            )
+        return index
 
     @property
     def table(self) -> pa.Table:
@@ -158,7 +174,8 @@ class VideoIndex:
     def select(self, rows: npt.ArrayLike) -> VideoIndex:
         """An index of some rows, in that order. What is mapped stays so."""
         chosen = np.asarray(rows, np.int64)
-        return VideoIndex(self._table, self.root, rows=chosen if self._rows is None else self._rows[chosen], sealed=self._sealed)
+        chosen = chosen if self._rows is None else self._rows[chosen]
+        return VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
 
     def is_current(self) -> bool:
         """True where every file is there as it was indexed, by size and time of change. Files that are new are not looked for."""
@@ -252,21 +269,11 @@ class VideoIndex:
 
 def _listed(what: str, said: list[tuple[str, str]]) -> list[str]:
     """A line each; of many, the first ones, and how many more there are of each reason."""
-    lines = [f"  {what}: {path}: {reason}" for path, reason in said[:_LISTED]]
+    lines = [f"  {what}: {shown(path)}: {shown(reason)}" for path, reason in said[:_LISTED]]
     more = Counter(reason for _, reason in said[_LISTED:])
-    lines += [f"  {what}: {count} more: {reason}" for reason, count in more.most_common(_LISTED)]
+    lines += [f"  {what}: {count} more: {shown(reason)}" for reason, count in more.most_common(_LISTED)]
     rest = sum(count for _, count in more.most_common()[_LISTED:])
     return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
-
-
-def _about(footer: bytes) -> tuple[int | None, str | None]:
-    """(version, root) by the text that `save` put into the schema: read without Arrow, for a footer may be damaged."""
-    at = footer.find(b'{"version": ')
-    try:
-        said, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
-        return int(said["version"]), str(said["root"])
-    except (ValueError, KeyError, TypeError):
-        return None, None
 
 
 def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from vidssl.paths import written
 from vidssl.types import VidsslError
 
 _MARK = b"\xffvid.row"
@@ -30,14 +31,12 @@ class Journal:
         self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
 
     def __enter__(self) -> Journal:
-        aside = self.path.with_name(f"{self.path.name}.new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = aside.open("wb")
+            with written(self.path) as aside:  # the file that is open stays the same when it gets its name
+                self._file = aside.open("wb")
+                self.add(self.found.to_batches())
         except OSError as error:
             raise VidsslError(f"journal={str(self.path)!r}: {error.strerror or error}; name a file that can be written") from error
-        self.add(self.found.to_batches())
-        aside.replace(self.path)  # the file that is open stays the same
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 
 VERSION = 3  # of the file; another is refused
@@ -40,3 +42,16 @@ SCHEMA = pa.schema(
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.stages.decode.SeekPoints
     ]
 )
+
+
+def said_of(footer: bytes) -> tuple[int | None, str | None, bool]:
+    """(version, root, whether that is the folder it was made of): what `VideoIndex.save` put into the schema, by a footer's text.
+
+    It is read without Arrow, for a footer may be damaged.
+    """
+    at = footer.find(b'{"version": ')
+    try:
+        said, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
+        return int(said["version"]), str(said["root"]), bool(said.get("scanned", True))
+    except (ValueError, KeyError, TypeError):
+        return None, None, False

@@ -39,14 +39,14 @@ _SCHEMA = 8  # where the first message begins; the record batches follow it
 _Part = Callable[[int, int, list[memoryview | bytes]], None]
 
 
-def write_sealed(path: Path, table: pa.Table, rows: int) -> None:
-    """Write `table` as an Arrow file with a seal, `rows` rows a record batch. Raises OSError."""
+def write_sealed(aside: Path, table: pa.Table, rows: int) -> None:
+    """Write `table`, to a file that gets its name later, as an Arrow file with a seal, `rows` rows a record batch. Raises OSError."""
     ends: list[int] = []
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         for batch in table.to_batches(max_chunksize=rows):
             writer.write_batch(batch)
             ends.append(file.tell())
-    with path.open("r+b") as whole:
+    with aside.open("r+b") as whole:
         data = memoryview(mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ))
         footer = bytes(data[_footer(data) :])
         seal = _seal(data, ends, footer)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from vidssl.paths import inside, readable
 from vidssl.types import VidsslError
 
 FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
@@ -32,7 +33,7 @@ def save(
     encoder, head: state dicts. state: what resuming needs beside them, only what torch.load(weights_only=True) reads. meta: JSON.
     best: step of the best checkpoint so far; checkpoints/best becomes a link to it.
     """
-    folder = out / "checkpoints"
+    folder = inside(out, "checkpoints")
     target = place(out, step)
     aside = folder / f".{target.name}.{os.getpid()}"
     try:
@@ -130,6 +131,17 @@ def find(run: Path) -> Path:
         what = "all its checkpoints are damaged" if damaged else "no checkpoint in it" if run.is_dir() else "no such folder"
         raise VidsslError(f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints")
     return found
+
+
+def of_run(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
+    """(folder of the run, the checkpoint that `run` means, see `find`). Raises VidsslError also where links lead out of the run's folder,
+    unless `allow_outside`."""
+    found = find(run)
+    real = run.resolve()
+    folder, place = (real.parents[1], real.relative_to(real.parents[1])) if found == run else (real, found.relative_to(run))
+    for name in FILES:
+        readable(folder, str(place / name), allow_outside=allow_outside)
+    return folder, found
 
 
 def load_meta(checkpoint: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 
+from vidssl.paths import appended, shown
 from vidssl.stages.index import VideoIndex
 from vidssl.types import VidsslError
 
@@ -78,7 +79,7 @@ class Watchdog:
         while not self._end.wait(min(1.0, self._seconds / 4)):
             since = self._since
             if since is not None and time.monotonic() - since > self._seconds:
-                what = f"timeout={self._seconds:g}: the loader gave nothing for so many seconds; it waits for {self._waits_for()}"
+                what = f"timeout={self._seconds:g}: the loader gave nothing for so many seconds; it waits for {shown(self._waits_for())}"
                 print(f"error: train: {what}. Where each thread is:", file=sys.stderr, flush=True)
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 print("--resume continues from the newest checkpoint; where there is none, from the beginning", file=sys.stderr, flush=True)
@@ -109,7 +110,7 @@ def record(shown: Shown, index: VideoIndex, path: Path) -> str:
         for file, frame, loss in zip(files, frames, losses, strict=True)
     ]
     line = {"step": shown.step, "what": "loss" if lost else "gradient", "grad_norm": str(float(shown.grad_norm)), "tuples": tuples}
-    with path.open("a") as file:
+    with appended(path) as file:
         file.write(json.dumps(line) + "\n")
     bad = lost or list(range(len(files)))  # a gradient is everybody's
     what = "; ".join(f"{files[i]} frames {int(frames[i].min())}..{int(frames[i].max())}" for i in bad[:_NAMED])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
+from vidssl.paths import appended, code, inside, shown, written
 from vidssl.train.pictures import Picture, confusion
 from vidssl.train.tally import class_accuracy
 
@@ -65,11 +66,10 @@ class Log:
             return
         path = out / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
-        aside = path.with_suffix(".partial")
-        aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
-        os.replace(aside, path)
-        self._file = path.open("a", buffering=1)
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+        with written(path) as aside:
+            aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
+        self._file = appended(path)
+        self._board = SummaryWriter(str(inside(out, "tensorboard")), purge_step=step + 1)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
         """Log metrics under names of METRICS. matrix: int64 [classes, classes] confusion, rows true, columns predicted."""
@@ -81,7 +81,7 @@ class Log:
             record[f"{part}/confusion"] = matrix.tolist()
             for name, share in zip(self._classes, class_accuracy(matrix), strict=True):
                 if share is not None:
-                    self._board.add_scalar(f"{part}_class_accuracy/{name}", share, step)
+                    self._board.add_scalar(f"{part}_class_accuracy/{_plain(name)}", share, step)
             if part == "val":
                 self._board.add_image("val/confusion", confusion(matrix, self._classes), step, dataformats="HWC")
         finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
@@ -100,7 +100,7 @@ class Log:
     def text(self, name: str, value: str) -> None:
         """A text that TensorBoard shows."""
         if not self._mute:
-            self._board.add_text(name, value)
+            self._board.add_text(name, code(value))
 
     def picture(self, name: str, picture: Picture, step: int) -> None:
         if not self._mute:
@@ -111,14 +111,16 @@ class Log:
     ) -> None:  # fmt: skip
         """Points for the projector: features [N, D]; about: of each point, under the names `head`; thumbs: float [N, 3, h, w] in 0..1."""
         if not self._mute:
-            shutil.rmtree(Path(self._board.log_dir) / f"{step:05d}", ignore_errors=True)  # of a run that was cut off just there
-            rows = [list(row) for row in about]
+            board = Path(self._board.log_dir)
+            shutil.rmtree(inside(board, f"{step:05d}"), ignore_errors=True)  # of a run that was cut off just there
+            appended(board / "projector_config.pbtxt").close()  # TensorBoard writes into it
+            rows = [[_plain(cell) for cell in row] for row in about]
             self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
 
     def settings(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """The run's settings beside what became of them, for TensorBoard's table of runs."""
         if not self._mute:
-            plain = {name: value if isinstance(value, (bool, int, float, str)) else str(value) for name, value in values.items()}
+            plain = {name: value if isinstance(value, (bool, int, float)) else _plain(str(value)) for name, value in values.items()}
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
@@ -127,7 +129,7 @@ class Log:
 
     def say(self, line: str) -> None:
         if not self._quiet:
-            tqdm.write(line, file=sys.stdout)
+            tqdm.write(shown(line, lines=True), file=sys.stdout)
             sys.stdout.flush()
 
     def __enter__(self) -> Log:
@@ -138,6 +140,11 @@ class Log:
         if not self._mute:
             self._board.close()
             self._file.close()
+
+
+def _plain(name: str) -> str:
+    """A name for TensorBoard: one line without tabs, as its table of points has lines and columns, and without HTML."""
+    return escape(shown(name), quote=False)
 
 
 def _step_of(line: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vidssl.loader import Loader
+from vidssl.paths import inside, shown, written
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
@@ -98,7 +99,8 @@ def _set_up(
     meta["decode"] = decode = among.tell(loader.decode if loader is not None else decode)
     loader = stack.enter_context(loader if loader is not None else many(decode=decode))
     if start is None and among.first:
-        (out / "run.json").write_text(json.dumps(meta, indent=1) + "\n")
+        with written(out / "run.json") as aside:
+            aside.write_text(json.dumps(meta, indent=1) + "\n")
     few = min(share, -(-len(held) // among.size))  # of the held-out videos; the last processes may be left without any
     mine = len(held) > among.rank * few
     val_loader = stack.enter_context(Loader(held, pretext, batch_size=few, train=False, decode=decode, **loading)) if mine else None
@@ -127,6 +129,8 @@ def open_run(out: Path, *, resume: bool, among: Ranks | None = None, quiet: bool
 
 
 def _open_run(out: Path, *, resume: bool) -> tuple[Path | None, list[Path]]:
+    for name in ("checkpoints", "tensorboard"):
+        inside(out, name)  # said before videos are read, not when the first checkpoint is written
     if resume:
         found, damaged = checkpoint.newest(out)
         if found is None and not (out / "run.json").is_file():  # else the run was cut off before its first checkpoint
@@ -171,10 +175,10 @@ def _announce(book: Log, run: Run, index: VideoIndex, held: VideoIndex, span: in
         said,
         f"{count(run.model):,} parameters, seed {run.config.seed}",
         f"{len(run.index.usable(span))} videos to train on, {len(held)} held out, {len(left_out)} skipped",
-        *(f"  skipped: {path}: {reason}" for path, reason in left_out[:10]),
+        *(f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in left_out[:10]),
         *([f"  and {len(left_out) - 10} more"] if len(left_out) > 10 else []),
         f"steps {run.step}..{run.total}, {len(run.loader)} an epoch; tensorboard --logdir {run.out / 'tensorboard'}",
     ]
     for line in lines:
         book.say(line)
-    book.text("run", "  \n".join(lines))
+    book.text("run", "\n".join(lines))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from vidssl.paths import shown
 from vidssl.stages.plan import Augment
 
 Picture = npt.NDArray[np.uint8]  # [H, W, 3]
@@ -34,21 +35,21 @@ def tuples(clips: torch.Tensor, true: Sequence[str], found: Sequence[str], names
     clips: uint8 [N, K, 3, T, H, W].
     """
     count, slots, _, times, height, width = clips.shape
-    shown = np.linspace(0, times - 1, min(times, FRAMES)).round().astype(int).tolist()
+    picked = np.linspace(0, times - 1, min(times, FRAMES)).round().astype(int).tolist()
     scale = max(1, -(-_LEAST // min(height, width)))
     cell_h, cell_w = scale * height, scale * width
-    block, wide = cell_h + 34, 2 * _EDGE + slots * (len(shown) * (cell_w + 2) + _GAP)
+    block, wide = cell_h + 34, 2 * _EDGE + slots * (len(picked) * (cell_w + 2) + _GAP)
     canvas = Image.new("RGB", (max(wide, 420), 2 * _EDGE + count * block), _PAPER)
     pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     for row in range(count):
         top = _EDGE + row * block
         good = true[row] == found[row]
-        pen.text((_EDGE, top), f"true {true[row]}", _INK, font)
-        pen.text((_EDGE + 110, top), f"predicted {found[row]}", _RIGHT if good else _WRONG, font)
-        pen.text((_EDGE + 270, top), names[row], _SOFT, font)
+        pen.text((_EDGE, top), shown(f"true {true[row]}"), _INK, font)
+        pen.text((_EDGE + 110, top), shown(f"predicted {found[row]}"), _RIGHT if good else _WRONG, font)
+        pen.text((_EDGE + 270, top), shown(names[row]), _SOFT, font)
         for slot in range(slots):
-            for column, time in enumerate(shown):
-                x = _EDGE + slot * (len(shown) * (cell_w + 2) + _GAP) + column * (cell_w + 2)
+            for column, time in enumerate(picked):
+                x = _EDGE + slot * (len(picked) * (cell_w + 2) + _GAP) + column * (cell_w + 2)
                 frame = Image.fromarray(np.ascontiguousarray(clips[row, slot, :, time].permute(1, 2, 0).numpy()))
                 canvas.paste(frame.resize((cell_w, cell_h), Image.Resampling.NEAREST), (x, top + 22))
     return np.asarray(canvas)
@@ -63,8 +64,8 @@ def confusion(matrix: torch.Tensor, names: Sequence[str]) -> Picture:
     pen, font, small = ImageDraw.Draw(canvas), ImageFont.load_default(14), ImageFont.load_default(12 if cell > 30 else 9)
     pen.text((_EDGE, _EDGE), "true class (rows), predicted (columns), % of the row", _INK, font)
     for row, name in enumerate(names):
-        pen.text((left - 8, top + (row + 0.5) * cell), name, _INK, small, anchor="rm")
-        pen.text((left + (row + 0.5) * cell, top - 8), name, _INK, small, anchor="mb")
+        pen.text((left - 8, top + (row + 0.5) * cell), shown(name), _INK, small, anchor="rm")
+        pen.text((left + (row + 0.5) * cell, top - 8), shown(name), _INK, small, anchor="mb")
         for column in range(len(names)):
             value = float(share[row, column])
             tone = tuple(round(255 - value * (255 - full)) for full in (26, 82, 118))

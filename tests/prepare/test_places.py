@@ -1,0 +1,141 @@
+"""prepare: all that it writes is below OUT, no source is touched, and no two sources become one file, however a list names them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.stages.clips import make_clip
+from vidssl import VideoIndex, VidsslError
+from vidssl.cli import main
+from vidssl.prepare import Encoding, prepare
+from vidssl.prepare.run import INDEX, LIST, NOTES, targets
+from vidssl.pretext import Vcop
+from vidssl.stages.find import find
+
+TASK = Vcop(clip_length=4, interval=2)
+
+
+def bytes_below(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """videos/ with two classes and a file of its own, lists/ with lists of them, and other/ with one more."""
+    root = tmp_path / "p"
+    for name in ("videos/a.mp4", "videos/run/b.avi", "other/run/b.avi"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        make_clip(root / name, "mpeg4" if name.endswith("avi") else "libx264", frames=8 + len(name))
+    (root / "lists").mkdir()
+    return root
+
+
+def index_of(paths: list[str], root: Path) -> VideoIndex:
+    """An index whose rows name these paths, as a file from elsewhere may."""
+    make_clip(root / "one.mp4", frames=5)
+    table = VideoIndex.build(root, progress=False).table
+    (root / "one.mp4").unlink()
+    table = pa.concat_tables([table] * len(paths))
+    return VideoIndex(table.set_column(0, "path", pa.array(paths)), root)
+
+
+@pytest.mark.parametrize("name", ["l.txt", "l.csv"])
+def test_a_list_that_goes_up_is_prepared_below_out(name: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["../videos/a.mp4", "../videos/run/b.avi", str(project / "other" / "run" / "b.avi")]
+    (project / "lists" / name).write_text("\n".join((["path"] if name.endswith("csv") else []) + names) + "\n")
+    before = bytes_below(tmp_path)
+    assert main(["prepare", str(project / "lists" / name), str(project / "out"), "--short-side", "32"]) == 0
+    assert "3 videos made" in capsys.readouterr().out
+    after = bytes_below(tmp_path)
+    assert {path: after.get(path) for path in before} == before
+    assert all(path.startswith("p/out/") for path in after.keys() - before.keys())
+    index = VideoIndex.load(project / "out" / INDEX)
+    assert index.column("path").to_pylist() == ["other/run/b.mp4", "videos/a.mp4", "videos/run/b.mp4"]
+    assert len(index.usable()) == 3
+    root, found = find(project / "out" / name)  # the list, carried over
+    assert sorted((root / one.path).resolve() for one in found) == sorted(index.video(row).path for row in range(3))
+    assert main(["prepare", str(project / "lists" / name), str(project / "out"), "--short-side", "32"]) == 0
+    assert "0 videos made, 3 were there already" in capsys.readouterr().out
+
+
+def test_lists_name_files_that_are_there(project: Path, tmp_path: Path) -> None:
+    """By the place from the list's folder, from the root, by the end of the path, and by a path that was right elsewhere."""
+    videos, out = project / "videos", tmp_path / "out"
+    make_clip(videos / "run" / "b.mp4", frames=9)  # so that b.avi keeps its ending
+    (videos / "run" / "own.txt").write_text("b.avi\n")
+    (videos / "train.txt").write_text("run/b.avi 1\na.mp4 2\n")
+    (videos / "moved.csv").write_text(f"name,class\n{videos}/run/b.avi,1\n/before/videos/run/b.mp4,1\n../videos/a.mp4,2\n")
+    (videos / LIST).write_text("path,split\na.mp4,train\n")
+    report = prepare(VideoIndex.build(videos, progress=False), out, Encoding(), TASK, workers=1, progress=False)
+    assert sorted(report.lists) == ["moved.csv", "run/own.txt", f"source_{LIST}", "train.txt"]
+    assert (out / "train.txt").read_text() == "run/b.avi.mp4 1\na.mp4 2\n"
+    assert (out / "run" / "own.txt").read_text() == "b.avi.mp4\n"
+    assert (out / "moved.csv").read_text() == "name,class\nrun/b.avi.mp4,1\nrun/b.mp4.mp4,1\na.mp4,2\n"
+    assert (out / f"source_{LIST}").read_text() == "path,split\na.mp4,train\n"
+    assert (out / LIST).read_text().startswith("path,label,group\n")
+    assert len(VideoIndex.load(out / INDEX)) == 3
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_source_that_out_has_a_link_to_stays(link: object, project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    index = VideoIndex.build(project / "videos", progress=False)
+    prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    (project / "notes").write_bytes((out / NOTES).read_bytes())
+    before = bytes_below(project)
+    for name, source in (("a.mp4", "videos/a.mp4"), (LIST, "videos/run/b.avi"), (NOTES, "notes")):
+        (out / name).unlink()
+        link(project / source, out / name)  # type: ignore[operator]
+    prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    assert bytes_below(project) == before
+    assert (out / "a.mp4").read_bytes() != (project / "videos" / "a.mp4").read_bytes()
+
+
+def test_a_folder_of_out_that_is_a_link_is_refused_before_work(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    index = VideoIndex.build(project / "videos", progress=False)
+    prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    (out / "run" / "b.mp4").unlink()
+    (out / "run").rmdir()
+    (out / "run").symlink_to(project / "videos" / "run")
+    before = bytes_below(project)
+    with pytest.raises(VidsslError, match=r"a link leads out of .*out"):
+        prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    assert bytes_below(project) == before
+
+
+def test_a_source_in_out_is_refused(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["prepare", str(project / "videos"), str(out)]) == 0
+    (project / "lists" / "l.txt").write_text(f"{out}/a.mp4\n{out}/run/b.mp4\n")
+    before = bytes_below(out)
+    capsys.readouterr()
+    assert main(["prepare", str(project / "lists" / "l.txt"), str(out)]) == 2
+    assert "a.mp4 in it is one of the videos to prepare; name another folder" in capsys.readouterr().err
+    assert bytes_below(out) == before
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["a.avi", "a.avi.mp4", "a.mp4"], ["a.avi.mp4", "a.avi.mp4.mp4", "a.mp4.mp4"]),
+        (["/x/a.mp4", "x/b.avi", "../x/c.mp4"], ["x/a.mp4", "x/b.mp4", "x/c.mp4"]),
+        (["a.avi", "a.mp4/b.avi"], ["a.avi.mp4", "a.mp4/b.mp4"]),
+        (["t.tar/../../s.mp4", "t.tar//s.avi"], ["t.tar/s.mp4.mp4", "t.tar/s.avi.mp4"]),
+        (["A.mp4", "a.mp4"], ["A.mp4", "a.mp4"]),
+    ],
+)
+def test_every_source_has_a_target_of_its_own(paths: list[str], expected: list[str], tmp_path: Path) -> None:
+    found = targets(index_of(paths, tmp_path))
+    assert list(found.values()) == expected
+
+
+@pytest.mark.parametrize("paths", [["/x/a.mp4", "x/a.mp4"], ["a.avi", "a.mp4/b.avi", "a.avi.mp4/c.avi"]])
+def test_sources_that_cannot_be_told_apart_are_refused(paths: list[str], tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=r"would have one place in OUT; rename one"):
+        targets(index_of(paths, tmp_path))

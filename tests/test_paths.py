@@ -1,0 +1,105 @@
+"""paths: nothing is written outside of its folder or into a file that is there, and a name cannot steer a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from vidssl.paths import apart, appended, inside, leaves, shown, written
+from vidssl.types import VidsslError
+
+PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
+
+
+def test_a_name_that_leads_out_is_refused(tmp_path: Path) -> None:
+    for name in ("../x", "a/../../x", "/etc/x", ".."):
+        assert leaves(name)
+        with pytest.raises(VidsslError, match="it leads out of"):
+            inside(tmp_path, name)
+    for name in ("x", "a/b..c", "...", "a/..b/c"):
+        assert not leaves(name)
+        assert inside(tmp_path, name) == tmp_path / name
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    out, other = tmp_path / "out", tmp_path / "other"
+    (out / "in").mkdir(parents=True)
+    other.mkdir()
+    (out / "link").symlink_to(other)
+    (out / "stays").symlink_to(out / "in")
+    for name in ("link", "link/x", "link/deep/x"):
+        with pytest.raises(VidsslError, match="a link leads out of"):
+            inside(out, name)
+    assert inside(out, "stays/x") == out / "stays" / "x"
+    (tmp_path / "alias").symlink_to(out)  # the folder that is named may be a link itself
+    assert inside(tmp_path / "alias", "in/x") == tmp_path / "alias" / "in" / "x"
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_what_a_file_is_a_link_to_stays(link: object, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("written", "appended"):
+        source.write_text("a source\n")
+        link(source, tmp_path / name)  # type: ignore[operator]
+    with written(tmp_path / "written") as aside:
+        aside.write_text("new\n")
+    with appended(tmp_path / "appended") as file:
+        file.write("more\n")
+    assert source.read_text() == "a source\n"
+    assert (tmp_path / "written").read_text() == "new\n"
+    assert (tmp_path / "appended").read_text() == "a source\nmore\n"
+
+
+def test_a_link_to_nothing_makes_no_file_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "x").symlink_to(tmp_path / "elsewhere")
+    with appended(tmp_path / "x") as file:
+        file.write("more\n")
+    assert not (tmp_path / "elsewhere").exists()
+    assert (tmp_path / "x").read_text() == "more\n"
+
+
+def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("old")
+
+    def fails() -> None:
+        with written(tmp_path / "x") as aside:
+            aside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
+
+
+def test_a_device_is_written_to_and_stays_one() -> None:
+    with written(Path(os.devnull)) as aside:
+        aside.write_text("x")
+    assert not Path(os.devnull).is_file()
+
+
+def test_out_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\n")
+    (tmp_path / "link").symlink_to(tmp_path / "list.csv")
+    apart(tmp_path / "new", tmp_path / "list.csv", None)
+    with pytest.raises(VidsslError, match="one of the files to read"):
+        apart(tmp_path / "link", None, tmp_path / "list.csv")
+
+
+def test_control_characters_are_shown_not_obeyed() -> None:
+    assert shown("a\x1b[2Jb\rc\x9bd\u202ee\nf\tg\udcff") == "a\\x1b[2Jb\\rc\\x9bd\\u202ee\\nf\\tg\\udcff"
+    assert shown("a\nb\tc\x07", lines=True) == "a\nb\tc\\x07"
+    assert shown("größe 走.mp4") == "größe 走.mp4"
+
+
+def test_every_file_is_written_by_way_of_this_module() -> None:
+    """Whoever opens a file for writing does so on what `written` gives, which is called `aside`, or calls `appended`."""
+    direct = re.compile(r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\(|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]|\bopen\([^()]*\"[wax]b?\"")
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for line in path.read_text().splitlines():
+            if path.name != "paths.py" and direct.search(line) and not re.search(r"aside|memory", line):
+                found.append(f"{path.relative_to(PACKAGE)}: {line.strip()}")
+    assert found == []
