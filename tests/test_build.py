@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
-    **dict.fromkeys(("types", "native", "arrays", "device", "versions", "models", "paths"), 1),
+    **dict.fromkeys(("types", "native", "arrays", "device", "versions", "models", "paths", "files"), 1),
     **dict.fromkeys(("stages", "ops", "reference"), 2),
     **dict.fromkeys(("pretext", "loader", "datasets"), 3),
     **dict.fromkeys(("train", "prepare"), 4),

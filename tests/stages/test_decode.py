@@ -14,7 +14,8 @@ import pytest
 from tests.stages.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex
-from vidssl.stages.scan import make_video, scan
+from vidssl.stages.row import make_video
+from vidssl.stages.scan import scan
 from vidssl.stages.source import DecodeError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"

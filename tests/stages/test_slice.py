@@ -16,7 +16,8 @@ from tests.stages.clips import Planes, make_clip, make_packed_avi, planes_of, sa
 from tests.stages.test_decode import CLIPS, SHARED, index_one
 from vidssl.stages import slice as slicing
 from vidssl.stages.decode import Video
-from vidssl.stages.scan import make_video, scan
+from vidssl.stages.row import make_video
+from vidssl.stages.scan import scan
 from vidssl.stages.slice import Slice, SliceError, cut
 from vidssl.stages.source import DecodeError
 

@@ -43,7 +43,7 @@ def _nvdec() -> str:
         return f"none: {error}"
 
 
-def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> None:
+def index(data: Positional[Path], out: Path, *, workers: int | None = None, file_timeout: float = 60) -> None:
     """Index videos: decode every file once, and write what each of them is. Again: only new and changed files are read.
 
     Args:
@@ -51,6 +51,8 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> N
             line, .csv with the columns path[,label[,group]].
         out: File (.arrow) to write, or to bring up to date. Cut off, the next call goes on.
         workers: Threads; none takes one a core.
+        file_timeout: Seconds that a file may take, and one more for each MiB of it and each frame that comes. What takes longer is
+            left out.
     """
     from vidssl.stages.index import VideoIndex
     from vidssl.types import VidsslError
@@ -64,7 +66,7 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None) -> N
     if out.exists() and data.exists():  # its paths are compared, not opened
         known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
     journal = out.with_name(f".{out.name}.partial")
-    found = VideoIndex.build(data, known=known, journal=journal, workers=workers)
+    found = VideoIndex.build(data, known=known, journal=journal, workers=workers, file_timeout=file_timeout)
     found.save(out)
     journal.unlink(missing_ok=True)
     print(found.summary())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from vidssl.files import read_text
 from vidssl.paths import shown
 from vidssl.stages.find import find
 from vidssl.types import VidsslError
@@ -128,7 +129,7 @@ def twice_named(entries: Sequence[Entry], part: str) -> list[str]:
 def read_lines(path: Path) -> list[str]:
     """Lines of a text file that are not empty. Raises VidsslError where it cannot be read."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise VidsslError(f"annotations: {path}: cannot be read as text ({error})") from error
 

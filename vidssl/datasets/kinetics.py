@@ -10,6 +10,7 @@ import csv
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, Files, empty_files, twice_named
+from vidssl.files import read_text
 from vidssl.types import VidsslError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists lack
@@ -47,7 +48,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        reader = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines())
+        reader = csv.DictReader(read_text(path, "utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise VidsslError(f"annotations: {path}: cannot be read as text ({error})") from error
     lacking = [name for name in COLUMNS if name not in (reader.fieldnames or [])]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from vidssl.loader.nvdec import Hardware
 from vidssl.stages.assemble import Layout
+from vidssl.stages.deadline import Deadline, Late, check_timeout
 from vidssl.stages.decode import Decoder, Video
 from vidssl.stages.fused import fused
 from vidssl.stages.index import VideoIndex
@@ -69,7 +70,7 @@ class Fetcher:
     """Thread-safe: it only reads, but for `known_bad`, which saves reading a bad file twice and never changes what is shown, and `refused`.
 
     hardware: the decoder in the graph, if there is one. refused: rows of videos that it does not take, and why. failed: windows that
-    it was given and did not decode.
+    it was given and did not decode. file_timeout: seconds that a window may take, as in `Deadline`.
     """
 
     index: VideoIndex
@@ -77,9 +78,13 @@ class Fetcher:
     sampler: Sampler
     decoder: Decoder
     hardware: Hardware | None = None
+    file_timeout: float | None = None
     known_bad: dict[int, str] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     failed: list[Window] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        check_timeout("Loader", self.file_timeout)
 
     def __call__(self, epoch: int, position: int, room: Room | None = None) -> Fetched:
         """The window whose first tuple is at `position`; its clips in `room`, if there is one.
@@ -92,11 +97,22 @@ class Fetcher:
             reason = self.known_bad.get(window.video)
             if reason is None:
                 try:
-                    return self._read(epoch, window, self.index.video(window.video), bad, room)
+                    video = self.index.video(window.video)
+                    with Deadline.enter(video.path, video.bytes, self.file_timeout):
+                        return self._read(epoch, window, video, bad, room)
                 except VidsslError as error:
                     reason = self.known_bad[window.video] = str(error)
             bad.append(Bad(epoch=epoch, window=window, path=self.index.name(window.video), reason=reason))
         raise VidsslError(f"epoch {epoch}, position {position}: none of {len(bad)} videos can be read; the last one: {bad[-1].reason}")
+
+    def give_up(self, epoch: int, position: int, late: Late) -> None:
+        """The worker that was to read the window at `position` hangs in a file, which is bad from now on."""
+        for attempt in range(len(self.sampler.rows)):
+            row = self.sampler.window(epoch, position, attempt).video
+            if row not in self.known_bad:
+                if self.index.name(row) == late.path:
+                    self.known_bad[row] = str(late)
+                return
 
     def _read(self, epoch: int, window: Window, video: Video, bad: list[Bad], room: Room | None) -> Fetched:
         tuples = range(window.position, window.position + self.sampler.tuples)

@@ -6,22 +6,22 @@ import hashlib
 import logging
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from vidssl.device import pick_device
+from vidssl.loader.ahead import Ahead
 from vidssl.loader.choose import DECODES, Decode, choose
 from vidssl.loader.engine import Setting
 from vidssl.loader.engines import ENGINES, make_engine
-from vidssl.loader.fetch import Fetched, Fetcher, Room
+from vidssl.loader.fetch import Fetched, Fetcher
 from vidssl.loader.memory import pinned, upload
 from vidssl.loader.nvdec import Hardware
 from vidssl.loader.quarantine import Quarantine
@@ -30,18 +30,10 @@ from vidssl.stages.decode import decode as decode_cpu
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import HasPlan, PlanSpec
 from vidssl.stages.window import Sampler
+from vidssl.stages.workers import Workers
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)
-
-
-class _Ahead(NamedTuple):
-    """A batch whose windows are being fetched."""
-
-    epoch: int
-    number: int
-    windows: list[Future[Fetched]]
-    rooms: Sequence[Room | None]
 
 
 class Loader:
@@ -58,6 +50,8 @@ class Loader:
     engine: "graph" (DALI), "eager" (the same stages one by one), "fused" (on the CPU, for plans that need no motion: workers assemble what
     they decode at once), or "auto": fused where it can, else graph. All give the same batches. max_bad: share of videos that may turn out
     unreadable before the run stops; quarantine: a .jsonl file that gets a line for each of their windows, which the next video's replaces.
+    file_timeout: seconds that decoding a window may take, with one more for each MiB of its file and each frame that comes; None takes 60.
+    A file that takes longer is unreadable.
 
     Batch b of an epoch holds positions [(b * world_size + rank) * batch_size, ...), so ranks only slice one global sequence.
     Raises VidsslError where an argument does not fit, and where no video is long enough.
@@ -68,7 +62,7 @@ class Loader:
         decode: Decode = "auto", seed: int = 0, rank: int = 0, world_size: int = 1, workers: int | None = None,
         train: bool = True, tuples_per_window: int = 1, dtype: DType | torch.dtype = "float32", channels_last: bool = False,
         engine: Literal["auto", "fused", "graph", "eager"] = "auto", max_bad: float = 0.01,
-        quarantine: str | os.PathLike[str] | None = None,
+        quarantine: str | os.PathLike[str] | None = None, file_timeout: float | None = None,
     ) -> None:  # fmt: skip
         _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, as VideoIndex.build(folder) makes it")
         spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
@@ -111,11 +105,11 @@ class Loader:
         )  # fmt: skip
         hardware = self._choose(decode, engine, rows, lambda name: alike(decode=name))
         decoder = partial(decode_cpu, empty=pinned) if self.device.type == "cuda" else decode_cpu
-        self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decoder, hardware=hardware)
+        self._fetcher = Fetcher(index=index, spec=spec, sampler=self.sampler, decoder=decoder, hardware=hardware, file_timeout=file_timeout)
         self._engine = make_engine(self.engine, self.setting, hardware, self._fetcher)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="vidssl-decode")
+        self._pool = Workers(workers, "vidssl-decode")
         self._ahead = max(2, -(-2 * workers // self.setting.windows) + 1)  # batches whose windows are being decoded
-        self._fetching: deque[_Ahead] = deque()
+        self._fetching: deque[Ahead] = deque()
         self._closed = False
         self._made: tuple[int, int, list[Fetched]] | None = None  # in the engine
         self.epoch, self._batch = 0, 0  # of the next batch to be yielded
@@ -195,8 +189,7 @@ class Loader:
     def waits_for(self) -> str:
         """The videos that the next batch still lacks, for whoever waits too long."""
         for ahead in list(self._fetching)[:1]:
-            first = (ahead.number * self.world_size + self.rank) * self.batch_size
-            places = [first + at * self.sampler.tuples for at, future in enumerate(ahead.windows) if not future.done()]
+            places = [place for place, future in zip(ahead.places, ahead.windows, strict=True) if not future.done()]
             windows = [self.sampler.window(ahead.epoch, place) for place in places]
             if windows:
                 named = (f"{self.index.name(w.video)} frames {w.first}..{w.first + w.span - 1}" for w in windows[:8])
@@ -206,7 +199,7 @@ class Loader:
     def close(self) -> None:
         """Ends the workers and the graph."""
         self._closed = True
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.close()
         self._engine.close()
 
     def __enter__(self) -> Loader:
@@ -232,11 +225,11 @@ class Loader:
 
     def _push(self) -> None:
         self._refill()
-        epoch, number, futures, rooms = self._fetching[0]  # it stays there while it is waited for: see waits_for
-        windows = [future.result() for future in futures]
+        ahead = self._fetching[0]  # it stays there while it is waited for: see waits_for
+        windows = [ahead.result(at, self._fetcher, self._pool) for at in range(len(ahead.windows))]
         self._fetching.popleft()
-        self._engine.push(windows, rooms)
-        self._made = epoch, number, windows
+        self._engine.push(windows, ahead.rooms)
+        self._made = ahead.epoch, ahead.number, windows
         self._refill()
 
     def _refill(self) -> None:
@@ -255,7 +248,7 @@ class Loader:
             places = range(first, min(first + self.batch_size, len(self.sampler)), self.sampler.tuples)
             rooms = self._engine.rooms(len(places))
             windows = [self._pool.submit(self._fetcher, epoch, place, room) for place, room in zip(places, rooms, strict=True)]
-            self._fetching.append(_Ahead(epoch, number, windows, rooms))
+            self._fetching.append(Ahead(epoch, number, places, windows, rooms))
 
     def _forget(self) -> None:
         for ahead in self._fetching:

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -16,17 +16,21 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from vidssl.files import parse_json
 from vidssl.loader.profile import rate
 from vidssl.paths import appended, entry, inside, shown, written
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import carry
+from vidssl.stages.deadline import FILE_SECONDS, Deadline, Late
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import HasPlan
+from vidssl.stages.workers import Workers
 from vidssl.types import VidsslError
 
 NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
 LIST, INDEX = "videos.csv", "index.arrow"
 _ROUNDS, _MEASURED = 3, 64  # of the speed-up: rounds, and windows a round
+_SECONDS_A_FRAME = 10.0  # that encoding a large one may take on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +84,17 @@ def prepare(
     todo = {row: name for row, name in rows.items() if not notes.has(_source(index, row), target / name)}
     skipped = index.skipped()
     count = workers or len(os.sched_getaffinity(0))
-    with notes, ThreadPoolExecutor(count) as pool:
+    with notes, Workers(count, "vidssl-prepare") as pool:
         jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
-        try:
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True):
-                row = jobs[job]
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True):
+            row = jobs[job]
+            try:
                 reason = job.result()
-                notes.add(_source(index, row), target / names[row], reason)
-                if reason:
-                    skipped.append((index.column("path")[row].as_py(), reason))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            except Late as late:  # its worker hangs
+                reason = str(late)
+            notes.add(_source(index, row), target / names[row], reason)
+            if reason:
+                skipped.append((index.column("path")[row].as_py(), reason))
     whole = [row for row, name in rows.items() if notes.has(_source(index, row), target / name)]
     made = _indexed(index, target, {row: rows[row] for row in whole}, workers=count, progress=progress)
     for row, name, frames in zip(whole, made.column("path").to_pylist(), made.column("frames").to_pylist(), strict=True):
@@ -166,8 +169,9 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
     """Encodes one video; it appears whole or not at all. Returns why it could not be."""
     try:
         about = {name: index.column(name)[row].as_py() for name in ("regular", "color_range", "color_matrix", "color_primaries")}
-        with written(target) as aside:
-            encode(index.video(row), about, aside, how)
+        video = index.video(row)
+        with Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames), written(target) as aside:
+            encode(video, about, aside, how)
     except (VidsslError, av.FFmpegError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
             raise VidsslError(f"prepare: {target}: no space left; make room and call it again, what is done is kept") from error
@@ -185,7 +189,7 @@ class _Notes:
         found: list[dict[str, Any]] = []
         for line in lines:
             try:
-                found.append(json.loads(line))
+                found.append(parse_json(line))
             except ValueError:
                 continue
         settings = asdict(how)

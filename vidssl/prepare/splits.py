@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from vidssl.files import read_text
 from vidssl.paths import entry, inside, leaves, written
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
@@ -28,7 +29,7 @@ def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, take
     carried = []
     for path in found:
         try:
-            text = path.read_text(encoding="utf-8") if path.stat().st_size <= _LARGEST else ""
+            text = read_text(path, limit=_LARGEST)
         except (OSError, UnicodeDecodeError):
             continue
         place = path.relative_to(source).as_posix()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidssl.files import parse_json, read_text
 from vidssl.paths import readable
 from vidssl.train import checkpoint
 
@@ -47,7 +47,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:
-            line = json.loads(text)
+            line = parse_json(text)
         except ValueError:
             continue
         for name, value in line.items():
@@ -61,8 +61,8 @@ def read_findings(folder: Path, *, allow_outside: bool = False) -> dict[str, Map
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            about = json.loads(readable(folder, path.name, allow_outside=allow_outside).read_text())
-        except ValueError:
+            about = parse_json(read_text(readable(folder, path.name, allow_outside=allow_outside)))
+        except (OSError, ValueError):
             continue
         if isinstance(about, dict) and about.keys() >= _FINDING:
             found[path.stem] = about

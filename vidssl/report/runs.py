@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
+from vidssl.files import parse_json, read_text
 from vidssl.paths import readable, shown, written
 from vidssl.report.read import Curve, read_curves
 from vidssl.train import checkpoint
@@ -67,7 +67,10 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
         readable(run, name, allow_outside=allow_outside)
     about: dict[str, Any] = {}
     if (run / "run.json").is_file():
-        about = json.loads((run / "run.json").read_text())
+        try:
+            about = parse_json(read_text(run / "run.json"))
+        except (OSError, ValueError) as error:
+            raise VidsslError(f"runs: {str(run)!r}: run.json cannot be read ({error}); remove it, or this run") from error
     elif saved:
         about = checkpoint.load_meta(saved[-1])
     name = run.name if run == folder else str(run.relative_to(folder))

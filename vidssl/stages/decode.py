@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from vidssl.files import regular
 from vidssl.stages.source import DecodeError, Member, SeekPoints, Source, number_of
 from vidssl.types import ColorSpace, Frames
 
@@ -111,7 +111,7 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
             f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
         )
     try:
-        found = os.stat(video.path)
+        found = regular(video.path)
     except OSError as error:
         raise DecodeError(f"{video.path}: {error.strerror}; index the folder anew, or load the index with root=") from error
     size = video.bytes if video.member is not None else found.st_size  # of a tar, its time has to do

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
+import logging
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from vidssl.files import parse_json, read_text, regular
 from vidssl.paths import leaves
 from vidssl.types import VidsslError
 
@@ -19,13 +21,18 @@ EXTENSIONS = frozenset({
     ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 })  # fmt: skip
 LISTS = (".csv", ".txt")
+SIDECAR_BYTES = 2**20  # the longest .json or .cls in a shard, and the longest header of one of its members, that is read
+_FARTHEST = 2**63 - 1  # an offset or a size that a header makes up may be larger than the index can say
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind the tar's.
 
-    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length.
+    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length. refused: why it cannot be used,
+    where that is known already.
     """
 
     path: str
@@ -34,6 +41,7 @@ class Found:
     archive: str | None = None
     offset: int | None = None
     bytes: int | None = None
+    refused: str = ""
 
     @property
     def file(self) -> str:
@@ -93,25 +101,64 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
     labels: dict[str, str] = {}
     videos: list[tarfile.TarInfo] = []
     try:
-        with tarfile.open(path) as tar:
-            for member in tar:
+        size = regular(path).st_size
+        with path.open("rb") as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:  # type: ignore[call-overload]
+            for member in _forwards(tar):
                 kind = PurePosixPath(member.name).suffix.lower()
                 if not member.isfile():
                     continue
                 if kind in EXTENSIONS:
                     videos.append(member)
-                elif kind in (".cls", ".json") and (file := tar.extractfile(member)) is not None:
-                    said = _label_in(file.read(), kind)
+                elif kind in (".cls", ".json") and member.offset_data + member.size <= size:
+                    said = _label_of(tar, member, f"{name}/{member.name}")
                     if said is not None:
                         labels[_sample(member.name)] = said
-    except (tarfile.TarError, OSError):
+    except Exception:  # of a damaged header tarfile raises whatever its own arithmetic meets, IndexError and RecursionError among it
         yield Found(path=name, label=None)  # the index says of it what is wrong
     for member in videos:
         folder = PurePosixPath(member.name).parent.name or None
         yield Found(
-            path=f"{name}/{member.name}", label=labels.get(_sample(member.name), folder), archive=name, offset=member.offset_data,
-            bytes=member.size,
+            path=_text(f"{name}/{member.name}"), label=labels.get(_sample(member.name), folder and _text(folder)), archive=name,
+            offset=min(member.offset_data, _FARTHEST), bytes=min(member.size, _FARTHEST),
+            refused="a sparse member of a tar, whose bytes do not lie in one piece; pack it without --sparse" if member.issparse() else "",
         )  # fmt: skip
+
+
+class _Bounded:
+    """A file for tarfile, which would take as much memory as a header asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= SIDECAR_BYTES:
+            raise tarfile.ReadError(f"a header of {size} bytes, and at most {SIDECAR_BYTES} are read")
+        return self._file.read(size)
+
+
+def _forwards(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members, each behind the one before. A negative size would lead back to one that was read already, for ever."""
+    last = -1
+    for member in tar:
+        if member.offset <= last or member.size < 0:
+            raise tarfile.ReadError(f"the header at byte {member.offset} leads backwards")
+        last = member.offset
+        yield member
+
+
+def _label_of(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> str | None:
+    """What a sidecar says; None where it says nothing, or is too long to be a label."""
+    if member.size > SIDECAR_BYTES:
+        log.warning("%s: %d bytes, and at most %d are read: it gives no label", name, member.size, SIDECAR_BYTES)
+        return None
+    file = tar.extractfile(member)
+    return None if file is None else _label_in(file.read(), PurePosixPath(member.name).suffix.lower())
+
+
+def _text(name: str) -> str:
+    """A name that can be written down: bytes of it that are no UTF-8 become question marks."""
+    return name.encode(errors="replace").decode()
 
 
 def _sample(name: str) -> str:
@@ -123,17 +170,17 @@ def _label_in(data: bytes, kind: str) -> str | None:
     if kind == ".cls":
         return data.decode(errors="replace").strip() or None
     try:
-        said = json.loads(data)
+        said = parse_json(data)
     except ValueError:
         return None
     label = said.get("label") if isinstance(said, dict) else None
-    return None if label is None else str(label)
+    return None if label is None else _text(str(label))
 
 
 def _in_list(source: Path) -> tuple[Path, list[Found]]:
     """The root and the videos. .txt: a path a line. .csv: columns path, and label and group where there are any."""
     try:
-        text = source.read_text(encoding="utf-8-sig")
+        text = read_text(source, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise VidsslError(f"root={str(source)!r}: cannot be read as text ({error})") from error
     if source.suffix == ".txt":

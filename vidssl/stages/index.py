@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from contextlib import nullcontext
 from functools import cached_property
 from itertools import islice
@@ -23,12 +23,15 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from vidssl.paths import shown, written
+from vidssl.stages.deadline import Late, check_timeout
 from vidssl.stages.decode import Video
 from vidssl.stages.find import Found, find
 from vidssl.stages.journal import Journal
-from vidssl.stages.scan import make_video, scan
+from vidssl.stages.row import FRAMES, make_video
+from vidssl.stages.scan import scan, unusable
 from vidssl.stages.schema import SCHEMA, VERSION, said_of
 from vidssl.stages.seal import Sealed, write_sealed
+from vidssl.stages.workers import Workers
 from vidssl.types import VidsslError
 
 ENDING = ".arrow"
@@ -62,16 +65,18 @@ class VideoIndex:
     @classmethod
     def build(
         cls, root: str | os.PathLike[str], *, known: VideoIndex | None = None, journal: str | os.PathLike[str] | None = None,
-        workers: int | None = None, progress: bool = True,
+        workers: int | None = None, progress: bool = True, file_timeout: float | None = None,
     ) -> VideoIndex:  # fmt: skip
         """Decode every video of `root` once. A bad file becomes a row that says what is wrong with it.
 
         root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or .csv with the
         columns path[,label[,group]], which may name files anywhere: the index's root is then the folder that holds them all. known: rows of
         files that have not changed since are taken from it. journal: a file that keeps finished rows until all are; a build that was cut
-        off goes on with them. workers: threads; None takes one a processor. progress: show a bar.
+        off goes on with them. workers: threads; None takes one a processor. progress: show a bar. file_timeout: seconds that a file may
+        take, with one more for each MiB of it and each frame that comes; None takes 60. What takes longer is a bad file.
         Raises VidsslError where there is no video to index.
         """
+        check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
         folder, found = find(Path(root))
@@ -90,18 +95,14 @@ class VideoIndex:
             else:
                 kept.append((one, at))
         batches: list[pa.RecordBatch] = []
-        with book or nullcontext(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            jobs = {pool.submit(_row, folder, one): one for one in fresh}
+        with book or nullcontext(), Workers(workers or os.cpu_count() or 1, "vidssl-index") as pool:
+            jobs = {pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout): one for one in fresh}
             bar = tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True)
-            done = (job.result() for job in bar)
-            try:
-                while rows := list(islice(done, _SAVED)):
-                    batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
-                    if book is not None:
-                        book.add(batches[-1:])
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            done = (_row(jobs[job], job) for job in bar)
+            while rows := list(islice(done, _SAVED)):
+                batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
+                if book is not None:
+                    book.add(batches[-1:])
         old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
         for name in ("label", "group"):  # these are said by the source, not by the file
             old_rows = old_rows.set_column(
@@ -207,7 +208,7 @@ class VideoIndex:
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
         packet = self._table["packet"][at]
-        values["packet"] = packet.values.to_numpy() if packet.is_valid else np.arange(values["frames"], dtype=np.int32)
+        values["packet"] = packet.values.to_numpy() if packet.is_valid else np.arange(min(values["frames"], FRAMES), dtype=np.int32)
         values["points"] = self._table["points"][at].as_py()
         return make_video(self.root / (values["archive"] or values["path"]), values)
 
@@ -285,9 +286,12 @@ def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:
     return one.path, one.archive, one.offset, one.bytes if one.archive else now.st_size, now.st_mtime_ns
 
 
-def _row(root: Path, one: Found) -> dict[str, Any]:
-    """A row of SCHEMA."""
-    row = scan(root / one.file, one.offset, one.bytes)
+def _row(one: Found, job: Future[dict[str, Any]]) -> dict[str, Any]:
+    """A row of SCHEMA, also of a file that its worker never came back from."""
+    try:
+        row = job.result()
+    except Late as late:
+        row = unusable(late.reason)
     if row["packet"] == list(range(len(row["packet"]))):
         row["packet"] = None
     return {"path": one.path, "label": one.label, "group": one.group, "archive": one.archive, "offset": one.offset, **row}

@@ -6,14 +6,18 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidssl.stages.color import MATRICES, PRIMARIES, RANGES, chroma_position, color_space, refusal, turned
+from vidssl.files import regular
+from vidssl.stages.boxes import lacks_moov, most_samples
+from vidssl.stages.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
+from vidssl.stages.deadline import Deadline, Late
 from vidssl.stages.decode import PLANAR, Planes, Video, decode, is_yuv
+from vidssl.stages.row import FRAMES, make_points, make_video, member_of
 from vidssl.stages.source import DecodeError, Landing, Member, SeekPoints, Source, landing_of, number_of
 
 # Seek points closer than this save less decoding than they cost to verify.
@@ -28,29 +32,43 @@ class UnusableError(Exception):
     """Why a file is left out."""
 
 
-def scan(path: Path, offset: int | None = None, size: int | None = None) -> dict[str, Any]:
+def scan(path: Path, offset: int | None = None, size: int | None = None, refused: str = "", seconds: float | None = None) -> dict[str, Any]:
     """What the file itself decides of a row of `vidssl.stages.index.SCHEMA`; `status` says why where it cannot be used.
 
-    offset, size: of a member, if `path` is a tar file, in bytes.
+    offset, size: of a member, if `path` is a tar file, in bytes. refused: why it is not to be opened, if that is known. seconds: that
+    it may take at least, as in `Deadline`.
     """
-    row: dict[str, Any] = {"status": "ok", "note": "", "frames": 0, "packet": [], "points": []}
+    row = unusable("ok")
     try:
-        found = path.stat()
+        found = regular(path)
         place = Member(offset or 0, found.st_size if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
         if offset is None and path.suffix.lower() == ".tar":
             raise UnusableError("a tar file that cannot be read to its end; the members before that are used")
-        _refuse_at_sight(path, place)
-        row |= _read(path, row)
+        if refused:
+            raise UnusableError(refused)
+        if not 0 <= place.offset <= place.offset + place.bytes <= found.st_size:
+            end = place.offset + place.bytes
+            raise UnusableError(f"its tar has {found.st_size} bytes, and says that it lies at {place.offset}..{end}")
+        with Deadline.enter(path, place.bytes, seconds):
+            _refuse_at_sight(path, place)
+            row |= _read(path, row)
     except UnusableError as reason:
         row["status"] = str(reason)
     except DecodeError as error:
         row["status"] = str(error).removeprefix(f"{path}: ")
+    except Late as error:
+        row["status"] = error.reason
     except av.FFmpegError as error:
         row["status"] = f"FFmpeg cannot open it: {error.strerror}"
     except OSError as error:
         row["status"] = f"cannot be read: {error.strerror}"
     return row
+
+
+def unusable(status: str) -> dict[str, Any]:
+    """A row of a file of which nothing is known but `status`."""
+    return {"status": status, "note": "", "frames": 0, "packet": [], "points": []}
 
 
 def _refuse_at_sight(path: Path, place: Member) -> None:
@@ -62,30 +80,16 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
         file.seek(place.offset)
         if file.read(40).startswith(b"version https://git-lfs"):
             raise UnusableError("not a video: Git LFS pointer; fetch it with `git lfs pull`")
-        if _lacks_moov(file, place):
+        if lacks_moov(file, place):
             raise UnusableError("truncated: its table of contents (moov box) is missing")
-
-
-def _lacks_moov(file: BinaryIO, place: Member) -> bool:
-    """Whether an ISO base media file (MP4, MOV) ends before its moov box; False for any other file. Source: ISO 14496-12, 4.2."""
-    at = 0
-    kinds: list[bytes] = []
-    while at + 8 <= place.bytes:
-        file.seek(place.offset + at)
-        head = file.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if not kinds and kind != b"ftyp":
-            return False
-        kinds.append(kind)
-        at += place.bytes if length == 0 else int.from_bytes(head[8:], "big") if length == 1 else length
-        if at <= 0 or length in range(2, 8):
-            break
-    return bool(kinds) and b"moov" not in kinds
+        samples = most_samples(file, place)
+        if samples > place.bytes:
+            raise UnusableError(f"damaged: its table of contents says {samples} frames, more than it has bytes ({place.bytes})")
 
 
 def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     first: VideoFrame | None = None
-    with Source(path, member=_member(about)) as source:
+    with Source(path, member=member_of(about)) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
@@ -177,32 +181,6 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     return _UPRIGHT[key]
 
 
-def _member(row: dict[str, Any]) -> Member | None:
-    return None if row["offset"] is None else Member(row["offset"], row["bytes"])
-
-
-def make_video(path: Path, row: dict[str, Any]) -> Video:
-    """What decoding needs, from a row of the index (which may still be without frames and points)."""
-    stored = (row["coded_height"], row["coded_width"])
-    chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
-    points = row.get("points") or []
-    return Video(
-        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], member=_member(row), container=row["container"], codec=row["codec"],
-        pixel_format=row["pixel_format"], full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
-        rotation=row["rotation"], mirror=row["mirror"],
-        space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
-        packet=np.asarray(row["packet"], np.int32),
-        points=make_points([(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]),
-    )  # fmt: skip
-
-
-def make_points(points: list[tuple[int, int, int, Landing]]) -> SeekPoints:
-    """SeekPoints from (frame, packet, timestamp, landing)."""
-    column = list(zip(*points, strict=True)) if points else [(), (), (), ()]
-    numbers = [np.asarray(column[at], np.int64) for at in range(3)]
-    return SeekPoints(frame=numbers[0], packet=numbers[1], timestamp=numbers[2], landing=tuple(column[3]))
-
-
 @dataclass
 class _Watch:
     """What the sequential pass saw: each frame's packet and time, and checksums of the frames that seek points have to reproduce."""
@@ -220,6 +198,8 @@ class _Watch:
     def see(self, frame: VideoFrame) -> str:
         """Take in the next frame; why it and what follows cannot be used, or ""."""
         number, ordinal = len(self.packets), number_of(frame)
+        if number == FRAMES:
+            return f"{FRAMES} are the most that an index holds of a file"
         if frame.is_corrupt:
             self._cut(number, ordinal)
             return f"frame {number} is damaged"

@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 
+from vidssl.files import regular
+from vidssl.stages.deadline import Deadline
 from vidssl.types import VidsslError
 
 # Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move its
@@ -33,6 +36,10 @@ _DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 # which takes up to 3 ms a file; with this it does not.
 _COMPLETE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _UNPROBED = {"probesize": "32"}
+
+# The largest picture, 8192 x 8192 pixels: a header of a few bytes can ask for gigabytes.
+PIXELS = 2**26
+_BOUNDED = {"max_pixels": str(PIXELS)}
 
 # FFmpeg takes a global lock while it opens a decoder; more openers at once only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
@@ -77,22 +84,40 @@ class SeekPoints:
 class Source:
     """The first video stream of a file that is open for decoding in this thread. A context manager.
 
-    Raises DecodeError where there is no video stream or no decoder for it, av.FFmpegError where FFmpeg cannot read the file.
+    Raises DecodeError where there is no video stream, no decoder for it, or its pictures are larger than PIXELS; OSError where the file is
+    no regular one; av.FFmpegError where FFmpeg cannot read it; Late, also while it is read, behind the thread's Deadline.
     """
 
     def __init__(self, path: Path, *, member: Member | None = None, container: str = "") -> None:
         """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is decoded on opening."""
+        found = regular(path)
+        self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
+        try:
+            self._open(path, member, container)
+        except BaseException:
+            self._deadline.leave()
+            raise
+
+    def _open(self, path: Path, member: Member | None, container: str) -> None:
         options = _UNPROBED if container in _COMPLETE else {}
         place = os.fspath(path)
         if member is not None:  # FFmpeg reads it in place, with no Python between
             place = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{place}"
+        seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
-            self.container = av.open(place, container_options=options)
+            try:  # FFmpeg asks for the time whenever it reads
+                self.container = av.open(place, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace")
+            except av.error.ExitError as error:
+                raise self._deadline.late() from error
         streams = [stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams or streams[0].codec_context is None:
             self.container.close()
             raise DecodeError(f"{path}: {'no decoder for its video stream in this FFmpeg' if streams else 'no video stream'}")
         self.stream, self._dropping = streams[0], False
+        width, height = self.stream.codec_context.width, self.stream.codec_context.height
+        if width * height > PIXELS:
+            self.container.close()
+            raise DecodeError(f"{path}: its pictures are {width}x{height}, and at most {PIXELS} pixels are decoded; make them smaller")
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
@@ -100,6 +125,7 @@ class Source:
         self.codec.thread_count = 1
         self.codec.thread_type = "NONE"
         self.codec.copy_opaque = True
+        self.codec.options = _BOUNDED
         self.droppable = self.codec.name in _DROPPABLE
         # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left out alone.
         self._unpack = BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
@@ -109,6 +135,7 @@ class Source:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.container.close()
+        self._deadline.leave()
 
     def packets(self, points: SeekPoints | None = None, point: int = 0) -> Iterator[tuple[int, Packet[Any]]]:
         """(number, packet) from seek point `point` on, or from the start."""
@@ -116,7 +143,7 @@ class Source:
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
         number = 0
-        for packet in self.container.demux(self.stream):
+        for packet in self._demuxed():
             if not packet.size:
                 continue  # the end of the file, or an empty packet: to the decoder both would mean the end
             if sought is not None:
@@ -129,15 +156,26 @@ class Source:
             yield number, packet
             number += 1
 
+    def _demuxed(self) -> Iterator[Packet[Any]]:
+        try:
+            for packet in self.container.demux(self.stream):
+                self._deadline.check()
+                yield packet
+        except av.error.ExitError as error:
+            raise self._deadline.late() from error
+
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
         """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame needs it."""
         if drop != self._dropping:
             self._dropping = drop
             self.codec.skip_frame = "NONREF" if drop else "DEFAULT"
-        if self._unpack is None:
-            return self.codec.decode(packet)
-        out = [frame for part in self.parts(packet) for frame in self.codec.decode(part)]
-        return out if packet is not None else out + self.codec.decode(None)
+        out = [frame for part in self.parts(packet) for frame in self._decoded(part)]
+        return out if packet is not None else out + self._decoded(None)
+
+    def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
+        out = self.codec.decode(packet)
+        self._deadline.came(len(out))
+        return out
 
     def parts(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
         """`packet` as it is decoded, each frame in a packet of its own; None: what is left of the packets before."""

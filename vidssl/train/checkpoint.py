@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from vidssl.files import parse_json, read_text
 from vidssl.paths import inside, readable
 from vidssl.types import VidsslError
 
@@ -104,7 +105,7 @@ def _all(out: Path) -> list[Path]:
 def _whole(path: Path, *, to_the_byte: bool = False) -> bool:
     """Whether every file is there, and as long as meta.json says, or just as it was written."""
     try:
-        about = json.loads((path / FILES[3]).read_text())["files"]
+        about = parse_json(read_text(path / FILES[3]))["files"]
         if not all((path / name).stat().st_size == about[name]["bytes"] for name in FILES[:3]):
             return False
         return not to_the_byte or all(_digest(path / name) == about[name]["sha256"] for name in FILES[:3])
@@ -146,8 +147,8 @@ def of_run(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
 
 def load_meta(checkpoint: Path) -> dict[str, Any]:
     try:
-        meta: dict[str, Any] = json.loads((checkpoint / FILES[3]).read_text())
-    except ValueError as error:
+        meta: dict[str, Any] = parse_json(read_text(checkpoint / FILES[3]))
+    except (OSError, ValueError) as error:
         raise VidsslError(f"checkpoint={str(checkpoint)!r}: meta.json cannot be read ({error}); take another checkpoint") from error
     return meta
 

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
+from vidssl.files import parse_json
 from vidssl.paths import appended, code, inside, shown, written
 from vidssl.train.pictures import Picture, confusion
 from vidssl.train.tally import class_accuracy
@@ -65,7 +66,7 @@ class Log:
         if mute:
             return
         path = out / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text().splitlines() if path.is_file() else []
         with written(path) as aside:
             aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
         self._file = appended(path)
@@ -150,6 +151,6 @@ def _plain(name: str) -> str:
 def _step_of(line: str) -> float:
     """Step of a line of metrics.jsonl; infinite for a line that a crash cut short."""
     try:
-        return int(json.loads(line)["step"])
+        return int(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")
