@@ -20,7 +20,7 @@ import torch
 import tyro
 
 from benchmarks import workloads
-from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, measured, report, timed
+from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, report, timed
 from vidssl import ops
 from vidssl.recipes import RECIPES
 from vidssl.stages.plan import PlanSpec
@@ -76,12 +76,8 @@ def touched(plan: Plan, form: str) -> int:
     return total
 
 
-def bench(
-    name: str, ours: Callable[[], object], moved: int, device: str, repeats: int, out: Path | None, facts: dict[str, Any], resume: bool
-) -> None:  # fmt: skip
+def bench(name: str, ours: Callable[[], object], moved: int, device: str, repeats: int, out: Path | None, facts: dict[str, Any]) -> None:
     """One kernel against a copy of as many bytes as it moves."""
-    if resume and measured("cuda", name, out):
-        return
     source = torch.empty(max(moved // 2, 1), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     cases = {name: on_device(ours, device), "copy of as many bytes": on_device(lambda: target.copy_(source), device)}
@@ -94,7 +90,7 @@ def bench(
     )
 
 
-def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None, resume: bool) -> None:
+def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None) -> None:
     plan = batch_plan(tuples, device)
     size = workloads.pretext().plan.augment.crop
     about = {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu", "tuples": tuples}
@@ -107,9 +103,9 @@ def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None, resu
                 ops.assemble(frames, plan, size=size, dtype=dtype, out=clips)
 
             moved = touched(plan, form) + clips.nbytes
-            bench(f"assemble {form} to {dtype}", assembled, moved, device, repeats, out, about, resume)
+            bench(f"assemble {form} to {dtype}", assembled, moved, device, repeats, out, about)
         luma = tuples * SPAN * workloads.SIZE[0] * workloads.SIZE[1] * (1 if form == "yuv420" else 3)
-        bench(f"motion {form}", lambda frames=frames: ops.motion(frames), luma, device, repeats, out, about, resume)  # type: ignore[misc]
+        bench(f"motion {form}", lambda frames=frames: ops.motion(frames), luma, device, repeats, out, about)  # type: ignore[misc]
 
 
 def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float]:
@@ -150,7 +146,7 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
             run()
     found: dict[str, float] = {}
     for event in seen.key_averages():
-        for name in ("plan_kernel", "sad_kernel", "thumb_kernel", "assemble_kernel"):
+        for name in ("plan_kernel", "motion_kernel", "assemble_kernel"):
             if name in event.key:
                 found[name] = found.get(name, 0.0) + event.device_time_total / rounds
     if "plan_kernel" not in found:
@@ -158,10 +154,8 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
     return {name: round(microseconds, 2) for name, microseconds in found.items()}
 
 
-def bench_graph(batch: int, out: Path | None, resume: bool) -> None:
+def bench_graph(batch: int, out: Path | None) -> None:
     for recipe in ("vcop_r3d", "opn_caffenet", "shuffle_learn_caffenet"):
-        if resume and measured("graph", f"{recipe}, batch {batch}", out):
-            continue
         spec = RECIPES[recipe]().pretext.plan
         frames = frames_of(spec.frames, "yuv420", "cuda")
         found = graph_kernels(spec, batch, frames)
@@ -172,7 +166,7 @@ def bench_graph(batch: int, out: Path | None, resume: bool) -> None:
 
 def main(
     *, device: Literal["cuda", "cpu"] = "cuda", tuples: int = 32, repeats: int = 21, batch: int = 64, graph: bool = True,
-    resume: bool = False, out: Path | None = None,
+    out: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure the CUDA twins against the device's copy bandwidth, and as the loader launches them.
 
@@ -182,14 +176,13 @@ def main(
         repeats: Rounds; each runs every case once.
         batch: Tuples of a batch in the graph.
         graph: Profile the graph as well.
-        resume: Leave out what `out` has already, of this commit.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise VidsslError("--device cuda: torch sees no CUDA device; take --device cpu to see that it runs")
-    bench_kernels(device, tuples, repeats, out, resume)
+    bench_kernels(device, tuples, repeats, out)
     if graph and device == "cuda":
-        bench_graph(batch, out, resume)
+        bench_graph(batch, out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -12,10 +11,7 @@ PACKAGES = ("vidssl", "torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av
 
 
 def versions() -> dict[str, str]:
-    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a checkout.
-
-    For a copy without .git, VIDSSL_COMMIT is the commit.
-    """
+    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a checkout."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -28,7 +24,7 @@ def versions() -> dict[str, str]:
 
 def _commit(folder: Path) -> str:
     if not (folder / ".git").exists():
-        return os.environ.get("VIDSSL_COMMIT", "")
+        return ""
     try:
         asked = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):  # no git here, or it hangs: a run does not depend on it

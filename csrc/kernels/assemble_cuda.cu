@@ -1,113 +1,25 @@
-// How it works: a block makes a tile of a few shown frames of one slot. For each plane it filters the source columns that the tile needs
-// vertically into shared memory, kSpan of them at a time, two bytes a load, and every thread adds those that its own pixel needs to a
-// register. Columns ascend, so a tile whose source is wider than kSpan (strong reduction) takes more rounds and still gives the same bits.
-// Frames of a clip usually share their box: where the filters lie, with a division for each weight, is worked out anew only where it
-// changes.
+// How it works: a block makes a tile of a few shown frames of one slot (assemble_tile.h). Frames of a clip usually share their box: where
+// the filters lie, with a division for each weight, is worked out anew only where it changes.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <climits>
+
 #include "assemble.h"
+#include "assemble_tile.h"
 #include "cuda_check.h"
-#include "filter.h"
 
 namespace vidssl {
 namespace {
 
-constexpr int kTileW = 32, kTileH = 8, kSpan = 128;
-constexpr int kRun = 4;       // frames of a block: fewer, and the filters cost more; more, and small batches leave processors idle
-constexpr int kKept = 16;     // weights of a filter that are kept in shared memory; the rest (reductions beyond 7x) are computed again
-constexpr int kResident = 3;  // blocks of a multiprocessor: with four, ptxas (CUDA 13.0, sm_90) spills
+constexpr int kRun = 8, kFill = 2048;     // most frames of a block: fewer where a launch has less than kFill blocks then
+constexpr int kResident = 4;              // blocks of a multiprocessor, of 72 registers a thread
 using Samples = Chunk<AssembleArgs, 64>;  // a usual batch in one launch
-static_assert(sizeof(Samples) + sizeof(AssembleSpec) + 2 * sizeof(int) <= kParameterBytes);
+static_assert(sizeof(Samples) + sizeof(AssembleSpec) + sizeof(Cut) <= kParameterBytes);
 
-// Where `Outputs` neighbouring output samples of one axis read, and with which weights.
-template <int Outputs>
-struct AxisTile {
-  Taps taps[Outputs];
-  float sum[Outputs];
-  float kept[kKept][Outputs];
-
-  __device__ void make(const Axis& axis, int first, int outputs, int lane) {
-    const int i = min(first + lane, outputs - 1);
-    taps[lane] = make_taps(axis, i);
-    sum[lane] = tap_sum(taps[lane]);
-    for (int t = 0; t < min(taps[lane].count, kKept); ++t) kept[t][lane] = normal_weight(taps[lane], t, sum[lane]);
-  }
-  __device__ float weight(int lane, int t) const { return t < kKept ? kept[t][lane] : normal_weight(taps[lane], t, sum[lane]); }
-  __device__ int low() const { return taps[0].first; }  // both ends of a filter ascend with its place
-  __device__ int high() const { return taps[Outputs - 1].first + taps[Outputs - 1].count; }
-};
-
-// One sampling grid: luma and RGB have one, chroma another.
-struct GridTile {
-  AxisTile<kTileH> rows;
-  AxisTile<kTileW> cols;
-};
-
-__device__ void make_grid(GridTile& grid, const AssembleSpec& spec, const Axis& rows, const Axis& cols, int y, int x) {
-  const int lane = threadIdx.x;
-  if (threadIdx.y == 0) grid.cols.make(cols, x, spec.width, lane);
-  if (threadIdx.y == 1 && lane < kTileH) grid.rows.make(rows, y, spec.height, lane);
-}
-
-// Filtered columns of each row of a tile, by bytes: RGB has three a column.
-struct Vertical {
-  float2 pair[kTileH][kSpan * 3 / 2];
-  __device__ float* row(int at) { return &pair[at][0].x; }
-};
-
-// Bytes [0, count) of one row, filtered vertically: down.count lines from `source` on. In pairs: each weight serves two bytes, in one load.
-__device__ void filter_row(const std::uint8_t* source, int stride, int count, const GridTile& grid, bool pairs, float* out) {
-  const int row = threadIdx.y, taps = grid.rows.taps[row].count;
-  if (pairs) {
-    for (int x = 2 * threadIdx.x; x < count; x += 2 * kTileW) {
-      const std::uint8_t* p = source + x;
-      float2 sum{0.0f, 0.0f};
-      for (int t = 0; t < taps; ++t, p += stride) {
-        const uchar2 bytes = __ldg(reinterpret_cast<const uchar2*>(p));
-        const float weight = grid.rows.weight(row, t);
-        sum.x = fmaf(weight, static_cast<float>(bytes.x), sum.x);
-        sum.y = fmaf(weight, static_cast<float>(bytes.y), sum.y);
-      }
-      *reinterpret_cast<float2*>(out + x) = sum;
-    }
-    return;
-  }
-  for (int x = threadIdx.x; x < count; x += kTileW) {
-    const std::uint8_t* p = source + x;
-    float sum = 0.0f;
-    for (int t = 0; t < taps; ++t, p += stride) sum = fmaf(grid.rows.weight(row, t), static_cast<float>(__ldg(p)), sum);
-    out[x] = sum;
-  }
-}
-
-// This thread's pixel of one plane, or of a picture with `Channels` interleaved channels.
-template <int Channels>
-__device__ void sample(const PlaneView& plane, const GridTile& grid, Vertical& vertical, float* total) {
-  const int row = threadIdx.y, col = threadIdx.x;
-  const Taps& across = grid.cols.taps[col];
-  const std::uint8_t* source = plane.data + static_cast<std::int64_t>(grid.rows.taps[row].first) * plane.row_stride;
-  // A line that begins at an even address has an even number of bytes, so the last pair lies within it.
-  const bool pairs = (reinterpret_cast<std::uintptr_t>(plane.data) | static_cast<std::uintptr_t>(plane.row_stride)) % 2 == 0;
-  const int high = grid.cols.high();
-  float* filtered = vertical.row(row);
-  for (int c = 0; c < Channels; ++c) total[c] = 0.0f;
-  for (int low = pairs ? grid.cols.low() / 2 * 2 : grid.cols.low(); low < high; low += kSpan) {
-    const int span = min(kSpan, high - low);
-    filter_row(source + static_cast<std::int64_t>(low) * Channels, plane.row_stride, span * Channels, grid, pairs, filtered);
-    __syncwarp();  // a warp reads only the row that it wrote
-    const int begin = max(low - across.first, 0), end = min(low + span - across.first, across.count);
-    for (int t = begin; t < end; ++t) {
-      const float weight = grid.cols.weight(col, t);
-      const float* at = filtered + (across.first + t - low) * Channels;
-      for (int c = 0; c < Channels; ++c) total[c] = fmaf(weight, at[c], total[c]);
-    }
-    __syncwarp();
-  }
-}
-
-__device__ void affine(const float* map, const float* in, float* out) {
-  for (int c = 0; c < 3; ++c) out[c] = fmaf(map[c * 4 + 2], in[2], fmaf(map[c * 4 + 1], in[1], fmaf(map[c * 4], in[0], map[c * 4 + 3])));
+__device__ void affine(const Map& map, const float* in, float* out) {
+#pragma unroll
+  for (int c = 0; c < 3; ++c) out[c] = fmaf(map.row[c].z, in[2], fmaf(map.row[c].y, in[1], fmaf(map.row[c].x, in[0], map.row[c].w)));
 }
 
 // Float to each output type: round to nearest, ties to even.
@@ -118,67 +30,82 @@ __device__ void store(std::uint8_t* out, float v) {
   *out = static_cast<std::uint8_t>(__float2int_rn(v < 0.0f ? 0.0f : v > 255.0f ? 255.0f : v));
 }
 
-// Block: kTileH x kTileW output pixels of one slot, at up to kRun times; one row of the tile a warp.
+// Where channel c of a shown frame begins.
 template <typename T>
-__global__ void __launch_bounds__(kTileW* kTileH, kResident)
-    assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples, int tiles_x, int runs) {
-  __shared__ GridTile grids[2];
-  __shared__ Vertical vertical;
-  const AssembleArgs& args = samples.sample[blockIdx.z];
-  const FrameView& view = args.frames;
-  const bool yuv = view.format == Format::yuv420;
-  const int k = static_cast<int>(blockIdx.x) / runs, begin = static_cast<int>(blockIdx.x) % runs * kRun;
-  const int y0 = static_cast<int>(blockIdx.y) / tiles_x * kTileH, x0 = static_cast<int>(blockIdx.y) % tiles_x * kTileW;
-  const int y = y0 + static_cast<int>(threadIdx.y), x = x0 + static_cast<int>(threadIdx.x);
+__device__ T* channel_of(const AssembleSpec& spec, void* out, int k, int time, int c) {
   const std::int64_t area = static_cast<std::int64_t>(spec.height) * spec.width;
-  const std::int64_t pixel = static_cast<std::int64_t>(y) * spec.width + (args.flip[k] ? spec.width - 1 - x : x);
-  const float* made = nullptr;  // box of the filters in `grids`
+  if (spec.layout == Layout::kcthw) return static_cast<T*>(out) + (static_cast<std::int64_t>(k * 3 + c) * spec.times + time) * area;
+  return static_cast<T*>(out) + (static_cast<std::int64_t>(k) * spec.times + time) * area * 3 + c;
+}
 
-  for (int time = begin; time < min(begin + kRun, spec.times); ++time) {
-    const int at = k * spec.times + time;
-    const float* box = args.box + static_cast<std::int64_t>(at) * 4;
-    if (made == nullptr || box[0] != made[0] || box[1] != made[1] || box[2] != made[2] || box[3] != made[3]) {
+// Block: a tile of one slot, at up to cut.run times.
+template <typename T>
+__global__ void __launch_bounds__(kWarps* kWarp, kResident)
+    assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples, const __grid_constant__ Cut cut) {
+  __shared__ Shared shared;
+  const AssembleArgs& args = samples.sample[blockIdx.z];
+  const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int k = static_cast<int>(blockIdx.x) / cut.runs, begin = static_cast<int>(blockIdx.x) % cut.runs * cut.run;
+  const int tile_y = static_cast<int>(blockIdx.y) / cut.tiles_x, tile_x = static_cast<int>(blockIdx.y) - tile_y * cut.tiles_x;
+  const int y0 = tile_y * kTileH, x0 = tile_x * cut.tile_w;
+  if (threadIdx.x < 12) (&shared.to_rgb.row[0].x)[threadIdx.x] = args.space.to_rgb[threadIdx.x];
+
+  for (int time = begin; time < min(begin + cut.run, spec.times); ++time) {
+    const int shown_at = k * spec.times + time;
+    const float* box = args.box + static_cast<std::int64_t>(shown_at) * 4;
+    if (time == begin || __any_sync(kAll, lane < 4 && box[lane] != box[lane - 4])) {
       __syncthreads();  // the filters before have been used
-      const Axis rows = make_axis(box[1], box[3], spec.height, view.height), cols = make_axis(box[0], box[2], spec.width, view.width);
-      make_grid(grids[0], spec, rows, cols, y0, x0);
-      if (yuv) {
-        const Axis chroma_rows = make_chroma_axis(box[1], box[3], spec.height, (view.height + 1) / 2, args.space.chroma_y);
-        const Axis chroma_cols = make_chroma_axis(box[0], box[2], spec.width, (view.width + 1) / 2, args.space.chroma_x);
-        make_grid(grids[1], spec, chroma_rows, chroma_cols, y0, x0);
-      }
+      make_grids(shared, spec, args, cut, box, y0, x0);
       __syncthreads();
-      made = box;
     }
-
-    const int frame = min(max(args.frame[at], 0), view.frames - 1);
-    float in[3], rgb[3], out[3];
-    if (yuv) {
+    WarpWork& work = shared.warp[warp];
+    if (lane < 3) work.channel[lane] = channel_of<T>(spec, args.out, k, time, lane);
+    if (lane < 12) (&work.color.row[0].x)[lane] = args.color[static_cast<std::int64_t>(shown_at) * 12 + lane];
+    const Pixels pixels = sample(shared, args.frames, min(max(args.frame[shown_at], 0), args.frames.frames - 1), warp, lane);
+    const bool flip = args.flip[k] != 0;
+    const int step = spec.layout == Layout::kcthw ? 1 : 3;  // from one pixel of a channel to the next
+    const Map to_rgb = shared.to_rgb, shown = work.color;
 #pragma unroll
-      for (int c = 0; c < 3; ++c) sample<1>(plane(view, frame, c), grids[c > 0], vertical, in + c);
-    } else {
-      sample<3>(plane(view, frame, 0), grids[0], vertical, in);
+    for (int i = 0; i < kRows * kCols; ++i) {
+      const int y = y0 + warp * kRows + i / kCols, col = lane + i % kCols * kWarp;
+      float rgb[3], value[3];
+      affine(to_rgb, pixels.value[i / kCols][i % kCols], rgb);
+#pragma unroll
+      for (int c = 0; c < 3; ++c) {
+        const float low = rgb[c] > 0.0f ? rgb[c] : 0.0f;
+        rgb[c] = low < 255.0f ? low : 255.0f;
+      }
+      affine(shown, rgb, value);
+      if (y >= spec.height || col >= cut.tile_w || x0 + col >= spec.width) continue;
+      const int at = (y * spec.width + (flip ? spec.width - 1 - x0 - col : x0 + col)) * step;
+#pragma unroll
+      for (int c = 0; c < 3; ++c) store(static_cast<T*>(work.channel[c]) + at, value[c]);
     }
-    affine(args.space.to_rgb, in, rgb);
-    for (int c = 0; c < 3; ++c) {
-      const float low = rgb[c] > 0.0f ? rgb[c] : 0.0f;
-      rgb[c] = low < 255.0f ? low : 255.0f;
-    }
-    affine(args.color + static_cast<std::int64_t>(at) * 12, rgb, out);
-
-    if (y >= spec.height || x >= spec.width) continue;
-    for (int c = 0; c < 3; ++c) {
-      const std::int64_t place = spec.layout == Layout::kcthw ? (static_cast<std::int64_t>(k * 3 + c) * spec.times + time) * area + pixel
-                                                              : (at * area + pixel) * 3 + c;
-      store(static_cast<T*>(args.out) + place, out[c]);
-    }
+    __syncwarp();  // the colours and pointers have been read
   }
+}
+
+// Tiles of equal width, and runs as long as leave enough blocks.
+Cut cut_up(const AssembleSpec& spec, int size) {
+  Cut cut{};
+  cut.tiles_x = ceil_div(spec.width, kTileW);
+  cut.tile_w = ceil_div(spec.width, cut.tiles_x);
+  const std::int64_t tiles = std::int64_t{cut.tiles_x} * ceil_div(spec.height, kTileH) * spec.slots * size;
+  cut.run = kRun;
+  while (cut.run > 1 && tiles * ceil_div(spec.times, cut.run) < kFill) cut.run /= 2;
+  cut.runs = ceil_div(spec.times, cut.run);
+  return cut;
 }
 
 template <typename T>
 void launch_as(const AssembleSpec& spec, const Samples& chunk, int size, void* stream) {
-  const int tiles_x = ceil_div(spec.width, kTileW), tiles = tiles_x * ceil_div(spec.height, kTileH), runs = ceil_div(spec.times, kRun);
-  const dim3 grid(static_cast<unsigned>(spec.slots * runs), static_cast<unsigned>(tiles), static_cast<unsigned>(size));
-  if (grid.x > 0 && grid.y > 0) launch(assemble_kernel<T>, grid, dim3(kTileW, kTileH), stream, spec, chunk, tiles_x, runs);
+  if (assemble_bytes(spec) == 0) return;
+  check(std::int64_t{3} * spec.height * spec.width <= INT_MAX, "size=", spec.height, "x", spec.width,
+        ": a picture on a GPU has less than 2^31 values; take a smaller one");
+  const Cut cut = cut_up(spec, size);
+  const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs), static_cast<unsigned>(cut.tiles_x * ceil_div(spec.height, kTileH)),
+                  static_cast<unsigned>(size));
+  launch(assemble_kernel<T>, grid, dim3(kWarps * kWarp), stream, spec, chunk, cut);
 }
 
 }  // namespace

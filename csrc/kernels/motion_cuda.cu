@@ -1,148 +1,247 @@
-// How it works: a thread goes through a run of frames with the block sums of the last one in registers, so that every byte of luma is read
-// once (and the first frame of a run once more). It holds four lines of one cell: eight neighbouring cells make 128 bytes of a line, and
-// four such strips of lines make a warp, which adds up its cells by itself. Thumbnails read every so many samples of what has just been
-// read: so windows are taken a few at a time, as many as stay in the second cache.
+// How it works: a warp goes through a run of frames and compares each with the one before, whose block sums its lanes hold, so that every
+// byte of luma is read once (and the first frame of a run once more). A lane has four lines of a cell: four lanes make a cell, and eight
+// cells beside each other 128 bytes of a line. All of a lane's lines are loaded before the first is used, and those of the next frame
+// before this one's are added up: what is in flight is what bandwidth is made of. Other warps of the same blocks make the thumbnails of the
+// same frames at the same time, so that they find their samples in the second cache.
+#include <type_traits>
+
 #include "cuda_check.h"
 #include "motion.h"
 
 namespace vidssl {
 namespace {
 
-constexpr int kWarp = 32, kThreads = 128, kThumbs = kThumb * kThumb;
-constexpr int kAcross = 8, kStrips = kWarp / kAcross;        // cells beside each other, and strips of kMotionBlock lines, of a warp
+constexpr int kWarp = 32, kThreads = 128, kWarps = kThreads / kWarp;
+constexpr int kAcross = 8, kDown = kWarp / kAcross;          // cells of a warp, of the picture or of its thumbnail, and lanes of each
 constexpr int kBlocks = kMotionCell / kMotionBlock;          // of a cell, along one side
-constexpr int kRun = 16;                                     // frames that a thread compares with the one before
-constexpr std::int64_t kNear = std::int64_t{24} << 20;       // bytes of luma that stay in the second cache, with room to spare
+constexpr int kRun = 12;                                     // frames that a warp compares with the one before
+constexpr int kThumbs = kThumb * kThumb, kMost = 8;          // samples of a thumbnail's cell along one side: 8 of a picture 127 long
 constexpr unsigned kAll = 0xFFFFFFFFu, kOnes = 0x01010101u;  // every lane; the sum of a word's bytes
 constexpr unsigned kLuma = 66u | 129u << 8 | 25u << 16;      // luma_at of a word that holds R, G, B, by its bytes
-using Samples = Chunk<MotionArgs, 32>;
+using Samples = Chunk<MotionArgs, 64>;                       // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(int) <= kParameterBytes);
-static_assert(kStrips * kMotionBlock == kMotionCell);
+static_assert(kDown * kMotionBlock == kMotionCell);
 
-// Sixteen neighbouring samples of a line, added up by fours.
+// The part of a picture that a lane reads: the same of every frame.
+struct Part {
+  const std::uint8_t* data;  // in frame 0
+  int stride, lines, bytes;  // lines, and bytes of each, that lie in the picture
+};
+
+// `kCount` of its lines, as they lie in memory.
+template <Format kFormat, int kCount = kMotionBlock>
+struct Lines {
+  static constexpr int kWords = kMotionCell / 4 * (kFormat == Format::yuv420 ? 1 : 3);
+  unsigned word[kCount][kWords];
+};
+
+// From line `first` on, in loads of `Load` bytes: every line begins at a multiple of them, so that none goes beyond what is stored of it.
+template <typename Load, Format kFormat, int kCount>
+__device__ void read(const Part& part, std::int64_t frame, int first, Lines<kFormat, kCount>& lines) {
+  constexpr int kSize = sizeof(Load), kLoads = Lines<kFormat>::kWords * 4 / kSize;
+  const std::uint8_t* line = part.data + frame + static_cast<std::int64_t>(first) * part.stride;
+  lines = {};
+#pragma unroll
+  for (int y = 0; y < kCount; ++y, line += part.stride) {
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      if (first + y >= part.lines || i * kSize >= part.bytes) continue;
+      const Load loaded = __ldg(reinterpret_cast<const Load*>(line) + i);
+      if constexpr (kSize < 4) {
+        lines.word[y][i * kSize / 4] |= static_cast<unsigned>(loaded) << i * kSize % 4 * 8;
+      } else {
+        memcpy(&lines.word[y][i * kSize / 4], &loaded, sizeof loaded);
+      }
+    }
+  }
+}
+
+// Luma of the blocks of a cell that a lane has, less what is the same in every frame.
 struct Sums {
   unsigned block[kBlocks];
 };
 
-__device__ void add_word(unsigned word, unsigned& sum) { sum = __dp4a(word, kOnes, sum); }
-
-// Four pixels R, G, B in three words.
-__device__ void add_pixels(unsigned a, unsigned b, unsigned c, unsigned& sum) {
-  const unsigned pixel[4] = {a, a >> 24 | b << 8, b >> 16 | c << 16, c >> 8};
-  for (const unsigned one : pixel) sum += 16u + (__dp4a(one, kLuma, 128u) >> 8);
+// Four pixels R, G, B in three words; less 16 each, so that pixels of zeros, as outside the picture, add nothing.
+__device__ unsigned add_pixels(const unsigned* word, unsigned sum) {
+  const unsigned pixel[4] = {word[0], word[0] >> 24 | word[1] << 8, word[1] >> 16 | word[2] << 16, word[2] >> 8};
+  for (const unsigned one : pixel) sum += __dp4a(one, kLuma, 128u) >> 8;
+  return sum;
 }
 
-// A line of a cell, in loads of `Load` bytes; it begins at a multiple of them, and lies within the picture.
-template <typename Load>
-__device__ void add_line(const FrameView& view, const std::uint8_t* line, Sums& sums) {
-  constexpr int kWords = sizeof(Load) / sizeof(unsigned), kMost = kMotionCell * 3 / 4;
-  const int words = view.format == Format::yuv420 ? kMotionCell / 4 : kMost;
-  unsigned word[kMost];
-  for (int i = 0; i < kMost; i += kWords) {
-    if (i >= words) break;
-    const Load loaded = __ldg(reinterpret_cast<const Load*>(line) + i / kWords);
-    memcpy(word + i, &loaded, sizeof loaded);
-  }
-  if (view.format == Format::yuv420) {
-    for (int b = 0; b < kBlocks; ++b) add_word(word[b], sums.block[b]);
-  } else {
-    for (int b = 0; b < kBlocks; ++b) add_pixels(word[3 * b], word[3 * b + 1], word[3 * b + 2], sums.block[b]);
-  }
-}
-
-// Of kMotionBlock lines of one cell, from (top, left) on; what lies outside the picture counts 0. `unit`: bytes that every line of a cell
-// begins at a multiple of.
-__device__ Sums block_sums(const FrameView& view, int f, int top, int left, int unit) {
-  Sums sums{};
-  const std::uint8_t* frame = view.data + f * view.frame_stride;
-  const int bytes = view.format == Format::yuv420 ? 1 : 3;
-  const bool whole = left + kMotionCell <= view.width;
-  for (int y = top; y < top + kMotionBlock; ++y) {
-    if (y >= view.height) break;
-    const std::uint8_t* line = frame + (static_cast<std::int64_t>(y) * view.cols + left) * bytes;
-    if (whole && unit == 16) {
-      add_line<uint4>(view, line, sums);
-    } else if (whole && unit == 4) {
-      add_line<unsigned>(view, line, sums);
-    } else {
-      for (int x = left; x < min(left + kMotionCell, view.width); ++x)
-        sums.block[(x - left) / kMotionBlock] += static_cast<unsigned>(luma_at(view, frame, y, x));
+// `bytes` of each line lie in the picture, and count.
+template <Format kFormat, int kCount>
+__device__ void add_up(Lines<kFormat, kCount> lines, int bytes, Sums& sums) {
+  constexpr int kWords = Lines<kFormat>::kWords;
+  if (bytes < 4 * kWords) {
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) {
+      const int kept = min(max(bytes - 4 * i, 0), 4);
+      const unsigned mask = kept < 4 ? (1u << 8 * kept) - 1u : ~0u;
+      for (int y = 0; y < kCount; ++y) lines.word[y][i] &= mask;
     }
   }
-  return sums;
+#pragma unroll
+  for (int y = 0; y < kCount; ++y) {
+#pragma unroll
+    for (int b = 0; b < kBlocks; ++b) {
+      if constexpr (kFormat == Format::yuv420) {
+        sums.block[b] = __dp4a(lines.word[y][b], kOnes, sums.block[b]);
+      } else {
+        sums.block[b] = add_pixels(lines.word[y] + 3 * b, sums.block[b]);
+      }
+    }
+  }
 }
 
-// Of the largest loads that every line of the sample's cells can be read with.
-__device__ int load_unit(const FrameView& view) {
-  const auto where = reinterpret_cast<std::uintptr_t>(view.data) | static_cast<std::uintptr_t>(view.frame_stride) |
-                     static_cast<std::uintptr_t>(view.cols * (view.format == Format::yuv420 ? 1 : 3));
-  return where % 16 == 0 ? 16 : where % 4 == 0 ? 4 : 1;
-}
+// A lane's sums of one frame after the other, with the lines of the next one on their way.
+template <Format kFormat, typename Load>
+class Ahead {
+ public:
+  __device__ Ahead(const Part& part, std::int64_t frame) : part_(part) { read<Load>(part_, frame, 0, next_); }
+  // Of the frame that the last call, or the constructor, asked for; `next`: where the next one begins, or less than 0.
+  __device__ Sums sums(std::int64_t next) {
+    const Lines<kFormat> lines = next_;
+    if (next >= 0) read<Load>(part_, next, 0, next_);
+    Sums sums{};
+    add_up(lines, part_.bytes, sums);
+    return sums;
+  }
 
-// Block: kThreads / kWarp strips of kAcross cells, through kRun pairs of frames.
-__global__ void __launch_bounds__(kThreads) sad_kernel(const __grid_constant__ Samples samples, int blocks_a_run) {
-  const MotionArgs& args = samples.sample[blockIdx.y];
+ private:
+  const Part& part_;
+  Lines<kFormat> next_;
+};
+
+// The same where registers do not hold two frames: `kCount` lines at a time.
+template <Format kFormat, typename Load, int kCount>
+class InTurn {
+ public:
+  __device__ InTurn(const Part& part, std::int64_t frame) : part_(part), frame_(frame) {}
+  __device__ Sums sums(std::int64_t next) {
+    Sums sums{};
+#pragma unroll 1
+    for (int y = 0; y < min(kMotionBlock, part_.lines); y += kCount) {
+      Lines<kFormat, kCount> lines;
+      read<Load>(part_, frame_, y, lines);
+      add_up(lines, part_.bytes, sums);
+    }
+    frame_ = next;
+    return sums;
+  }
+
+ private:
+  const Part& part_;
+  std::int64_t frame_;
+};
+
+// A warp: cells [first, first + kAcross) in reading order, changes from frames [begin, end) to those after them.
+template <Format kFormat, typename Reader>
+__device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
+  constexpr int kPixel = kFormat == Format::yuv420 ? 1 : 3;
   const FrameView& view = args.frames;
-  const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
-  const int cells_x = motion_cells(view.width), cells_y = motion_cells(view.height), strips_x = ceil_div(cells_x, kAcross);
-  const int strip = block % blocks_a_run * (kThreads / kWarp) + thread / kWarp, begin = block / blocks_a_run * kRun;
-  const int end = min(begin + kRun, view.frames - 1);
-  if (strip >= strips_x * cells_y || begin >= end) return;  // the whole warp
-  const int cell_x = strip % strips_x * kAcross + lane % kAcross, cell_y = strip / strips_x;
-  const int top = cell_y * kMotionCell + lane / kAcross * kMotionBlock, left = cell_x * kMotionCell, unit = load_unit(view);
-  Sums before = block_sums(view, begin, top, left, unit);
-  for (int f = begin; f < end; ++f) {
-    const Sums now = block_sums(view, f + 1, top, left, unit);
+  const int cells_x = motion_cells(view.width), cells = cells_x * motion_cells(view.height), cell = first + lane % kAcross;
+  const int top = cell / cells_x * kMotionCell + lane / kAcross * kMotionBlock, left = cell % cells_x * kMotionCell;
+  const int stride = view.cols * kPixel, lines = cell < cells ? view.height - top : 0;  // a lane beyond the last cell reads nothing
+  const Part part{view.data + static_cast<std::int64_t>(top) * stride + left * kPixel, stride, lines, (view.width - left) * kPixel};
+  std::uint32_t* sad = args.sad + static_cast<std::int64_t>(begin) * cells + cell;
+
+  std::int64_t frame = begin * view.frame_stride;
+  Reader reader(part, frame);
+  Sums before = reader.sums(frame += view.frame_stride);
+  for (int f = begin; f < end; ++f, sad += cells) {
+    const Sums now = reader.sums(f + 1 < end ? frame += view.frame_stride : -1);
     unsigned change = 0;
+#pragma unroll
     for (int b = 0; b < kBlocks; ++b)
       change += static_cast<unsigned>(abs(static_cast<int>(now.block[b]) - static_cast<int>(before.block[b])));
     for (int apart = kAcross; apart < kWarp; apart *= 2) change += __shfl_xor_sync(kAll, change, apart);
-    if (lane < kAcross && cell_x < cells_x) args.sad[(static_cast<std::int64_t>(f) * cells_y + cell_y) * cells_x + cell_x] = change;
+    if (lane < kAcross && cell < cells) *sad = change;
     before = now;
   }
 }
 
-// Block: the thumbnail of one frame, one cell a thread.
-__global__ void __launch_bounds__(kThumbs) thumb_kernel(const __grid_constant__ Samples samples) {
-  const MotionArgs& args = samples.sample[blockIdx.y];
+// In loads as large as every line of the sample's cells allows.
+template <Format kFormat>
+__device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
+  constexpr bool kYuv = kFormat == Format::yuv420;
   const FrameView& view = args.frames;
-  const int f = static_cast<int>(blockIdx.x), cell = static_cast<int>(threadIdx.x);
-  if (f >= view.frames) return;
-  const std::uint8_t* frame = view.data + f * view.frame_stride;
-  const ThumbCell rows = thumb_cell(cell / kThumb, view.height), cols = thumb_cell(cell % kThumb, view.width);
-  std::uint32_t sum = 0, count = 0;
-  for (int y = rows.first; y < rows.last; y += rows.step)
-    for (int x = cols.first; x < cols.last; x += cols.step, ++count) sum += static_cast<std::uint32_t>(luma_at(view, frame, y, x));
-  args.thumb[f * kThumbs + cell] = static_cast<std::uint8_t>((sum + count / 2) / count);
-}
-
-std::int64_t luma_bytes(const FrameView& view) {
-  return static_cast<std::int64_t>(view.frames) * view.height * view.cols * (view.format == Format::yuv420 ? 1 : 3);
-}
-
-void score(const Samples& chunk, int size, void* stream) {
-  int frames = 0, blocks = 1;
-  for (int i = 0; i < size; ++i) {
-    const FrameView& view = chunk.sample[i].frames;
-    frames = std::max(frames, view.frames);
-    blocks = std::max(blocks, ceil_div(ceil_div(motion_cells(view.width), kAcross) * motion_cells(view.height), kThreads / kWarp));
+  const auto where = reinterpret_cast<std::uintptr_t>(view.data) | static_cast<std::uintptr_t>(view.frame_stride) |
+                     static_cast<std::uintptr_t>(view.cols * (kYuv ? 1 : 3));
+  if (where % 16 == 0) {
+    using Reader = std::conditional_t<kYuv, Ahead<kFormat, uint4>, InTurn<kFormat, uint4, kMotionBlock>>;
+    score<kFormat, Reader>(args, first, begin, end, lane);
+  } else if (where % 4 == 0) {
+    using Reader = std::conditional_t<kYuv, Ahead<kFormat, unsigned>, InTurn<kFormat, unsigned, kMotionBlock / 2>>;
+    score<kFormat, Reader>(args, first, begin, end, lane);
+  } else if (where % 2 == 0) {
+    score<kFormat, InTurn<kFormat, std::uint16_t, 1>>(args, first, begin, end, lane);
+  } else {
+    score<kFormat, InTurn<kFormat, std::uint8_t, 1>>(args, first, begin, end, lane);
   }
-  const auto samples = static_cast<unsigned>(size);
-  if (frames > 1)
-    launch(sad_kernel, dim3(static_cast<unsigned>(ceil_div(frames - 1, kRun) * blocks), samples), dim3(kThreads), stream, chunk, blocks);
-  if (frames > 0) launch(thumb_kernel, dim3(static_cast<unsigned>(frames), samples), dim3(kThumbs), stream, chunk);
+}
+
+// A warp: cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane takes every kDown-th line of its cell.
+template <Format kFormat>
+__device__ void shrink(const MotionArgs& args, int first, int begin, int end, int lane) {
+  FrameView view = args.frames;
+  view.format = kFormat;  // a constant, so that all of a lane's samples are loaded before they are added up
+  const int cell = first + lane % kAcross, line = lane / kAcross;
+  const ThumbCell rows = thumb_cell(cell / kThumb, view.height), cols = thumb_cell(cell % kThumb, view.width);
+  const int count = ceil_div(rows.last - rows.first, rows.step) * ceil_div(cols.last - cols.first, cols.step);
+  for (int f = begin; f < end; ++f) {
+    const std::uint8_t* frame = view.data + f * view.frame_stride;
+    int sum = 0;
+#pragma unroll
+    for (int i = line; i < line + kMost; i += kDown) {
+#pragma unroll
+      for (int j = 0; j < kMost; ++j) {
+        const int y = rows.first + i * rows.step, x = cols.first + j * cols.step;
+        if (y < rows.last && x < cols.last) sum += luma_at(view, frame, y, x);
+      }
+    }
+    for (int apart = kAcross; apart < kWarp; apart *= 2) sum += __shfl_xor_sync(kAll, sum, apart);
+    if (line == 0) args.thumb[static_cast<std::int64_t>(f) * kThumbs + cell] = static_cast<std::uint8_t>((sum + count / 2) / count);
+  }
+}
+
+template <Format kFormat>
+__device__ void run_warp(const MotionArgs& args, int warp, int begin, int lane) {
+  const FrameView& view = args.frames;
+  const int strips = ceil_div(motion_cells(view.width) * motion_cells(view.height), kAcross), thumb = (warp - strips) * kAcross;
+  if (warp < strips) {
+    const int end = min(begin + kRun, view.frames - 1);
+    if (begin < end) score<kFormat>(args, warp * kAcross, begin, end, lane);
+  } else if (thumb < kThumbs) {
+    shrink<kFormat>(args, thumb, begin, min(begin + kRun, view.frames), lane);
+  }
+}
+
+// Grid: blocks of a run of frames by runs, samples. Every warp works on its own.
+__global__ void __launch_bounds__(kThreads) motion_kernel(const __grid_constant__ Samples samples, int blocks) {
+  const MotionArgs& args = samples.sample[blockIdx.y];
+  const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  const int warp = block % blocks * kWarps + thread / kWarp, begin = block / blocks * kRun;
+  if (args.frames.format == Format::yuv420) {
+    run_warp<Format::yuv420>(args, warp, begin, thread % kWarp);
+  } else {
+    run_warp<Format::rgb>(args, warp, begin, thread % kWarp);
+  }
 }
 
 }  // namespace
 
 void motion_cuda(const MotionArgs* samples, int count, void* stream) {
-  for (int first = 0, last = 0; first < count; first = last) {
-    std::int64_t bytes = 0;
-    for (last = first; last < count && (last == first || bytes + luma_bytes(samples[last].frames) <= kNear); ++last)
-      bytes += luma_bytes(samples[last].frames);
-    for_each_chunk<Samples>("motion", samples + first, last - first,
-                            [stream](const Samples& chunk, int size) { score(chunk, size, stream); });
-  }
+  for_each_chunk<Samples>("motion", samples, count, [stream](const Samples& chunk, int size) {
+    int frames = 0, cells = 0;
+    for (int i = 0; i < size; ++i) {
+      const FrameView& view = chunk.sample[i].frames;
+      frames = std::max(frames, view.frames);
+      cells = std::max(cells, motion_cells(view.width) * motion_cells(view.height));
+    }
+    const int blocks = ceil_div(ceil_div(cells, kAcross) + kThumbs / kAcross, kWarps), runs = ceil_div(frames, kRun);
+    const dim3 grid(static_cast<unsigned>(runs * blocks), static_cast<unsigned>(size));
+    if (runs > 0) launch(motion_kernel, grid, dim3(kThreads), stream, chunk, blocks);
+  });
 }
 
 }  // namespace vidssl

@@ -28,20 +28,25 @@ int cases = 0;
 int below(int n) { return static_cast<int>(random_bits() % static_cast<unsigned>(n)); }
 float real(float low, float high) { return low + (high - low) * static_cast<float>(random_bits() % 10007) / 10007.0f; }
 
-// Memory that ends where the next page must not be touched, so that reading or writing beyond it stops the program.
+// Memory that ends where the next page must not be touched, so that reading or writing beyond it stops the program. It begins `offset`
+// bytes after a multiple of 16.
 template <typename T>
 class Guarded {
  public:
-  explicit Guarded(std::size_t count) : count_(count) {
+  explicit Guarded(std::size_t count, std::size_t offset = 0) : count_(count) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-    bytes_ = (count * sizeof(T) + page - 1) / page * page + page;
+    bytes_ = (count * sizeof(T) + offset + page - 1) / page * page + page;
     base_ = static_cast<char*>(mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     mprotect(base_ + bytes_ - page, page, PROT_NONE);
     // Whole words at the end, as an allocation on a device begins with them.
-    data_ = reinterpret_cast<T*>(base_ + (bytes_ - page - count * sizeof(T)) / 16 * 16);
+    data_ = reinterpret_cast<T*>(base_ + (bytes_ - page - count * sizeof(T) - offset) / 16 * 16 + offset);
+    emulated::arrays.emplace_back(reinterpret_cast<char*>(data_), reinterpret_cast<char*>(data_ + count));
   }
   Guarded(const Guarded&) = delete;
-  ~Guarded() { munmap(base_, bytes_); }
+  ~Guarded() {
+    std::erase_if(emulated::arrays, [this](const auto& array) { return array.first == reinterpret_cast<char*>(data_); });
+    munmap(base_, bytes_);
+  }
   T* data() { return data_; }
   std::size_t bytes() const { return count_ * sizeof(T); }
   void fill(int with) { std::memset(static_cast<void*>(data_), with, bytes()); }
@@ -73,46 +78,58 @@ void both_orders(Run&& run, Check&& check) {
 }
 
 struct Picture {
-  int count, height, width, pad;  // pad: columns stored beyond the picture, an even number
+  int count, height, width, pad;  // pad: columns stored beyond the picture
+  int offset = 0;                 // of its memory, from a multiple of 16 on
 };
 
-FrameView view_of(const Picture& size, Format format, Guarded<std::uint8_t>& data) {
+FrameView view_of(const Picture& size, Format format) {
+  const bool yuv = format == Format::yuv420;
   FrameView view{};
   view.format = format;
   view.frames = size.count;
-  view.rows = (size.height + 1) / 2 * 2, view.cols = (size.width + 1) / 2 * 2 + size.pad;
+  view.rows = yuv ? (size.height + 1) / 2 * 2 : size.height, view.cols = size.width + size.pad;
+  if (yuv) view.cols = (view.cols + 1) / 2 * 2;
   view.height = size.height, view.width = size.width;
-  view.data = data.data();
-  view.frame_stride = static_cast<std::int64_t>(view.rows) * view.cols * (format == Format::rgb ? 3 : 1);
-  if (format == Format::yuv420) view.frame_stride = view.frame_stride * 3 / 2;
+  view.frame_stride = static_cast<std::int64_t>(view.rows) * view.cols * 3 / (yuv ? 2 : 1);
   pack(view);
   return view;
 }
 
-std::size_t bytes_of(const Picture& size) {
-  return static_cast<std::size_t>(size.count) * ((size.height + 1) / 2 * 2) * ((size.width + 1) / 2 * 2 + size.pad) * 3;
+// Random frames, and the view of them.
+struct Frames {
+  FrameView view;
+  Guarded<std::uint8_t> data;
+  Frames(const Picture& size, Format format)
+      : view(view_of(size, format)), data(static_cast<std::size_t>(view.frame_stride * size.count), static_cast<std::size_t>(size.offset)) {
+    for (std::size_t i = 0; i < data.bytes(); ++i) data.data()[i] = static_cast<std::uint8_t>(random_bits());
+    view.data = data.data();
+  }
+};
+
+// Of any size up to height x width, stored and aligned in any way; now and then of one frame.
+Picture random_picture(int frames, int height, int width) {
+  const int pads[] = {0, 0, 1, 2, 4, 6}, offsets[] = {0, 0, 0, 1, 2, 4, 8};
+  return {below(4) == 0 ? 1 : 1 + below(frames), 1 + below(height), 1 + below(width), pads[below(6)], offsets[below(7)]};
 }
 
 void compare_motion() {
-  const Picture sizes[] = {{1, 16, 16, 0}, {2, 1, 1, 0},     {5, 37, 53, 0}, {19, 48, 160, 0}, {35, 32, 40, 8},
-                           {3, 70, 90, 2}, {3, 100, 340, 0}, {0, 32, 32, 0}, {18, 17, 129, 0}, {2, 130, 150, 10}};
+  std::vector<Picture> sizes = {{1, 16, 16, 0},   {2, 1, 1, 0},   {5, 37, 53, 0},   {19, 48, 160, 0},  {35, 32, 40, 8}, {3, 70, 90, 2},
+                                {3, 100, 340, 0}, {0, 32, 32, 0}, {18, 17, 129, 0}, {2, 130, 150, 10}, {12, 33, 96, 0}, {13, 33, 96, 0}};
+  for (int i = 0; i < 28; ++i) sizes.push_back(random_picture(30, 80, 200));
   for (const Format format : {Format::yuv420, Format::rgb}) {
     for (const Picture& size : sizes) {
-      Guarded<std::uint8_t> data(bytes_of(size));
-      for (std::size_t i = 0; i < data.bytes(); ++i) data.data()[i] = static_cast<std::uint8_t>(random_bits());
+      Frames frames(size, format);
+      const FrameView& view = frames.view;
       const std::size_t steps = size.count > 0 ? size.count - 1 : 0;
       const std::size_t scores = steps * motion_cells(size.height) * motion_cells(size.width), thumbs = size.count * kThumb * kThumb;
       Guarded<std::uint32_t> sad(scores), found_sad(scores);
       Guarded<std::uint8_t> thumb(thumbs), found_thumb(thumbs);
-      const FrameView view = view_of(size, format, data);
       const MotionArgs cpu{view, sad.data(), thumb.data()};
       // Beside another window, of another size.
       Guarded<std::uint32_t> other_sad(40);
       Guarded<std::uint8_t> other_thumb(3 * kThumb * kThumb);
-      Picture small{3, 20, 30, 0};
-      Guarded<std::uint8_t> other(bytes_of(small));
-      const MotionArgs cuda[] = {{view_of(small, format, other), other_sad.data(), other_thumb.data()},
-                                 {view, found_sad.data(), found_thumb.data()}};
+      Frames other({3, 20, 30, 0}, format);
+      const MotionArgs cuda[] = {{other.view, other_sad.data(), other_thumb.data()}, {view, found_sad.data(), found_thumb.data()}};
       motion_cpu(&cpu, 1);
       const std::string what = "motion " + std::to_string(size.width) + "x" + std::to_string(size.height);
       both_orders(
@@ -132,14 +149,16 @@ void compare_assemble_as(DType dtype) {
     int height, width, slots, times;
   };
   // Enlarged, reduced, odd, one pixel, and reduced so far that a tile's source is read in rounds and weights are computed again.
-  const Case sizes[] = {{{3, 20, 30, 0}, 30, 40, 2, 5}, {{2, 60, 80, 4}, 28, 36, 1, 9}, {{2, 37, 53, 0}, 11, 45, 2, 2},
-                        {{1, 1, 1, 0}, 3, 3, 1, 1},     {{2, 90, 400, 0}, 9, 7, 1, 2},  {{2, 64, 64, 0}, 1, 1, 2, 1}};
+  std::vector<Case> sizes = {{{3, 20, 30, 0}, 30, 40, 2, 5}, {{2, 60, 80, 4}, 28, 36, 1, 9}, {{2, 37, 53, 0}, 11, 45, 2, 2},
+                             {{1, 1, 1, 0}, 3, 3, 1, 1},     {{2, 90, 400, 0}, 9, 7, 1, 2},  {{2, 64, 64, 0}, 1, 1, 2, 1}};
+  // More columns and rows than a tile has, more frames than a block takes, and any alignment.
+  for (int i = 0; i < 8; ++i) sizes.push_back({random_picture(4, 90, 150), 1 + below(34), 1 + below(140), 1 + below(2), 1 + below(10)});
   for (const Format format : {Format::yuv420, Format::rgb}) {
     for (const Layout layout : {Layout::kcthw, Layout::kthwc}) {
       for (const Case& one : sizes) {
         const int shown = one.slots * one.times;
-        Guarded<std::uint8_t> data(bytes_of(one.picture)), flip(one.slots);
-        for (std::size_t i = 0; i < data.bytes(); ++i) data.data()[i] = static_cast<std::uint8_t>(random_bits());
+        Frames frames(one.picture, format);
+        Guarded<std::uint8_t> flip(one.slots);
         Guarded<std::int32_t> frame(shown);
         Guarded<float> box(shown * 4), color(shown * 12);
         const auto width = static_cast<float>(one.picture.width), height = static_cast<float>(one.picture.height);
@@ -161,7 +180,7 @@ void compare_assemble_as(DType dtype) {
         for (int k = 0; k < one.slots; ++k) flip.data()[k] = static_cast<std::uint8_t>(below(2));
         const AssembleSpec spec{one.slots, one.times, one.height, one.width, dtype, layout, false};
         AssembleArgs args{};
-        args.frames = view_of(one.picture, format, data);
+        args.frames = frames.view;
         for (float& value : args.space.to_rgb) value = real(-1.0f, 2.0f);
         if (layout == Layout::kcthw) args.space.to_rgb[1] = args.space.to_rgb[10] = 0.0f;  // as of YUV: another short cut
         args.space.chroma_x = below(3) * 0.5f, args.space.chroma_y = below(3) * 0.5f;

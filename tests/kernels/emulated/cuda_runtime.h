@@ -1,6 +1,7 @@
 // Enough of CUDA to run the bodies of csrc/kernels/*_cuda.cu on a machine without a GPU: blocks one after the other, the threads of a block
-// as coroutines that change places at barriers and shuffles. It finds wrong results, reads that are not aligned, barriers that not all
-// threads reach, and, as threads run in ascending or descending order, what depends on their order. It says nothing about speed.
+// as coroutines that change places at barriers and shuffles. It finds wrong results, reads that are not aligned or go beyond an array,
+// barriers that not all threads reach, and, as threads run in ascending or descending order, what depends on their order. It says nothing
+// about speed.
 #pragma once
 
 #include <ucontext.h>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -30,11 +32,8 @@ struct dim3 {
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
-struct alignas(8) float2 {
-  float x, y;
-};
-struct alignas(2) uchar2 {
-  unsigned char x, y;
+struct alignas(16) float4 {
+  float x, y, z, w;
 };
 using cudaStream_t = void*;
 using cudaError_t = int;
@@ -139,6 +138,14 @@ inline void run_block(const dim3& block) {
     if (thread.at != At::end) stop("a barrier that not all threads reach");
 }
 
+// Memory that kernels may load from, to the byte: a page's end does not show a load that begins in an array and goes a little beyond.
+inline std::vector<std::pair<const char*, const char*>> arrays;
+
+inline bool readable(const void* from, std::size_t size) {
+  const auto* first = static_cast<const char*>(from);
+  return std::any_of(arrays.begin(), arrays.end(), [&](const auto& array) { return array.first <= first && first + size <= array.second; });
+}
+
 // The value of another lane, which shows its own.
 template <typename T>
 T exchange(T value, int from) {
@@ -171,14 +178,33 @@ T __shfl_up_sync(unsigned, T value, unsigned apart) {
   return emulated::exchange(value, from < 0 ? emulated::lane() : from);
 }
 
+inline bool __any_sync(unsigned, bool value) {
+  int any = value;
+  for (int apart = 1; apart < emulated::kWarp; apart *= 2) any |= __shfl_xor_sync(0u, any, apart);
+  return any != 0;
+}
+
 template <typename T>
 T __ldg(const T* from) {
   if (reinterpret_cast<std::uintptr_t>(from) % sizeof(T) != 0) emulated::stop("a load that is not aligned");
+  if (!emulated::readable(from, sizeof(T))) emulated::stop("a load from beyond an array");
   return *from;
 }
 inline unsigned __dp4a(unsigned a, unsigned b, unsigned sum) {
   for (int shift = 0; shift < 32; shift += 8) sum += (a >> shift & 255u) * (b >> shift & 255u);
   return sum;
+}
+// Bytes of a and b, 0 to 7, chosen by the last three bits of each digit.
+inline unsigned __byte_perm(unsigned a, unsigned b, unsigned digits) {
+  const std::uint64_t both = static_cast<std::uint64_t>(b) << 32 | a;
+  unsigned made = 0;
+  for (int i = 0; i < 4; ++i) made |= static_cast<unsigned>(both >> 8 * (digits >> 4 * i & 7u) & 255u) << 8 * i;
+  return made;
+}
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
 }
 inline int __float2int_rn(float value) { return static_cast<int>(std::nearbyint(value)); }
 
