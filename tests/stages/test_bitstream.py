@@ -10,7 +10,7 @@ import pytest
 from av.packet import Packet
 
 from tests.stages.clips import make_clip
-from vidssl.stages.bitstream import begins_anew, has_fields, is_one_picture
+from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture
 
 PROGRESSIVE: dict[str, dict[str, Any]] = {
     "baseline": {"options": {"profile": "baseline"}},
@@ -79,6 +79,32 @@ def test_where_decoding_begins_anew(ending: str, tmp_path: Path) -> None:
     anew = [at for at, packet in enumerate(found) if begins_anew("hevc", packet, extradata)]
     assert len(anew) == 3
     assert anew[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"x264-params": "slices=3:bframes=2"}),
+        ("a.ts", "libx264", {"x264-params": "slices=3:bframes=2"}),
+        ("a.mkv", "libx265", {"x265-params": "log-level=none:slices=2:pools=none:frame-threads=1"}),
+        ("a.ts", "libx265", {"x265-params": "log-level=none:pools=none:frame-threads=1"}),
+        ("a.avi", "mpeg4", {}),
+    ],
+)
+def test_every_packet_begins_one_picture(name: str, codec: str, options: dict[str, str], tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / name, codec, frames=20, size=(128, 160), options=options))
+    kind = {"libx264": "h264", "libx265": "hevc"}.get(codec, codec)
+    assert [begun_pictures(kind, packet, extradata) for packet in found] == [1] * 20
+    assert begun_pictures(kind, Packet(bytes(found[3]) + bytes(found[4])), extradata) == 2
+    assert begun_pictures(kind, Packet(b"\0\0\0\2"), extradata) == 0
+
+
+def test_a_lost_first_slice_begins_no_picture(tmp_path: Path) -> None:
+    found, extradata = packets(make_clip(tmp_path / "a.mp4", frames=9, options={"x264-params": "slices=3"}))
+    data = bytes(found[4])
+    first = 4 + int.from_bytes(data[:4], "big")
+    assert begun_pictures("h264", found[4], extradata) == 1
+    assert begun_pictures("h264", Packet(data[first:]), extradata) == 0
 
 
 def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:

@@ -138,3 +138,20 @@ def test_real_videos_have_no_wrong_frame() -> None:
         assert wrong == 0, path
         checked.add(path.name)
     assert len(checked) >= 30, refused
+
+
+def test_a_picture_that_a_parser_would_pass_over_is_doubted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a picture less than DALI counts packets, it would give memory that it never wrote."""
+    options = {"x264-params": "slices=3:scenecut=0"}
+    _, video = index_one(make_clip(tmp_path / "a.mp4", frames=30, gop=30, options=options))
+    assert cut(video, np.arange(20, 24)).doubt == ""
+    needed = slicing._needed
+
+    def damaged(*given: Any) -> Any:
+        for frame, packet in needed(*given):
+            data = bytes(packet)
+            lost = av.Packet(data[4 + int.from_bytes(data[:4], "big") :])  # its first slice
+            yield frame, lost if frame == 12 else packet
+
+    monkeypatch.setattr(slicing, "_needed", damaged)
+    assert "23 pictures begin in 24 packets" in cut(video, np.arange(20, 24)).doubt

@@ -11,6 +11,7 @@ from typing import Any
 from av.packet import Packet
 
 _SPS, _IDR, _IRAP = 7, 5, range(16, 22)
+_SLICES = frozenset({1, 2, 5})
 # Profiles whose sequence parameters name a chroma format (H.264, 7.3.2.1.1).
 _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
@@ -25,6 +26,19 @@ def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> boo
     if codec == "hevc":
         return any(unit[0] >> 1 & 63 in _IRAP for unit in _units(bytes(packet), extradata, hevc=True))
     return bool(packet.is_keyframe)
+
+
+def begun_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> int:
+    """H.264, HEVC, MPEG-4: how many pictures begin in a packet, as a parser counts them: by first slices, or by start codes of pictures.
+
+    A hardware decoder's parser counts them so, and passes over what belongs to none.
+    """
+    data = bytes(packet)
+    if codec == "h264":  # first_mb_in_slice is 0 where its first bit is 1
+        return sum(unit[0] & 31 in _SLICES and unit[1:2] >= b"\x80" for unit in _units(data, extradata))
+    if codec == "hevc":  # first_slice_segment_in_pic_flag
+        return sum(unit[0] >> 1 & 63 < 32 and unit[2:3] >= b"\x80" for unit in _units(data, extradata, hevc=True))
+    return data.count(b"\0\0\1\xb6")
 
 
 def is_one_picture(packet: Packet[Any]) -> bool:

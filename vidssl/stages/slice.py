@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from vidssl.stages.bitstream import begins_anew, has_fields, is_one_picture
+from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture
 from vidssl.stages.decode import Video, check_numbers
 from vidssl.stages.source import DecodeError, Source, number_of
 from vidssl.types import VidsslError
@@ -38,7 +38,7 @@ class Slice:
 
     data: uint8 [bytes], MP4 (VP8: Matroska). position: int32 [F], of each frame that was asked for, its place among the frames that a
     sequential decode of `data` gives; ascending, unique. frames: how many that are. doubt: why a decoder may count its pictures otherwise
-    (a packet may be two fields, or hold hidden pictures); "" where there is no doubt.
+    (a packet may be two fields, hold hidden pictures, or have lost the slice that a picture begins with); "" where there is no doubt.
     """
 
     data: npt.NDArray[np.uint8]
@@ -133,4 +133,8 @@ def _doubt(codec: str, source: Source, kept: dict[int, Packet[Any]]) -> str:
         return "its pictures may be two fields"
     if codec == "vp9" and not all(is_one_picture(packet) for packet in kept.values()):
         return "some of its packets hold hidden pictures"
+    if codec in ("h264", "hevc", "mpeg4"):
+        begun = [begun_pictures(codec, packet, source.codec.extradata) for packet in kept.values()]
+        if begun != [1] * len(begun):
+            return f"{sum(begun)} pictures begin in {len(begun)} packets, one after the other"
     return ""
