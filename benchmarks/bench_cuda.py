@@ -20,7 +20,7 @@ import torch
 import tyro
 
 from benchmarks import workloads
-from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, report, timed
+from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, measured, report, timed
 from vidssl import ops
 from vidssl.recipes import RECIPES
 from vidssl.stages.plan import PlanSpec
@@ -76,8 +76,12 @@ def touched(plan: Plan, form: str) -> int:
     return total
 
 
-def bench(name: str, ours: Callable[[], object], moved: int, device: str, repeats: int, out: Path | None, facts: dict[str, Any]) -> None:
+def bench(
+    name: str, ours: Callable[[], object], moved: int, device: str, repeats: int, out: Path | None, facts: dict[str, Any], resume: bool
+) -> None:  # fmt: skip
     """One kernel against a copy of as many bytes as it moves."""
+    if resume and measured("cuda", name, out):
+        return
     source = torch.empty(max(moved // 2, 1), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     cases = {name: on_device(ours, device), "copy of as many bytes": on_device(lambda: target.copy_(source), device)}
@@ -90,7 +94,7 @@ def bench(name: str, ours: Callable[[], object], moved: int, device: str, repeat
     )
 
 
-def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None) -> None:
+def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None, resume: bool) -> None:
     plan = batch_plan(tuples, device)
     size = workloads.pretext().plan.augment.crop
     about = {"device": torch.cuda.get_device_name() if device == "cuda" else "cpu", "tuples": tuples}
@@ -103,9 +107,9 @@ def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None) -> N
                 ops.assemble(frames, plan, size=size, dtype=dtype, out=clips)
 
             moved = touched(plan, form) + clips.nbytes
-            bench(f"assemble {form} to {dtype}", assembled, moved, device, repeats, out, about)
+            bench(f"assemble {form} to {dtype}", assembled, moved, device, repeats, out, about, resume)
         luma = tuples * SPAN * workloads.SIZE[0] * workloads.SIZE[1] * (1 if form == "yuv420" else 3)
-        bench(f"motion {form}", lambda frames=frames: ops.motion(frames), luma, device, repeats, out, about)  # type: ignore[misc]
+        bench(f"motion {form}", lambda frames=frames: ops.motion(frames), luma, device, repeats, out, about, resume)  # type: ignore[misc]
 
 
 def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float]:
@@ -154,8 +158,10 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
     return {name: round(microseconds, 2) for name, microseconds in found.items()}
 
 
-def bench_graph(batch: int, out: Path | None) -> None:
+def bench_graph(batch: int, out: Path | None, resume: bool) -> None:
     for recipe in ("vcop_r3d", "opn_caffenet", "shuffle_learn_caffenet"):
+        if resume and measured("graph", f"{recipe}, batch {batch}", out):
+            continue
         spec = RECIPES[recipe]().pretext.plan
         frames = frames_of(spec.frames, "yuv420", "cuda")
         found = graph_kernels(spec, batch, frames)
@@ -166,7 +172,7 @@ def bench_graph(batch: int, out: Path | None) -> None:
 
 def main(
     *, device: Literal["cuda", "cpu"] = "cuda", tuples: int = 32, repeats: int = 21, batch: int = 64, graph: bool = True,
-    out: Path | None = None,
+    resume: bool = False, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure the CUDA twins against the device's copy bandwidth, and as the loader launches them.
 
@@ -176,13 +182,14 @@ def main(
         repeats: Rounds; each runs every case once.
         batch: Tuples of a batch in the graph.
         graph: Profile the graph as well.
+        resume: Leave out what `out` has already, of this commit.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise VidsslError("--device cuda: torch sees no CUDA device; take --device cpu to see that it runs")
-    bench_kernels(device, tuples, repeats, out)
+    bench_kernels(device, tuples, repeats, out, resume)
     if graph and device == "cuda":
-        bench_graph(batch, out)
+        bench_graph(batch, out, resume)
 
 
 if __name__ == "__main__":

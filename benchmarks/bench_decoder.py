@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +25,8 @@ import tyro
 from nvidia.dali import fn, pipeline
 
 from benchmarks import workloads
-from benchmarks.harness import Case, Result, compare, interleave, report, timed
-from vidssl.loader.nvdec import SOFTWARE, Hardware, find_nvdec
+from benchmarks.harness import Case, Result, compare, interleave, measured, report, timed
+from vidssl.loader.nvdec import SOFTWARE, Hardware
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.slice import Slice, SliceError, cut
@@ -34,7 +35,8 @@ from vidssl.types import VidsslError
 
 SPAN = 64  # frames of a window
 SIZES = ((240, 320), (256, 340), (720, 1280))  # height, width: 340 is no multiple of 16
-THREADS = (1, 4, 7, 10, 14, 20)
+LONG = 150  # frames of the largest clips
+THREADS = (1, 4, 7, 14)  # a Hopper GPU has seven decoders
 
 
 def windows(video: Video, count: int, seed: int = 0) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
@@ -43,20 +45,23 @@ def windows(video: Video, count: int, seed: int = 0) -> list[np.ndarray[Any, np.
     return [np.arange(at, at + SPAN) for at in first]
 
 
-def clip(folder: Path, size: tuple[int, int], codec: str) -> Video:
+def clip(folder: Path, size: tuple[int, int], codec: str, quick: bool) -> Video:
     """A clip that is made to decode quickly: a key frame every 16 frames, no B-frames."""
-    made = replace(workloads.CLIPS[2], name=f"{codec}_{size[1]}x{size[0]}", size=size, kilobits=800 * size[0] * size[1] // (320 * 240))
-    place = folder / made.name
-    place.mkdir()
-    workloads.encode(made, place, codec="libx264" if codec == "h264" else "libvpx-vp9")
-    return VideoIndex.build(place, progress=False).video(0)
+    one = (workloads.QUICK if quick else workloads.CLIPS[2:])[0]
+    frames = min(one.frames, LONG) if size[0] > 480 else one.frames
+    scale = size[0] * size[1] / (320 * 240)
+    one = replace(one, name=f"{codec}_{size[1]}x{size[0]}", size=size, kilobits=int(800 * scale), frames=frames)
+    path = workloads.made(one, folder, codec="libx264" if codec == "h264" else "libvpx-vp9")
+    return VideoIndex.build(path.parent, progress=False).video(0)
 
 
 # ---- slice ----------------------------------------------------------------------------------------------------------------------------
 
 
-def bench_slice(path: Path, repeats: int, out: Path | None) -> None:
+def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False) -> None:
     """One file: every case takes the same windows, one after the other."""
+    if resume and measured("slice", path.name, out):
+        return
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / path.name).symlink_to(path.resolve())
         index = VideoIndex.build(folder, progress=False)
@@ -134,33 +139,49 @@ def whole(video: Video, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Slice:
 
 
 def bench_size(
-    video: Video, hardware: Hardware, *, count: int, threads: Sequence[int], cores: int, repeats: int, out: Path | None
+    video: Video, hardware: Hardware | None, *, count: int, threads: Sequence[int], cores: int, repeats: int, out: Path | None,
+    resume: bool = False,
 ) -> None:  # fmt: skip
-    """One clip: threads in turn, then slices against whole files and PyAV at the fastest of them."""
+    """One clip: threads in turn, then slices against whole files and PyAV at the fastest of them.
+
+    hardware: None measures only what the CPU does: cutting against PyAV.
+    """
     chosen = windows(video, count)
     pieces = [cut(video, numbers) for numbers in chosen]
-    files = [whole(video, numbers) for numbers in chosen]
-    name = f"{video.codec} {video.size[1]}x{video.size[0]}, {hardware.name}"
+    name = f"{video.codec} {video.size[1]}x{video.size[0]}, {hardware.name if hardware else 'no NVDEC'}"
     frames = count * SPAN
-    facts = {"windows": count, "frames a window": SPAN, "frames of a slice": round(float(np.mean([piece.frames for piece in pieces])), 1)}
-    decoders = {number: Decoder(pieces, hardware, number, count) for number in threads}
-    spent = interleave({f"{number} threads": timed(d, items=frames) for number, d in decoders.items()}, repeats=repeats, title=name)
+    facts: dict[str, Any] = {"windows": count, "frames a window": SPAN}
+    facts["frames of a slice"] = round(float(np.mean([piece.frames for piece in pieces])), 1)
+    if resume and measured("decoder", f"{name}: against", out):
+        return
+    with ThreadPoolExecutor(cores) as pool, ExitStack() as stack:
+        cases: dict[str, Case] = {}
+        if hardware:
+            facts["threads"] = best = fastest(pieces, hardware, name, threads=threads, repeats=repeats, facts=facts, out=out)
+            files = [whole(video, numbers) for numbers in chosen]
+            for case, given in (("slices", pieces), ("whole files", files)):
+                decoder = Decoder(given, hardware, best, count)
+                stack.callback(decoder.close)
+                cases[case] = timed(decoder, items=frames)
+        cutting = f"cutting, {cores} threads"
+        cases[f"PyAV, {cores} threads"] = timed(lambda: list(pool.map(lambda numbers: decode(video, numbers), chosen)), items=frames)
+        cases[cutting] = timed(lambda: list(pool.map(lambda numbers: cut(video, numbers), chosen)), items=frames)
+        spent = interleave(cases, repeats=repeats, title=name)
+    show(compare("decoder", f"{name}: against", spent, subject="slices" if hardware else cutting, item="frame", facts=facts), out)
+
+
+def fastest(
+    pieces: Sequence[Slice], hardware: Hardware, name: str, *, threads: Sequence[int], repeats: int, facts: dict[str, Any], out: Path | None
+) -> int:  # fmt: skip
+    """With how many threads the pieces are decoded fastest."""
+    decoders = {number: Decoder(pieces, hardware, number, len(pieces)) for number in threads}
+    cases = {f"{number} threads": timed(decoder, items=len(pieces) * SPAN) for number, decoder in decoders.items()}
+    spent = interleave(cases, repeats=repeats, title=name)
     best = min(threads, key=lambda number: float(np.median([one.wall for one in spent[f"{number} threads"]])))
     show(compare("decoder", f"{name}: threads", spent, subject=f"{best} threads", item="frame", facts=facts), out)
     for decoder in decoders.values():
         decoder.close()
-    sliced, full = Decoder(pieces, hardware, best, count), Decoder(files, hardware, best, count)
-    with ThreadPoolExecutor(cores) as pool:
-        cases = {
-            "slices": timed(sliced, items=frames),
-            "whole files": timed(full, items=frames),
-            f"PyAV, {cores} threads": timed(lambda: list(pool.map(lambda numbers: decode(video, numbers), chosen)), items=frames),
-            f"cutting, {cores} threads": timed(lambda: list(pool.map(lambda numbers: cut(video, numbers), chosen)), items=frames),
-        }
-        spent = interleave(cases, repeats=repeats, title=name)
-    show(compare("decoder", f"{name}: against", spent, subject="slices", item="frame", facts={**facts, "threads": best}), out)
-    for decoder in (sliced, full):
-        decoder.close()
+    return best
 
 
 def show(result: Result, out: Path | None) -> None:
@@ -171,7 +192,7 @@ def show(result: Result, out: Path | None) -> None:
 def main(
     *, only: Literal["all", "slice", "decoder"] = "all", device: Literal["cpu", "cuda"] = "cpu", data: tuple[Path, ...] = (),
     made: bool = True, count: int = 64, threads: tuple[int, ...] = THREADS, sizes: tuple[int, ...] = (240, 256, 720), repeats: int = 5,
-    out: Path | None = None,
+    keep: Path | None = None, quick: bool = False, resume: bool = False, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure cutting, and DALI's decoder.
 
@@ -184,6 +205,9 @@ def main(
         threads: Numbers of the decoder's threads.
         sizes: Heights of the clips of the second part: 240 (x 320), 256 (x 340), 720 (x 1280).
         repeats: Rounds.
+        keep: Folder that keeps the clips made here, for the next time.
+        quick: Only short clips: to see that it runs.
+        resume: Leave out what `out` has already, of this commit.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     known = {size[0]: size for size in SIZES}
@@ -192,16 +216,15 @@ def main(
     torch.set_num_threads(1)
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as name:
-        folder = Path(name)
+        folder = keep or Path(name)
         if only in ("all", "slice"):
-            clips = [*data, *(workloads.encode(one, folder) for one in workloads.CLIPS if made)]
-            for path in clips:
-                bench_slice(path, repeats, out)
+            for path in (*data, *(workloads.made(one, folder) for one in (workloads.QUICK if quick else workloads.CLIPS) if made)):
+                bench_slice(path, repeats, out, resume)
         if only in ("all", "decoder"):
-            hardware = find_nvdec(torch.device("cuda", 0)) if device == "cuda" else SOFTWARE
+            hardware = workloads.nvdec() if device == "cuda" else SOFTWARE
             for height in sizes:
-                video = clip(folder, known[height], "h264" if device == "cuda" else "vp9")
-                bench_size(video, hardware, count=count, threads=threads, cores=cores, repeats=repeats, out=out)
+                video = clip(folder, known[height], "h264" if device == "cuda" else "vp9", quick)
+                bench_size(video, hardware, count=count, threads=threads, cores=cores, repeats=repeats, out=out, resume=resume)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks import workloads
-from benchmarks.harness import append, circumstances
+from benchmarks.harness import append, circumstances, measured
 from vidssl import Loader, VideoIndex
 from vidssl.loader.choose import Decode
 from vidssl.recipes import RECIPES
@@ -59,7 +60,8 @@ def measure(
 
 def main(
     *, data: Path | None = None, recipes: tuple[str, ...] = ("vcop_r3d", "opn_caffenet"), epochs: int = 20, windows: int = 192,
-    workers: int = 2, batch_size: int = 8, device: Literal["cpu", "cuda"] = "cpu", decode: Decode = "auto", out: Path | None = None,
+    workers: int = 2, batch_size: int = 8, device: Literal["cpu", "cuda"] = "cpu", decode: Decode = "auto",
+    keep: Path | None = None, quick: bool = False, resume: bool = False, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Load epoch after epoch and watch resident memory.
 
@@ -72,23 +74,31 @@ def main(
         batch_size: Of the loader.
         device: Of the loader.
         decode: Of the loader.
+        keep: Folder that keeps the clips made here, for the next time.
+        quick: Few short clips and small epochs: to see that it runs.
+        resume: Leave out what `out` has already, of this commit.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if epochs <= SETTLED:
         raise VidsslError(f"epochs={epochs}: take more than {SETTLED}")
+    if decode == "nvdec" and workloads.nvdec() is None:
+        return
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
         if data is None:
-            for clip in workloads.CLIPS[:3]:
-                for copy in range(16):
-                    workloads.encode(replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), Path(folder))
-        one = VideoIndex.build(data or folder, progress=False)
+            data = Path(folder) / "videos"
+            data.mkdir()
+            for clip, copy in product(workloads.QUICK, range(2)) if quick else product(workloads.CLIPS[:3], range(16)):
+                path = workloads.made(replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), keep or Path(folder))
+                (data / path.name).symlink_to(path.resolve())
+        windows = 2 * batch_size if quick else windows
+        one = VideoIndex.build(data, progress=False)
         index = one.select(np.tile(np.arange(len(one)), -(-windows // len(one))))
         for recipe in recipes:
-            found = measure(
-                index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode
-            )  # fmt: skip
             workload = recipe if device == "cpu" else f"{recipe}, {device}, decode={decode}"
+            if resume and measured("memory", workload, out):
+                continue
+            found = measure(index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode)
             line = {"bench": "memory", "workload": workload, **found, "videos": len(index), **circumstances()}
             before, last = found["after"][SETTLED - 1], found["after"][-1]
             print(f"{workload}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")

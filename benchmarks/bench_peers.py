@@ -229,7 +229,7 @@ def main(
         raise VidsslError("no peer is installed; run `make bench-peers`")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
-        for at, path in enumerate(clips(data, Path(folder), made)):
+        for at, path in enumerate(clips(data, workloads.CLIPS * made, Path(folder))):
             for count in workers:
                 scratch = Path(folder) / f"{at}-{count}"
                 bench(path, scratch, workers=count, repeats=repeats, batches=batches, batch_size=batch_size, out=out)

@@ -26,9 +26,9 @@ import tyro
 from torch.utils.data import DataLoader
 
 from benchmarks import workloads
-from benchmarks.bench_loader import clips as named_clips
+from benchmarks.bench_loader import clips
 from benchmarks.bench_peers import Tuples, job
-from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, report
+from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, measured, report
 from vidssl import Loader, VideoIndex
 from vidssl.device import pick_device
 from vidssl.pretext import Vcop, build_model
@@ -132,8 +132,11 @@ def plain_loop(recipe: Recipe, index: VideoIndex, device: torch.device, workers:
 
 def bench(
     path: Path, scratch: Path, recipe: Recipe, name: str, *, device: torch.device, threads: int, workers: int, steps: int, repeats: int,
-    with_plain: bool, out: Path | None,
+    with_plain: bool, out: Path | None, resume: bool,
 ) -> None:  # fmt: skip
+    title = f"{name}, {path.name}, {device.type}"
+    if resume and measured("train", title, out):
+        return
     index = workloads.repeated(path, COPIES, scratch)
     peaks = {case: Peak(device) for case in (OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT)}
     with ExitStack() as stack:
@@ -142,7 +145,6 @@ def bench(
         if with_plain:
             made |= zip((PLAIN, PLAIN_CONSTANT), plain_loop(recipe, index, device, workers), strict=True)
         cases = {case: case_of(step, steps, device, peaks[case]) for case, step in made.items()}
-        title = f"{name}, {path.name}, {device.type}"
         spent = interleave(cases, repeats=repeats, warmup=1, title=title)
     wall = {case: sum(one.wall for one in found) for case, found in spent.items()}
     facts: dict[str, Any] = {
@@ -161,7 +163,8 @@ def _named(device: torch.device) -> str:
 
 def main(
     *, recipe: str = "vcop_r3d", data: tuple[Path, ...] = (), device: str = "cpu", batch_size: int = 4, threads: int | None = None,
-    workers: int | None = None, steps: int = 1, repeats: int = 3, plain: bool = True, out: Path | None = None,
+    workers: int | None = None, steps: int = 1, repeats: int = 3, plain: bool = True, keep: Path | None = None, quick: bool = False,
+    resume: bool = False, out: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure training against a plain loop.
 
@@ -175,6 +178,9 @@ def main(
         steps: Of a case in a round, after one that does not count.
         repeats: Rounds; each runs every case once.
         plain: Measure the plain loop too.
+        keep: Folder that keeps the clip made here, for the next time.
+        quick: On a short clip: to see that it runs.
+        resume: Leave out what `out` has already, of this commit.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if recipe not in RECIPES or not isinstance(RECIPES[recipe]().pretext, Vcop):
@@ -184,11 +190,11 @@ def main(
     chosen = replace(chosen, train=replace(chosen.train, batch_size=batch_size, slotwise_bn=False))
     torch.set_num_threads(threads or cores)
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
-        paths = list(named_clips(data, Path(folder), made=False)) or [workloads.encode(workloads.CLIPS[2], Path(folder))]
-        for at, path in enumerate(paths):
+        made = () if data else workloads.QUICK if quick else workloads.CLIPS[2:3]
+        for at, path in enumerate(clips(data, made, keep or Path(folder))):
             bench(
                 path, Path(folder) / str(at), chosen, recipe, device=picked, threads=threads or cores, workers=workers or cores,
-                steps=steps, repeats=repeats, with_plain=plain and chosen.pretext == Vcop(), out=out,
+                steps=steps, repeats=repeats, with_plain=plain and chosen.pretext == Vcop(), out=out, resume=resume,
             )  # fmt: skip
 
 

@@ -1,33 +1,37 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, piece by piece: build, tests, compute-sanitizer, benchmarks. Each piece ends well inside ten minutes.
+# Everything that needs a GPU, piece by piece, what tells most first: for a machine that is at hand for half an hour.
 #
-#   benchmarks/gpu_run.sh OUT [PIECE...]      OUT: folder for gpu_run.jsonl (results) and gpu_run.log, both added to
+#   benchmarks/gpu_run.sh OUT [PIECE...]      OUT: folder for gpu_run.jsonl (results) and gpu_run.log, both added to, and facts.json
 #
-#   build     the extension and the DALI plugin, with the CUDA twins
-#   test      pytest -m gpu, where a skip is a failure
-#   sanitize  compute-sanitizer on the kernels' tests: memcheck, racecheck, initcheck
-#   kernels   assemble and motion against the copy bandwidth; plan, and all of them in the DALI graph
-#   decoder   NVDEC by number of threads, at three sizes; slices against whole files; against PyAV
-#   loader    VCOP tuples a second, decoded by NVDEC and by the CPU
-#   train     share of a step that waits for data, in training
-#   memory    memory of the host and of the device over epochs
+#   facts         GPU, driver, CUDA, NVDEC, PCIe, clocks, compilers, Python packages: in seconds, all of it only read
+#   build         the extension and the DALI plugin, with the CUDA twins
+#   test-kernels  the CUDA twins against the CPU twins
+#   kernels       assemble and motion against the copy bandwidth; plan, and all of them in the DALI graph
+#   test-loader   the graph on the GPU, and NVDEC's frames
+#   loader        VCOP tuples a second, decoded by NVDEC and by the CPU
+#   decoder       NVDEC by number of threads, at three sizes; slices against whole files; against PyAV
+#   train         share of a step that waits for data, in training
+#   memory        memory of the host and of the device over epochs
+#   sanitize      compute-sanitizer on each kernel in turn: memcheck, racecheck, initcheck
 #
-# No PIECE: all of them, in this order. A piece that fails does not keep the next from running; the exit code says whether all went well.
+# No PIECE: all of them, in this order. Each ends well inside ten minutes. A piece that fails does not keep the next from running; the exit
+# code says whether all went well. Each result is written as soon as it is there; a piece that was cut off goes on where it was, if asked for
+# again with the same OUT and commit. Without NVDEC what it decodes is left out, and said.
 #
 #   PYTHON=.venv/bin/python   an interpreter that has what vidssl needs (`make build` makes this one)
+#   CLIPS=OUT/clips           folder that keeps the clips that are made here
+#   VIDSSL_COMMIT=            the commit, for a copy without .git
 #   DEVICE=cuda               cpu: a trial of the script on a machine without a GPU; what only a GPU can do is left out and said
-#   QUICK=                    1: the fewest rounds, to see that a piece runs
+#   QUICK=                    1: the fewest rounds and the shortest clips, to see that a piece runs; results go to OUT/quick.jsonl
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-PYTHON=${PYTHON:-.venv/bin/python}
-DEVICE=${DEVICE:-cuda}
-QUICK=${QUICK:-}
-PIECES=(build test sanitize kernels decoder loader train memory)
+export PYTHON=${PYTHON:-.venv/bin/python} DEVICE=${DEVICE:-cuda} QUICK=${QUICK:-} PYTHONUNBUFFERED=1
+PIECES=(facts build test-kernels kernels test-loader loader decoder train memory sanitize)
 LIMIT=560 # seconds of a piece
 
 usage() {
-  sed -n '4,19p' "$0" | sed 's/^# \{0,1\}//'
+  sed -n '4,27p' "$0" | sed 's/^# \{0,1\}//'
   exit "$1"
 }
 
@@ -41,14 +45,39 @@ for piece in "$@"; do
 done
 mkdir -p "$OUT"
 OUT=$(cd "$OUT" && pwd)
+export OUT CLIPS=${CLIPS:-$OUT/clips}
+# Containers and cluster nodes mount the driver here; the dynamic loader looks only where it is told to.
+for folder in /usr/local/nvidia/lib64 /usr/local/nvidia/lib; do
+  [[ ! -e $folder/libnvcuvid.so.1 ]] || export LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
 
-# bench MODULE ARGUMENT...: one benchmark, its results in OUT
+# bench MODULE ARGUMENT...: one benchmark, its results in OUT; what is there already is not measured again
 bench() {
-  "$PYTHON" -m "benchmarks.$1" --out "$OUT/gpu_run.jsonl" "${@:2}"
+  local name=gpu_run
+  [[ -z $QUICK ]] || name=quick
+  "$PYTHON" -m "benchmarks.$1" --out "$OUT/$name.jsonl" --resume "${@:2}"
+}
+
+# made MODULE ARGUMENT...: a benchmark that makes clips
+made() {
+  local quick=()
+  [[ -z $QUICK ]] || quick=(--quick)
+  bench "$1" --keep "$CLIPS" ${quick[@]+"${quick[@]}"} "${@:2}"
 }
 
 left_out() {
-  echo "left out with DEVICE=$DEVICE: $1"
+  echo "left out: $1"
+}
+
+# tests ARGUMENT...: those that need a GPU; a skip is a failure there
+tests() {
+  local required=1
+  [[ $DEVICE == cuda ]] || required=0
+  VIDSSL_REQUIRE_GPU=$required "$PYTHON" -m pytest -v --tb=short --durations=5 -p no:cacheprovider "$@"
+}
+
+piece_facts() {
+  "$PYTHON" -m benchmarks.facts --out "$OUT/facts.json"
 }
 
 piece_build() {
@@ -57,26 +86,16 @@ piece_build() {
   VIDSSL_CUDA=$wanted "$PYTHON" setup.py -q build_ext --inplace && "$PYTHON" -m vidssl info
 }
 
-piece_test() {
-  local required=1
-  [[ $DEVICE == cuda ]] || required=0
-  VIDSSL_REQUIRE_GPU=$required "$PYTHON" -m pytest -m gpu -p no:cacheprovider
+piece_test-kernels() {
+  tests -m gpu tests/kernels/test_cuda.py tests/pretext/test_golden.py
 }
 
-piece_sanitize() {
-  if [[ $DEVICE == cpu ]]; then
-    left_out "compute-sanitizer"
-    return
+piece_test-loader() {
+  local which=gpu
+  if [[ $DEVICE == cuda ]] && ! "$PYTHON" -c 'import sys; from benchmarks.workloads import nvdec; sys.exit(nvdec() is None)'; then
+    which="gpu and not nvdec"
   fi
-  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer: not found; it comes with the CUDA toolkit" >&2; return 1; }
-  local tool failed=0 # the sizes with which a kernel takes each of its ways
-  local tests=(tests/kernels/test_cuda.py -k 'test_motion and (5-37-53 or 40-128-340) or test_plan or test_assemble and float32-kcthw')
-  for tool in memcheck racecheck initcheck; do
-    echo "== $tool"
-    PYTORCH_NO_CUDA_MEMORY_CACHING=1 VIDSSL_REQUIRE_GPU=1 timeout 170 compute-sanitizer --tool "$tool" --error-exitcode 9 \
-      --kernel-regex kns=_kernel "$PYTHON" -m pytest -x -p no:cacheprovider "${tests[@]}" || failed=1
-  done
-  return $failed
+  tests -m "$which" tests/loader/test_gpu.py
 }
 
 piece_kernels() {
@@ -86,51 +105,95 @@ piece_kernels() {
   bench bench_cuda "${some[@]}"
 }
 
-piece_decoder() {
-  local some=(--repeats 2)
-  if [[ $DEVICE == cpu ]]; then
-    some=(--repeats 2 --threads 1 2 --sizes 240 --count 4)
-  elif [[ -n $QUICK ]]; then
-    some=(--repeats 1 --threads 4 14 --count 32)
-  fi
-  bench bench_decoder --only slice --repeats 3 && bench bench_decoder --only decoder --device "$DEVICE" "${some[@]}"
+piece_loader() {
+  local some=(--device cuda --workers "$(nproc)" --batch-size 32 --repeats 3 --batches 6)
+  [[ -z $QUICK ]] || some=(--device cuda --workers 4 --batch-size 4 --repeats 1 --batches 1)
+  [[ $DEVICE == cuda ]] || some=(--workers 1 --batch-size 1 --repeats 1 --batches 1)
+  made bench_loader "${some[@]}"
 }
 
-piece_loader() {
+piece_decoder() {
+  local size failed=0
+  local -A count=([240]=64 [256]=64 [720]=32) # windows: those of a batch lie in the device's memory, 12 GB of 64 at 720p
   if [[ $DEVICE == cpu ]]; then
-    bench bench_loader --workers 1 --repeats 1 --batches 1 --batch-size 2
+    made bench_decoder --only decoder --threads 1 2 --sizes 240 --count 2 --repeats 1
     return
   fi
-  local some=(--repeats 5 --batches 6)
-  [[ -z $QUICK ]] || some=(--repeats 1 --batches 2)
-  bench bench_loader --device cuda --workers 16 --batch-size 32 "${some[@]}"
+  for size in 240 720 256; do
+    local some=(--repeats 3 --count "${count[$size]}")
+    [[ -z $QUICK ]] || some=(--repeats 1 --threads 4 14 --count 8)
+    made bench_decoder --only decoder --device cuda --sizes "$size" "${some[@]}" || failed=1
+  done
+  return $failed
 }
 
 piece_train() {
-  local size=(--batch-size 32 --steps 20)
-  [[ $DEVICE == cuda && -z $QUICK ]] || size=(--batch-size 2 --repeats 1)
-  bench bench_train --device "$DEVICE" "${size[@]}" && bench bench_train --device "$DEVICE" --recipe vcop_r2plus1d --no-plain "${size[@]}"
+  local some=(--batch-size 32 --steps 10) failed=0
+  [[ -z $QUICK ]] || some=(--batch-size 2 --repeats 1)
+  if [[ $DEVICE == cpu ]]; then
+    made bench_train --recipe vcop_r3d_tiny --no-plain --batch-size 2 --repeats 1 --workers 1
+    return
+  fi
+  made bench_train --device cuda "${some[@]}" || failed=1
+  made bench_train --device cuda --recipe vcop_r2plus1d --no-plain "${some[@]}" || failed=1
+  return $failed
 }
 
 piece_memory() {
-  local epochs=40
-  [[ -z $QUICK && $DEVICE == cuda ]] || epochs=4
+  local some=(--epochs 30) decode failed=0
+  [[ -z $QUICK ]] || some=(--epochs 3 --batch-size 2)
   if [[ $DEVICE == cpu ]]; then
-    bench bench_memory --epochs $epochs
+    made bench_memory "${some[@]}"
     return
   fi
-  bench bench_memory --device cuda --decode nvdec --epochs $epochs --workers 16 && \
-    bench bench_memory --device cuda --decode cpu --epochs $epochs --workers 16
+  for decode in nvdec cpu; do
+    made bench_memory --device cuda --decode $decode --workers "$(nproc)" "${some[@]}" || failed=1
+  done
+  return $failed
 }
 
-export -f bench left_out
+# sanitized TOOL KERNEL TEST: one tool, one kernel, in the tests whose name TEST fits
+sanitized() {
+  local by=--kernel-name
+  compute-sanitizer --help | grep -q -- "$by" || by=--kernel-regex # as older ones call it
+  PYTORCH_NO_CUDA_MEMORY_CACHING=1 VIDSSL_REQUIRE_GPU=1 timeout 150 compute-sanitizer --tool "$1" --error-exitcode 9 "$by" "kns=$2" \
+    "$PYTHON" -m pytest -x -p no:cacheprovider tests/kernels/test_cuda.py -k "$3"
+}
+
+piece_sanitize() {
+  if [[ $DEVICE == cpu ]]; then
+    left_out "compute-sanitizer needs a GPU"
+    return
+  fi
+  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer: not found; it comes with the CUDA toolkit" >&2; return 1; }
+  local tool source kernel case failed=0
+  local -A fits=( # the sizes with which a kernel takes each of its ways
+    [motion]="test_motion and (5-37-53 or 40-128-340)" [plan]="test_plan" [assemble]="test_assemble and float32-kcthw"
+  )
+  for tool in memcheck racecheck initcheck; do
+    for source in plan assemble motion; do
+      for kernel in $(grep -oh '\w*_kernel(' "csrc/kernels/${source}_cuda.cu" | tr -d '(' | sort -u); do
+        case="$tool $kernel $(sha256sum "csrc/kernels/${source}_cuda.cu" | cut -c1-12)"
+        if grep -qxF "$case" "$OUT/sanitized" 2>/dev/null; then
+          echo "== $tool $kernel: passed before"
+          continue
+        fi
+        echo "== $tool $kernel"
+        if sanitized "$tool" "$kernel" "${fits[$source]}"; then echo "$case" >>"$OUT/sanitized"; else failed=1; fi
+      done
+    done
+  done
+  return $failed
+}
+
+export -f bench made left_out tests sanitized
 failed=()
 for piece in "${@:-${PIECES[@]}}"; do
   echo "==== $piece"
   began=$SECONDS
   # A piece in a process of its own, so that its time can be limited.
   export -f "piece_$piece"
-  PYTHON=$PYTHON DEVICE=$DEVICE QUICK=$QUICK OUT=$OUT timeout $LIMIT bash -uo pipefail -c "piece_$piece" 2>&1 | tee -a "$OUT/gpu_run.log"
+  timeout $LIMIT bash -uo pipefail -c "piece_$piece" 2>&1 | tee -a "$OUT/gpu_run.log"
   code=${PIPESTATUS[0]}
   [[ $code -eq 0 ]] || failed+=("$piece (exit code $code)")
   echo "==== $piece: $((SECONDS - began)) s, exit code $code"

@@ -162,11 +162,15 @@ def machine() -> dict[str, Any]:
 
 
 def circumstances() -> dict[str, Any]:
-    """When, where and of what a figure was taken. `changed`: whether what is measured differs from the commit."""
+    """When, where and of what a figure was taken. `changed`: whether what is measured differs from the commit, as far as git can say."""
     found = versions()
     commit = found.pop("commit", "")
     seen = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *MEASURED]
-    changed = bool(commit) and bool(subprocess.run(seen, capture_output=True, text=True, timeout=30, check=True).stdout.strip())
+    changed = (
+        bool(commit)
+        and (ROOT / ".git").exists()
+        and bool(subprocess.run(seen, capture_output=True, text=True, timeout=30, check=True).stdout.strip())
+    )
     return {
         "command": command(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -198,8 +202,25 @@ def append(line: Mapping[str, Any], out: Path | None) -> None:
         return
     path = out if out.suffix == ".jsonl" else out / file_name(line["bench"], line)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    with path.open("ab", buffering=0) as file:  # one write: who ends us here or later finds whole lines
+        file.write((json.dumps(line, ensure_ascii=False) + "\n").encode())
+
+
+def measured(bench: str, workload: str, out: Path | None) -> bool:
+    """Whether `out`, a .jsonl file, has a line of this workload and of this very commit, and says so: for `--resume`.
+
+    Always False where the commit is not known, or where what is measured differs from it.
+    """
+    if out is None or not out.is_file():
+        return False
+    now = circumstances()
+    if not now["commit"] or now["changed"]:
+        return False
+    wanted = {"bench": bench, "workload": workload, "commit": now["commit"], "changed": False}
+    found = any(wanted.items() <= json.loads(text).items() for text in out.read_text().splitlines())
+    if found:
+        tqdm.write(f"{bench}: {workload}: {out.name} has it already")
+    return found
 
 
 def file_name(bench: str, about: Mapping[str, Any]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import shutil
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +14,14 @@ from typing import Any, Literal
 import av
 import numpy as np
 import numpy.typing as npt
+import torch
 from av.video.frame import VideoFrame
 
+from vidssl.loader.nvdec import Hardware, find_nvdec
 from vidssl.pretext import Pretext, Vcop
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment, plan
-from vidssl.types import ColorSpace, Frames, Plan
+from vidssl.types import ColorSpace, Frames, Plan, VidsslError
 
 SIZE = (240, 320)  # height, width
 MEAN, STD = (0.432, 0.394, 0.376), (0.228, 0.221, 0.216)
@@ -80,6 +85,9 @@ CLIPS = (
 )
 
 
+QUICK = (Clip(name="short", kilobits=400, gop=16, bframes=0, frames=72),)  # to see that a benchmark runs
+
+
 def encode(clip: Clip, folder: Path, *, rate: int = 25, codec: Literal["libx264", "libvpx-vp9"] = "libx264") -> Path:
     """`clip.frames` frames of `picture`, encoded in `folder`."""
     path = folder / f"{clip.name}.mp4"
@@ -95,6 +103,28 @@ def encode(clip: Clip, folder: Path, *, rate: int = 25, codec: Literal["libx264"
             container.mux(stream.encode(VideoFrame.from_ndarray(picture(number, clip.size), format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def made(clip: Clip, folder: Path, *, codec: Literal["libx264", "libvpx-vp9"] = "libx264") -> Path:
+    """The encoded clip, alone in a folder in `folder`. One that was made there before, with the same settings and pictures, is taken."""
+    about = f"{clip} {codec} {inspect.getsource(inspect.unwrap(picture))}"
+    place = folder / f"{clip.name}-{zlib.crc32(about.encode()):08x}"
+    if not place.exists():
+        half = place.with_suffix(".part")  # what was cut off does not pass for a clip
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        encode(clip, half, codec=codec)
+        half.rename(place)
+    return place / f"{clip.name}.mp4"
+
+
+def nvdec() -> Hardware | None:
+    """NVDEC of the first GPU; None where it cannot be had: says why, and that what it decodes is left out."""
+    try:
+        return find_nvdec(torch.device("cuda", 0))
+    except VidsslError as error:
+        print(f"left out, what NVDEC decodes: {error}")
+        return None
 
 
 def repeated(path: Path, copies: int, folder: Path) -> VideoIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,10 @@ PACKAGES = ("vidssl", "torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av
 
 
 def versions() -> dict[str, str]:
-    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a checkout."""
+    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a checkout.
+
+    For a copy without .git, VIDSSL_COMMIT is the commit.
+    """
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -24,7 +28,7 @@ def versions() -> dict[str, str]:
 
 def _commit(folder: Path) -> str:
     if not (folder / ".git").exists():
-        return ""
+        return os.environ.get("VIDSSL_COMMIT", "")
     try:
         asked = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):  # no git here, or it hangs: a run does not depend on it

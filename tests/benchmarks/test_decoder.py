@@ -50,6 +50,14 @@ def test_results(video: Video, tmp_path: Path) -> None:
     assert piece["facts"]["frames of a slice"] < 90
 
 
+def test_without_nvdec_the_cpu_is_measured(video: Video, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    bench_size(video, None, count=2, threads=(1,), cores=1, repeats=1, out=out)
+    (line,) = map(json.loads, out.read_text().splitlines())
+    assert line["workload"].endswith("no NVDEC: against")
+    assert set(line["wall"]) == {"PyAV, 1 threads", "cutting, 1 threads"}
+
+
 def test_unknown_sizes_are_named() -> None:
     with pytest.raises(VidsslError, match=r"--sizes \(100,\): take some of \(240, 256, 720\)"):
         bench_decoder.main(sizes=(100,))

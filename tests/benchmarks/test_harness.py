@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import harness, workloads
 from benchmarks.harness import Spent, compare, interleave, spread
+from vidssl import versions
+from vidssl.loader import nvdec
 from vidssl.types import VidsslError
 
 
@@ -72,3 +75,42 @@ def test_a_line_carries_its_circumstances(tmp_path: Path) -> None:
     assert {"torch", "av", "python"} <= line["versions"].keys()
     assert line["machine"]["simd"] in ("plain", "avx2", "avx512")
     assert json.loads((tmp_path / "named.jsonl").read_text())["speedup"]["theirs"]["median"] == 2.0
+
+
+def test_a_workload_counts_as_measured_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {**harness.circumstances(), "commit": "abc", "changed": False}
+    monkeypatch.setattr(harness, "circumstances", lambda: about)
+    out = tmp_path / "out.jsonl"
+    assert not harness.measured("kernels", "x", out)
+    harness.append({"bench": "kernels", "workload": "x", **about}, out)
+    assert harness.measured("kernels", "x", out)
+    assert not harness.measured("kernels", "y", out)
+    for other in ({"commit": "def"}, {"changed": True}, {"commit": ""}):
+        monkeypatch.setattr(harness, "circumstances", lambda other=other: {**about, **other})
+        assert not harness.measured("kernels", "x", out)
+
+
+def test_a_clip_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = workloads.Clip(name="tiny", kilobits=90, size=(48, 64), frames=5)
+    path = workloads.made(clip, tmp_path)
+    monkeypatch.setattr(workloads, "encode", None)
+    assert workloads.made(clip, tmp_path) == path
+    assert [item.name for item in path.parent.iterdir()] == ["tiny.mp4"]
+    with pytest.raises(TypeError):  # encode is called: other settings are another clip
+        workloads.made(replace(clip, frames=6), tmp_path)
+
+
+def test_nvdec_that_cannot_be_had_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(nvdec, "_LIBRARY", "libnone.so.1")
+    assert workloads.nvdec() is None
+    assert 'left out, what NVDEC decodes: decode="nvdec": libnone.so.1 is not there' in capsys.readouterr().out
+
+
+def test_a_copy_without_git_is_told_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIDSSL_COMMIT", raising=False)
+    assert versions._commit(tmp_path) == ""
+    monkeypatch.setenv("VIDSSL_COMMIT", "abc")
+    assert versions._commit(tmp_path) == "abc"
+    monkeypatch.setattr(harness, "versions", lambda: {"commit": "abc"})
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    assert harness.circumstances()["changed"] is False

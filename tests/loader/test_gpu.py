@@ -38,6 +38,7 @@ NOT_TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "odd.webm": ("libvpx-vp9", {"size": (129, 147)}),
     "mpeg2.mpg": ("mpeg2video", {"bframes": 2, "gop": 12}),
 }
+DECODES = ["cpu", pytest.param("nvdec", marks=pytest.mark.nvdec)]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,7 @@ def test_frames_decoded_on_the_cpu_give_the_cpu_s_batches(index: VideoIndex, spe
     assert same(found, wanted)
 
 
+@pytest.mark.nvdec
 def test_nvdec_says_what_it_takes() -> None:
     limits = find_nvdec(torch.device("cuda", 0)).limits["h264"]
     assert limits is not None
@@ -74,6 +76,7 @@ def test_nvdec_says_what_it_takes() -> None:
     assert limits.width[0] < 160
 
 
+@pytest.mark.nvdec
 def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
     """All but the pixels is equal, the pixels within the conversion of colours, and every frame is nearest to its own."""
     found, stats = batches(index, PLAIN, decode="nvdec", epochs=4)
@@ -98,6 +101,7 @@ def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
     assert stats["bad"] == 0
 
 
+@pytest.mark.nvdec
 @pytest.mark.parametrize("sizes", [((128, 160), (122, 160)), ((122, 160),), ((128, 160), (128, 154))])
 def test_sizes_that_share_a_decoder_keep_their_colours(sizes: tuple[tuple[int, int], ...], tmp_path: Path) -> None:
     """160x122 is coded as 160x128. Where both are there, the CPU decodes it; alone it is NVDEC's."""
@@ -112,18 +116,21 @@ def test_sizes_that_share_a_decoder_keep_their_colours(sizes: tuple[tuple[int, i
         close(one.clips, other.clips)
 
 
+@pytest.mark.nvdec
 def test_plans_by_motion_repeat(index: VideoIndex) -> None:
     found, _ = batches(index, MOTION, decode="nvdec", workers=2)
     again, _ = batches(index, MOTION, decode="nvdec", workers=5)
     assert same(found, again)
 
 
+@pytest.mark.nvdec
 def test_auto_measures_and_says_so(index: VideoIndex, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "vidssl"), Loader(index, PLAIN, batch_size=5, device="cuda", decode="auto") as loader:
         assert loader.decode in ("cpu", "nvdec")
     assert "windows/s by NVDEC" in caplog.text
 
 
+@pytest.mark.nvdec
 def test_a_file_that_nvdec_fails_on_does_not_stop_the_run(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch, next(row for row in range(len(index)) if index.video(row).path.name == "vfr.mkv"))
     found, stats = batches(index, PLAIN, decode="nvdec", epochs=3)
@@ -135,7 +142,7 @@ def test_a_file_that_nvdec_fails_on_does_not_stop_the_run(index: VideoIndex, mon
         close(one.clips, other.clips)
 
 
-@pytest.mark.parametrize("decode", ["cpu", "nvdec"])
+@pytest.mark.parametrize("decode", DECODES)
 @pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
 def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spec: PlanSpec, decode: Any) -> None:
     """A batch is handed over while the stream that trains sleeps: nothing of ours waits for it, and torch is not made to."""
@@ -157,7 +164,7 @@ def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spe
     assert same([Batch(*(part.cpu() for part in batch)) for batch in found], wanted)
 
 
-@pytest.mark.parametrize("decode", ["cpu", "nvdec"])
+@pytest.mark.parametrize("decode", DECODES)
 def test_memory_is_not_used_again_before_the_training_stream_is_through(index: VideoIndex, decode: Any) -> None:
     """Batches are let go of while the stream that reads them still sleeps; what it then reads is theirs, not a later batch's."""
     wanted, _ = batches(index, PLAIN, decode=decode, epochs=6)
@@ -173,6 +180,7 @@ def test_memory_is_not_used_again_before_the_training_stream_is_through(index: V
     assert all(torch.allclose(one.cpu(), other.clips.double().sum(dim=(1, 2, 3, 4, 5))) for one, other in zip(sums, wanted, strict=True))
 
 
+@pytest.mark.nvdec
 def test_device_memory_is_flat(tmp_path: Path) -> None:
     for number in range(8):
         make_clip(tmp_path / f"{number}.mp4", frames=60 + 7 * number, size=(128, 160))

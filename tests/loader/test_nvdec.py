@@ -121,6 +121,16 @@ def test_nvdec_that_cannot_be_had_names_the_mend(monkeypatch: pytest.MonkeyPatch
         find_nvdec(CUDA)
 
 
+def test_a_driver_that_is_mounted_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nvdec, "_LIBRARY", "libnone.so.1")
+    monkeypatch.setattr(nvdec, "_MOUNTED", ("/nowhere", str(tmp_path)))
+    with pytest.raises(VidsslError, match="set LD_LIBRARY_PATH to the folder that has it"):
+        find_nvdec(CUDA)
+    (tmp_path / "libnone.so.1").touch()
+    with pytest.raises(VidsslError, match=f"it is in {tmp_path}: set LD_LIBRARY_PATH={tmp_path} before Python starts"):
+        find_nvdec(CUDA)
+
+
 class Timed:
     """A loader that gives batches without work, `seconds` apart by its own clock."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from vidssl.types import VidsslError
 # Numbers of cudaVideoCodec. DALI has no way to others (MPEG-1/2), and AV1 hides pictures within its packets.
 _CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}
 _LIBRARY = "libnvcuvid.so.1"
+_MOUNTED = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers and cluster nodes find the driver
 _BLOCK = 16  # pixels: coded sizes are multiples of it,
 _SMALL_BLOCK = 8  # or of this, in these codecs
 _SMALL = ("hevc", "vp9")
@@ -104,10 +106,7 @@ def find_nvdec(device: torch.device) -> Hardware:
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        raise VidsslError(
-            f'decode="nvdec": {_LIBRARY} is not there ({error}); it comes with the driver: in a container, start it with '
-            'NVIDIA_DRIVER_CAPABILITIES=compute,utility,video; or take decode="cpu"'
-        ) from error
+        raise VidsslError(f'decode="nvdec": {_LIBRARY} is not there ({error}); {_mend()}; or take decode="cpu"') from error
     with torch.cuda.device(device):
         torch.cuda.current_stream().query()  # the driver asks the current context, which exists from here on
         asked = {codec: _limits(library, number) for codec, number in _CODECS.items()}
@@ -115,6 +114,17 @@ def find_nvdec(device: torch.device) -> Hardware:
     if not found:
         raise VidsslError(f'decode="nvdec": device={device} decodes none of {", ".join(_CODECS)}; take decode="cpu"')
     return Hardware(device="mixed", limits=found)
+
+
+def _mend() -> str:
+    """What to do where the dynamic loader does not find the library."""
+    for folder in _MOUNTED:
+        if Path(folder, _LIBRARY).exists():
+            return f"it is in {folder}: set LD_LIBRARY_PATH={folder} before Python starts"
+    return (
+        "it comes with the driver: in a container, start it with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video; where the driver is "
+        "mounted elsewhere, set LD_LIBRARY_PATH to the folder that has it"
+    )
 
 
 class _Caps(ctypes.Structure):
