@@ -126,7 +126,7 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
 
 
 setup(
-    license_expression="Apache-2.0",  # setuptools < 77 warns that it does not know this, and builds all the same
+    license="Apache-2.0",
     install_requires=DEPENDENCIES,
     extras_require={
         "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],

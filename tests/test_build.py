@@ -186,4 +186,4 @@ def test_twins_left_out_are_named() -> None:
 def test_an_old_setuptools_can_read_the_settings() -> None:
     """A cluster node may have setuptools < 77, which refuses a licence's name, and license-files, in pyproject.toml: setup.py has them."""
     assert re.findall(r"^license.*", (ROOT / "pyproject.toml").read_text(), re.MULTILINE) == []
-    assert 'license_expression="Apache-2.0"' in (ROOT / "setup.py").read_text()
+    assert 'license="Apache-2.0"' in (ROOT / "setup.py").read_text()
