@@ -8,11 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+MAX_FRAMES, MAX_SIDE = 2**23 - 1, 2**24 - 1  # of one array of frames, as in csrc/kernels/view.h
 Array = Any  # any DLPack array: numpy, torch, cupy
 
 
 class VidsslError(Exception):
     """An error whose message names the argument, its value and the mend."""
+
+
+class InvalidArgument(VidsslError, ValueError):
+    """An argument that the kernels refuse; a ValueError as well, as Python's own functions raise it."""
 
 
 class Window(NamedTuple):
@@ -55,8 +60,12 @@ RGB = ColorSpace(to_rgb=np.eye(3, 4, dtype=np.float32), chroma=(0.5, 0.5))
 
 
 def as_frames(frames: Frames | Array, argument: str) -> Frames:
-    """A bare array as `Frames`: RGB [F, H, W, 3], or planar YUV 4:2:0 [F, 3 * H / 2, W] whose colour is not asked for."""
+    """A bare array as `Frames`: RGB [F, H, W, 3], or planar YUV 4:2:0 [F, 3 * H / 2, W] whose colour is not asked for.
+
+    Raises VidsslError for what cannot be frames, before memory of their shape is taken.
+    """
     if isinstance(frames, Frames):
+        _check_sizes(tuple(getattr(frames.data, "shape", ())), frames.size, argument)
         return frames
     shape = tuple(getattr(frames, "shape", ()))
     if not hasattr(frames, "__dlpack__"):
@@ -66,7 +75,17 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
             f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, W] (planar YUV 4:2:0)"
         )
     size = (int(shape[1]), int(shape[2])) if len(shape) == 4 else (int(shape[1]) // 3 * 2, int(shape[2]))
+    _check_sizes(shape, size, argument)
     return Frames(data=frames, number=np.arange(shape[0]), size=size, space=RGB)
+
+
+def _check_sizes(shape: tuple[int, ...], size: tuple[int, int], argument: str) -> None:
+    if not shape or max(shape) > MAX_SIDE or shape[0] > MAX_FRAMES:
+        raise VidsslError(
+            f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames, {MAX_SIDE} a side; cut them into parts"
+        )  # fmt: skip
+    if len(size) != 2 or not all(0 < length <= MAX_SIDE for length in size):
+        raise VidsslError(f"{argument}.size={size!r}: take positive (height, width), the part of {list(shape)} that is the picture")
 
 
 class Plan(NamedTuple):

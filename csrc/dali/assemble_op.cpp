@@ -28,7 +28,8 @@ class AssembleOp : public dali::Operator<Backend> {
  public:
   explicit AssembleOp(const dali::OpSpec& spec) : dali::Operator<Backend>(spec) {
     const auto size = spec.GetRepeatedArgument<int>("size");
-    check(size.size() == 2 && size[0] > 0 && size[1] > 0, "size: take (height, width)");
+    check(size.size() == 2, "size: it has ", size.size(), " numbers; take (height, width)");
+    check_picture("size", size[0], size[1]);
     spec_.height = size[0];
     spec_.width = size[1];
     spec_.dtype = parse_dtype(spec.GetArgument<std::string>("output_type"));
@@ -40,6 +41,7 @@ class AssembleOp : public dali::Operator<Backend> {
     const auto& frame = ws.Input<Backend>(1);
     const int batch = frame.num_samples();
     check(frame.sample_dim() == 2, "frame: it must be int32 [K, T]");
+    if (batch > 0) check_shown(frame.tensor_shape(0)[0], frame.tensor_shape(0)[1]);
     spec_.slots = batch > 0 ? static_cast<int>(frame.tensor_shape(0)[0]) : 0;
     spec_.times = batch > 0 ? static_cast<int>(frame.tensor_shape(0)[1]) : 0;
     expect(ws.Input<Backend>(1), "frame", DALI_INT32, {spec_.slots, spec_.times});

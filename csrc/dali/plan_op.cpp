@@ -19,6 +19,9 @@ class PlanOp : public dali::Operator<Backend> {
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
     tables_.set_pinned(false);  // plain host memory: there may be no driver
     scratch_.set_pinned(false);
+    PlanSpec host = spec_;
+    take_tables(host, packed_.data());
+    check_tables(host);
   }
 
   bool SetupImpl(std::vector<dali::OutputDesc>& outputs, const dali::Workspace& ws) override {
@@ -43,11 +46,14 @@ class PlanOp : public dali::Operator<Backend> {
       const float* source = source_of(ws, i);
       check(place.type() == DALI_INT64 && place.tensor_shape(i).num_elements() == 2, "place: it must be int64 [2]");
       const auto* at = static_cast<const std::int64_t*>(place.raw_tensor(i));
+      check(at[0] >= 0 && at[0] <= 0xFFFFFFFF, "place: sample ", i, " has epoch=", at[0], ": take 0 <= epoch < 2**32");
       PlanArgs args{};
-      args.frames = static_cast<int>(thumb.tensor_shape(i)[0]);
+      args.frames = frames_of(thumb, i);
       args.height = static_cast<int>(source[0]);
       args.width = static_cast<int>(source[1]);
-      check(sad.tensor_shape(i) == dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
+      check_window(spec_, args.frames, args.height, args.width);
+      check(sad.type() == DALI_UINT32 &&
+                sad.tensor_shape(i) == dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
             "sad: sample ", i, " is not what motion gives for its frames");
       args.sad = static_cast<const std::uint32_t*>(sad.raw_tensor(i));
       args.thumb = static_cast<const std::uint8_t*>(thumb.raw_tensor(i));
@@ -71,6 +77,14 @@ class PlanOp : public dali::Operator<Backend> {
   }
 
  private:
+  static int frames_of(const dali::TensorList<Backend>& thumb, int sample) {
+    const auto& shape = thumb.tensor_shape(sample);
+    check(thumb.type() == DALI_UINT8 && shape.sample_dim() == 3 && shape[0] > 0 && shape[0] <= kMaxFrames && shape[1] == kThumb &&
+              shape[2] == kThumb,
+          "thumb: sample ", sample, " is not uint8 [1..", kMaxFrames, ", 16, 16], as motion gives it");
+    return static_cast<int>(shape[0]);
+  }
+
   // The tables where the twin can read them (uploaded once), and the scratch for a batch.
   void prepare(dali::Workspace& ws, const dali::TensorList<Backend>& thumb) {
     if (tables_.num_samples() == 0) {
@@ -82,8 +96,8 @@ class PlanOp : public dali::Operator<Backend> {
     if (!plan_reads_sad(spec_)) return;
     dali::TensorListShape<> shape(thumb.num_samples(), 1);
     for (int i = 0; i < thumb.num_samples(); ++i) {
-      const int frames = static_cast<int>(thumb.tensor_shape(i)[0]), width = static_cast<int>(source_of(ws, i)[1]);
-      shape.set_tensor_shape(i, dali::TensorShape<1>(plan_scratch(frames, width)));
+      const int width = static_cast<int>(source_of(ws, i)[1]);
+      shape.set_tensor_shape(i, dali::TensorShape<1>(plan_scratch(frames_of(thumb, i), width)));
     }
     scratch_.set_order(ws.output_order());
     scratch_.Resize(shape, DALI_UINT64);

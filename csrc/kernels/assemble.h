@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 
 #include "view.h"
 
@@ -50,6 +51,9 @@ inline std::size_t assemble_bytes(const AssembleSpec& spec) {
 // The body of assemble_cpu that this processor runs: plain, avx2 or avx512.
 const char* simd_body();
 
+// Raises where a plan in host memory shows a position outside 0 .. frames - 1, or holds a box or colours that are none.
+void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames);
+
 void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count);
 
 struct Workspace;
@@ -61,13 +65,14 @@ class FrameAssembler {
   FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan);
   FrameAssembler(const FrameAssembler&) = delete;
   ~FrameAssembler();
-  // Writes `frame`, the only one of its view, wherever the plan shows `position`.
+  // Writes `frame`, the only one of its view, wherever the plan shows `position`. Threads that share this wait for each other.
   void show(const FrameView& frame, int position);
 
  private:
   AssembleSpec spec_;
   AssembleArgs args_;
   std::unique_ptr<Workspace> work_;
+  std::mutex busy_;
 };
 
 // Pointers inside `samples` are device memory, `samples` is not. A frame position outside the window is clamped (a kernel cannot raise).

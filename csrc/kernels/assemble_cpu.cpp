@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "lanes.h"
 
 namespace vidssl {
+
+constexpr float kMaxBox = 1 << 28;  // a filter's ends are whole numbers below 2^31
 
 void AxisTable::make(const Axis& axis, int outputs) {
   const auto size = static_cast<std::size_t>(outputs);
@@ -35,6 +38,7 @@ void AxisTable::make(const Axis& axis, int outputs) {
 
 void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float* box, Workspace& work) {
   if (work.made && std::equal(box, box + 4, work.box)) return;
+  work.made = false;  // until all of it is
   const FrameView& view = args.frames;
   work.grid[0].rows.make(make_axis(box[1], box[3], spec.height, view.height), spec.height);
   work.grid[0].cols.make(make_axis(box[0], box[2], spec.width, view.width), spec.width);
@@ -113,24 +117,49 @@ const Choice& chosen() {
 
 const char* simd_body() { return chosen().name; }
 
+void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) {
+  const auto need_finite = [](const char* name, const float* values, int count) {
+    for (int i = 0; i < count; ++i)
+      if (!std::isfinite(values[i])) fail(name, "=", values[i], ": take finite numbers");
+  };
+  need_finite("to_rgb", args.space.to_rgb, 12);
+  need_finite("chroma", &args.space.chroma_x, 1);
+  need_finite("chroma", &args.space.chroma_y, 1);
+  const int shown = spec.slots * spec.times;
+  for (int at = 0; at < shown; ++at) {
+    check(args.frame[at] >= 0 && args.frame[at] < frames, "frame=", args.frame[at], ": positions are 0..", frames - 1);
+    const float* box = args.box + at * 4;
+    bool good = box[2] > 0.0f && box[3] > 0.0f;
+    for (int i = 0; i < 4; ++i) good = good && std::fabs(box[i]) <= kMaxBox;
+    if (!good)
+      fail("box=(", box[0], ", ", box[1], ", ", box[2], ", ", box[3], "): take x, y, w > 0 and h > 0 in pixels, at most ", kMaxBox,
+           " each");
+  }
+  need_finite("color", args.color, 12 * shown);
+}
+
 void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count) {
   const Body body = chosen().body;
   thread_local Workspace work;
+  thread_local std::vector<std::int32_t> positions;  // a copy: another thread may write to the plan after it was checked
   for (int i = 0; i < count; ++i) {
-    const AssembleArgs& args = samples[i];
-    for (int at = 0; at < spec.slots * spec.times; ++at)
-      check(args.frame[at] >= 0 && args.frame[at] < args.frames.frames, "frame=", args.frame[at], ": positions are 0..",
-            args.frames.frames - 1);
+    AssembleArgs args = samples[i];
+    positions.assign(args.frame, args.frame + spec.slots * spec.times);
+    args.frame = positions.data();
+    check_plan(spec, args, args.frames.frames);
     work.made = false;
     body(spec, args, 0, spec.slots * spec.times, work);
   }
 }
 
 FrameAssembler::FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan)
-    : spec_(spec), args_(plan), work_(std::make_unique<Workspace>()) {}
+    : spec_(spec), args_(plan), work_(std::make_unique<Workspace>()) {
+  check_plan(spec, plan, std::numeric_limits<int>::max());  // which positions there are, the decoder knows
+}
 FrameAssembler::~FrameAssembler() = default;
 
 void FrameAssembler::show(const FrameView& frame, int position) {
+  const std::lock_guard<std::mutex> alone(busy_);
   const FrameView& before = args_.frames;
   if (frame.height != before.height || frame.width != before.width) work_->made = false;
   args_.frames = frame;

@@ -13,7 +13,11 @@ struct Axis {
   int size;  // samples of the plane along this axis
 };
 
+// What is no box (faces refuse it where they can read it) becomes one pixel: the ends of filters stay in the plane, and ascend.
 VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int size) {
+  constexpr float kMost = 1 << 29;
+  if (!(origin >= -kMost && origin <= kMost)) origin = 0.0f;
+  if (!(extent > 0.0f && extent <= kMost)) extent = 1.0f;
   const float scale = extent / static_cast<float>(outputs);
   return {origin, scale, scale > 1.0f ? scale : 1.0f, size};
 }

@@ -2,12 +2,19 @@
 #pragma once
 
 #include <algorithm>
+#include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "check.h"
+
 namespace vidssl {
 
-// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1.
+constexpr int kMaxThreads = 1024;  // that a caller may ask for
+
+// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1. What the first range that failed has thrown is thrown here, once
+// all threads have ended: an exception that left a thread would end the process.
 template <typename Work>
 void parallel_for(int count, int threads, Work&& work) {
   threads = std::min(std::max(threads, 1), count);
@@ -15,10 +22,25 @@ void parallel_for(int count, int threads, Work&& work) {
     if (count > 0) work(0, count);
     return;
   }
-  std::vector<std::jthread> pool;
   const auto bound = [&](int i) { return static_cast<int>(static_cast<long long>(count) * i / threads); };
-  for (int i = 1; i < threads; ++i) pool.emplace_back([&, i] { work(bound(i), bound(i + 1)); });
-  work(0, bound(1));
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(threads));
+  const auto run = [&](int i) noexcept {
+    try {
+      work(bound(i), bound(i + 1));
+    } catch (...) {
+      failures[static_cast<std::size_t>(i)] = std::current_exception();
+    }
+  };
+  try {
+    std::vector<std::jthread> pool;  // ends, and so waits for its threads, before what they use
+    pool.reserve(static_cast<std::size_t>(threads));
+    for (int i = 1; i < threads; ++i) pool.emplace_back(run, i);
+    run(0);
+  } catch (const std::system_error& error) {
+    fail("threads=", threads, ": the system starts no more threads (", error.what(), "); take fewer");
+  }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace vidssl

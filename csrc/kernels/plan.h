@@ -27,6 +27,9 @@ enum class PlanStatus : int {
 constexpr int kMaxBases = 64;  // groups * bases
 constexpr int kMaxLimits = 8;
 constexpr int kMaxDistinct = 8;
+constexpr int kMaxTries = 10'000;    // tries * kMaxBases draws have numbers of their own, and end in a second
+constexpr int kMaxShown = 1 << 20;   // slots * times
+constexpr int kMaxPlaces = 1 << 30;  // frames that bases take up, and numbers of the pool
 
 struct Augment {
   int resize_h, resize_w;  // the picture is resized to this (aspect not kept), then
@@ -54,8 +57,10 @@ struct PlanSpec {
   int distinct[kMaxDistinct][2];  // i, j: the thumbnails of these bases' first frames differ by at least
   std::uint32_t distinct_min;     // this sum of squared differences
   int arrangement_count, slots, times;
-  const std::int32_t* arrangements;  // [arrangement_count, slots, times], host memory for plan_cpu, device memory for plan_cuda
-  const std::int64_t* labels;        // [arrangement_count]
+  // [arrangement_count, slots, times], host memory for plan_cpu, device memory for plan_cuda; a number outside the pool is taken for its
+  // nearest one (a kernel cannot raise: faces check what they can read)
+  const std::int32_t* arrangements;
+  const std::int64_t* labels;  // [arrangement_count]
   Augment augment;
 };
 
@@ -87,7 +92,7 @@ VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
 VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) { return spec.weight == Weight::motion || spec.augment.region_h > 0; }
 
 // Numbers of scratch that a plan which reads sad needs.
-inline std::int64_t plan_scratch(int frames, int width) { return frames + 1 + 2 * ceil_div(width, 16) + 1; }
+inline std::int64_t plan_scratch(int frames, int width) { return std::int64_t{frames} + 1 + 2 * ceil_div(width, 16) + 1; }
 
 // Sums over frames where the weight is motion, sums over columns of cells where a region is placed; null where they are not needed.
 inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {

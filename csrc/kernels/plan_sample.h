@@ -68,7 +68,8 @@ VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& arg
   const std::uint64_t before = team.before(own, &total), drawn = below(r, total);
   if (drawn >= before && drawn - before < own) {  // one member's share holds it
     std::uint64_t left = drawn - before;
-    for (int p = mine.first;; ++p) {
+    work.place = mine.first;  // a place in any case, whatever somebody else writes to the scratch meanwhile
+    for (int p = mine.first; p < mine.last; ++p) {
       if (skip < taken_count && taken[skip] == p) {
         ++skip;
         continue;
@@ -200,7 +201,9 @@ template <typename Team>
 VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args) {
   if (args.prefix) sum_motion(team, args);
   PlanStatus status = args.frames < plan_span(spec) ? PlanStatus::too_short : PlanStatus::ok;
-  for (int i = team.lane(); i < spec.groups * spec.bases; i += team.size()) work.start[i] = 0;
+  if (team.lane() == 0) work.place = 0;
+  const int bases = spec.groups * spec.bases, pool = bases * spec.length;
+  for (int i = team.lane(); i < bases; i += team.size()) work.start[i] = 0;
   for (int g = 0; g < spec.groups && status != PlanStatus::too_short; ++g) {
     PlanStatus group = PlanStatus::out_of_limits;
     for (int attempt = 0; attempt < spec.tries && group != PlanStatus::ok; ++attempt) {
@@ -215,8 +218,9 @@ VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& s
   const int row = static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(spec.arrangement_count)));
   const std::int32_t* shown = spec.arrangements + static_cast<std::int64_t>(row) * spec.slots * spec.times;
   for (int at = team.lane(); at < spec.slots * spec.times; at += team.size()) {
-    const int k = at / spec.times, t = at % spec.times, pool = shown[at];
-    args.frame[at] = status == PlanStatus::too_short ? 0 : work.start[pool / spec.length] + pool % spec.length * spec.stride;
+    const int k = at / spec.times, t = at % spec.times;
+    const int number = shown[at] < 0 ? 0 : shown[at] < pool ? shown[at] : pool - 1;
+    args.frame[at] = status == PlanStatus::too_short ? 0 : work.start[number / spec.length] + number % spec.length * spec.stride;
     plan_box(spec, args, region, k, t, args.box + at * 4);
     plan_color(spec, args, k, t, args.color + at * 12);
   }

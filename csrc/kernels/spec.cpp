@@ -1,6 +1,12 @@
 #include "spec.h"
 
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
 #include <cstring>
+#include <iomanip>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <vector>
@@ -9,6 +15,9 @@
 
 namespace vidssl {
 namespace {
+
+constexpr int kMost = std::numeric_limits<int>::max();
+constexpr float kColorRange = 1e6f;  // of mean and std, so that no colour map overflows
 
 class Fields {
  public:
@@ -29,7 +38,7 @@ class Fields {
     for (std::string line; std::getline(lines, line, ';');) {
       std::istringstream items(line);
       rows.emplace_back();
-      for (std::string item; std::getline(items, item, ',');) rows.back().push_back(std::stod(item));
+      for (std::string item; std::getline(items, item, ',');) rows.back().push_back(number(key, item));
     }
     values_.erase(found);
     return rows;
@@ -39,40 +48,76 @@ class Fields {
     check(found.size() == 1 && found[0].size() == count, "spec: \"", key, "\" takes ", count, " numbers");
     return found[0];
   }
-  int integer(const std::string& key) { return static_cast<int>(numbers(key, 1)[0]); }
-  float real(const std::string& key) { return static_cast<float>(numbers(key, 1)[0]); }
+  // One whole number of `low` to `high`.
+  std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) { return whole(key, numbers(key, 1)[0], low, high); }
+  int integer(const std::string& key, int low, int high) { return static_cast<int>(integer(key, std::int64_t{low}, std::int64_t{high})); }
+  template <int N>
+  std::array<int, N> integers(const std::string& key, int low, int high) {
+    std::array<int, N> result;
+    const auto found = numbers(key, N);
+    for (std::size_t i = 0; i < N; ++i) result[i] = static_cast<int>(whole(key, found[i], low, high));
+    return result;
+  }
+  float real(const std::string& key, float low, float high) { return within(key, numbers(key, 1)[0], low, high); }
+  static float within(const std::string& key, double value, float low, float high) {
+    check(value >= low && value <= high, "spec: ", key, "=", value, ": take ", low, "..", high);
+    return static_cast<float>(value);
+  }
+  static std::int64_t whole(const std::string& key, double value, std::int64_t low, std::int64_t high) {
+    check(value >= static_cast<double>(low) && value <= static_cast<double>(high) && std::trunc(value) == value, "spec: ", key, "=",
+          std::setprecision(12), value, ": take a whole number in ", low, "..", high);
+    return static_cast<std::int64_t>(value);
+  }
   void finish() const { check(values_.empty(), "spec: unknown key \"", values_.empty() ? "" : values_.begin()->first, "\""); }
 
  private:
+  static double number(const std::string& key, const std::string& item) {
+    double value = 0.0;
+    const char* end = item.data() + item.size();
+    const auto read = std::from_chars(item.data(), end, value);
+    check(read.ec == std::errc{} && read.ptr == end && std::isfinite(value), "spec: ", key, "=", item, ": take a finite number");
+    return value;
+  }
+
   std::map<std::string, std::string> values_;
 };
 
 template <int N, int Columns>
-int fill(Fields& fields, const char* key, int (&table)[N][Columns]) {
+int fill(Fields& fields, const char* key, int bases, int (&table)[N][Columns]) {
   const auto rows = fields.rows(key);
   check(rows.size() <= N, "spec: \"", key, "\" has ", rows.size(), " rows, at most ", N);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     check(rows[i].size() == Columns, "spec: a row of \"", key, "\" takes ", Columns, " numbers");
-    for (int j = 0; j < Columns; ++j) table[i][j] = static_cast<int>(rows[i][static_cast<std::size_t>(j)]);
+    for (int j = 0; j < Columns; ++j)  // the first two are bases
+      table[i][j] =
+          static_cast<int>(Fields::whole(key, rows[i][static_cast<std::size_t>(j)], j < 2 ? 0 : -kMost, j < 2 ? bases - 1 : kMost));
   }
   return static_cast<int>(rows.size());
 }
 
 Augment parse_augment(Fields& fields) {
   Augment a{};
-  const auto resize = fields.numbers("resize", 2), region = fields.numbers("region", 2), crop = fields.numbers("crop", 2),
-             mean = fields.numbers("mean", 3), std = fields.numbers("std", 3);
-  a.resize_h = static_cast<int>(resize[0]), a.resize_w = static_cast<int>(resize[1]);
-  a.region_h = static_cast<int>(region[0]), a.region_w = static_cast<int>(region[1]);
-  a.crop_h = static_cast<int>(crop[0]), a.crop_w = static_cast<int>(crop[1]);
-  a.crop_scope = static_cast<Scope>(fields.integer("crop_scope"));
-  a.jitter = fields.integer("jitter");
-  a.flip = fields.real("flip");
-  a.flip_scope = static_cast<Scope>(fields.integer("flip_scope"));
-  a.brightness = fields.real("brightness"), a.contrast = fields.real("contrast"), a.saturation = fields.real("saturation");
-  a.grey = fields.real("grey"), a.split = fields.real("split");
-  a.color_scope = static_cast<Scope>(fields.integer("color_scope"));
-  for (std::size_t i = 0; i < 3; ++i) a.mean[i] = static_cast<float>(mean[i]), a.std[i] = static_cast<float>(std[i]);
+  const auto resize = fields.integers<2>("resize", 1, kMaxSide), region = fields.integers<2>("region", 0, kMaxSide),
+             crop = fields.integers<2>("crop", 1, kMaxSide);
+  const auto mean = fields.numbers("mean", 3), std = fields.numbers("std", 3);
+  a.resize_h = resize[0], a.resize_w = resize[1], a.region_h = region[0], a.region_w = region[1], a.crop_h = crop[0], a.crop_w = crop[1];
+  const auto fits = [](const char* name, const std::array<int, 2>& inner, const char* other, const std::array<int, 2>& outer) {
+    check(inner[0] <= outer[0] && inner[1] <= outer[1], "spec: ", name, "=", inner[0], ",", inner[1], ": it must fit into ", other, "=",
+          outer[0], ",", outer[1]);
+  };
+  check((a.region_h > 0) == (a.region_w > 0), "spec: region=", a.region_h, ",", a.region_w, ": take two positive sizes, or 0,0 for none");
+  fits("region", region, "resize", resize);
+  a.region_h > 0 ? fits("crop", crop, "region", region) : fits("crop", crop, "resize", resize);
+  a.crop_scope = static_cast<Scope>(fields.integer("crop_scope", 0, 2));
+  a.jitter = fields.integer("jitter", 0, kMaxSide);
+  a.flip = fields.real("flip", 0.0f, 1.0f);
+  a.flip_scope = static_cast<Scope>(fields.integer("flip_scope", 1, 2));
+  a.brightness = fields.real("brightness", 0.0f, 1.0f), a.contrast = fields.real("contrast", 0.0f, 1.0f);
+  a.saturation = fields.real("saturation", 0.0f, 1.0f);
+  a.grey = fields.real("grey", 0.0f, 1.0f), a.split = fields.real("split", 0.0f, 1.0f);
+  a.color_scope = static_cast<Scope>(fields.integer("color_scope", 0, 2));
+  for (std::size_t i = 0; i < 3; ++i) a.mean[i] = Fields::within("mean", mean[i], -kColorRange, kColorRange);
+  for (std::size_t i = 0; i < 3; ++i) a.std[i] = Fields::within("std", std[i], 1.0f / kColorRange, kColorRange);
   return a;
 }
 
@@ -81,26 +126,64 @@ Augment parse_augment(Fields& fields) {
 PlanSpec parse_spec(const std::string& text) {
   Fields fields(text);
   PlanSpec spec{};
-  spec.groups = fields.integer("groups"), spec.bases = fields.integer("bases");
-  spec.length = fields.integer("length"), spec.stride = fields.integer("stride");
-  spec.draw = static_cast<Draw>(fields.integer("draw"));
-  const auto gap = fields.numbers("gap", 2);
-  spec.gap_min = static_cast<int>(gap[0]), spec.gap_max = static_cast<int>(gap[1]);
-  spec.weight = static_cast<Weight>(fields.integer("weight"));
-  spec.tries = fields.integer("tries");
-  spec.limit_count = fill(fields, "limits", spec.limits);
-  spec.distinct_count = fill(fields, "distinct", spec.distinct);
-  spec.distinct_min = static_cast<std::uint32_t>(fields.numbers("distinct_min", 1)[0]);
-  const auto table = fields.numbers("table", 3);
-  spec.arrangement_count = static_cast<int>(table[0]), spec.slots = static_cast<int>(table[1]), spec.times = static_cast<int>(table[2]);
+  spec.groups = fields.integer("groups", 1, kMaxBases), spec.bases = fields.integer("bases", 1, kMaxBases);
+  check(spec.groups * spec.bases <= kMaxBases, "spec: groups * bases = ", spec.groups * spec.bases, ", take 1..", kMaxBases);
+  spec.length = fields.integer("length", 1, kMaxPlaces), spec.stride = fields.integer("stride", 1, kMaxPlaces);
+  spec.draw = static_cast<Draw>(fields.integer("draw", 0, 1));
+  const auto gap = fields.integers<2>("gap", 0, kMaxPlaces);
+  spec.gap_min = gap[0], spec.gap_max = gap[1];
+  check(spec.gap_min <= spec.gap_max, "spec: gap=", spec.gap_min, ",", spec.gap_max, ": take 0 <= min <= max");
+  const std::int64_t extent = (spec.length - std::int64_t{1}) * spec.stride + 1, span = spec.bases * (extent + spec.gap_max);
+  check(span <= kMaxPlaces && std::int64_t{spec.groups} * spec.bases * spec.length <= kMaxPlaces, "spec: bases=", spec.bases,
+        ", length=", spec.length, ", stride=", spec.stride, ", gap=", spec.gap_min, ",", spec.gap_max, ": the bases take up more than ",
+        kMaxPlaces, " frames; take fewer");
+  spec.weight = static_cast<Weight>(fields.integer("weight", 0, 1));
+  spec.tries = fields.integer("tries", 1, kMaxTries);
+  spec.limit_count = fill(fields, "limits", spec.bases, spec.limits);
+  spec.distinct_count = fill(fields, "distinct", spec.bases, spec.distinct);
+  spec.distinct_min = static_cast<std::uint32_t>(fields.integer("distinct_min", std::int64_t{0}, std::int64_t{0xFFFFFFFF}));
+  const auto table = fields.integers<3>("table", 1, kMost);
+  spec.arrangement_count = table[0], spec.slots = table[1], spec.times = table[2];
+  check(std::int64_t{spec.slots} * spec.times <= kMaxShown, "spec: table=", table[0], ",", table[1], ",", table[2],
+        ": a plan shows at most ", kMaxShown, " frames; take fewer slots or times");
   spec.augment = parse_augment(fields);
   fields.finish();
-  check(spec.groups > 0 && spec.bases > 0 && spec.groups * spec.bases <= kMaxBases, "spec: groups * bases = ", spec.groups * spec.bases,
-        ", take 1..", kMaxBases);
-  check(spec.length > 0 && spec.stride > 0 && spec.tries > 0 && spec.gap_min >= 0 && spec.gap_max >= spec.gap_min,
-        "spec: length, stride and tries are at least 1, gap is 0 <= min <= max");
-  check(spec.arrangement_count > 0 && spec.slots > 0 && spec.times > 0, "spec: the table is empty");
   return spec;
+}
+
+void check_stored(const char* argument, std::int64_t frames, std::int64_t rows, std::int64_t cols) {
+  check(frames <= kMaxFrames && rows <= kMaxSide && cols <= kMaxSide && rows * cols <= kMaxPixels, argument, ": ", frames, " frames of ",
+        rows, " x ", cols, ": take at most ", kMaxFrames, " frames, ", kMaxSide, " a side and ", kMaxPixels,
+        " pixels; cut them into parts");
+}
+
+void check_picture(const char* argument, std::int64_t height, std::int64_t width) {
+  check(height > 0 && width > 0 && height <= kMaxSide && width <= kMaxSide && height * width <= kMaxPixels, argument, "=(", height, ", ",
+        width, "): take positive (height, width), at most ", kMaxSide, " a side and ", kMaxPixels, " pixels");
+}
+
+void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height, std::int64_t width) {
+  const bool looks = plan_reads_sad(spec) || spec.distinct_count > 0;
+  const int most = looks ? kMaxFrames : kMost;
+  check(frames > 0 && frames <= most, "frames=", frames, ": take a positive number, at most ", most);
+  check_picture("size", height, width);
+  const Augment& a = spec.augment;
+  check(height * a.resize_h <= kMost && width * a.resize_w <= kMost, "resize=(", a.resize_h, ", ", a.resize_w, "), size=(", height, ", ",
+        width, "): their products are more than ", kMost, "; take a smaller resize and crop");
+}
+
+void check_tables(const PlanSpec& spec) {
+  const int pool = spec.groups * spec.bases * spec.length;
+  const std::int64_t count = static_cast<std::int64_t>(spec.arrangement_count) * spec.slots * spec.times;
+  const auto [low, high] = std::minmax_element(spec.arrangements, spec.arrangements + count);
+  check(*low >= 0 && *high < pool, "arrangements=", *low < 0 ? *low : *high, ": numbers of the pool are 0..", pool - 1);
+  const std::int64_t label = *std::min_element(spec.labels, spec.labels + spec.arrangement_count);
+  check(label >= 0, "labels=", label, ": take classes from 0 on");
+}
+
+void check_shown(std::int64_t slots, std::int64_t times) {
+  check(slots <= kMaxShown && times <= kMaxShown && slots * times <= kMaxShown, "frame is [", slots, ", ", times,
+        "]: a plan shows at most ", kMaxShown, " frames; take fewer slots or times");
 }
 
 DType parse_dtype(const std::string& name) {
@@ -114,7 +197,8 @@ DType parse_dtype(const std::string& name) {
 std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<int>& arrangements, const std::vector<int>& labels) {
   const auto count = static_cast<std::size_t>(spec.arrangement_count);
   check(arrangements.size() == count * static_cast<std::size_t>(spec.slots * spec.times) && labels.size() == count,
-        "arrangements, labels: they must have the sizes of the plan's table");
+        "arrangements, labels: they have ", arrangements.size(), " and ", labels.size(), " numbers; the plan's table takes ",
+        count * static_cast<std::size_t>(spec.slots * spec.times), " and ", count);
   const std::vector<std::int64_t> wide(labels.begin(), labels.end());
   const std::vector<std::int32_t> rows(arrangements.begin(), arrangements.end());
   std::vector<std::uint8_t> packed(wide.size() * sizeof(std::int64_t) + rows.size() * sizeof(std::int32_t));

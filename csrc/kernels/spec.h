@@ -2,6 +2,7 @@
 // And a plan's two tables as one block of memory, to be uploaded at once.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,5 +20,12 @@ std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<in
 
 // Points `spec` to its tables in a copy of those bytes; it must begin at a multiple of 8.
 void take_tables(PlanSpec& spec, const void* packed);
+
+// What a face checks of numbers and host memory before a kernel sees them. `argument` is where they come from, as errors name it.
+void check_stored(const char* argument, std::int64_t frames, std::int64_t rows, std::int64_t cols);  // of a FrameView
+void check_picture(const char* argument, std::int64_t height, std::int64_t width);                   // that a plan is made for
+void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height, std::int64_t width);
+void check_tables(const PlanSpec& spec);  // arrangements and labels, in host memory
+void check_shown(std::int64_t slots, std::int64_t times);
 
 }  // namespace vidssl

@@ -54,6 +54,9 @@ VIDSSL_HD inline PlaneView plane(const FrameView& view, int index, int channel) 
   return {frame + view.chroma[channel - 1], (view.height + 1) / 2, (view.width + 1) / 2, view.chroma_stride, 1};
 }
 
+// Up to these the kernels' int32 products hold: 256 bytes of thumbnail a frame, 3 bytes a pixel of a line, the pixels of a picture.
+constexpr int kMaxFrames = (1 << 23) - 1, kMaxSide = (1 << 24) - 1, kMaxPixels = 0x7FFFFFFF;
+
 VIDSSL_HD inline int ceil_div(int value, int by) { return (value + by - 1) / by; }
 
 }  // namespace vidssl

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace vidssl {
@@ -40,7 +41,8 @@ struct DLManagedTensorVersioned {
 enum DeviceType : std::int32_t { kHost = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13 };
 constexpr std::uint64_t kReadOnly = 1;
 
-// An array of somebody else's, borrowed for as long as this lives. Every check names the argument.
+// An array of somebody else's, borrowed for as long as this lives. Every check names the argument. That its memory is where its exporter
+// says, nobody can check; all else that an exporter says is.
 class Borrowed {
  public:
   // `stream`: the CUDA stream the kernel will run on, as DLPack wants it (1 = legacy default, 2 = per-thread, > 2 a handle); the
@@ -61,6 +63,9 @@ class Borrowed {
   // Checks type, shape (-1 = any) and layout: C-contiguous, but for the first axis if `rows_apart`.
   void expect(const char* type, const std::vector<std::int64_t>& shape, bool writes = false, bool rows_apart = false) const;
   bool is(const char* type) const;
+  // Raises where an item of this, which is written to, may lie in the other's memory.
+  void expect_apart(const Borrowed& other) const;
+  bool shares(const void* first, std::int64_t bytes) const;
 
   template <typename T>
   T* data() const {
@@ -68,10 +73,14 @@ class Borrowed {
   }
 
  private:
+  explicit Borrowed(std::string name) : name_(std::move(name)) {}
+  void measure();  // checks what the exporter says, and finds where the items lie
+
   std::string name_;
   DLManagedTensor* managed_ = nullptr;
   DLManagedTensorVersioned* versioned_ = nullptr;
   DLTensor* tensor_ = nullptr;
+  std::int64_t low_ = 0, high_ = 0;  // bytes from data() to the first that items take, and to one past the last
 };
 
 }  // namespace vidssl

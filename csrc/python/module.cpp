@@ -3,7 +3,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <optional>
+#include <exception>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "../kernels/plan.h"
 #include "../kernels/spec.h"
 #include "dlpack.h"
+#include "plane.h"
 
 namespace py = pybind11;
 
@@ -22,45 +24,49 @@ namespace vidssl {
 namespace {
 
 // The frames argument and the picture's size, checked.
-FrameView frame_view(const Borrowed& frames, int height, int width) {
+FrameView frame_view(const Borrowed& frames, std::int64_t height, std::int64_t width) {
   FrameView view{};
   if (frames.ndim() == 4) {
     frames.expect("uint8", {-1, -1, -1, 3}, false, true);
     view.format = Format::rgb;
-    view.rows = static_cast<int>(frames.size(1));
   } else {
-    check(frames.ndim() == 3, frames.describe(), ": it must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
+    if (frames.ndim() != 3) fail(frames.describe(), ": it must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
     frames.expect("uint8", {-1, -1, -1}, false, true);
-    check(frames.size(1) % 3 == 0 && frames.size(2) % 2 == 0, frames.describe(),
-          ": planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
+    if (frames.size(1) % 3 != 0 || frames.size(2) % 2 != 0)
+      fail(frames.describe(), ": planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
     view.format = Format::yuv420;
-    view.rows = static_cast<int>(frames.size(1) / 3 * 2);
   }
+  const std::int64_t rows = view.format == Format::rgb ? frames.size(1) : frames.size(1) / 3 * 2;
+  check_stored("frames", frames.size(0), rows, frames.size(2));
+  view.rows = static_cast<int>(rows);
   view.cols = static_cast<int>(frames.size(2));
   view.frames = static_cast<int>(frames.size(0));
   view.data = frames.data<const std::uint8_t>();
   view.frame_stride = frames.stride(0);
   check(height > 0 && height <= view.rows && width > 0 && width <= view.cols, "size=(", height, ", ", width,
         "): the picture must lie within the stored ", view.rows, " x ", view.cols);
-  view.height = height;
-  view.width = width;
+  view.height = static_cast<int>(height);
+  view.width = static_cast<int>(width);
   if (view.format == Format::yuv420) pack(view);
   return view;
 }
 
 void same_device(const Borrowed& first, const Borrowed& other) {
-  check(first.on_cuda() == other.on_cuda() && (!first.on_cuda() || first.device_id() == other.device_id()), other.describe(), ", but ",
-        first.describe(), ": move them to one device");
+  if (first.on_cuda() != other.on_cuda() || (first.on_cuda() && first.device_id() != other.device_id()))
+    fail(other.describe(), ", but ", first.describe(), ": move them to one device");
 }
 
-void motion(py::handle frames, int height, int width, py::handle sad, py::handle thumb, std::intptr_t stream) {
+void motion(py::handle frames, std::int64_t height, std::int64_t width, py::handle sad, py::handle thumb, std::intptr_t stream) {
   const Borrowed source(frames, "frames", stream), sad_out(sad, "sad", stream), thumb_out(thumb, "thumb", stream);
   const FrameView view = frame_view(source, height, width);
   const std::int64_t steps = view.frames > 0 ? view.frames - 1 : 0;
-  sad_out.expect("uint32", {steps, motion_cells(height), motion_cells(width)}, true);
+  sad_out.expect("uint32", {steps, motion_cells(view.height), motion_cells(view.width)}, true);
   thumb_out.expect("uint8", {view.frames, kThumb, kThumb}, true);
   same_device(source, sad_out);
   same_device(source, thumb_out);
+  sad_out.expect_apart(source);
+  thumb_out.expect_apart(source);
+  thumb_out.expect_apart(sad_out);
   const MotionArgs args{view, sad_out.data<std::uint32_t>(), thumb_out.data<std::uint8_t>()};
   py::gil_scoped_release release;
   if (source.on_cuda()) {
@@ -70,31 +76,36 @@ void motion(py::handle frames, int height, int width, py::handle sad, py::handle
   }
 }
 
-void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, int frames, int height, int width, py::object sad,
-          py::object thumb, py::object scratch, std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame,
-          py::handle box, py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
+void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, std::int64_t frames, std::int64_t height,
+          std::int64_t width, py::object sad, py::object thumb, py::object scratch, std::uint64_t seed, std::uint32_t epoch,
+          std::uint64_t sample, bool train, py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle label,
+          py::handle status, std::intptr_t stream) {
   static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader asks for the same spec again and again
   if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
   PlanSpec spec = parsed.second;
   const std::int64_t k = spec.slots, t = spec.times;
-  check(frames > 0 && height > 0 && width > 0, "frames=", frames, ", size=(", height, ", ", width, "): take positive numbers");
+  check_window(spec, frames, height, width);
+  PlanArgs args{};
+  args.frames = static_cast<int>(frames), args.height = static_cast<int>(height), args.width = static_cast<int>(width);
   std::vector<Borrowed> kept;
+  std::vector<std::size_t> written;  // of them
   const auto take = [&](py::handle array, const char* name, const char* type, std::vector<std::int64_t> shape, bool writes) -> Borrowed& {
     kept.emplace_back(array, name, stream);
     kept.back().expect(type, shape, writes);
     same_device(kept.front(), kept.back());
+    if (writes) written.push_back(kept.size() - 1);
     return kept.back();
   };
   kept.reserve(11);
-  PlanArgs args{};
+  written.reserve(7);
   spec.arrangements = take(arrangements, "arrangements", "int32", {spec.arrangement_count, k, t}, false).data<const std::int32_t>();
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
   if (plan_reads_sad(spec)) {
     check(!sad.is_none(), "sad=None: this plan depends on motion; pass what ops.motion gives");
     check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, width)]");
-    args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(height), motion_cells(width)}, false).data<const std::uint32_t>();
-    args.frames = frames;
-    give_scratch(spec, args, take(scratch, "scratch", "uint64", {plan_scratch(frames, width)}, true).data<std::uint64_t>());
+    args.sad =
+        take(sad, "sad", "uint32", {frames - 1, motion_cells(args.height), motion_cells(args.width)}, false).data<const std::uint32_t>();
+    give_scratch(spec, args, take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.width)}, true).data<std::uint64_t>());
   }
   if (spec.distinct_count > 0) {
     check(!thumb.is_none(), "thumb=None: this plan compares frames; pass what ops.motion gives");
@@ -106,9 +117,12 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   args.color = take(color, "color", "float32", {k, t, 3, 4}, true).data<float>();
   args.label = take(label, "label", "int64", {}, true).data<std::int64_t>();
   args.status = take(status, "status", "int32", {}, true).data<std::int32_t>();
-  args.frames = frames, args.height = height, args.width = width;
   args.seed = seed, args.epoch = epoch, args.sample = sample, args.train = train;
+  for (const std::size_t at : written)
+    for (std::size_t other = 0; other < kept.size(); ++other)
+      if (other != at) kept[at].expect_apart(kept[other]);
   const bool cuda = kept.front().on_cuda();
+  if (!cuda) check_tables(spec);
   py::gil_scoped_release release;
   if (cuda) {
     plan_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
@@ -117,7 +131,12 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   }
 }
 
-// On the CPU the slots are split over `threads`.
+std::int64_t scratch_numbers(std::int64_t frames, std::int64_t width) {
+  check(frames > 0 && frames <= kMaxFrames, "frames=", frames, ": take 1..", kMaxFrames);
+  check(width > 0 && width <= kMaxSide, "width=", width, ": take 1..", kMaxSide);
+  return plan_scratch(static_cast<int>(frames), static_cast<int>(width));
+}
+
 // What assemble needs besides frames, borrowed: the arrays of a plan, the output, and the description of both.
 struct Assembling {
   Borrowed frame, box, flip, color, out;
@@ -141,6 +160,7 @@ struct Assembling {
     const char* type = out.is("float32") ? "float32" : out.is("float16") ? "float16" : out.is("bfloat16") ? "bfloat16" : "uint8";
     out.expect(type, shape, true);
     for (const Borrowed* other : {&box, &flip, &color, &out}) same_device(frame, *other);
+    for (const Borrowed* other : {&frame, &box, &flip, &color}) out.expect_apart(*other);
     std::copy(to_rgb.begin(), to_rgb.end(), args.space.to_rgb);
     args.space.chroma_x = chroma[0], args.space.chroma_y = chroma[1];
     args.frame = frame.data<const std::int32_t>();
@@ -149,6 +169,8 @@ struct Assembling {
     args.color = color.data<const float>();
     args.out = out.data<void>();
     const int h = channels_last ? 2 : 3;
+    check_shown(k, t);
+    check_picture("size", out.size(h), out.size(h + 1));
     spec = {static_cast<int>(k),
             static_cast<int>(t),
             static_cast<int>(out.size(h)),
@@ -159,9 +181,11 @@ struct Assembling {
   }
 };
 
-void assemble(py::handle frames, int height, int width, const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma,
-              py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out, bool channels_last, bool used_before,
-              int threads, std::intptr_t stream) {
+// On the CPU the slots are split over `threads`.
+void assemble(py::handle frames, std::int64_t height, std::int64_t width, const std::array<float, 12>& to_rgb,
+              const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out,
+              bool channels_last, bool used_before, int threads, std::intptr_t stream) {
+  check(threads >= 1 && threads <= kMaxThreads, "threads=", threads, ": take 1..", kMaxThreads);
   const Borrowed source(frames, "frames", stream);
   Assembling what(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, stream);
   const AssembleSpec& spec = what.spec;
@@ -169,6 +193,8 @@ void assemble(py::handle frames, int height, int width, const std::array<float, 
   args.frames = frame_view(source, height, width);
   check(args.frames.frames > 0, source.describe(), ": there is no frame to show");
   same_device(source, what.out);
+  what.out.expect_apart(source);
+  if (!source.on_cuda()) check_plan(spec, args, args.frames.frames);
   py::gil_scoped_release release;
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
@@ -195,32 +221,29 @@ class Pictures {
     check(!what_.out.on_cuda(), what_.out.describe(), ": FrameAssembler writes host memory");
   }
 
-  void show(int position, const py::buffer& y, const py::buffer& u, const py::buffer& v, int luma_stride, int chroma_stride, int height,
-            int width) {
-    const auto* luma = plane(y, "y", luma_stride, height, width);
+  void show(int position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride, std::int64_t height,
+            std::int64_t width) {
+    check_picture("size", height, width);
+    check(luma_stride <= kMaxSide, "luma_stride=", luma_stride, ": take at most ", kMaxSide);
     FrameView view{};
-    view.data = luma;
     view.format = Format::yuv420;
     view.frames = 1;
-    view.rows = view.height = height;
+    view.rows = view.height = static_cast<int>(height);
     view.cols = luma_stride;
-    view.width = width;
-    view.chroma[0] = plane(u, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2) - luma;
-    view.chroma[1] = plane(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2) - luma;
+    view.width = static_cast<int>(width);
     view.chroma_stride = chroma_stride;
+    const Plane luma(y, "y", luma_stride, height, width), cb(u, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2),
+        cr(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2);
+    for (const Plane* plane : {&luma, &cb, &cr})
+      if (what_.out.shares(plane->data(), plane->bytes())) fail("out: it shares memory with a plane of the frame; pass memory of its own");
+    view.data = luma.data();
+    view.chroma[0] = cb.data() - luma.data();
+    view.chroma[1] = cr.data() - luma.data();
     py::gil_scoped_release release;
     assembler_.show(view, position);
   }
 
  private:
-  static const std::uint8_t* plane(const py::buffer& buffer, const char* name, int stride, int height, int width) {
-    const py::buffer_info info = buffer.request();
-    const std::int64_t bytes = info.size * info.itemsize;
-    check(height > 0 && width > 0 && stride >= width && bytes >= static_cast<std::int64_t>(stride) * (height - 1) + width, name, ": ",
-          bytes, " bytes are no plane of ", height, " lines of ", width, ", ", stride, " bytes apart");
-    return static_cast<const std::uint8_t*>(info.ptr);
-  }
-
   Assembling what_;
   FrameAssembler assembler_;
 };
@@ -250,11 +273,18 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_native, module) {
   using namespace py::literals;  // NOLINT
+  py::register_local_exception_translator([](std::exception_ptr raised) {
+    try {
+      if (raised) std::rethrow_exception(raised);
+    } catch (const std::invalid_argument& error) {
+      py::set_error(py::module_::import("vidssl.types").attr("InvalidArgument"), error.what());
+    }
+  });
   module.doc() = "The kernels of vidssl over DLPack. Outputs are passed in and written in place; see vidssl.ops for the readable face.";
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "scratch"_a,
              "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a, "stream"_a = 0);
-  module.def("plan_scratch", &plan_scratch, "frames"_a, "width"_a);
+  module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
              "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
   py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.stages.fused.")

@@ -72,3 +72,28 @@ def test_a_wrong_source_is_named() -> None:
     wrong = Frames(data=frames.data, number=frames.number, size=(61, 84), space=frames.space)
     with pytest.raises(ValueError, match="picture 61 x 84 does not lie within the stored 60 x 84"):
         run([wrong], "clips, free gaps", [(0, 0)])
+
+
+def test_a_plan_that_shows_what_is_not_there_is_an_error_of_the_graph() -> None:
+    load_plugin()
+    frames = make_frames(np.random.default_rng(9), 3, (60, 84), yuv=True)
+    box, color = np.array([[[0, 0, 9, 9]]], np.float32), np.eye(3, 4, dtype=np.float32)[None, None]
+    for frame, shown, message in ((3, box, r"frame=3: positions are 0\.\.2"), (0, box - 9, r"box=\(.*\): take x, y, w > 0")):
+        plan = (np.array([[frame]], np.int32), shown, np.zeros(1, np.uint8), color)
+        pipeline = Pipeline(batch_size=1, num_threads=2, device_id=None, prefetch_queue_depth=1)
+        with pipeline:
+            parts = [fn.external_source([[part]], batch=True) for part in (frames.data, *plan)]
+            pipeline.set_outputs(fn.vidssl.assemble(*parts, source=fn.external_source([[source_of(frames)]], batch=True), size=[8, 8]))
+        pipeline.build()
+        with pytest.raises((ValueError, RuntimeError), match=message):
+            pipeline.run()
+
+
+def test_tables_and_pictures_that_are_none_are_errors_of_the_graph() -> None:
+    frames = make_frames(np.random.default_rng(9), 60, (60, 84), yuv=True)
+    for height in (np.nan, -1.0, 1e30, 7.5):
+        wrong = Frames(data=frames.data, number=frames.number, size=(height, 84), space=frames.space)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"source: sample 0 has height=.*: take a whole number in 1\.\."):
+            run([wrong], "clips, free gaps", [(0, 0)])
+    with pytest.raises(ValueError, match="epoch=-1: take 0 <= epoch"):
+        run([frames], "clips, free gaps", [(-1, 0)])

@@ -6,8 +6,9 @@ from typing import Literal
 
 from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.native import kernels
-from vidssl.types import Array, Frames, Plan, VidsslError, as_frames
+from vidssl.types import MAX_SIDE, Array, Frames, Plan, VidsslError, as_frames
 
+MAX_THREADS = 1024
 DType = Literal["float32", "float16", "bfloat16", "uint8"]
 Layout = Literal["kcthw", "kthwc"]
 
@@ -21,6 +22,8 @@ def assemble(
     frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device. size: (height, width)
     of the output. out: memory of that shape and dtype to write to, such as the last call's; None takes new memory.
     Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames' kind on their device.
+    Raises VidsslError for another type, shape, position or layout, for boxes and colours that are not finite, for boxes without a
+    size, and where `out` shares memory with what is read. On a GPU, what the plan's arrays hold is not looked at.
     Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within `plan.box`; uint8 rounds and clamps.
     """
     frames = as_frames(frames, "frames")
@@ -28,16 +31,20 @@ def assemble(
         raise VidsslError(f'layout={layout!r}: take "kcthw" or "kthwc"')
     if dtype not in ("float32", "float16", "bfloat16", "uint8"):
         raise VidsslError(f'dtype={dtype!r}: take "float32", "float16", "bfloat16" or "uint8"')
-    if threads < 1:
-        raise VidsslError(f"threads={threads!r}: take at least 1")
-    if min(size) <= 0:
-        raise VidsslError(f"size={size!r}: take positive (height, width)")
-    slots, times = (int(n) for n in plan.frame.shape)
+    if not 1 <= threads <= MAX_THREADS:
+        raise VidsslError(f"threads={threads!r}: take 1..{MAX_THREADS}")
+    if len(size) != 2 or min(size) <= 0 or max(size) > MAX_SIDE:
+        raise VidsslError(f"size={size!r}: take positive (height, width), at most {MAX_SIDE}")
+    shown = tuple(getattr(plan.frame, "shape", ()))
+    if len(shown) != 2:
+        raise VidsslError(f"plan.frame is a {type(plan.frame).__name__} {list(shown)}: take int32 [K, T], as plan gives it")
+    slots, times = (int(n) for n in shown)
     shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
     used_before = out is not None
     out = empty_like(frames.data, shape, dtype) if out is None else out
-    if tuple(out.shape) != shape or not str(out.dtype).endswith(dtype):
-        raise VidsslError(f"out is {out.dtype} {list(out.shape)}: it must be {dtype} {list(shape)}")
+    kind, has = str(getattr(out, "dtype", type(out).__name__)), tuple(getattr(out, "shape", ()))
+    if has != shape or not kind.endswith(dtype):
+        raise VidsslError(f"out is {kind} {list(has)}: it must be {dtype} {list(shape)}")
     with device_of(frames.data):
         kernels.assemble(
             frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),

@@ -22,7 +22,7 @@ def motion(frames: Frames | Array) -> Motion:
     """Scores motion, in integers: the same bits on CPU and GPU.
 
     frames: `Frames`, or an array uint8 [F, H, W, 3] RGB or [F, 3 * H / 2, W] planar YUV 4:2:0 (numpy, torch, cupy; first axis may be
-    strided). The result is of the same kind on the same device. Raises ValueError for another type, shape or layout.
+    strided). The result is of the same kind on the same device. Raises VidsslError for another type, shape or layout.
     """
     frames = as_frames(frames, "frames")
     count, (height, width) = int(frames.data.shape[0]), frames.size

@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from vidssl.arrays import device_of, empty_like, stream_of, to_kind
 from vidssl.native import kernels
-from vidssl.types import Array, Plan, VidsslError
+from vidssl.types import MAX_FRAMES, MAX_SIDE, Array, Plan, VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]
 _SCOPES = {"frame": 0, "clip": 1, "tuple": 2}
 _DRAWS = {"chain": 0, "free": 1}
 _WEIGHTS = {"uniform": 0, "motion": 1}
-MAX_BASES, MAX_LIMITS = 64, 8  # as in plan.h
+MAX_BASES, MAX_LIMITS, MAX_TRIES, MAX_SHOWN, MAX_PLACES = 64, 8, 10_000, 2**20, 2**30  # as in plan.h
+MAX_TABLE = 2**24  # numbers: all of them are looked at
+MAX_COLOR = 1e6  # of mean and std, as in spec.cpp
+_MOST = 2**31 - 1
 
 
 def _need(good: bool, owner: str, argument: str, value: object, mend: str) -> None:
@@ -71,25 +74,28 @@ class Augment:
         _need(self.flip_scope != "frame", "Augment", "flip_scope", self.flip_scope, 'a slot is mirrored as a whole: take "clip" or "tuple"')
         for name in ("resize", "crop") if self.region is None else ("resize", "region", "crop"):
             _need(_numbers(getattr(self, name), 2, int), "Augment", name, getattr(self, name), "take two whole numbers, (height, width)")
+            _need(max(getattr(self, name)) <= MAX_SIDE, "Augment", name, getattr(self, name), f"take at most {MAX_SIDE} a side")
         for name in ("mean", "std"):
             _need(_numbers(getattr(self, name), 3, float), "Augment", name, getattr(self, name), "take three numbers, red, green and blue")
+            least, most = (-MAX_COLOR, MAX_COLOR) if name == "mean" else (1 / MAX_COLOR, MAX_COLOR)
+            fits = all(least <= n <= most for n in getattr(self, name))
+            _need(fits, "Augment", name, getattr(self, name), f"take numbers in {least}..{most}")
         _need(isinstance(self.jitter, int), "Augment", "jitter", self.jitter, "take a whole number of pixels")
         _need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
         outer, whole = ("resize", self.resize) if self.region is None else ("region", self.region)
         _need(whole[0] <= self.resize[0] and whole[1] <= self.resize[1], "Augment", "region", whole, f"must fit into resize={self.resize}")
         _need(self.crop[0] <= whole[0] and self.crop[1] <= whole[1], "Augment", "crop", self.crop, f"must fit into {outer}={whole}")
-        _need(self.jitter >= 0, "Augment", "jitter", self.jitter, "take pixels >= 0")
+        _need(0 <= self.jitter <= MAX_SIDE, "Augment", "jitter", self.jitter, f"take pixels in 0..{MAX_SIDE}")
         for name in ("flip", "grey", "split"):
             _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a probability in 0..1")
         for name in ("brightness", "contrast", "saturation"):
             _need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a spread in 0..1")
-        _need(min(self.std) > 0, "Augment", "std", self.std, "take values > 0")
 
 
 def _numbers(value: object, count: int, kind: type) -> bool:
     """True for `count` numbers in a sequence, finite ones, and whole ones where `kind` is int."""
     allowed = (int,) if kind is int else (int, float)
-    return isinstance(value, tuple | list) and len(value) == count and all(isinstance(n, allowed) and math.isfinite(n) for n in value)
+    return isinstance(value, tuple | list) and len(value) == count and all(isinstance(n, allowed) and abs(n) < math.inf for n in value)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,15 +130,23 @@ class PlanSpec:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arrangements", np.ascontiguousarray(self.arrangements, dtype=np.int32))
-        object.__setattr__(self, "labels", np.ascontiguousarray(self.labels, dtype=np.int64))
+        for table, kind in (("arrangements", np.int32), ("labels", np.int64)):
+            values, most = np.asarray(getattr(self, table)), np.iinfo(kind).max
+            _need(values.size <= MAX_TABLE, "PlanSpec", f"{table}.shape", values.shape, f"take at most {MAX_TABLE} numbers")
+            whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((np.isfinite(values) & (values % 1 == 0)).all()))
+            _need(whole, "PlanSpec", table, values.dtype.name, "take whole numbers")
+            edges = (int(values.min()), int(values.max())) if values.size else (0, 0)
+            _need(edges[0] >= 0 and edges[1] <= most, "PlanSpec", table, edges, f"take numbers in 0..{most}")
+            object.__setattr__(self, table, np.ascontiguousarray(values, dtype=kind))
         rows, labels = self.arrangements, self.labels
         _need(rows.ndim == 3 and rows.size > 0, "PlanSpec", "arrangements.shape", rows.shape, "take [P, K, T]")
         _need(labels.shape == rows.shape[:1], "PlanSpec", "labels.shape", labels.shape, f"take one label a row: ({rows.shape[0]},)")
         for name in ("groups", "bases", "length", "stride", "tries"):
             _need(isinstance(getattr(self, name), int), "PlanSpec", name, getattr(self, name), "take a whole number")
-            _need(getattr(self, name) >= 1, "PlanSpec", name, getattr(self, name), "take at least 1")
+            most = MAX_TRIES if name == "tries" else MAX_PLACES
+            _need(1 <= getattr(self, name) <= most, "PlanSpec", name, getattr(self, name), f"take at least 1, at most {most}")
         _need(self.groups * self.bases <= MAX_BASES, "PlanSpec", "groups * bases", self.groups * self.bases, f"take at most {MAX_BASES}")
+        _need(self.slots * self.times <= MAX_SHOWN, "PlanSpec", "arrangements.shape", rows.shape, f"take K * T of at most {MAX_SHOWN}")
         pool = self.groups * self.bases * self.length
         _need(
             bool(rows.min() >= 0 and rows.max() < pool),
@@ -140,12 +154,20 @@ class PlanSpec:
         )  # fmt: skip
         _need(self.draw in _DRAWS, "PlanSpec", "draw", self.draw, 'take "chain" or "free"')
         _need(self.weight in _WEIGHTS, "PlanSpec", "weight", self.weight, 'take "uniform" or "motion"')
-        _need(0 <= self.gap[0] <= self.gap[1], "PlanSpec", "gap", self.gap, "take (min, max) with 0 <= min <= max")
-        for name in ("limits", "distinct"):
+        fits = _numbers(self.gap, 2, int) and 0 <= self.gap[0] <= self.gap[1]
+        _need(fits, "PlanSpec", "gap", self.gap, "take whole numbers (min, max) with 0 <= min <= max")
+        taken = max(pool, self.bases * ((self.length - 1) * self.stride + 1 + self.gap[1]))
+        _need(taken <= MAX_PLACES, "PlanSpec", "bases, length, stride, gap", (self.bases, self.length, self.stride, self.gap),
+              f"the bases take up {taken} frames; take fewer than {MAX_PLACES}")  # fmt: skip
+        fits = isinstance(self.distinct_min, int) and 0 <= self.distinct_min < 2**32
+        _need(fits, "PlanSpec", "distinct_min", self.distinct_min, "take a whole number in 0..2**32 - 1")
+        for name, count in (("limits", 4), ("distinct", 2)):
             _need(len(getattr(self, name)) <= MAX_LIMITS, "PlanSpec", name, getattr(self, name), f"take at most {MAX_LIMITS}")
             for entry in getattr(self, name):
+                fits = _numbers(entry, count, int) and all(abs(n) <= _MOST for n in entry)
+                _need(fits, "PlanSpec", name, entry, f"take {count} whole numbers")
                 _need(0 <= entry[0] < entry[1] < self.bases, "PlanSpec", name, entry, f"bases are 0 <= i < j < {self.bases}")
-        fits = self.window >= self.span if isinstance(self.window, int) else self.window in (None, "video")
+        fits = self.span <= self.window <= _MOST if isinstance(self.window, int) else self.window in (None, "video")
         _need(fits, "PlanSpec", "window", self.window, f'its bases need at least {self.span} frames; take that, None or "video"')
 
     @property
@@ -233,6 +255,9 @@ def plan(
     (1) or found frames that differ enough (2), and then the last try is given. Raises VidsslError where the window is too short.
     """
     _need(frames >= spec.span, "plan", "frames", frames, f"this spec needs a window of at least {spec.span}")
+    most = MAX_FRAMES if spec.needs_motion else _MOST
+    _need(frames <= most, "plan", "frames", frames, f"take at most {most}")
+    _need(len(size) == 2 and all(0 < n <= MAX_SIDE for n in size), "plan", "size", size, f"take (height, width) in 1..{MAX_SIDE}")
     _need(0 <= epoch < 2**32, "plan", "epoch", epoch, "take 0 <= epoch < 2**32")
     _need(0 <= seed < 2**64 and 0 <= sample < 2**64, "plan", "seed, sample", (seed, sample), "take numbers in 0 .. 2**64 - 1")
     like = like if like is not None else sad if sad is not None else _HOST
