@@ -14,6 +14,7 @@ import torch
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.demo.render import encode
+from vidssl.evaluate import finetune as module
 from vidssl.evaluate.features import Clips, extract
 from vidssl.evaluate.finetune import Classifier, FineTune, evaluate_finetune
 from vidssl.evaluate.parts import Parts
@@ -149,3 +150,13 @@ def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> Non
     only = index.select([at for at, label in enumerate(index.column("label").to_pylist()) if label == "a"])
     with pytest.raises(VidsslError, match="2 classes, such as 'b', are not among the training videos"):
         evaluate_finetune(run, Parts(known=only, asked=index, split=""), FineTune(), device="cpu", quiet=True)
+
+
+def test_bfloat16_is_asked_for_before_it_is_used(run: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(encoder: object, size: object, device: object, *, clips: int, must: bool) -> bool:
+        assert (size, clips, must) == (run.recipe.pretext.input, 2, True)
+        raise VidsslError("a wrong kernel")
+
+    monkeypatch.setattr(module, "trains_in_bf16", wrong)
+    with pytest.raises(VidsslError, match="a wrong kernel"):
+        evaluate_finetune(run, data, FineTune(init="scratch", train=replace(CONFIG, amp="bf16")), device="cpu", quiet=True)

@@ -31,6 +31,7 @@ from vidssl.pretext import SlotModel, build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec
 from vidssl.train import checkpoint
+from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.config import Recipe, TrainConfig, flat
 from vidssl.train.device import count, loads_on, pick_amp, torch_threads
 from vidssl.train.log import Log
@@ -129,10 +130,14 @@ def evaluate_finetune(
     model = Classifier(encoder, recipe.pretext.encode, len(classes), how.freeze)
     spec = _spec(recipe, how)
     train_part, val_part = split(data.known, config.holdout, seed=config.seed, group=config.group, span=spec.frames)
+    clips = config.batch_size // config.accumulate
+    amp = pick_amp(config.amp, alone.device, count(model)) and trains_in_bf16(
+        encoder, recipe.pretext.input, alone.device, clips=clips, must=config.amp == "bf16"
+    )
     fixed = flat({**asdict(how), "encoder": recipe.encoder, "classes": classes, "from": run.meta["data"], "step": run.step})
     meta = {
         "recipe": recipe.as_dict(), "fixed": fixed, "data": fingerprint(data.known), "videos": len(data.known),
-        "amp": "bf16" if pick_amp(config.amp, alone.device, count(model)) else "off", "seed": config.seed, "classes": classes,
+        "amp": "bf16" if amp else "off", "seed": config.seed, "classes": classes,
         "versions": versions(),
     }  # fmt: skip
     if start is not None and (then := _changed(checkpoint.load_meta(start), meta)):

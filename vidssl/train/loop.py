@@ -19,6 +19,7 @@ from vidssl.paths import inside, shown, written
 from vidssl.pretext import build_model
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
+from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.config import Recipe, flat
 from vidssl.train.device import count, loads_on, pick_amp, torch_threads
 from vidssl.train.log import TIMED, Log
@@ -82,7 +83,12 @@ def _set_up(
     torch.manual_seed(config.seed)
     model = build_model(pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
-    meta = _meta(recipe, index, amp=pick_amp(config.amp, among.device, count(model)))
+    amp = pick_amp(config.amp, among.device, count(model))
+    if amp:
+        clips = share // config.accumulate * (1 if model.slotwise_bn else pretext.plan.slots)
+        check = partial(trains_in_bf16, model.encoder, pretext.input, among.device, clips=clips, must=config.amp == "bf16")
+        amp = among.together(check)  # the first process's answer
+    meta = _meta(recipe, index, amp=amp)
     if start is not None:
         _check_same(start, meta)
     loading: dict[str, Any] = {
