@@ -10,7 +10,7 @@ import pytest
 from av.packet import Packet
 
 from tests.stages.clips import make_clip
-from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture
+from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture, sizes
 
 PROGRESSIVE: dict[str, dict[str, Any]] = {
     "baseline": {"options": {"profile": "baseline"}},
@@ -122,3 +122,34 @@ def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:
     assert is_one_picture(Packet(bytes([0b10000000])))
     assert not is_one_picture(Packet(bytes([0b10110100])))
     assert is_one_picture(Packet(bytes([0b10110010])))
+
+
+@pytest.mark.parametrize("size", [(48, 64), (30, 142), (720, 1280)])
+@pytest.mark.parametrize(("codec", "options"), [
+    ("libvpx", {}), ("libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}), ("libvpx-vp9", {"deadline": "realtime"}),
+    ("libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16"}), ("libvpx-vp9", {"error-resilient": "default"}),
+])  # fmt: skip
+def test_vpx_packets_name_their_size(codec: str, options: dict[str, str], size: tuple[int, int], tmp_path: Path) -> None:
+    frames = 12 if size[0] > 500 else 40
+    found, _ = packets(make_clip(tmp_path / "a.webm", codec, frames=frames, gop=20, size=size, options={"cpu-used": "8", **options}))
+    name = {"libvpx": "vp8", "libvpx-vp9": "vp9"}[codec]
+    named = [sizes(name, packet) for packet in found]
+    assert named[0] == {size}
+    assert all(named[at] == {size} for at, packet in enumerate(found) if packet.is_keyframe)
+    assert all(one <= {size} for one in named)
+
+
+@pytest.mark.parametrize("form", ["yuv444p", "yuv422p", "yuv440p"])
+def test_vp9_of_other_profiles_names_its_size(form: str, tmp_path: Path) -> None:
+    found, _ = packets(make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=3, form=form, options={"deadline": "realtime"}))
+    assert sizes("vp9", found[0]) == {(48, 64)}
+
+
+@pytest.mark.parametrize(("codec", "damaged", "reason"), [
+    ("vp8", b"\x10\0\0\x9d\x01\x2b@\0\x30\0", "start code"), ("vp8", b"\x10\0\0\x9d", "start code"),
+    ("vp9", b"\x42\x49\x83\x42\0", "marker"),
+    ("vp9", b"\x82\x49\x83\x43" + bytes(8), "sync code"), ("vp9", b"\x82\x49\x83\x42\0", "end too early"),
+])  # fmt: skip
+def test_a_damaged_vpx_header_is_said(codec: str, damaged: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        sizes(codec, Packet(damaged))

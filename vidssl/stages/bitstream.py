@@ -1,6 +1,7 @@
 """bitstream: the little that must be read of a packet itself, as its container does not say it.
 
-Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; the VP9 bitstream specification, 6.1, 6.2 and Annex B; ISO 14496-15, 5.3.3.1.
+Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; RFC 6386 (VP8), 9.1 and 19.1; the VP9 bitstream specification, 6.1, 6.2, 7.2 and
+Annex B; ISO 14496-15, 5.3.3.1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from av.packet import Packet
 
 _SPS, _IDR, _IRAP = 7, 5, range(16, 22)
 _SLICES = frozenset({1, 2, 5})
+_HEADER = 32  # bytes of a VP9 frame in which its size stands, if it does
 # Profiles whose sequence parameters name a chroma format (H.264, 7.3.2.1.1).
 _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
@@ -47,6 +49,81 @@ def is_one_picture(packet: Packet[Any]) -> bool:
     several = data[-1] & 0xE0 == 0xC0 and data[-1] & 7 > 0  # the superframe's marker
     profile = data[0] >> 5 & 1 | data[0] >> 3 & 2
     return not several and not data[0] >> (2 if profile == 3 else 3) & 1  # show_existing_frame
+
+
+def sizes(codec: str, packet: Packet[Any]) -> set[tuple[int, int]]:
+    """(height, width) that the pictures of a VP8 or VP9 packet name for themselves, hidden ones too; most name none. Raises ValueError
+    where a header is damaged. Of other codecs nothing is read."""
+    data = memoryview(packet)
+    if codec == "vp8":
+        return _vp8_size(bytes(data[:10]))
+    if codec == "vp9":
+        return {size for part in _vp9_parts(data) for size in _vp9_size(bytes(part[:_HEADER]))}
+    return set()
+
+
+def _vp8_size(head: bytes) -> set[tuple[int, int]]:
+    if not head or head[0] & 1:  # an interframe
+        return set()
+    if len(head) < 10 or head[3:6] != b"\x9d\x01\x2a":
+        raise ValueError("its key frame has no start code")
+    width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    return {(height, width)}
+
+
+def _vp9_parts(data: memoryview) -> Iterator[memoryview]:
+    """The frames of a superframe (Annex B), or the one frame."""
+    mark = data[-1]
+    count, bytes_ = (mark & 7) + 1, (mark >> 3 & 3) + 1
+    index = data[-(2 + count * bytes_) :]
+    if mark & 0xE0 != 0xC0 or index[0] != mark:
+        yield data
+        return
+    at = 0
+    for place in range(1, 1 + count * bytes_, bytes_):
+        length = int.from_bytes(index[place : place + bytes_], "little")
+        if length:
+            yield data[at : at + length]
+        at += length
+
+
+def _vp9_size(head: bytes) -> set[tuple[int, int]]:
+    """Of a frame's uncompressed header."""
+    bits = _Bits(head)
+    if bits.read(2) != 2:
+        raise ValueError("a frame has no marker")
+    profile = bits.read(1) | bits.read(1) << 1
+    if profile == 3:
+        bits.read(1)
+    if bits.read(1):  # show_existing_frame
+        return set()
+    inter, shown, resilient = bits.read(1), bits.read(1), bits.read(1)
+    alone = inter and not shown and bits.read(1)  # intra_only
+    if inter and not resilient:
+        bits.read(2)
+    if not inter or alone:
+        if bits.read(24) != 0x498342:
+            raise ValueError("a frame has no sync code")
+        if not inter or profile:
+            _skip_vp9_colors(bits, profile)
+        if inter:
+            bits.read(8)
+    else:
+        bits.read(20)  # which frames it refreshes, and which it refers to
+        if any(bits.read(1) for _ in range(3)):  # as large as one of these
+            return set()
+    width, height = bits.read(16) + 1, bits.read(16) + 1
+    return {(height, width)}
+
+
+def _skip_vp9_colors(bits: _Bits, profile: int) -> None:
+    if profile >= 2:
+        bits.read(1)
+    rgb = bits.read(3) == 7
+    if not rgb:
+        bits.read(1)
+    if profile in (1, 3):
+        bits.read(1 if rgb else 3)
 
 
 def has_fields(packet: Packet[Any], extradata: bytes | None) -> bool:

@@ -7,7 +7,7 @@ from the key frame before the window to the last one that a wanted frame needs, 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
-from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture
+from vidssl.stages.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture, sizes
 from vidssl.stages.decode import Video, check_numbers
 from vidssl.stages.source import DecodeError, Source, number_of
 from vidssl.types import VidsslError
@@ -52,8 +52,8 @@ def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
 
     numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is returned gives, at
     `position`, bit for bit the frames of a sequential decode of the file. Raises SliceError where a packet has no frame of its own (the
-    second field of a picture, a hidden one), no key frame before the window clears what came before it, or FFmpeg cannot write the packets
-    anew; DecodeError as `decode` does.
+    second field of a picture, a hidden one), no key frame before the window clears what came before it, container or pictures name
+    another size than the index, or FFmpeg cannot write the packets anew; DecodeError as `decode` does.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
@@ -62,11 +62,28 @@ def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
         try:
             with Source(video.path, member=video.member, container=video.container) as source:
                 kept = dict(_needed(video, source, point, last))
+                _check_sizes(video, source, kept.values())
                 if kept and begins_anew(video.codec, next(iter(kept.values())), source.codec.extradata):
                     return _written(video, source, numbers, kept)
         except (av.FFmpegError, OSError) as error:
             raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
     raise SliceError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
+
+
+def _check_sizes(video: Video, source: Source, packets: Iterable[Packet[Any]]) -> None:
+    """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to agree."""
+    found = {"container": {(source.codec.height, source.codec.width)}, "pictures": set[tuple[int, int]]()}
+    try:
+        for packet in packets:
+            found["pictures"] |= sizes(video.codec, packet)
+    except ValueError as error:
+        raise SliceError(f"{video.path}: {error}") from error
+    for what, named in found.items():
+        other = next(iter(named - {video.stored}), None)
+        if other is not None:
+            raise SliceError(
+                f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored[1]}x{video.stored[0]} as it was indexed"
+            )
 
 
 def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
