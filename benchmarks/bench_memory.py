@@ -24,7 +24,7 @@ from benchmarks.harness import append, circumstances, measured
 from vidssl import Loader, VideoIndex
 from vidssl.loader.choose import Decode
 from vidssl.recipes import RECIPES
-from vidssl.train.run import host_memory
+from vidssl.train.trainer import host_memory
 from vidssl.types import VidsslError
 
 SETTLED = 2  # epochs until every buffer has been in use

@@ -30,8 +30,8 @@ from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.stages.index import VideoIndex
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
 from vidssl.train.split import split
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 

@@ -42,7 +42,7 @@ from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 Right = Mapping[str, Mapping[str, torch.Tensor]]  # "trained", "untrained" -> way -> bool [V]: whether each video is told

@@ -33,9 +33,9 @@ from vidssl import Loader, VideoIndex
 from vidssl.device import pick_device
 from vidssl.pretext import Vcop, build_model
 from vidssl.recipes import RECIPES
+from vidssl.train.compute import count, pick_amp
 from vidssl.train.config import Recipe
-from vidssl.train.device import count, pick_amp
-from vidssl.train.ranks import Ranks
+from vidssl.train.distributed import ProcessGroup
 from vidssl.train.step import Stepper
 from vidssl.types import Batch, VidsslError
 
@@ -88,7 +88,7 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
     torch.manual_seed(0)
     model = build_model(recipe.pretext, recipe.encoder, slotwise_bn=config.slotwise_bn).to(device).train()
     amp = pick_amp(config.amp, device, count(model))
-    stepper = Stepper(model, config, Ranks(device=device), amp=amp, total=1)
+    stepper = Stepper(model, config, ProcessGroup(device=device), amp=amp, total=1)
     loader = Loader(
         index, recipe.pretext, batch_size=config.batch_size, device=device, workers=workers, seed=0, channels_last=True,
         dtype="bfloat16" if amp else "float32", decode=config.decode,

@@ -28,7 +28,7 @@ from vidssl.pretext import Opn, ShuffleLearn, Vcop
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.loop import train
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 PICTURE = ("color", "luma", "difference", "picture")

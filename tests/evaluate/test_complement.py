@@ -21,7 +21,7 @@ from vidssl.evaluate.parts import Parts, parts
 from vidssl.evaluate.probe import Answers
 from vidssl.evaluate.trained import View, open_run
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 OTHER = '''
 import torch

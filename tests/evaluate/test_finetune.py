@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +15,23 @@ import torch
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.demo.render import encode
-from vidssl.evaluate import finetune as module
-from vidssl.evaluate.features import Clips, extract
+from vidssl.evaluate import finetune
+from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finetune import Classifier, FineTune, evaluate_finetune
 from vidssl.evaluate.parts import Parts
-from vidssl.evaluate.trained import Trained, open_run, trained_encoder
+from vidssl.evaluate.trained import Trained, open_run, trained_encoder, untrained_encoder
+from vidssl.loader import Loader
 from vidssl.models import r3d_tiny
 from vidssl.recipes import shuffle_learn_tiny
 from vidssl.stages.decode import decode
 from vidssl.stages.plan import Augment
-from vidssl.train import checkpoint
+from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.loop import train
+from vidssl.train.setup import FREE
+from vidssl.train.step import Stepper, StepResult
+from vidssl.train.train import train
+from vidssl.train.trainer import Trainer
+from vidssl.types import Batch
 
 CONFIG = TrainConfig(batch_size=2, lr=0.02, amp="off", holdout=0.0, workers=1, steps=6, log_every=2, save_every=3, val_every=3, seed=3)
 
@@ -62,7 +68,7 @@ def test_frozen_parts_stay_and_the_others_learn(run: Trained, data: Parts) -> No
 def test_going_on_gives_the_same_bits(run: Trained, data: Parts) -> None:
     how = FineTune(init="scratch", clips=2, train=CONFIG)
     evaluate_finetune(run, data, replace(how, train=replace(CONFIG, steps=3)), device="cpu", quiet=True)
-    with pytest.raises(VidsslError, match="holds a fine-tuned run; --resume continues it"):
+    with pytest.raises(VidsslError, match="not empty; --resume continues the run in it, or move it away"):
         evaluate_finetune(run, data, how, device="cpu", quiet=True)
     with pytest.raises(VidsslError, match=r"train.lr: 0.02 then, 1.0 now"):
         evaluate_finetune(run, data, replace(how, train=replace(CONFIG, lr=1.0)), resume=True, device="cpu", quiet=True)
@@ -74,6 +80,147 @@ def test_going_on_gives_the_same_bits(run: Trained, data: Parts) -> None:
     evaluate_finetune(run, data, how, device="cpu", quiet=True)
     whole = checkpoint.load_weights(checkpoint.find(folder), "encoder")
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+@pytest.fixture
+def away(run: Trained, tmp_path: Path) -> Trained:
+    """The run, whose fine-tuned runs are written elsewhere."""
+    return replace(run, folder=tmp_path / "run")
+
+
+def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) -> None:
+    """The settings of FREE, its length, and how it is tested; all of them at once."""
+    how = FineTune(clips=2, train=replace(CONFIG, steps=1))
+    evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    changed = {
+        "epochs": 7, "steps": 2, "workers": 2, "threads": 1, "max_bad": 0.5, "timeout": 300.0, "nonfinite": "skip", "log_every": 3,
+        "show_every": 4, "val_every": 5, "save_every": 6, "keep": 7,
+    }  # fmt: skip
+    assert set(changed) == set(FREE)
+    other = replace(how, clips=1, crops="ten", select="last", train=replace(CONFIG, **changed))
+    found = evaluate_finetune(away, data, other, resume=True, device="cpu", quiet=True)
+    assert found.settings["steps"] == 2
+    assert "1 clips x 10 crop(s)" in found.protocol
+    with pytest.raises(VidsslError, match=r"finetune: resume: .*move it away: finetune.freeze: \[\] then, \['stem'\] now"):
+        evaluate_finetune(away, data, replace(other, freeze=("stem",)), resume=True, device="cpu", quiet=True)
+
+
+def test_a_cosine_schedule_keeps_its_length(away: Trained, data: Parts) -> None:
+    how = FineTune(clips=1, train=replace(CONFIG, steps=1, schedule="cosine"))
+    evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    longer = replace(how, train=replace(how.train, steps=2))
+    with pytest.raises(VidsslError, match=r"train.steps: 1 then, 2 now"):
+        evaluate_finetune(away, data, longer, resume=True, device="cpu", quiet=True)
+
+
+def test_a_resumed_run_keeps_the_decoder(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """decode="auto" is not chosen anew; corrupt windows are written to the run's folder, as in training."""
+    asked: list[dict[str, Any]] = []
+    real = Loader.__init__
+
+    def spy(self: Loader, *positional: Any, **settings: Any) -> None:
+        asked.append(settings)
+        real(self, *positional, **settings)
+
+    monkeypatch.setattr(Loader, "__init__", spy)
+    how = FineTune(clips=1, train=replace(CONFIG, steps=1))
+    evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    longer = replace(how, train=replace(CONFIG, steps=2))
+    evaluate_finetune(away, data, longer, resume=True, device="cpu", quiet=True)
+    assert [settings["decode"] for settings in asked] == ["auto", "cpu"]
+    assert asked[1]["quarantine"] == away.folder / "finetune" / "checkpoint" / "quarantine.jsonl"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_resumed(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    how = FineTune(clips=1, train=replace(CONFIG, steps=2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", lambda self: (_ for _ in ()).throw(RuntimeError("killed")))
+        with pytest.raises(RuntimeError, match="killed"):
+            evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    assert evaluate_finetune(away, data, how, resume=True, device="cpu", quiet=True).settings["steps"] == 2
+
+
+def test_clips_of_one_window_follow_each_other(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[Batch] = []
+    real = Stepper.backward
+
+    def spy(self: Stepper, batch: Batch, step: int) -> StepResult:
+        batches.append(batch)
+        return real(self, batch, step)
+
+    monkeypatch.setattr(Stepper, "backward", spy)
+    how = FineTune(clips=1, train=replace(CONFIG, steps=3, batch_size=4, tuples_per_window=2))
+    evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    for batch in batches:
+        assert torch.equal(batch.frame[::2], batch.frame[1::2])
+        assert torch.equal(batch.video[::2], batch.video[1::2])
+        assert batch.video[0] != batch.video[2]
+    assert any(not torch.equal(batch.clips[0], batch.clips[1]) for batch in batches)  # each clip has a crop of its own
+
+
+def test_a_run_with_group_norm_is_found_again(index: VideoIndex, recipe: Recipe, data: Parts, tmp_path: Path) -> None:
+    grouped = replace(recipe, train=replace(recipe.train, norm="group"))
+    train(grouped, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
+    evaluate_finetune(open_run(tmp_path / "run"), data, FineTune(clips=1, train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    _, again = trained_encoder(checkpoint.find(tmp_path / "run" / "finetune" / "checkpoint"))
+    assert again.train.norm == "group"
+
+
+def test_another_norm_than_the_run_has_is_refused(away: Trained, data: Parts) -> None:
+    how = FineTune(train=replace(CONFIG, norm="group"))
+    with pytest.raises(VidsslError, match="norm='group': the run's encoder has norm='batch'; leave norm out"):
+        evaluate_finetune(away, data, how, device="cpu", quiet=True)
+
+
+def test_from_scratch_begins_as_the_run_began(away: Trained, data: Parts) -> None:
+    """Also if the seed of fine-tuning is another one."""
+    assert CONFIG.seed != away.recipe.train.seed
+    how = FineTune(init="scratch", freeze=("stem",), clips=1, train=replace(CONFIG, steps=1))
+    evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    after = checkpoint.load_weights(checkpoint.find(away.folder / "finetune" / "scratch"), "encoder")
+    for name, value in untrained_encoder(away.recipe).state_dict().items():
+        assert not name.startswith("stem.") or torch.equal(after[name], value), name
+
+
+@pytest.mark.parametrize(("select", "tested"), [(None, 4), ("best", 4), ("last", 6)])  # VCOP's authors take the best
+def test_the_selected_weights_are_tested(
+    select: Any, tested: int, index: VideoIndex, away: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    losses = iter([3.0, 1.0, 2.0])  # after steps 2, 4 and 6
+
+    def validate(self: Trainer, log: object, *, project: bool) -> bool:
+        loss = next(losses)
+        if self.best is not None and self.best["val/loss"] <= loss:
+            return False
+        self.best = {"step": self.step, "val/loss": loss}
+        return True
+
+    shown: list[dict[str, torch.Tensor]] = []
+    real = extract
+
+    def spy(encoders: list[torch.nn.Module], *rest: Any, **settings: Any) -> list[Features]:
+        shown.append(dict(encoders[0][0].state_dict()))  # type: ignore[index]
+        return real(encoders, *rest, **settings)
+
+    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(finetune, "extract", spy)
+    parts = Parts(known=index.select(range(1, 10)), asked=index.select([0]), split="the first video")
+    how = FineTune(select=select, clips=1, train=replace(CONFIG, holdout=0.3, val_every=2, save_every=100, keep=1))
+    found = evaluate_finetune(away, parts, how, device="cpu", quiet=True)
+    path = away.folder / "finetune" / "checkpoint" / "checkpoints" / f"step_{tested:08d}"
+    assert (found.settings["tested_step"], found.settings["checkpoint"], found.settings["steps"]) == (tested, str(path), 6)
+    weights = checkpoint.load_weights(path, "encoder")
+    assert all(torch.equal(shown[0][name], weights[name]) for name in weights)
+    said = "the weights with the lowest validation loss (step 4 of 6)" if tested == 4 else "the last weights (step 6)"
+    assert said in found.protocol
+
+
+def test_the_best_weights_need_held_out_videos(away: Trained, data: Parts) -> None:
+    how = FineTune(select="best", clips=1, train=CONFIG)
+    with pytest.raises(VidsslError, match="select='best': holdout=0 leaves no videos to validate on"):
+        evaluate_finetune(away, data, how, device="cpu", quiet=True)
+    found = evaluate_finetune(away, data, replace(how, select=None, train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    assert "the last weights (step 1)" in found.protocol
 
 
 def test_labels_are_learnt(run: Trained, tmp_path: Path) -> None:
@@ -139,7 +286,7 @@ def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: py
     assert (found["settings"]["freeze"], found["settings"]["crops"]) == (["stem"], "ten")
     assert "1 clips x 10 crop(s)" in found["protocol"]
     assert main([*asked, *small]) == 2  # the folder is in use
-    assert "holds a fine-tuned run" in capsys.readouterr().err
+    assert "not empty; --resume continues" in capsys.readouterr().err
 
 
 def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> None:
@@ -157,6 +304,6 @@ def test_bfloat16_is_asked_for_before_it_is_used(run: Trained, data: Parts, monk
         assert (size, clips, must) == (run.recipe.pretext.input, 2, True)
         raise VidsslError("a wrong kernel")
 
-    monkeypatch.setattr(module, "trains_in_bf16", wrong)
+    monkeypatch.setattr(setup, "trains_in_bf16", wrong)
     with pytest.raises(VidsslError, match="a wrong kernel"):
         evaluate_finetune(run, data, FineTune(init="scratch", train=replace(CONFIG, amp="bf16")), device="cpu", quiet=True)

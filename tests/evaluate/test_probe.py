@@ -19,7 +19,7 @@ from vidssl.evaluate.features import Features
 from vidssl.evaluate.linear import apply, fit, standardised
 from vidssl.evaluate.probe import linear_probe, neighbours
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 
 def features(count: int, seed: int, spread: float, classes: int = 5) -> Features:

@@ -19,7 +19,7 @@ from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, wit
 from vidssl.evaluate.trained import View, open_run, trained_encoder, untrained_encoder
 from vidssl.stages.index import VideoIndex
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 

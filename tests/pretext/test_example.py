@@ -14,7 +14,7 @@ from vidssl.pretext import METHODS, Pretext
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 

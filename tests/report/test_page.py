@@ -19,7 +19,7 @@ from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.trained import View, open_run
 from vidssl.report import write_report
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 VOID = {"meta", "img", "br", "i"}
 

@@ -13,7 +13,7 @@ from vidssl.cli import main
 from vidssl.report.runs import differences, draw, read_runs, text
 from vidssl.stages.index import VideoIndex
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 

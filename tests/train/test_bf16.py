@@ -16,10 +16,10 @@ from torch.nn import functional
 from vidssl import VidsslError
 from vidssl.models import ENCODERS, FrameEncoder
 from vidssl.stages.index import VideoIndex
-from vidssl.train import bf16, loop
+from vidssl.train import bf16, checkpoint, setup
 from vidssl.train.bf16 import TOLERANCE, differences, trains_in_bf16
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")  # what changing any of its flags says
 CPU = torch.device("cpu")
@@ -157,10 +157,10 @@ def test_a_run_asks_before_it_trains(
         calls.append((size, device, clips, must))
         return serves
 
-    monkeypatch.setattr(loop, "trains_in_bf16", answer)
-    monkeypatch.setattr(loop, "pick_amp", lambda amp, device, parameters: asked)
+    monkeypatch.setattr(setup, "trains_in_bf16", answer)
+    monkeypatch.setattr(setup, "pick_amp", lambda amp, device, parameters: asked)
     result = train(replace(recipe, train=replace(recipe.train, amp=amp)), index, tmp_path / "run", steps=1, device="cpu", quiet=True)
-    assert loop.checkpoint.load_meta(result.checkpoint)["amp"] == made
+    assert checkpoint.load_meta(result.checkpoint)["amp"] == made
     assert calls == ([(recipe.pretext.input, CPU, recipe.train.batch_size, False)] if asked else [])
 
 

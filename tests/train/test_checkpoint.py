@@ -1,10 +1,13 @@
 """Checkpoints are whole or not there."""
 
+import resource
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.train.processes import finish, start
+from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.types import VidsslError
 
@@ -79,3 +82,22 @@ def test_no_checkpoint_is_named(tmp_path: Path) -> None:
         checkpoint.find(tmp_path)
     with pytest.raises(VidsslError, match="no such folder"):
         checkpoint.find(tmp_path / "none")
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(index: VideoIndex, tmp_path: Path) -> None:
+    """Real writes that fail: no file may grow over a bound that checkpoints are above."""
+    run = tmp_path / "run"
+    options = ("--save-every", "2", "--val-every", "100", "--keep", "3")
+    finish(start(index.root, run, "--steps", "4", *options))
+    before = checkpoint.complete(run)
+
+    def bound() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    _, error = finish(start(index.root, run, "--steps", "8", *options, "--resume", before=bound), code=2)
+    assert "checkpoint step_00000006 cannot be written: " in error
+    assert "earlier checkpoints are whole, and --resume continues" in error
+    assert checkpoint.complete(run) == before
+    assert [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")] == []
+    finish(start(index.root, run, "--steps", "8", *options, "--resume"))
+    assert checkpoint.find(run).name == "step_00000008"

@@ -19,7 +19,7 @@ from tests.conftest import make_videos
 from tests.train.processes import lines
 from vidssl.recipes import RECIPES
 from vidssl.stages.index import VideoIndex
-from vidssl.train.loop import train
+from vidssl.train.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train" / "losses.json"
 TINY = [name for name in RECIPES if name.endswith("_tiny")]

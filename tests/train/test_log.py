@@ -1,16 +1,70 @@
-"""log: what TensorBoard is given is text, whatever a file or a class is called."""
+"""The log holds what was written, drops what will be made again, prints what matters, and takes names as text."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.text.text_plugin import plugin_util
 
-from vidssl.train.log import Log
+from vidssl.train.log import MOST_CLASSES, Log
 
 HOSTILE = "<script>alert(1)</script>\n![x](http://example.com/y)\t\x1b[2J"
+
+
+def steps(out: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_lines_of_later_steps_are_removed(tmp_path: Path) -> None:
+    with Log(tmp_path, step=0, total=9, classes=["a"], quiet=True) as log:
+        for step in (1, 2, 3):
+            log.write(step, 0, {"train/loss": float(step)})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "tra')  # cut short by a crash
+    with Log(tmp_path, step=2, total=9, classes=["a"], quiet=True) as log:
+        assert steps(tmp_path) == [1, 2]
+        log.write(3, 0, {"train/loss": 0.5})
+    assert steps(tmp_path) == [1, 2, 3]
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    with Log(tmp_path, step=0, total=9, classes=["a"], quiet=True) as log:
+        log.write(1, 0, {"train/loss": math.nan, "train/grad_norm": math.inf, "train/accuracy": 0.5})
+    line = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert (line["train/loss"], line["train/grad_norm"], line["train/accuracy"]) == (None, None, 0.5)
+
+
+def test_a_line_names_what_is_not_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"train/loss": 0.5, "train/rejected": 0.0, "train/bad_windows": 3.0, "train/queue_depth": 2.0}
+    with Log(tmp_path, step=0, total=9, classes=["a"]) as log:
+        log.write(4, 0, values)
+    assert capsys.readouterr().out == "step 4/9: loss 0.5000, corrupt windows 3\n"
+
+
+def test_a_confusion_matrix_is_kept_for_few_classes(tmp_path: Path) -> None:
+    for count in (MOST_CLASSES, MOST_CLASSES + 1):
+        out = tmp_path / str(count)
+        out.mkdir()
+        matrix = torch.eye(count, dtype=torch.int64)
+        with Log(out, step=0, total=9, classes=[str(number) for number in range(count)], quiet=True) as log:
+            log.write(1, 0, {"val/loss": 1.0}, matrix)
+        line = json.loads((out / "metrics.jsonl").read_text())
+        assert ("val/confusion" in line) == (count == MOST_CLASSES)
+        assert count > MOST_CLASSES or line["val/confusion"] == matrix.tolist()
+
+
+def test_a_mute_log_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Log(tmp_path, step=0, total=9, classes=["a"], mute=True) as log:
+        log.write(1, 0, {"train/loss": 1.0})
+        log.say("nothing")
+        log.text("run", "nothing")
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
 
 
 def shown(out: Path) -> EventAccumulator:

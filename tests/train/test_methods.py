@@ -11,7 +11,7 @@ from vidssl.evaluate.trained import trained_model
 from vidssl.pretext import METHODS, build_model
 from vidssl.recipes import RECIPES
 from vidssl.stages.index import VideoIndex
-from vidssl.train.loop import train
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 TINY = [name for name in RECIPES if name.endswith("_tiny")]

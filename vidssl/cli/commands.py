@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from vidssl.native import build_info
-    from vidssl.train.device import WIDE, pick_amp
+    from vidssl.train.compute import WIDE, pick_amp
     from vidssl.versions import versions
 
     cpu = torch.device("cpu")

@@ -10,8 +10,9 @@ from typing import Literal
 from vidssl.cli.data import open_data
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
-from vidssl.train.loop import open_run, train
-from vidssl.train.ranks import ranks
+from vidssl.train.distributed import process_group
+from vidssl.train.setup import open_run
+from vidssl.train.train import train
 
 _ARGS = """
 
@@ -39,11 +40,11 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         allow_outside: bool = False,
     ) -> None:
-        with ranks(device) as among:
-            open_run(out, resume=resume, among=among, quiet=True)  # a wrong folder is said before its videos are indexed
-            with among.first_alone():
+        with process_group(device) as processes:
+            open_run(out, resume=resume, process_group=processes, quiet=True)  # raises before videos are indexed
+            with processes.first_before_others():
                 index = open_data(data, out, allow_outside=allow_outside)
-            train(settings, index, out, resume=resume, among=among)
+            train(settings, index, out, resume=resume, processes=processes)
 
     command.__doc__ = doc + _ARGS
     return command

@@ -28,8 +28,8 @@ from vidssl.stages.decode import decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment, plan
 from vidssl.train.config import Recipe
-from vidssl.train.loop import train
 from vidssl.train.split import split
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 STEPS, EACH = 800, 28  # training steps; videos of each scene

@@ -26,8 +26,8 @@ from vidssl.paths import written
 from vidssl.pretext import PretextModel
 from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
+from vidssl.train.compute import torch_threads
 from vidssl.train.config import Recipe, flat, recipe_from
-from vidssl.train.device import torch_threads
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 

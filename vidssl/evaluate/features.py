@@ -25,7 +25,7 @@ from vidssl.stages.assemble import assemble
 from vidssl.stages.decode import Video, decode
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment, PlanSpec, plan
-from vidssl.train.device import torch_threads
+from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 
 Pool = Literal["mean", "max", "map"]

@@ -1,4 +1,4 @@
-"""Checkpoints: a directory a step, there whole or not at all."""
+"""Checkpoints: one folder for each step, which is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,16 +29,29 @@ def save(
     out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mapping[str, Any], meta: Mapping[str, Any], keep: int,
     best: int | None = None,
 ) -> Path:  # fmt: skip
-    """Write OUT/checkpoints/step_NNNNNNNN, then remove all but the newest `keep` and the best one.
+    """Writes OUT/checkpoints/step_NNNNNNNN, then removes all but the latest `keep` and the best one.
 
-    encoder, head: state dicts. state: what resuming needs beside them, only what torch.load(weights_only=True) reads. meta: JSON.
-    best: step of the best checkpoint so far; checkpoints/best becomes a link to it.
+    Args:
+        out: The run's folder.
+        step: The step after which it is written.
+        encoder: State dict of the encoder.
+        head: State dict of the head.
+        state: What resuming needs beside them; only types that torch.load(weights_only=True) reads.
+        meta: What meta.json holds, beside the sizes and digests of the files.
+        keep: Number of latest checkpoints to keep.
+        best: Step of the best checkpoint so far; checkpoints/best becomes a link to it.
+
+    Returns:
+        The folder of the checkpoint.
+
+    Raises:
+        VidsslError: It cannot be written. Earlier checkpoints are left as they are.
     """
     folder = inside(out, "checkpoints")
-    target = place(out, step)
+    target = path_of(out, step)
     aside = folder / f".{target.name}.{os.getpid()}"
     try:
-        for left in folder.glob(".step_*"):  # of a process that was killed while it wrote
+        for left in folder.glob(".step_*"):  # written by a process that was killed meanwhile
             shutil.rmtree(left, ignore_errors=True)
         aside.mkdir(parents=True)
         save_file(_plain(encoder), aside / FILES[0])
@@ -46,7 +59,7 @@ def save(
         torch.save(dict(state), aside / FILES[2])
         about = {name: {"bytes": (aside / name).stat().st_size, "sha256": _digest(aside / name)} for name in FILES[:3]}
         (aside / FILES[3]).write_text(json.dumps({**meta, "files": about}, indent=1) + "\n")
-        for name in FILES[:2]:  # safetensors makes files for their owner alone
+        for name in FILES[:2]:  # safetensors lets only the owner read its files
             (aside / name).chmod((aside / FILES[3]).stat().st_mode)
         for path in (*(aside / name for name in FILES), aside):
             _fsync(path)
@@ -55,12 +68,12 @@ def save(
         _fsync(folder)
         if best is not None:
             _link(folder, f"step_{best:08d}")
-    except (OSError, SafetensorError, RuntimeError) as error:  # what safetensors and torch make of a full disk
+    except (OSError, SafetensorError, RuntimeError) as error:  # safetensors and torch raise these on a full disk
         shutil.rmtree(aside, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise VidsslError(
-            f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; make room there: those before it are whole, and "
-            "--resume continues from the newest"
+            f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; free some space there; earlier checkpoints are "
+            "whole, and --resume continues from the latest"
         ) from error
     for old in complete(out)[:-keep]:
         if best is None or old.name != f"step_{best:08d}":
@@ -68,13 +81,13 @@ def save(
     return target
 
 
-def place(out: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+def path_of(out: Path, step: int) -> Path:
+    """Returns the folder of the checkpoint of a step, whether it exists or not."""
     return out / "checkpoints" / f"step_{step:08d}"
 
 
 def _link(folder: Path, name: str) -> None:
-    """Let `best` in `folder` lead to checkpoint `name`, at once or not at all."""
+    """Makes `best` in `folder` a link to checkpoint `name`, in one atomic step."""
     if (folder / name).is_dir():
         aside = folder / f".best.{os.getpid()}"
         aside.unlink(missing_ok=True)
@@ -83,15 +96,15 @@ def _link(folder: Path, name: str) -> None:
 
 
 def complete(out: Path) -> list[Path]:
-    """The checkpoints of a run whose files are all there and as long as they should be, oldest first."""
+    """Returns the checkpoints of a run that have all files, each of the size in meta.json, oldest first."""
     return list(filter(_whole, _all(out)))
 
 
 def newest(out: Path) -> tuple[Path | None, list[Path]]:
-    """(the newest checkpoint whose files have the very bytes that were written, or None; damaged ones that are newer)."""
+    """Returns the latest checkpoint whose files match their digests, or None, and the damaged ones after it."""
     damaged: list[Path] = []
     for path in reversed(_all(out)):
-        if _whole(path, to_the_byte=True):
+        if _whole(path, digests=True):
             return path, damaged
         damaged.append(path)
     return None, damaged
@@ -102,13 +115,13 @@ def _all(out: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def _whole(path: Path, *, to_the_byte: bool = False) -> bool:
-    """Whether every file is there, and as long as meta.json says, or just as it was written."""
+def _whole(path: Path, *, digests: bool = False) -> bool:
+    """Whether every file exists and has the size, and with `digests` the SHA-256, that meta.json holds."""
     try:
         about = parse_json(read_text(path / FILES[3]))["files"]
         if not all((path / name).stat().st_size == about[name]["bytes"] for name in FILES[:3]):
             return False
-        return not to_the_byte or all(_digest(path / name) == about[name]["sha256"] for name in FILES[:3])
+        return not digests or all(_digest(path / name) == about[name]["sha256"] for name in FILES[:3])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -122,10 +135,17 @@ def _digest(path: Path) -> str:
 
 
 def find(run: Path) -> Path:
-    """The checkpoint that `run` means: itself, or the newest of the run. Raises VidsslError where there is none."""
+    """Returns the checkpoint that a path means.
+
+    Args:
+        run: A checkpoint, or the folder of a run, whose latest whole checkpoint is returned.
+
+    Raises:
+        VidsslError: There is no whole checkpoint.
+    """
     if (run / FILES[3]).is_file() and not _all(run):
-        if not _whole(run, to_the_byte=True):
-            raise VidsslError(f"run={str(run)!r}: this checkpoint is damaged; take another one of its run")
+        if not _whole(run, digests=True):
+            raise VidsslError(f"run={str(run)!r}: this checkpoint is damaged; take another one of the run")
         return run
     found, damaged = newest(run)
     if found is None:
@@ -146,6 +166,7 @@ def of_run(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
 
 
 def load_meta(checkpoint: Path) -> dict[str, Any]:
+    """Reads meta.json. Raises VidsslError if it is damaged."""
     try:
         meta: dict[str, Any] = parse_json(read_text(checkpoint / FILES[3]))
     except (OSError, ValueError) as error:
@@ -154,7 +175,7 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
 
 
 def load_weights(checkpoint: Path, part: str) -> Tensors:
-    """State dict of the "encoder" or the "head", on the CPU."""
+    """Reads the state dict of a part, "encoder" or "head", to the CPU. Raises VidsslError if it is damaged."""
     try:
         return dict(load_file(checkpoint / f"{part}.safetensors"))
     except (SafetensorError, OSError) as error:
@@ -164,6 +185,7 @@ def load_weights(checkpoint: Path, part: str) -> Tensors:
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Reads what resuming needs beside the weights. Raises VidsslError if it is damaged."""
     try:
         state: dict[str, Any] = torch.load(checkpoint / FILES[2], map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError ... for a damaged file

@@ -1,4 +1,4 @@
-"""The log of a run: TensorBoard for people, metrics.jsonl for programs, the terminal for now. One set of names for all three."""
+"""The log of a run, under one set of names: TensorBoard for people, metrics.jsonl for programs, and the terminal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from vidssl.files import parse_json
 from vidssl.paths import appended, code, inside, shown, written
+from vidssl.train.metrics import class_accuracy
 from vidssl.train.pictures import Picture, confusion
-from vidssl.train.tally import class_accuracy
 
-# name -> how the terminal shows it
+# Name of each metric, and how the terminal shows it.
 METRICS = {
     "train/loss": "loss {:.4f}",
     "train/accuracy": "accuracy {:.1%}",
@@ -32,29 +32,34 @@ METRICS = {
     "train/clips_per_second": "{:.1f} clips/s",
     "train/frames_per_second": "{:.0f} frames/s decoded",
     "train/data_wait": "waiting for data {:.0%}",
-    "train/queue_depth": "{:.1f} batches ready",  # decoded, whenever a step asked for one
-    "train/host_memory": "{:.2f} GiB",  # resident, of this process
-    "train/gpu_memory": "{:.2f} GiB on the GPU",  # at its peak since the last line
-    "train/rejected": "rejected {:.1%}",  # tuples for which no try met the task's limits; not in the loss
-    "train/bad_windows": "bad windows {:.0f}",
+    "train/queue_depth": "{:.1f} batches ready",  # decoded batches when a step takes one
+    "train/host_memory": "{:.2f} GiB",  # resident memory of this process
+    "train/gpu_memory": "{:.2f} GiB on the GPU",  # peak since the last line
+    "train/rejected": "rejected {:.1%}",  # tuples outside the task's limits; they are not in the loss
+    "train/bad_windows": "corrupt windows {:.0f}",
     "train/skipped_steps": "skipped steps {:.0f}",  # not finite
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
     "val/tuples": "of {:.0f} tuples",
 }
-TIMED = (  # of the machine, not of the training
+TIMED = (  # these depend on the machine
     "train/clips_per_second", "train/frames_per_second", "train/data_wait", "train/queue_depth", "train/host_memory", "train/gpu_memory",
 )  # fmt: skip
 _WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected", "train/skipped_steps")
 _FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "train/frames_per_second")
-MOST_CLASSES = 24  # with more, no confusion matrix and no accuracy of each
+MOST_CLASSES = 24  # with more classes, neither a confusion matrix nor the accuracy of each class is logged
 
 
 class Log:
     """Writes OUT/metrics.jsonl and OUT/tensorboard, and shows progress: a bar on a terminal, plain lines elsewhere.
 
-    step: the last one that is kept of what is already there; later lines are of steps that will be done again. classes: their names.
-    mute: write and say nothing, for all processes but the first.
+    Args:
+        out: The run's folder.
+        step: The step at which the run starts. Lines of later steps, which will be made again, are removed.
+        total: The step at which the run ends.
+        classes: Names of the classes.
+        quiet: Print nothing.
+        mute: Print and write nothing; for all processes except rank 0.
     """
 
     def __init__(self, out: Path, *, step: int, total: int, classes: Sequence[str], quiet: bool = False, mute: bool = False) -> None:
@@ -73,24 +78,36 @@ class Log:
         self._board = SummaryWriter(str(inside(out, "tensorboard")), purge_step=step + 1)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
-        """Log metrics under names of METRICS. matrix: int64 [classes, classes] confusion, rows true, columns predicted."""
+        """Logs metrics under names of METRICS.
+
+        Args:
+            step: The step after which they were computed.
+            epoch: The epoch.
+            values: Name to value.
+            matrix: Confusion int64 [classes, classes]; rows are true classes, columns predicted ones.
+        """
         if self._mute:
             return
-        record: dict[str, Any] = {"step": step, "epoch": epoch, "seconds": round(time.monotonic() - self._started, 3), **values}
+        record: dict[str, Any] = {
+            "step": step,
+            "epoch": epoch,
+            "seconds": round(time.monotonic() - self._started, 3),
+            **values,
+        }
         part = next(iter(values)).split("/")[0]  # "train" or "val"
         if matrix is not None and len(self._classes) <= MOST_CLASSES:
             record[f"{part}/confusion"] = matrix.tolist()
-            for name, share in zip(self._classes, class_accuracy(matrix), strict=True):
-                if share is not None:
-                    self._board.add_scalar(f"{part}_class_accuracy/{_plain(name)}", share, step)
+            for name, accuracy in zip(self._classes, class_accuracy(matrix), strict=True):
+                if accuracy is not None:
+                    self._board.add_scalar(f"{part}_class_accuracy/{_plain(name)}", accuracy, step)
             if part == "val":
                 self._board.add_image("val/confusion", confusion(matrix, self._classes), step, dataformats="HWC")
         finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
         self._file.write(json.dumps(finite, allow_nan=False) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        told = {name: value for name, value in values.items() if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)}
-        text = ", ".join(METRICS[name].format(value) for name, value in told.items())
+        printed = {name: value for name, value in values.items() if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)}
+        text = ", ".join(METRICS[name].format(value) for name, value in printed.items())
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
         elif part == "train":
@@ -99,36 +116,47 @@ class Log:
             self.say(f"step {step}: {text}")
 
     def text(self, name: str, value: str) -> None:
-        """A text that TensorBoard shows."""
+        """Adds a text to TensorBoard."""
         if not self._mute:
             self._board.add_text(name, code(value))
 
     def picture(self, name: str, picture: Picture, step: int) -> None:
+        """Adds a picture to TensorBoard."""
         if not self._mute:
             self._board.add_image(name, picture, step, dataformats="HWC")
 
     def embedding(
         self, features: torch.Tensor, about: Sequence[tuple[str, ...]], head: Sequence[str], thumbs: torch.Tensor, step: int
     ) -> None:  # fmt: skip
-        """Points for the projector: features [N, D]; about: of each point, under the names `head`; thumbs: float [N, 3, h, w] in 0..1."""
+        """Adds points to TensorBoard's projector.
+
+        Args:
+            features: float [N, D].
+            about: Texts of each point, under the names `head`.
+            head: Names of the texts.
+            thumbs: Pictures of the points, float [N, 3, h, w] in 0..1.
+            step: The step at which they were computed.
+        """
         if not self._mute:
             board = Path(self._board.log_dir)
-            shutil.rmtree(inside(board, f"{step:05d}"), ignore_errors=True)  # of a run that was cut off just there
+            shutil.rmtree(inside(board, f"{step:05d}"), ignore_errors=True)  # of a killed run
             appended(board / "projector_config.pbtxt").close()  # TensorBoard writes into it
             rows = [[_plain(cell) for cell in row] for row in about]
             self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
 
     def settings(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """The run's settings beside what became of them, for TensorBoard's table of runs."""
+        """Adds settings and final metrics to TensorBoard's table of runs."""
         if not self._mute:
             plain = {name: value if isinstance(value, (bool, int, float)) else _plain(str(value)) for name, value in values.items()}
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def advance(self) -> None:
+        """Moves the progress bar by one step."""
         self._bar.update()
 
     def say(self, line: str) -> None:
+        """Prints a line."""
         if not self._quiet:
             tqdm.write(shown(line, lines=True), file=sys.stdout)
             sys.stdout.flush()
@@ -149,7 +177,7 @@ def _plain(name: str) -> str:
 
 
 def _step_of(line: str) -> float:
-    """Step of a line of metrics.jsonl; infinite for a line that a crash cut short."""
+    """Returns the step of a line of metrics.jsonl, or infinity if a crash has cut the line short."""
     try:
         return int(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):

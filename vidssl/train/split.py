@@ -1,4 +1,4 @@
-"""Which videos are held out: a pure function of the paths and the seed."""
+"""The split into training and held-out videos: a pure function of paths, groups and seed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,24 @@ from vidssl.types import VidsslError
 
 
 def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", span: int = 1) -> tuple[VideoIndex, VideoIndex]:
-    """(training, held-out) parts of an index; rows that cannot be used stay in the training part, where they are counted.
+    """Splits an index into training and held-out videos.
 
-    fraction: share of the videos with at least `span` frames to hold out, met as closely as whole groups allow, with one group at least.
-    group: regular expression; paths in which it matches the same text belong together. Empty, or where it does not match: the index's
-    column `group` says so, and where it does not, each is by itself.
-    Raises VidsslError where the expression is wrong, matches nothing, or leaves nothing to train on.
+    Videos that cannot be used are in the training part, where they are counted.
+
+    Args:
+        index: The videos.
+        fraction: Fraction to hold out of the videos with at least `span` frames, as closely as whole groups allow, and
+            at least one group.
+        seed: Seed of the choice.
+        group: Regular expression; videos in whose paths it matches the same text are one group. For a path without a
+            match, or if it is empty, the index's column `group` counts; a video without either is a group by itself.
+        span: Frames that a video needs.
+
+    Returns:
+        The training part and the held-out part.
+
+    Raises:
+        VidsslError: The expression is wrong or matches no path, or nothing is left to train on.
     """
     rows = index.usable(span)
     paths = index.select(rows).column("path").to_pylist()
@@ -43,6 +55,6 @@ def split(index: VideoIndex, fraction: float, *, seed: int, group: str = "", spa
 
 
 def fingerprint(index: VideoIndex) -> str:
-    """Sixteen hex digits that change when a video is added, removed, renamed, or other than it was."""
+    """Returns 16 hex digits that change if a video is added, removed, renamed or changed."""
     rows = zip(*(index.column(name).to_pylist() for name in ("path", "bytes", "frames", "status")), strict=True)
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()[:16]

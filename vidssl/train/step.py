@@ -1,4 +1,4 @@
-"""One step of the optimiser: forward, loss, backward, over all processes and all parts of a batch."""
+"""One step of the optimizer: forward, loss and backward of a batch, over all processes and all parts of the batch."""
 
 from __future__ import annotations
 
@@ -15,97 +15,113 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vidssl.pretext import SlotModel
 from vidssl.train.config import TrainConfig
-from vidssl.train.ranks import Ranks
+from vidssl.train.distributed import ProcessGroup
 from vidssl.types import Batch, VidsslError
 
 
-class Stepped(NamedTuple):
-    """What a step made of a batch. logits: float [B, classes]; loss: float [B]; kept: bool [B], within the task's limits."""
+class StepResult(NamedTuple):
+    """What a step computes of a batch, on the device."""
 
-    logits: torch.Tensor
-    loss: torch.Tensor
-    label: torch.Tensor
-    kept: torch.Tensor
-    grad_norm: torch.Tensor
+    logits: torch.Tensor  # float [B, classes]
+    loss: torch.Tensor  # float [B]
+    label: torch.Tensor  # int64 [B]
+    kept: torch.Tensor  # bool [B], within the task's limits
+    grad_norm: torch.Tensor  # float []
 
 
 class Stepper:
-    """Model and optimiser. `model` is what is saved and evaluated; `forward` is the same, compiled and shared out where that is asked for.
+    """Model and optimizer.
 
-    The loss of a step is the mean over the tuples within the task's limits of all processes, however these are spread over them.
+    The loss of a step is the mean over the kept tuples of all processes, however the tuples are spread over the
+    processes.
+
+    Args:
+        model: The model to train.
+        config: How to train it.
+        process_group: The processes that train together.
+        amp: Whether to compute in bfloat16 autocast.
+        total: Steps of the whole run, where a cosine schedule ends.
+
+    Attributes:
+        model: What is saved and evaluated.
+        forward: The same, compiled and distributed if the config asks for it.
+
+    Raises:
+        VidsslError: sync_bn is asked for on CPUs.
     """
 
-    def __init__(self, model: SlotModel, config: TrainConfig, ranks: Ranks, *, amp: bool, total: int) -> None:
-        self.config, self.ranks, self.amp, self.total = config, ranks, amp, total
+    def __init__(self, model: SlotModel, config: TrainConfig, process_group: ProcessGroup, *, amp: bool, total: int) -> None:
+        self.config, self.process_group, self.amp, self.total = config, process_group, amp, total
         channels_last(model.encoder)
-        if config.sync_bn and ranks.size > 1:
-            if ranks.device.type != "cuda":
-                raise VidsslError("train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or no sync_bn")
+        if config.sync_bn and process_group.world_size > 1:
+            if process_group.device.type != "cuda":
+                raise VidsslError("train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or leave sync_bn out")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
         self.optimizer = make_optimizer(model, config)
-        self._shared: DistributedDataParallel | None = None
-        if ranks.size > 1:
-            ids = [ranks.device] if ranks.device.type == "cuda" else None
-            # Of kernels one pixel wide: only strides of dimensions of size one differ.
+        self._distributed: DistributedDataParallel | None = None
+        if process_group.world_size > 1:
+            ids = [process_group.device] if process_group.device.type == "cuda" else None
+            # PyTorch warns about kernels of one pixel, where only strides of dimensions of size 1 differ.
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-            self._shared = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
-        forward: nn.Module = self._shared or model
+            self._distributed = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
+        forward: nn.Module = self._distributed or model
         self.forward = torch.compile(forward) if config.compile else forward
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=self.amp)
+        """Returns the precision in which the model computes, as a context."""
+        return torch.autocast(self.process_group.device.type, dtype=torch.bfloat16, enabled=self.amp)
 
     def learning_rate(self, step: int) -> float:
-        """Of the step to come: a function of its number alone, so that nothing has to be saved."""
+        """Returns the learning rate of a step, counted from 0. It depends on nothing else, so it is not saved."""
         if self.config.schedule == "cosine":
             return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.total)))
         return self.config.lr * 0.1 ** sum(step >= milestone for milestone in self.config.milestones)
 
-    def backward(self, batch: Batch, step: int) -> Stepped:
-        """Gradients of a batch, this process's share of step `step`. The optimiser has not moved yet."""
-        config, ranks, device = self.config, self.ranks, self.ranks.device
-        torch.manual_seed(step_seed(config.seed, step, ranks.rank))  # dropout: nothing to save, whoever goes on from here
+    def backward(self, batch: Batch, step: int) -> StepResult:
+        """Computes the gradients of this process's batch of a step, counted from 0. `update` then moves the weights."""
+        config, process_group, device = self.config, self.process_group, self.process_group.device
+        torch.manual_seed(step_seed(config.seed, step, process_group.rank))  # dropout then depends on the step alone
         self.optimizer.zero_grad(set_to_none=True)
-        kept = batch.status.to(device, non_blocking=True) == 0  # [B]; the others break the task's own rules
+        kept = batch.status.to(device, non_blocking=True) == 0  # [B]; the others are outside the task's limits
         count = kept.sum().float()
-        ranks.sum(count)
-        share = kept * (ranks.size / count.clamp(min=1))  # [B]; gradients are averaged over the processes
+        process_group.all_reduce(count)
+        weights = kept * (process_group.world_size / count.clamp(min=1))  # [B]; processes average gradients
         clips = batch.clips.to(device, non_blocking=True)  # [B, K, C, T, H, W]
         label = batch.label.to(device, non_blocking=True)
         logits, losses = [], []
-        parts = list(zip(*(whole.chunk(config.accumulate) for whole in (clips, label, share)), strict=True))
-        for at, (shown, asked, weight) in enumerate(parts):
-            with self._shared.no_sync() if self._shared is not None and at < len(parts) - 1 else nullcontext():
+        parts = list(zip(*(whole.chunk(config.accumulate) for whole in (clips, label, weights)), strict=True))
+        for at, (shown, target, weight) in enumerate(parts):
+            with self._distributed.no_sync() if self._distributed is not None and at < len(parts) - 1 else nullcontext():
                 with self.autocast():
-                    found = self.forward(shown)
-                loss = functional.cross_entropy(found.float(), asked, reduction="none")
+                    output = self.forward(shown)
+                loss = functional.cross_entropy(output.float(), target, reduction="none")
                 (loss * weight).sum().backward()
-            logits.append(found.detach().float())
+            logits.append(output.detach().float())
             losses.append(loss.detach())
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        return Stepped(torch.cat(logits), torch.cat(losses), label, kept, norm)
+        return StepResult(torch.cat(logits), torch.cat(losses), label, kept, norm)
 
     def update(self, step: int) -> None:
-        """Moves the weights along the gradients."""
+        """Moves the weights along the gradients. step: counted from 0."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step) * group["factor"]
         self.optimizer.step()
 
     def share_buffers(self) -> None:
-        """Every process gets the first one's running statistics, which are the ones that are saved."""
-        if self.ranks.size > 1:
+        """Broadcasts the running statistics of rank 0, which are the ones that are saved."""
+        if self.process_group.world_size > 1:
             for buffer in self.model.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Of all that is drawn while step `step` computes, a pure function of these."""
+    """Returns the seed of all random numbers drawn while a step computes: a pure function of the arguments."""
     return int.from_bytes(hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()[:8], "little") >> 1
 
 
 def channels_last(encoder: nn.Module) -> None:
-    """Convolutions in the memory order of the loader's clips: 1.2x on a CPU, tensor cores on a GPU."""
+    """Stores weights of convolutions in the memory order of the clips: 1.2x on a CPU, tensor cores on a GPU."""
     for module in encoder.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             order = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
@@ -113,7 +129,7 @@ def channels_last(encoder: nn.Module) -> None:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Over the model's parameters, fused: one kernel for all. factor: of a group's learning rate."""
+    """Makes the optimizer, fused: one kernel for all. A group's learning rate is multiplied by its `factor`."""
     if not config.caffe_bias:
         groups = [{"params": list(model.parameters()), "factor": 1.0}]
     else:

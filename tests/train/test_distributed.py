@@ -101,16 +101,16 @@ def test_ranks_slice_one_sequence(index: VideoIndex, recipe: Recipe) -> None:
     [
         (TrainConfig(batch_size=9), 2, r"batch_size=9: take a multiple of accumulate=1 x 2 processes, at least 4: batch norm needs 2"),
         (TrainConfig(batch_size=8, accumulate=2), 4, r"batch_size=8: .*accumulate=2 x 4 processes, at least 16"),
-        (TrainConfig(batch_size=6, tuples_per_window=2), 2, r"take a multiple of 4, tuples_per_window=2: that many for each of 2 proc"),
+        (TrainConfig(batch_size=6, tuples_per_window=2), 2, r"take a multiple of 4: tuples_per_window=2 for each of 2 proc"),
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_named(config: TrainConfig, processes: int, named: str) -> None:
     with pytest.raises(VidsslError, match=named):
-        config.share(processes)
+        config.local_batch_size(processes)
 
 
 def test_group_norm_needs_no_pairs() -> None:
-    assert TrainConfig(batch_size=4, norm="group").share(4) == 1
+    assert TrainConfig(batch_size=4, norm="group").local_batch_size(4) == 1
 
 
 def test_sync_bn_on_cpus_is_refused(index: VideoIndex, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ import math
 import torch
 from torch.nn import functional
 
-from vidssl.train.ranks import Ranks
-from vidssl.train.tally import Tally, class_accuracy
+from vidssl.train.distributed import ProcessGroup
+from vidssl.train.metrics import Metrics, class_accuracy
 
 CPU = torch.device("cpu")
 
 
-def filled(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Tally:
-    tally = Tally(3, CPU)
+def filled(parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Metrics:
+    tally = Metrics(3, CPU)
     for logits, label, kept in parts:
         tally.add(logits, label, functional.cross_entropy(logits, label, reduction="none"), kept)
         tally.step(torch.tensor(2.0 + len(label)))
@@ -24,7 +24,7 @@ def test_means_are_over_the_tuples_that_count() -> None:
     label, kept = torch.tensor([0, 1, 0, 2]), torch.tensor([True, True, True, False])
     found = filled([(logits, label, kept), (logits[:2], label[:2], kept[:2])])
     right, wrong = (float(functional.cross_entropy(logits[i : i + 1], label[i : i + 1])) for i in (0, 2))
-    values = found.total(Ranks(device=CPU)).values()
+    values = found.total(ProcessGroup(device=CPU)).values()
     assert math.isclose(values["loss"], (4 * right + wrong) / 5, rel_tol=1e-6)
     assert values["accuracy"] == 4 / 5
     assert math.isclose(values["rejected"], 1 / 6)
@@ -34,7 +34,7 @@ def test_means_are_over_the_tuples_that_count() -> None:
 
 
 def test_a_tuple_off_the_limits_may_have_any_loss() -> None:
-    tally = Tally(3, CPU)
+    tally = Metrics(3, CPU)
     tally.add(torch.zeros(2, 3), torch.tensor([0, 1]), torch.tensor([1.0, math.nan]), torch.tensor([True, False]))
     assert tally.values()["loss"] == 1.0
 
@@ -42,7 +42,7 @@ def test_a_tuple_off_the_limits_may_have_any_loss() -> None:
 def test_it_goes_on_where_it_was() -> None:
     random = torch.Generator().manual_seed(0)
     parts = [(torch.randn(5, 3, generator=random), torch.randint(3, (5,), generator=random), torch.ones(5, dtype=torch.bool)) for _ in "12"]
-    whole, first, second = filled(parts), filled(parts[:1]), Tally(3, CPU)
+    whole, first, second = filled(parts), filled(parts[:1]), Metrics(3, CPU)
     second.load_state_dict(first.state_dict())
     logits, label, kept = parts[1]
     second.add(logits, label, functional.cross_entropy(logits, label, reduction="none"), kept)
@@ -52,4 +52,4 @@ def test_it_goes_on_where_it_was() -> None:
 
 
 def test_nothing_is_no_number() -> None:
-    assert math.isnan(Tally(3, CPU).values()["loss"])
+    assert math.isnan(Metrics(3, CPU).values()["loss"])

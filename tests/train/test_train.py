@@ -14,8 +14,8 @@ from vidssl.stages.index import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
 from vidssl.train.log import METRICS, TIMED
-from vidssl.train.loop import Stopped, train
 from vidssl.train.step import Stepper
+from vidssl.train.train import Stopped, train
 from vidssl.types import Batch, VidsslError
 
 
@@ -163,7 +163,7 @@ def test_a_damaged_checkpoint_is_left_aside(
     state = whole.checkpoint / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
     again = train(recipe, index, tmp_path / "run", steps=6, resume=True, device="cpu", quiet=True)
-    assert "step_00000006 is damaged and left aside; the newest whole checkpoint is step_00000004" in caplog.text
+    assert "step_00000006 is damaged and not used; the run continues from step_00000004" in caplog.text
     assert again.checkpoint == whole.checkpoint
     after = checkpoint.load_weights(again.checkpoint, "encoder")
     assert all(torch.equal(after[name], weights[name]) for name in weights)

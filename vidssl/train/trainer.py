@@ -1,4 +1,4 @@
-"""One run in motion: what is logged of its steps, and when it validates, saves and stops."""
+"""The training loop: steps, and between them the log, validation, pictures and checkpoints."""
 
 from __future__ import annotations
 
@@ -17,76 +17,104 @@ from vidssl.loader import Loader
 from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import Augment
 from vidssl.train import checkpoint, pictures
-from vidssl.train.guard import Shown, Watchdog, check_finite, record, stop_requests
 from vidssl.train.log import Log
-from vidssl.train.step import Stepped, Stepper
-from vidssl.train.tally import Tally
+from vidssl.train.metrics import Metrics
+from vidssl.train.nonfinite import Shown, check_finite, record
+from vidssl.train.step import Stepper, StepResult
+from vidssl.train.watchdog import Watchdog, stop_requests
 from vidssl.types import Batch, VidsslError
 
-_PROJECTED = 500  # held-out clips that TensorBoard's projector shows
-_SEEN = 4  # tuples of a picture
-_IN_A_ROW = 20  # steps that may be left out as not finite one after the other
+_PROJECTED = 500  # held-out clips in TensorBoard's projector
+_PICTURED = 4  # tuples in a picture
+_SKIPS_IN_A_ROW = 20  # steps that are not finite, one after the other, end the run
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """Where a run ended. metrics: the last value of each name of vidssl.train.log.METRICS."""
+    """Where a run ended.
+
+    Attributes:
+        step: The last step.
+        checkpoint: The checkpoint of it.
+        metrics: The last value of each name of vidssl.train.log.METRICS.
+        best: The checkpoint with the lowest validation loss; None if nothing has been validated.
+    """
 
     step: int
     checkpoint: Path
     metrics: Mapping[str, float]
+    best: Path | None = None
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop, has written a checkpoint, and says so."""
+    """The run was asked to stop, and has written a checkpoint, which the message names."""
 
 
 @dataclass(kw_only=True)
 class _Clock:
-    """What is counted since the last line of the log; it is of this process, and not saved."""
+    """What this process counts between two lines of the log. It is not saved."""
 
     began: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
     ready: int = 0
     clips: int = 0
     steps: int = 0
-    frames: int = 0  # the loader's count then
+    frames: int = 0  # the loader's count at the last line
 
 
-class Run:
-    """One run: model, optimiser, loaders, and the step they stand at. names: of the classes; augment: how clips were coloured."""
+class Trainer:
+    """A run: model, optimizer, loaders, and the step they are at.
+
+    Args:
+        stepper: Model and optimizer.
+        loader: Batches of the training videos.
+        val_loader: Batches of the held-out videos; None if this process has none of them.
+        index: The training videos.
+        held_out: The held-out videos.
+        out: The run's folder.
+        meta: What each checkpoint's meta.json holds beside the step.
+        names: Names of the classes.
+        augment: How clips are normalised, which pictures undo.
+    """
 
     def __init__(
-        self, stepper: Stepper, loader: Loader, val_loader: Loader | None, index: VideoIndex, held: VideoIndex, out: Path,
+        self, stepper: Stepper, loader: Loader, val_loader: Loader | None, index: VideoIndex, held_out: VideoIndex, out: Path,
         meta: dict[str, Any], *, names: Sequence[str], augment: Augment,
     ) -> None:  # fmt: skip
-        self.stepper, self.loader, self.val_loader, self.index, self.held = stepper, loader, val_loader, index, held
-        self.model, self.ranks, self.config, self.total = stepper.model, stepper.ranks, stepper.config, stepper.total
+        self.stepper, self.loader, self.val_loader = stepper, loader, val_loader
+        self.index, self.held_out = index, held_out
+        self.model, self.process_group = stepper.model, stepper.process_group
+        self.config, self.total = stepper.config, stepper.total
         self.out, self.meta, self.names, self.augment = out, meta, names, augment
-        self.tally = Tally(len(names), self.ranks.device)
+        self.sums = Metrics(len(names), self.process_group.device)
         self.step = self.skipped = self._in_a_row = 0
-        self._bad = 0.0  # windows, before a resume
+        self._corrupt = 0.0  # windows, before the run was resumed
         self.metrics: dict[str, float] = {}
         self.best: dict[str, float] | None = None  # {"step": ..., "val/loss": ...}
 
     def fit(self, log: Log) -> TrainResult:
-        """Train up to `total` steps, logging, validating and saving on the way."""
+        """Trains up to step `total`; logs, validates and saves on the way.
+
+        Raises:
+            VidsslError: A loss or gradient is not finite.
+            Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        """
         config, saved = self.config, None
         recent: list[Shown] = []
         clock = _Clock(frames=self.loader.stats["frames"])
-        with stop_requests() as stop, Watchdog(config.timeout, self.loader.waits_for) as dog:
+        with stop_requests() as stop, Watchdog(config.timeout, self.loader.waits_for) as watchdog:
             batches = self._batches()
             while self.step < self.total:
                 clock.ready += self.loader.ready
                 asked = time.perf_counter()
-                with dog.waiting():
+                with watchdog.waiting():
                     batch = next(batches)
                 clock.waited += time.perf_counter() - asked
-                stepped = self._train_step(batch, recent)
+                result = self._train_step(batch, recent)
                 clock.clips += batch.frame.shape[0] * batch.frame.shape[1]
                 clock.steps += 1
                 log.advance()
-                stopping = self.ranks.any(stop.is_set()) and self.step < self.total
+                stopping = self.process_group.any(stop.is_set()) and self.step < self.total
                 end = self.step == self.total
                 saves, validates = end or self.step % config.save_every == 0, end or self.step % config.val_every == 0
                 if saves or validates or self.step % config.log_every == 0:
@@ -94,8 +122,8 @@ class Run:
                     self._report(log, clock)
                     recent.clear()
                     clock = _Clock(frames=self.loader.stats["frames"])
-                if stepped is not None and (end or self.step % config.show_every == 0):
-                    self._show(log, batch, stepped)
+                if result is not None and (end or self.step % config.show_every == 0):
+                    self._show(log, batch, result)
                 if validates and self._validate(log, project=end):
                     saves = True  # the best so far
                 if saves or stopping:
@@ -107,99 +135,103 @@ class Run:
                     )
         if saved is None:
             saved = checkpoint.find(self.out)
-            more = "a cosine schedule ends there" if config.schedule == "cosine" else "take more steps to train on"
-            log.say(f"nothing to do: {saved} stands at step {self.step}, where the run ends; {more}")
+            hint = "its cosine schedule has ended" if config.schedule == "cosine" else f"take steps > {self.step} to train on"
+            log.say(f"nothing to train: {saved} is at step {self.step}, and the run ends at step {self.total}; {hint}")
         else:
             best = f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})" if self.best else ""
-            left_out = f"; {self.skipped} steps were left out, they were not finite" if self.skipped else ""
-            log.say(f"done: step {self.step}, checkpoint {saved}{best}{left_out}")
-        return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics))
+            skipped = f"; {self.skipped} steps were skipped, because they were not finite" if self.skipped else ""
+            log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
+        best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
+        return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
 
     def _batches(self) -> Iterator[Batch]:
         while True:
             yield from self.loader
 
-    def _train_step(self, batch: Batch, recent: list[Shown]) -> Stepped | None:
-        """None where the step was left out."""
+    def _train_step(self, batch: Batch, recent: list[Shown]) -> StepResult | None:
+        """One step of the optimizer; None if it was skipped."""
         skips = self.config.nonfinite == "skip"
         before = [buffer.clone() for buffer in self.model.buffers()] if skips else []
-        made = self.stepper.backward(batch, self.step)
-        shown = Shown(self.step + 1, made.loss, made.grad_norm, batch.video, batch.frame)
+        result = self.stepper.backward(batch, self.step)
+        shown = Shown(self.step + 1, result.loss, result.grad_norm, batch.video, batch.frame)
         self.step += 1
-        if skips and self.ranks.any(not bool(shown.fine())):
-            for buffer, value in zip(self.model.buffers(), before, strict=True):  # running statistics of it are not finite either
+        if skips and self.process_group.any(not bool(shown.is_finite())):
+            for buffer, value in zip(self.model.buffers(), before, strict=True):  # not finite either
                 buffer.copy_(value)
             what = record(shown, self.index, self.out / "nonfinite.jsonl")
             self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
-            if self._in_a_row == _IN_A_ROW:
-                raise VidsslError(f"train: nonfinite=skip: {_IN_A_ROW} steps were left out one after the other, the last: {what}; lower lr")
+            if self._in_a_row == _SKIPS_IN_A_ROW:
+                raise VidsslError(f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; the last one: {what}; lower lr")
             return None
         self._in_a_row = 0
         self.stepper.update(self.step - 1)
-        self.tally.add(made.logits, made.label, made.loss, made.kept)
-        self.tally.step(made.grad_norm)
+        self.sums.add(result.logits, result.label, result.loss, result.kept)
+        self.sums.step(result.grad_norm)
         if not skips:
             recent.append(shown)
-        return made
+        return result
 
     def _report(self, log: Log, clock: _Clock) -> None:
-        """Read and log the steps since the last report: the only place where the host waits for the device."""
-        total = self.tally.total(self.ranks)
+        """Logs the steps since the last report. Only here does the host wait for the device."""
+        total = self.sums.total(self.process_group)
         seconds = time.perf_counter() - clock.began
         counts = torch.tensor([
             clock.clips, self.loader.stats["frames"] - clock.frames, clock.waited, self.loader.stats["bad"], self.skipped,
         ], dtype=torch.float64)  # fmt: skip
-        self.ranks.sum(counts)
-        clips, frames, waited, bad, skipped = counts.tolist()
-        made = total.values()
-        values = {f"train/{name}": made[name] for name in ("loss", "accuracy", "rejected", "grad_norm")}
+        self.process_group.all_reduce(counts)
+        clips, frames, waited, corrupt, skipped = counts.tolist()
+        means = total.values()
+        values = {f"train/{name}": means[name] for name in ("loss", "accuracy", "rejected", "grad_norm")}
         values |= {
             "train/learning_rate": self.stepper.learning_rate(self.step - 1),
             "train/clips_per_second": clips / seconds,
             "train/frames_per_second": frames / seconds,
-            "train/data_wait": waited / self.ranks.size / seconds,
+            "train/data_wait": waited / self.process_group.world_size / seconds,
             "train/queue_depth": clock.ready / clock.steps,
             "train/host_memory": host_memory(),
-            "train/bad_windows": self._bad + bad,
-            "train/skipped_steps": skipped / self.ranks.size,
+            "train/bad_windows": self._corrupt + corrupt,
+            "train/skipped_steps": skipped / self.process_group.world_size,
         }
-        if self.ranks.device.type == "cuda":
-            values["train/gpu_memory"] = torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
-            torch.cuda.reset_peak_memory_stats(self.ranks.device)
+        if self.process_group.device.type == "cuda":
+            values["train/gpu_memory"] = torch.cuda.max_memory_allocated(self.process_group.device) / 2**30
+            torch.cuda.reset_peak_memory_stats(self.process_group.device)
         self.metrics |= values
         log.write(self.step, self.loader.epoch, values, total.confusion)
-        self.tally.clear()
+        self.sums.clear()
 
-    def _show(self, log: Log, batch: Batch, made: Stepped) -> None:
-        """A picture of tuples as they were shown, with their true and their predicted class."""
-        if not self.ranks.first:
+    def _show(self, log: Log, batch: Batch, result: StepResult) -> None:
+        """Logs a picture of tuples as they were shown, with true and predicted classes."""
+        if not self.process_group.is_first:
             return
         names = self.names
-        found, rows = made.logits[:_SEEN].argmax(1).tolist(), batch.video[:_SEEN].cpu().numpy()
-        clips = pictures.as_seen(batch.clips[:_SEEN], self.augment)
+        found, rows = result.logits[:_PICTURED].argmax(1).tolist(), batch.video[:_PICTURED].cpu().numpy()
+        clips = pictures.as_seen(batch.clips[:_PICTURED], self.augment)
         paths = self.index.select(rows).column("path").to_pylist()
-        true = [names[label] for label in batch.label[:_SEEN].tolist()]
+        true = [names[label] for label in batch.label[:_PICTURED].tolist()]
         log.picture("train/tuples", pictures.tuples(clips, true, [names[one] for one in found], paths), self.step)
 
     @torch.no_grad()
     def _validate(self, log: Log, *, project: bool) -> bool:
-        """Whether this is the best so far. project: also show the features of held-out clips."""
-        if not len(self.held):
+        """Validates on the held-out videos; returns whether the loss is the lowest so far.
+
+        project: also log features for TensorBoard's projector.
+        """
+        if not len(self.held_out):
             return False
         self.stepper.share_buffers()
         self.model.eval()
-        tally, points = Tally(len(self.names), self.ranks.device), _Points(self.held, self.augment)
+        sums, points = Metrics(len(self.names), self.process_group.device), _Points(self.held_out, self.augment)
         for batch in self.val_loader or ():
-            label = batch.label.to(self.ranks.device)
+            label = batch.label.to(self.process_group.device)
             with self.stepper.autocast():
-                features = self.model.features(batch.clips.to(self.ranks.device))
+                features = self.model.features(batch.clips.to(self.process_group.device))
                 logits = self.model.head(features).float()
             loss = functional.cross_entropy(logits, label, reduction="none")
-            tally.add(logits, label, loss, batch.status.to(self.ranks.device) == 0)
+            sums.add(logits, label, loss, batch.status.to(self.process_group.device) == 0)
             if project and len(points.features) < _PROJECTED:
                 points.add(batch, features)
         self.model.train()
-        total = tally.total(self.ranks)
+        total = sums.total(self.process_group)
         found = total.values()
         if total.sums[3] == 0:
             return False
@@ -214,33 +246,37 @@ class Run:
         return True
 
     def save(self) -> Path:
-        """Write a checkpoint of this moment. The schedule and all random numbers are functions of the step, so it holds neither."""
-        pending = self.ranks.gather(self.tally.state_dict())
+        """Writes a checkpoint, without learning rate and random numbers, which are functions of the step."""
+        pending = self.process_group.gather(self.sums.state_dict())
         self.stepper.share_buffers()
-        if self.ranks.first:
-            state = {"optimizer": self.stepper.optimizer.state_dict(), "loader": self.loader.state_dict(), "pending": pending}
+        if self.process_group.is_first:
+            state = {
+                "optimizer": self.stepper.optimizer.state_dict(),
+                "loader": self.loader.state_dict(),
+                "pending": pending,
+            }
             checkpoint.save(
                 self.out, self.step, encoder=self.model.encoder.state_dict(), head=self.model.head.state_dict(), state=state,
                 meta=self.meta | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
                 keep=self.config.keep, best=int(self.best["step"]) if self.best else None,
             )  # fmt: skip
-        return checkpoint.place(self.out, self.step)
+        return checkpoint.path_of(self.out, self.step)
 
     def load(self, path: Path) -> None:
-        """Continue from a checkpoint: weights, optimiser, the loader's position, and what was not logged yet."""
+        """Takes over a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
         self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
         self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
         state, meta = checkpoint.load_state(path), checkpoint.load_meta(path)
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
-        if len(state["pending"]) == self.ranks.size:
-            self.tally.load_state_dict(state["pending"][self.ranks.rank])
+        if len(state["pending"]) == self.process_group.world_size:
+            self.sums.load_state_dict(state["pending"][self.process_group.rank])
         self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
-        self._bad = self.metrics.get("train/bad_windows", 0.0)
+        self._corrupt = self.metrics.get("train/bad_windows", 0.0)
 
 
 class _Points:
-    """Features of held-out clips, with what they are, for the projector."""
+    """Features of held-out clips for the projector, with class, video and frames of each."""
 
     def __init__(self, index: VideoIndex, augment: Augment) -> None:
         self._index, self._augment = index, augment
@@ -250,7 +286,7 @@ class _Points:
 
     def add(self, batch: Batch, features: torch.Tensor) -> None:
         """features: [B, K, D]."""
-        seen = pictures.as_seen(batch.clips[:, :, :, batch.clips.shape[3] // 2, None], self._augment)[:, :, :, 0]  # [B, K, 3, h, w]
+        seen = pictures.as_seen(batch.clips[:, :, :, batch.clips.shape[3] // 2, None], self._augment)[:, :, :, 0]
         rows = self._index.select(batch.video.cpu().numpy())
         names = zip(rows.column("label").to_pylist(), rows.column("path").to_pylist(), batch.frame.cpu(), strict=True)
         for at, (label, path, frame) in enumerate(names):
@@ -265,6 +301,9 @@ class _Points:
 
 
 def host_memory() -> float:
-    """GiB of this process that are in memory now. Source: proc(5), statm."""
+    """Returns the resident memory of this process in GiB.
+
+    Source: proc(5), statm.
+    """
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -1,0 +1,57 @@
+"""Settings survive JSON, and what cannot be trained is named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from vidssl.recipes import RECIPES
+from vidssl.train.config import Recipe, TrainConfig, flat, recipe_from
+from vidssl.train.setup import FREE
+from vidssl.types import VidsslError
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str) -> None:
+    recipe = RECIPES[name]()
+    assert recipe_from(json.loads(json.dumps(recipe.as_dict()))) == recipe
+
+
+def test_a_setting_of_another_version_is_named(recipe: Recipe) -> None:
+    values = recipe.as_dict()
+    values["train"] = {**values["train"], "warmup": 5}
+    with pytest.raises(VidsslError, match=r"this version of vidssl cannot read it .*warmup.*use the version that wrote it"):
+        recipe_from(values)
+
+
+def test_flat_joins_keys_and_makes_lists() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": (1, 2)}}, "e": None}) == {"a.b": 1, "a.c.d": [1, 2], "e": None}
+
+
+def test_free_settings_are_settings() -> None:
+    assert set(FREE) <= {one.name for one in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"schedule": "step"}, r"milestones=\(\): take milestones together with schedule=\"step\""),
+        ({"milestones": (3,)}, r"milestones=\(3,\): take milestones together"),
+        ({"norm": "group", "sync_bn": True}, "sync_bn=True: norm=group has no batch norm"),
+        ({"timeout": 0.0}, "timeout=0.0: take a number of seconds > 0"),
+        ({"max_bad": 1.5}, r"max_bad=1.5: take a fraction of the videos in 0..1"),
+        ({"nonfinite": "ignore"}, "nonfinite='ignore': take stop or skip"),
+        ({"keep": 0}, "keep=0: take at least 1"),
+        ({"batch_size": 9, "tuples_per_window": 2}, "batch_size=9: take a multiple of 2: tuples_per_window=2$"),
+        (
+            {"batch_size": 6, "accumulate": 4},
+            "batch_size=6: take a multiple of accumulate=4, at least 8: batch norm needs 2",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_named(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(VidsslError, match=named):
+        replace(TrainConfig(), **settings)

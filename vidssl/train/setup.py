@@ -1,0 +1,298 @@
+"""The set-up that training and fine-tuning share: one definition of each of its parts.
+
+    open_run ─► Task ─► fit: seed ─► model ─► split ─► precision ─► check_resumable ─► decoder ─► loaders ─► Trainer
+
+| part | where |
+|---|---|
+| a run's folder, and the checkpoint to resume from | open_run |
+| what a resumed run must share with its checkpoint | FREE, fixed_settings, check_resumable |
+| the decoder that "auto" chose, kept on resume | _loaders |
+| the settings of the loaders | _loaders |
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from vidssl.loader import Loader
+from vidssl.paths import inside, shown, written
+from vidssl.pretext import SlotModel
+from vidssl.stages.index import VideoIndex
+from vidssl.stages.plan import PlanSpec
+from vidssl.train import checkpoint
+from vidssl.train.bf16 import trains_in_bf16
+from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
+from vidssl.train.config import Recipe, flat
+from vidssl.train.distributed import ProcessGroup
+from vidssl.train.log import TIMED, Log
+from vidssl.train.split import fingerprint, split
+from vidssl.train.step import Stepper
+from vidssl.train.trainer import Trainer, TrainResult
+from vidssl.types import VidsslError
+from vidssl.versions import versions
+
+log = logging.getLogger(__name__)
+
+# Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
+FREE = (
+    *("epochs", "steps", "workers", "threads", "max_bad", "timeout", "nonfinite"),
+    *("log_every", "show_every", "val_every", "save_every", "keep"),
+)
+_LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
+_BEFORE_STEP_ONE = ("index.arrow", "run.json")  # all that a run leaves that has made no step
+
+
+class Command(NamedTuple):
+    """How errors speak of a command: its name, what it calls the run's folder, and how to get another folder."""
+
+    name: str
+    folder: str
+    another: str
+
+
+TRAIN = Command("train", "out", "take another out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a run learns, and by which recipe.
+
+    Args:
+        recipe: Its settings; a resumed run must share them, except FREE.
+        plan: What the loader shows.
+        build: Makes the model; torch's random numbers have been seeded.
+        class_names: Names of the classes that the model tells apart.
+        fixed: Settings beside the recipe that a resumed run must share.
+        meta: What run.json and meta.json hold beside the recipe.
+        loader: Makes a loader, with the arguments of Loader.
+        command: How errors speak of it.
+    """
+
+    recipe: Recipe
+    plan: PlanSpec
+    build: Callable[[], SlotModel]
+    class_names: Sequence[str]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    loader: Callable[..., Loader] = Loader
+    command: Command = TRAIN
+
+
+def open_run(
+    out: Path, *, resume: bool, process_group: ProcessGroup | None = None, quiet: bool = False, command: Command = TRAIN
+) -> Path | None:
+    """Opens a run's folder. Every process gets what rank 0 finds.
+
+    Args:
+        out: The folder. Without `resume` it must be new or empty.
+        resume: Continue the run in it. A run that torchrun restarts is always continued.
+        process_group: The processes that train; None is this one alone.
+        quiet: Do not warn of damaged checkpoints.
+        command: How errors speak of it.
+
+    Returns:
+        The checkpoint to start from; None if the run starts at step 0.
+
+    Raises:
+        VidsslError: The folder is in use, cannot be written, or has no run to resume.
+    """
+    process_group = process_group or ProcessGroup(device=torch.device("cpu"))
+    restarted = process_group.restarts > 0 and (out / "run.json").is_file()
+    found, damaged = process_group.run_on_first(lambda: _open_run(out, resume=resume or restarted, command=command))
+    if not quiet and process_group.is_first:
+        instead = f"the run continues from {found.name}" if found else "no other checkpoint is there, so the run begins anew"
+        for path in damaged:
+            log.warning("%s is damaged and not used; %s", path, instead)
+    return found
+
+
+def _open_run(out: Path, *, resume: bool, command: Command) -> tuple[Path | None, list[Path]]:
+    name, folder, another = command
+    for part in ("checkpoints", "tensorboard"):
+        inside(out, part)  # raises before videos are read, and not only at the first checkpoint
+    if resume:
+        found, damaged = checkpoint.newest(out)
+        if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
+            raise VidsslError(f"{name}: resume: {folder}={str(out)!r} has no run in it; leave --resume out, or name the folder of a run")
+        return found, damaged
+    try:
+        if out.is_dir() and any(path.name not in _BEFORE_STEP_ONE for path in out.iterdir()):
+            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {another}")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VidsslError(f"{name}: {folder}={str(out)!r}: {error.strerror or error}; name a folder that can be written") from error
+    return None, []
+
+
+def fit(
+    task: Task, index: VideoIndex, out: Path, *, start: Path | None, process_group: ProcessGroup, quiet: bool = False
+) -> TrainResult:  # fmt: skip
+    """Sets a run up, and trains it to its end.
+
+    Args:
+        task: What to learn.
+        index: All videos; some of them are held out, as the recipe says.
+        out: The run's folder.
+        start: The checkpoint to resume from, as open_run returns it.
+        process_group: The processes that train.
+        quiet: Print nothing.
+
+    Returns:
+        Where the run ended.
+
+    Raises:
+        VidsslError: Something cannot be trained, or not be resumed with these settings.
+        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+    """
+    with ExitStack() as stack:
+        trainer, lines = _set_up(task, index, out, start, process_group, stack)
+        book = stack.enter_context(
+            Log(
+                out,
+                step=trainer.step,
+                total=trainer.total,
+                classes=task.class_names,
+                quiet=quiet,
+                mute=not process_group.is_first,
+            )
+        )
+        for line in lines:
+            book.say(line)
+        book.text("run", "\n".join(lines))
+        try:
+            return trainer.fit(book)
+        finally:
+            settings = flat({**task.recipe.as_dict(), **task.fixed})
+            book.settings(settings, {name: value for name, value in trainer.metrics.items() if name not in TIMED})
+
+
+def _set_up(
+    task: Task, index: VideoIndex, out: Path, start: Path | None, process_group: ProcessGroup, stack: ExitStack
+) -> tuple[Trainer, list[str]]:
+    """Returns the trainer, at the step where it starts, and what to print about it."""
+    config = task.recipe.train
+    config.local_batch_size(process_group.world_size)  # raises before anything is loaded
+    torch.manual_seed(config.seed)
+    model = task.build()
+    train_part, held_out = split(index, config.holdout, seed=config.seed, group=config.group, span=task.plan.frames)
+    meta = _meta(task, index, amp=_trains_in_bf16(task, model, process_group))
+    if start is not None:
+        check_resumable(start, meta, out, task.command)
+    threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
+    loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
+    if start is None and process_group.is_first:
+        with written(out / "run.json") as aside:
+            aside.write_text(json.dumps(meta, indent=1) + "\n")
+    total = config.steps if config.steps is not None else config.epochs * len(loader)
+    stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
+    augment = task.recipe.pretext.augment
+    trainer = Trainer(stepper, loader, val_loader, train_part, held_out, out, meta, names=task.class_names, augment=augment)
+    if start is not None:
+        trainer.load(start)
+    others = f" x {process_group.world_size} processes" if process_group.world_size > 1 else ""
+    where = f"device {process_group.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
+    return trainer, [where, *_summary(trainer, index, held_out, task.plan.frames)]
+
+
+def _trains_in_bf16(task: Task, model: SlotModel, process_group: ProcessGroup) -> bool:
+    """Whether the run computes in bfloat16: if the config asks for it, and rank 0 finds its convolutions right."""
+    config = task.recipe.train
+    if not pick_amp(config.amp, process_group.device, count(model)):
+        return False
+    slots = 1 if config.slotwise_bn and config.norm == "batch" else task.plan.slots  # that the encoder sees in one call
+    clips = config.local_batch_size(process_group.world_size) // config.accumulate * slots
+    size, device = task.recipe.pretext.input, process_group.device
+    must = config.amp == "bf16"
+    return process_group.run_on_first(partial(trains_in_bf16, model.encoder, size, device, clips=clips, must=must))
+
+
+def _loaders(
+    task: Task, train_part: VideoIndex, held_out: VideoIndex, out: Path, start: Path | None, process_group: ProcessGroup,
+    meta: dict[str, Any], stack: ExitStack,
+) -> tuple[Loader, Loader | None]:  # fmt: skip
+    """Returns the loaders of the training and the held-out videos, and adds the decoder to `meta`.
+
+    The last processes may have no held-out videos. What decode="auto" chose in rank 0 holds for all processes, and for
+    every resumption: the colours of the decoders differ a little.
+    """
+    config, rank, world_size = task.recipe.train, process_group.rank, process_group.world_size
+    batch_size = config.local_batch_size(world_size)
+    make = partial(
+        task.loader, rank=rank, world_size=world_size, device=loads_on(process_group.device), seed=config.seed,
+        workers=config.workers or max(1, len(os.sched_getaffinity(0)) // process_group.local_world_size),
+        dtype="bfloat16" if meta["amp"] == "bf16" else "float32", channels_last=True, max_bad=config.max_bad,
+        quarantine=out / "quarantine.jsonl",
+    )  # fmt: skip
+    make_train = partial(make, train_part, task.plan, batch_size=batch_size, tuples_per_window=config.tuples_per_window)
+    decode: Any = config.decode if start is None else checkpoint.load_meta(start)["decode"]
+    loader = stack.enter_context(make_train(decode=decode)) if process_group.is_first else None
+    meta["decode"] = decode = process_group.broadcast(loader.decode if loader is not None else decode)
+    if loader is None:
+        loader = stack.enter_context(make_train(decode=decode))
+    val_batch = min(batch_size, -(-len(held_out) // world_size))
+    if len(held_out) <= rank * val_batch:
+        return loader, None
+    return loader, stack.enter_context(make(held_out, task.plan, batch_size=val_batch, train=False, decode=decode))
+
+
+def _meta(task: Task, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
+    return {
+        "recipe": task.recipe.as_dict(),
+        "fixed": fixed_settings(task),
+        "data": fingerprint(index),
+        "videos": len(index),
+        "amp": "bf16" if amp else "off",
+        "seed": task.recipe.train.seed,
+        "versions": versions(),
+        **task.meta,
+    }
+
+
+def fixed_settings(task: Task) -> dict[str, Any]:
+    """Returns the settings that a resumed run must share with its checkpoint, flat: "train.lr" -> 0.001."""
+    fixed = _LENGTH if task.recipe.train.schedule == "cosine" else ()
+    free = {f"train.{name}" for name in FREE if name not in fixed}
+    return {name: value for name, value in flat({**task.recipe.as_dict(), **task.fixed}).items() if name not in free}
+
+
+def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Command = TRAIN) -> None:
+    """Refuses to resume a run with other settings, other videos or another precision.
+
+    Args:
+        start: The checkpoint to resume from.
+        meta: What the resumed run would write: fixed, data, videos and amp are compared.
+        out: The run's folder.
+        command: How errors speak of it.
+
+    Raises:
+        VidsslError: Something differs; the message names each difference.
+    """
+    old = checkpoint.load_meta(start)
+    before, now = ({**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]} for one in (old, meta))
+    differ = [f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in sorted(before | now) if before.get(key) != now.get(key)]
+    if differ:
+        hint = f"restore them, or {command.another}"
+        if before["data"] != now["data"] and (out / "index.arrow").is_file():
+            hint += f" (--data {out / 'index.arrow'} lists the videos as they were)"
+        raise VidsslError(f"{command.name}: resume: {start} was made with other settings; {hint}: " + "; ".join(differ))
+
+
+def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: int) -> list[str]:
+    skipped = index.skipped(frames)
+    return [
+        f"{count(trainer.model):,} parameters, seed {trainer.config.seed}",
+        f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
+        *(f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in skipped[:10]),
+        *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
+        f"at step {trainer.step} of {trainer.total}, {len(trainer.loader)} an epoch; tensorboard --logdir {trainer.out / 'tensorboard'}",
+    ]
