@@ -17,11 +17,10 @@ from vidssl.cli import main
 from vidssl.demo.render import encode
 from vidssl.evaluate import finetune
 from vidssl.evaluate.features import Clips, Features, extract
-from vidssl.evaluate.finetune import Classifier, FineTune, evaluate_finetune
+from vidssl.evaluate.finetune import FineTune, evaluate_finetune
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.trained import Trained, open_run, trained_encoder, untrained_encoder
 from vidssl.loader import Loader
-from vidssl.models import r3d_tiny
 from vidssl.recipes import shuffle_learn_tiny
 from vidssl.stages.decode import decode
 from vidssl.stages.plan import Augment
@@ -256,15 +255,6 @@ def test_ten_crops_are_the_corners_and_the_centre(index: VideoIndex) -> None:
         torch.testing.assert_close(shown[5 + at], wanted.flip(-1), atol=2e-3, rtol=0)
 
 
-def test_answers_are_averaged_over_views(index: VideoIndex) -> None:
-    model = Classifier(r3d_tiny(), lambda clips: clips, 3, ()).eval()
-    clips = Clips(count=2, length=8, augment=Augment(resize=(24, 32), crop=(16, 16)), crops="ten")
-    (found,) = extract([torch.nn.Sequential(model.encoder, model.head)], index.select([0]), clips, progress=False)
-    with torch.no_grad():
-        views = clips.read(index.video(0))
-        torch.testing.assert_close(found.feature[0], model(views[:, None]).mean(0))
-
-
 def test_frames_are_tested_as_published(index: VideoIndex, tmp_path: Path, data: Parts) -> None:
     """25 frames a video, ten crops each, where the encoder looks at single frames."""
     recipe = shuffle_learn_tiny()
@@ -290,8 +280,6 @@ def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: py
 
 
 def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> None:
-    with pytest.raises(VidsslError, match=r"freeze=\['conv1'\]: take some of stem, stem.0"):
-        Classifier(r3d_tiny(), lambda clips: clips, 3, ("conv1",))
     with pytest.raises(VidsslError, match="by_group=True would train once"):
         evaluate_finetune(run, Parts(known=index, asked=None, split=""), FineTune(), device="cpu", quiet=True)
     only = index.select([at for at, label in enumerate(index.column("label").to_pylist()) if label == "a"])

@@ -8,7 +8,6 @@ and mirrored, as OPN's authors say; how long they train differs from paper to pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,24 +18,22 @@ import torch
 from torch import nn
 
 from vidssl.device import pick_device
+from vidssl.evaluate.classifier import Classifier, Labelled
 from vidssl.evaluate.features import extract
 from vidssl.evaluate.finding import Finding
 from vidssl.evaluate.interval import Number, numbered, share
 from vidssl.evaluate.parts import Parts
 from vidssl.evaluate.probe import Answers, commonest
 from vidssl.evaluate.trained import Trained, View, untrained_encoder
-from vidssl.loader import Loader
-from vidssl.models import Encoder
 from vidssl.paths import inside
 from vidssl.pretext import SlotModel, build_model
-from vidssl.stages.index import VideoIndex
 from vidssl.stages.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.setup import Command, Task, fit, open_run
 from vidssl.train.trainer import TrainResult
-from vidssl.types import Batch, VidsslError
+from vidssl.types import VidsslError
 
 FINETUNE = Command("finetune", "folder", "move it away")
 PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # of its authors' code
@@ -75,63 +72,6 @@ class FineTune:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=150, holdout=0.084, save_every=1000))
 
 
-class Classifier(SlotModel):
-    """An encoder and a linear layer, without dropout: clips [B, 1, 3, T, H, W] to logits [B, classes].
-
-    Args:
-        encoder: The encoder.
-        encode: What the encoder sees of clips [N, 3, T, H, W].
-        classes: Number of classes.
-        frozen: Names of parts of the encoder that keep their weights and running statistics.
-
-    Raises:
-        VidsslError: The encoder has no such part.
-    """
-
-    def __init__(self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor], classes: int, frozen: Sequence[str]) -> None:
-        super().__init__()
-        self.encoder, self.encode = encoder, encode
-        self.head = nn.Sequential(nn.Flatten(1), nn.Linear(encoder.features, classes))
-        named = dict(encoder.named_modules())
-        if unknown := [name for name in frozen if not name or name not in named]:
-            parts = ", ".join(name for name in named if name and name.count(".") < 2)
-            raise VidsslError(f"finetune: freeze={unknown!r}: take some of {parts}")
-        self.frozen = [named[name] for name in frozen]
-        for part in self.frozen:
-            part.requires_grad_(False)
-        self.train()
-
-    def train(self, mode: bool = True) -> Classifier:
-        super().train(mode)
-        for part in self.frozen:
-            part.eval()
-        return self
-
-    def features(self, clips: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.encoder(self.encode(clips.flatten(0, 1)))
-        return found[:, None]
-
-
-class Labelled(Loader):
-    """A loader whose labels are the videos' classes.
-
-    Args:
-        index: The videos.
-        spec: What to show.
-        classes: Names of the classes; a batch holds their positions in this list.
-        settings: Other arguments of Loader.
-    """
-
-    def __init__(self, index: VideoIndex, spec: PlanSpec, *, classes: Sequence[str], **settings: Any) -> None:
-        super().__init__(index, spec, **settings)
-        number = {name: at for at, name in enumerate(classes)}
-        self._labels = torch.tensor([number[name] for name in index.column("label").to_pylist()])  # int64 [rows]
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in super().__iter__():
-            yield batch._replace(label=self._labels[batch.video.cpu()].to(batch.label.device))
-
-
 def evaluate_finetune(
     run: Trained,
     data: Parts,
@@ -165,25 +105,7 @@ def evaluate_finetune(
         raise VidsslError("finetune: by_group=True would train once for each group; name the test videos with test")
     classes = _classes(data)
     select = _select(run, how)
-    recipe = _recipe(run.recipe, how)
-    task = Task(
-        recipe=recipe,
-        plan=_spec(recipe),
-        build=partial(_build, run, recipe, how, len(classes)),
-        class_names=classes,
-        fixed={
-            "finetune": {
-                "init": how.init,
-                "freeze": how.freeze,
-                "classes": classes,
-                "data": run.meta["data"],
-                "step": run.step,
-            }
-        },
-        meta={"classes": classes},
-        loader=partial(Labelled, classes=classes),
-        command=FINETUNE,
-    )
+    task = _task(run, how, classes)
     folder = inside(run.folder, f"finetune/{how.init}")
     start = open_finetuned(folder, resume=resume)
     alone = ProcessGroup(device=pick_device(device))
@@ -198,7 +120,7 @@ def evaluate_finetune(
         "tested_step": int(checkpoint.load_meta(path)["step"]),
         "select": select,
     }
-    return _test(run, data, how, model.to(alone.device), recipe, classes, trained, out, quiet)
+    return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, out, quiet)
 
 
 def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
@@ -220,6 +142,29 @@ def _selected(result: TrainResult, select: str) -> Path:
     if result.best is None:
         raise VidsslError("finetune: select='best': no validation gave a finite loss; take select=last, a lower lr, or a larger holdout")
     return checkpoint.find(result.best)
+
+
+def _task(run: Trained, how: FineTune, classes: list[str]) -> Task:
+    """What is trained."""
+    recipe = _recipe(run.recipe, how)
+    return Task(
+        recipe=recipe,
+        plan=_spec(recipe),
+        build=partial(_build, run, recipe, how, len(classes)),
+        class_names=classes,
+        fixed={
+            "finetune": {
+                "init": how.init,
+                "freeze": how.freeze,
+                "classes": classes,
+                "data": run.meta["data"],
+                "step": run.step,
+            }
+        },
+        meta={"classes": classes},
+        loader=partial(Labelled, classes=classes),
+        command=FINETUNE,
+    )
 
 
 def _build(run: Trained, recipe: Recipe, how: FineTune, classes: int) -> Classifier:

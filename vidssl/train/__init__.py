@@ -17,5 +17,5 @@
 | compute | bfloat16 or not, device of the loader, CPU threads |
 | watchdog | requests to stop; loaders that hang |
 | checkpoint | folders of weights and state, written whole or not at all |
-| log, pictures | metrics.jsonl, TensorBoard and the terminal |
+| log, pictures, projector | metrics.jsonl, TensorBoard and the terminal |
 """

@@ -20,11 +20,11 @@ from vidssl.train import checkpoint, pictures
 from vidssl.train.log import Log
 from vidssl.train.metrics import Metrics
 from vidssl.train.nonfinite import Shown, check_finite, record
+from vidssl.train.projector import Points
 from vidssl.train.step import Stepper, StepResult
 from vidssl.train.watchdog import Watchdog, stop_requests
 from vidssl.types import Batch, VidsslError
 
-_PROJECTED = 500  # held-out clips in TensorBoard's projector
 _PICTURED = 4  # tuples in a picture
 _SKIPS_IN_A_ROW = 20  # steps that are not finite, one after the other, end the run
 
@@ -220,7 +220,7 @@ class Trainer:
             return False
         self.stepper.share_buffers()
         self.model.eval()
-        sums, points = Metrics(len(self.names), self.process_group.device), _Points(self.held_out, self.augment)
+        sums, points = Metrics(len(self.names), self.process_group.device), Points(self.held_out, self.augment)
         for batch in self.val_loader or ():
             label = batch.label.to(self.process_group.device)
             with self.stepper.autocast():
@@ -228,7 +228,7 @@ class Trainer:
                 logits = self.model.head(features).float()
             loss = functional.cross_entropy(logits, label, reduction="none")
             sums.add(logits, label, loss, batch.status.to(self.process_group.device) == 0)
-            if project and len(points.features) < _PROJECTED:
+            if project:
                 points.add(batch, features)
         self.model.train()
         total = sums.total(self.process_group)
@@ -273,31 +273,6 @@ class Trainer:
             self.sums.load_state_dict(state["pending"][self.process_group.rank])
         self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
         self._corrupt = self.metrics.get("train/bad_windows", 0.0)
-
-
-class _Points:
-    """Features of held-out clips for the projector, with class, video and frames of each."""
-
-    def __init__(self, index: VideoIndex, augment: Augment) -> None:
-        self._index, self._augment = index, augment
-        self.features: list[torch.Tensor] = []
-        self._about: list[tuple[str, ...]] = []
-        self._thumbs: list[torch.Tensor] = []
-
-    def add(self, batch: Batch, features: torch.Tensor) -> None:
-        """features: [B, K, D]."""
-        seen = pictures.as_seen(batch.clips[:, :, :, batch.clips.shape[3] // 2, None], self._augment)[:, :, :, 0]
-        rows = self._index.select(batch.video.cpu().numpy())
-        names = zip(rows.column("label").to_pylist(), rows.column("path").to_pylist(), batch.frame.cpu(), strict=True)
-        for at, (label, path, frame) in enumerate(names):
-            for slot in range(len(frame)):
-                self.features.append(features[at, slot].float().cpu())
-                self._about.append((str(label), path, f"{int(frame[slot, 0])}..{int(frame[slot, -1])}"))
-        self._thumbs.append(functional.interpolate(seen.flatten(0, 1).float() / 255, size=(32, 32), mode="area"))
-
-    def show(self, log: Log, step: int) -> None:
-        thumbs = torch.cat(self._thumbs)
-        log.embedding(torch.stack(self.features), self._about, ("class", "video", "frames"), thumbs, step)
 
 
 def host_memory() -> float:
