@@ -23,7 +23,7 @@ from benchmarks import workloads
 from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, measured, report, timed
 from vidssl import ops
 from vidssl.recipes import RECIPES
-from vidssl.stages.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import RGB, Frames, Plan, VidsslError
 
 SPAN = 64

@@ -26,11 +26,11 @@ from nvidia.dali import fn, pipeline
 
 from benchmarks import workloads
 from benchmarks.harness import Case, Result, compare, interleave, measured, report, timed
-from vidssl.loader.nvdec import SOFTWARE, Hardware
-from vidssl.stages.decode import Video, decode
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.slice import Slice, SliceError, cut
-from vidssl.stages.source import Source
+from vidssl.loader.graph_decoder import SOFTWARE, Hardware
+from vidssl.video.decode import Video, decode
+from vidssl.index.table import VideoIndex
+from vidssl.video.segment import Slice, SliceError, cut
+from vidssl.video.packets import Source
 from vidssl.types import VidsslError
 
 SPAN = 64  # frames of a window

@@ -23,7 +23,7 @@ import tyro
 from benchmarks import workloads
 from benchmarks.harness import append, circumstances
 from vidssl import VideoIndex
-from vidssl.stages.window import Sampler
+from vidssl.loader.sampler import Sampler
 
 
 def private() -> float:

@@ -26,7 +26,7 @@ from benchmarks import workloads
 from benchmarks.harness import compare, interleave, report, timed
 from vidssl import ops
 from vidssl.native import build_info
-from vidssl.stages.assemble import DType, Layout
+from vidssl.kernels.assemble import DType, Layout
 from vidssl.types import Frames, Plan
 
 Form = Literal["rgb24", "gbrp"]

@@ -26,9 +26,9 @@ import tyro
 from benchmarks import workloads
 from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, measured, report
 from vidssl import Loader, VideoIndex
-from vidssl.loader.choose import Decode
+from vidssl.loader.choose_decoder import Decode
 from vidssl.loader.profile import profile
-from vidssl.stages.window import Sampler
+from vidssl.loader.sampler import Sampler
 from vidssl.types import VidsslError, Window
 
 WARMUP = 3  # batches of an epoch before the clock starts: by then the loader waits for its decoders

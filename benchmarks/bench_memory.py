@@ -22,7 +22,7 @@ from tqdm import tqdm
 from benchmarks import workloads
 from benchmarks.harness import append, circumstances, measured
 from vidssl import Loader, VideoIndex
-from vidssl.loader.choose import Decode
+from vidssl.loader.choose_decoder import Decode
 from vidssl.recipes import RECIPES
 from vidssl.train.trainer import host_memory
 from vidssl.types import VidsslError

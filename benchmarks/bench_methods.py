@@ -24,11 +24,11 @@ from benchmarks.harness import append, circumstances
 from vidssl.demo.render import render
 from vidssl.demo.run import demo_recipe
 from vidssl.evaluate.accuracy import pretext_accuracy
-from vidssl.evaluate.trained import trained_model
+from vidssl.evaluate.run import trained_model
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.split import split
 from vidssl.train.train import train

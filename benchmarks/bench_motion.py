@@ -29,8 +29,8 @@ from tqdm import tqdm
 from benchmarks import workloads
 from benchmarks.harness import Spent, compare, interleave, report, timed
 from vidssl import ops
-from vidssl.stages.decode import decode
-from vidssl.stages.find import EXTENSIONS
+from vidssl.video.decode import decode
+from vidssl.index.sources import EXTENSIONS
 from vidssl.types import Frames, VidsslError
 
 Floats = npt.NDArray[np.float64]

@@ -32,7 +32,7 @@ from benchmarks.bench_loader import PRETEXT, WARMUP, Windows, bare_case, clips, 
 from benchmarks.harness import Case, Spent, compare, interleave, report
 from benchmarks.peers import HEIGHT, PEERS, WIDTH, Peer, Pictures, every, installed
 from vidssl import Loader, VideoIndex
-from vidssl.stages.decode import decode
+from vidssl.video.decode import decode
 from vidssl.types import VidsslError
 
 FAILS = "fails"

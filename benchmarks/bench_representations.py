@@ -29,17 +29,17 @@ from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.cache import taken
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.interval import Number, gain, mean
-from vidssl.evaluate.parts import Parts, grouped, parts
+from vidssl.evaluate.confidence import Number, gain, mean
+from vidssl.evaluate.splits import Parts, grouped, parts
 from vidssl.evaluate.probe import linear_probe, neighbours
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.trained import WHOLE, Trained, open_run, trained_model
+from vidssl.evaluate.run import WHOLE, Trained, open_run, trained_model
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.recipes.vcop import vcop_r3d_tiny
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
 from vidssl.train.train import train

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import torch
 from av.video.frame import VideoFrame
 
-from vidssl.loader.nvdec import Hardware, find_nvdec
+from vidssl.loader.graph_decoder import Hardware, find_nvdec
 from vidssl.pretext import Pretext, Vcop
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment, plan
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment, plan
 from vidssl.types import ColorSpace, Frames, Plan, VidsslError
 
 SIZE = (240, 320)  # height, width

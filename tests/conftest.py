@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl.native import build_info
 from vidssl.pretext import Vcop
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.datasets.base import read_lines
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, regular
 from vidssl.prepare.splits import carry
 from vidssl.report.read import read_findings
-from vidssl.report.runs import read_runs
-from vidssl.stages.decode import decode
-from vidssl.stages.find import find
-from vidssl.stages.source import DecodeError
+from vidssl.report.table import read_runs
+from vidssl.video.decode import decode
+from vidssl.index.sources import find
+from vidssl.video.packets import DecodeError
 from vidssl.train.checkpoint import load_meta
 
 

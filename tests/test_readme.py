@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -16,8 +16,8 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 _HOMES = {
-    "Augment": "vidssl.stages.plan", "Batch": "vidssl.types", "Loader": "vidssl.loader", "PlanSpec": "vidssl.stages.plan",
-    "VideoIndex": "vidssl.stages.index", "VidsslError": "vidssl.types",
+    "Augment": "vidssl.kernels.plan", "Batch": "vidssl.types", "Loader": "vidssl.loader", "PlanSpec": "vidssl.kernels.plan",
+    "VideoIndex": "vidssl.index.table", "VidsslError": "vidssl.types",
 }  # fmt: skip
 _MODULES = ("models", "ops", "pretext")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.stages.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Array, ColorSpace, Plan
 
 CELL = 16

@@ -287,7 +287,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
              "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
-  py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.stages.fused.")
+  py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.kernels.decode_assemble.")
       .def(py::init<const std::array<float, 12>&, const std::array<float, 2>&, py::handle, py::handle, py::handle, py::handle, py::handle,
                     bool, bool>(),
            "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false)

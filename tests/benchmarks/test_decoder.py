@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks import bench_decoder, workloads
 from benchmarks.bench_decoder import SPAN, Decoder, bench_size, bench_slice, whole, windows
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex
-from vidssl.loader.nvdec import SOFTWARE
-from vidssl.stages.decode import Video
-from vidssl.stages.slice import cut
+from vidssl.loader.graph_decoder import SOFTWARE
+from vidssl.video.decode import Video
+from vidssl.video.segment import cut
 from vidssl.types import VidsslError
 
 

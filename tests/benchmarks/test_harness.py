@@ -12,7 +12,7 @@ import pytest
 from benchmarks import harness, workloads
 from benchmarks.harness import Spent, compare, interleave, spread
 from vidssl import versions
-from vidssl.loader import nvdec
+from vidssl.loader import graph_decoder as nvdec
 from vidssl.types import VidsslError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import bench_memory
 from benchmarks.bench_memory import measure, resident
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex
 from vidssl.types import VidsslError
 

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import bench_motion, report
 from benchmarks.bench_motion import BASES, Tally, draw, farneback, key_ratio, motion_score, spearman, upper_half
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import ops
 from vidssl.types import Frames, VidsslError, as_frames
 

@@ -11,7 +11,7 @@ import torch
 from benchmarks import bench_representations
 from benchmarks.bench_representations import WAYS, main, summed
 from benchmarks.report import representations_table
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl.types import VidsslError
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl.cli.data import open_data, open_kept
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 
 
 @pytest.fixture

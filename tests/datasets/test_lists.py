@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex
 from vidssl.cli import main
 from vidssl.datasets import plain, write_lists

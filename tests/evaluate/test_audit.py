@@ -21,12 +21,12 @@ from vidssl.cli import main
 from vidssl.evaluate.audit import Audit, audit, measure
 from vidssl.evaluate.chart import Bar, draw
 from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
-from vidssl.evaluate.interval import clustered, student, wilson
-from vidssl.evaluate.linear import apply, choose, fit
+from vidssl.evaluate.confidence import clustered, student, wilson
+from vidssl.evaluate.logistic import apply, choose, fit
 from vidssl.loader import Loader
 from vidssl.pretext import Opn, ShuffleLearn, Vcop
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.train import train
 from vidssl.types import VidsslError

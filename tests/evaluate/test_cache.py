@@ -14,7 +14,7 @@ from vidssl.evaluate import cache
 from vidssl.evaluate.cache import cached, load_features, save_features
 from vidssl.evaluate.features import Clips, Features
 from vidssl.models import ENCODERS
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 
 
 def test_features_come_back_from_disk(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

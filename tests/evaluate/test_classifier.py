@@ -9,7 +9,7 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate.classifier import Classifier, Labelled
 from vidssl.evaluate.features import Clips, extract
 from vidssl.models import r3d_tiny
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe
 
 

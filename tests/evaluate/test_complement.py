@@ -16,10 +16,10 @@ from vidssl.evaluate import complement
 from vidssl.evaluate.cache import save_features
 from vidssl.evaluate.complement import build_other, errors_shared, evaluate_complement
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.interval import Number
-from vidssl.evaluate.parts import Parts, parts
+from vidssl.evaluate.confidence import Number
+from vidssl.evaluate.splits import Parts, parts
 from vidssl.evaluate.probe import Answers
-from vidssl.evaluate.trained import View, open_run
+from vidssl.evaluate.run import View, open_run
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -27,7 +27,7 @@ OTHER = '''
 import torch
 from torch import nn
 from vidssl.evaluate.features import Clips, single_frames
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 
 def mean_colour():
     """A module of single pictures [N, 3, H, W]."""

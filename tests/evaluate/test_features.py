@@ -6,10 +6,10 @@ import torch
 
 from vidssl.evaluate.features import Clips, extract, pooled
 from vidssl.models import CaffeNet, r3d_tiny
-from vidssl.stages.assemble import assemble
-from vidssl.stages.decode import decode
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment, PlanSpec, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.video.decode import decode
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment, PlanSpec, plan
 from vidssl.types import VidsslError
 
 AUGMENT = Augment(resize=(24, 32), crop=(16, 16), flip=1.0, brightness=0.5)  # of which evaluation shows the crop alone

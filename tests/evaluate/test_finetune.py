@@ -18,12 +18,12 @@ from vidssl.demo.render import encode
 from vidssl.evaluate import finetune
 from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune
-from vidssl.evaluate.parts import Parts
-from vidssl.evaluate.trained import Trained, open_run, trained_encoder, untrained_encoder
+from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.run import Trained, open_run, trained_encoder, untrained_encoder
 from vidssl.loader import Loader
 from vidssl.recipes import shuffle_learn_tiny
-from vidssl.stages.decode import decode
-from vidssl.stages.plan import Augment
+from vidssl.video.decode import decode
+from vidssl.kernels.plan import Augment
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.setup import FREE

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.linear import apply, fit, standardised
+from vidssl.evaluate.logistic import apply, fit, standardised
 from vidssl.evaluate.probe import linear_probe, neighbours
 from vidssl.train.config import Recipe
 from vidssl.train.train import train

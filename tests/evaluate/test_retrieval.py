@@ -13,11 +13,11 @@ from sklearn.neighbors import NearestNeighbors
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.neighbours import nearest
-from vidssl.evaluate.parts import Parts, grouped, parts
+from vidssl.evaluate.knn import nearest
+from vidssl.evaluate.splits import Parts, grouped, parts
 from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, without_last
-from vidssl.evaluate.trained import View, open_run, trained_encoder, untrained_encoder
-from vidssl.stages.index import VideoIndex
+from vidssl.evaluate.run import View, open_run, trained_encoder, untrained_encoder
+from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 
 # (name, codec, options of make_clip)
 KINDS = (

@@ -18,7 +18,7 @@ import numpy as np
 from tests.kernels.workload import BT601, SPECS, make_frames
 from vidssl import VidsslError, ops
 from vidssl.native import kernels
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 
 EXPECTED = (VidsslError, TypeError, MemoryError)
 WHOLE = (-(2**63), -(2**31) - 1, -(2**31), -1, 0, 1, 2, 3, 255, 2**16, 2**20 + 1, 2**24, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**64, 10**30)

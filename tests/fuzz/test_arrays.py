@@ -10,7 +10,7 @@ import pytest
 from tests.kernels.workload import BT601, SPECS
 from vidssl import VidsslError, ops
 from vidssl.native import kernels
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import Plan
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 48, 64), dtype=np.uint8)  # YUV 4:2:0 of 32 x 64

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from tests.fuzz.harness import faults
 from tests.fuzz.mutate import mutate
-from vidssl.stages import index as module
-from vidssl.stages.decode import Video
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.journal import Journal
-from vidssl.stages.schema import SCHEMA
+from vidssl.index import table as module
+from vidssl.video.decode import Video
+from vidssl.index.table import VideoIndex
+from vidssl.index.journal import Journal
+from vidssl.index.schema import SCHEMA
 from vidssl.types import VidsslError
 
 

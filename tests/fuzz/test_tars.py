@@ -12,9 +12,9 @@ import numpy as np
 
 from tests.fuzz.harness import faults
 from tests.fuzz.tars import hostile
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
-from vidssl.stages.decode import decode
+from vidssl.video.decode import decode
 
 
 def survive(root: Path) -> int:

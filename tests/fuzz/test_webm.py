@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from tests.fuzz.harness import faults
-from tests.stages.clips import make_clip, waves
+from tests.clips import make_clip, waves
 from vidssl.loader import Loader
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment, PlanSpec
 
 # What a width stands behind, and how far: a key frame's start code (VP8) or sync code (VP9), and PixelWidth of two bytes.
 _MARKS = {"libvpx": (b"\x9d\x01\x2a", 3), "libvpx-vp9": (b"\x49\x83\x42", 4)}

@@ -12,8 +12,8 @@ import torch
 
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames, orders
 from vidssl import ops, reference
-from vidssl.stages.color import color_space, rgb_space
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.video.color import color_space, rgb_space
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import Frames, Plan, VidsslError
 
 GREY_LEVEL = 1 / 255
@@ -95,7 +95,7 @@ import torch
 from tests.kernels.test_assemble import make_plan
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames
 from vidssl import native, ops
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 digest = hashlib.sha256()
 types, layouts = ("float32", "float16", "bfloat16", "uint8"), ("kcthw", "kthwc")
 for yuv, size, augment in product((True, False), SIZES, (EVERY_CHANGE, Augment(mean=(0.4, 0.5, 0.6), std=(1 / 255,) * 3))):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.kernels.workload import EVERY_CHANGE, SPECS, make_frames, orders
 from vidssl import ops, reference
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import VidsslError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import RGB, ColorSpace, Frames
 
 BT601 = np.array(

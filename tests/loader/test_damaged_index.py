@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vidssl.loader import Loader
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 

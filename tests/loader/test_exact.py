@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 
 from tests.kernels.workload import EVERY_CHANGE, orders
-from tests.stages.clips import Planes, make_clip, make_packed_avi, truth, upright
+from tests.clips import Planes, make_clip, make_packed_avi, truth, upright
 from vidssl import Loader, VideoIndex, ops
-from vidssl.stages.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Frames
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.kernels.test_cuda import asleep
-from tests.loader.test_hardware import MOTION, PLAIN, close, same_frame, spoil
-from tests.stages.clips import make_clip, make_packed_avi, waves
+from tests.loader.engines.test_dali_decode import MOTION, PLAIN, close, same_frame, spoil
+from tests.clips import make_clip, make_packed_avi, waves
 from vidssl import Loader, VideoIndex
-from vidssl.loader.nvdec import find_nvdec
-from vidssl.stages.plan import PlanSpec
+from vidssl.loader.graph_decoder import find_nvdec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Batch
 
 pytestmark = pytest.mark.gpu

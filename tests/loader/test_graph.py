@@ -11,11 +11,11 @@ import pytest
 import torch
 from nvidia.dali.tensors import TensorCPU
 
-from tests.loader.test_hardware import PLAIN
-from tests.stages.clips import make_clip
+from tests.loader.engines.test_dali_decode import PLAIN
+from tests.clips import make_clip
 from vidssl import Loader, VideoIndex
 from vidssl.loader import graph
-from vidssl.loader.graph import as_fed
+from vidssl.loader.engines.dali import as_fed
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from tests.kernels.workload import EVERY_CHANGE, orders
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import Loader, VideoIndex, VidsslError
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import Batch
 
 PLAIN = PlanSpec(

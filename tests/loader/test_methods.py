@@ -7,8 +7,8 @@ import torch
 
 from vidssl.loader import Loader
 from vidssl.pretext import OddOneOut, Opn, Pretext, ShuffleLearn
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.types import Batch
 
 SMALL = Augment(resize=(36, 44), crop=(24, 32), crop_scope="tuple", flip=0.5, jitter=2, brightness=0.2)

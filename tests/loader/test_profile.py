@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.kernels.workload import orders
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.loader.profile import STEPS, Profile, profile
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 
 SPEC = PlanSpec(
     arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(2, 2), augment=Augment(resize=(40, 50), crop=(32, 32))

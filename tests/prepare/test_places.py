@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.stages.clips import make_clip
+from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare.run import INDEX, LIST, NOTES, targets
 from vidssl.pretext import Vcop
-from vidssl.stages.find import find
+from vidssl.index.sources import find
 
 TASK = Vcop(clip_length=4, interval=2)
 

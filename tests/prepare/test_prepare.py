@@ -11,14 +11,14 @@ import av
 import numpy as np
 import pytest
 
-from tests.stages.clips import make_clip, make_packed_avi
+from tests.clips import make_clip, make_packed_avi
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare import run as module
 from vidssl.prepare.run import INDEX, LIST, NOTES, targets
 from vidssl.pretext import Vcop
-from vidssl.stages.decode import decode
+from vidssl.video.decode import decode
 
 TASK = Vcop(clip_length=4, interval=2)  # 16 frames
 CLIPS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from vidssl.evaluate.accuracy import pretext_accuracy
-from vidssl.evaluate.trained import trained_model
+from vidssl.evaluate.run import trained_model
 from vidssl.loader import Loader
 from vidssl.pretext import METHODS, Pretext
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.train import train
 

@@ -30,7 +30,7 @@ from tests.pretext.synthetic import (
     without_brightness,
 )
 from vidssl.pretext import METHODS, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.types import Plan
 
 EVERYTHING = Augment(

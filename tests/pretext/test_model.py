@@ -7,7 +7,7 @@ import torch
 
 from vidssl.models import r3d_tiny
 from vidssl.pretext import PretextModel, Vcop, build_model
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.types import VidsslError
 
 SMALL = Vcop(clip_length=8, interval=2, augment=Augment(resize=(32, 40), crop=(32, 32)))

@@ -13,10 +13,10 @@ import pytest
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
-from vidssl.evaluate.parts import parts
+from vidssl.evaluate.splits import parts
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import evaluate_retrieval
-from vidssl.evaluate.trained import View, open_run
+from vidssl.evaluate.run import View, open_run
 from vidssl.report import write_report
 from vidssl.train.config import Recipe
 from vidssl.train.train import train

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from vidssl import VidsslError
 from vidssl.models import ENCODERS, FrameEncoder
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import bf16, checkpoint, setup
 from vidssl.train.bf16 import TOLERANCE, differences, trains_in_bf16
 from vidssl.train.config import Recipe

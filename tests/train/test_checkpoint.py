@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.train.processes import finish, start
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.types import VidsslError
 

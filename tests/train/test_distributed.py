@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.processes import family, finish, lines, run, start, wait_for_step
 from vidssl.loader import Loader
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.types import VidsslError

@@ -18,7 +18,7 @@ import torch
 from tests.conftest import make_videos
 from tests.train.processes import lines
 from vidssl.recipes import RECIPES
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train" / "losses.json"

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from vidssl.evaluate.accuracy import pretext_accuracy
-from vidssl.evaluate.trained import trained_model
+from vidssl.evaluate.run import trained_model
 from vidssl.pretext import METHODS, build_model
 from vidssl.recipes import RECIPES
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.train import train
 from vidssl.types import VidsslError
 

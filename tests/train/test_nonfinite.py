@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.train.processes import lines
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe
 from vidssl.train.nonfinite import Shown, check_finite

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from vidssl.pretext import METHODS
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.train.pictures import as_seen, confusion, tuples
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train import projector
 from vidssl.train.projector import Points
 from vidssl.types import Batch

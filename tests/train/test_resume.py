@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.train.processes import family, finish, run, start, steady, wait_for_step
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 
 OPTIONS = ("--steps", "40", "--save-every", "7", "--log-every", "3", "--val-every", "20", "--show-every", "10")

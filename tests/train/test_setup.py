@@ -13,7 +13,7 @@ import torch
 
 from vidssl.loader import Loader
 from vidssl.pretext import build_model
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint, setup
 from vidssl.train.compute import pick_amp
 from vidssl.train.config import Recipe

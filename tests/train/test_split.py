@@ -2,7 +2,7 @@
 
 import pytest
 
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vidssl.pretext import Vcop, build_model
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.step import Stepper, make_optimizer, step_seed

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
 from vidssl.train.log import METRICS, TIMED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.train.processes import lines
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe
 from vidssl.train.train import train

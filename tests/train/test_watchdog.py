@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.train.processes import ROOT
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.watchdog import HUNG, stop_requests
 
 HANGS = """
 import sys, time
 from pathlib import Path
-from vidssl.loader import fetch
+from vidssl.loader import worker as fetch
 from vidssl.cli import main
 real = fetch.fused
 

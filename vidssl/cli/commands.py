@@ -34,7 +34,7 @@ def _nvdec() -> str:
     """Which codecs the GPU decodes, or why it does not."""
     import torch
 
-    from vidssl.loader.nvdec import find_nvdec
+    from vidssl.loader.graph_decoder import find_nvdec
     from vidssl.types import VidsslError
 
     try:
@@ -54,7 +54,7 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
         file_timeout: Seconds that a file may take, and one more for each MiB of it and each frame that comes. What takes longer is
             left out.
     """
-    from vidssl.stages.index import VideoIndex
+    from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
 
     if out.suffix != ".arrow" or out.is_dir():  # said before hours of decoding, not after

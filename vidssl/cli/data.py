@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidssl.paths import inside
-from vidssl.stages.find import LISTS
-from vidssl.stages.index import ENDING, VideoIndex
+from vidssl.index.sources import LISTS
+from vidssl.index.table import ENDING, VideoIndex
 from vidssl.types import VidsslError
 
 

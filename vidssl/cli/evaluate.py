@@ -11,12 +11,12 @@ from tyro.conf import Positional
 
 from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
-from vidssl.evaluate.finding import Finding
+from vidssl.evaluate.result import Finding
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
-from vidssl.evaluate.parts import Parts, parts
+from vidssl.evaluate.splits import Parts, parts
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
-from vidssl.evaluate.trained import Trained, View, open_run
+from vidssl.evaluate.run import Trained, View, open_run
 from vidssl.paths import apart, inside
 
 Device = Literal["auto", "cpu", "cuda"]

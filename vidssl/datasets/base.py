@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from vidssl.files import read_text
 from vidssl.paths import shown
-from vidssl.stages.find import find
+from vidssl.index.sources import find
 from vidssl.types import VidsslError
 
 _SHOWN = 10  # of a list, in what is said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
 from vidssl.paths import written
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
 

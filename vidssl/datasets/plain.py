@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, empty_files
-from vidssl.stages.find import find
-from vidssl.stages.groups import hold_out
+from vidssl.index.sources import find
+from vidssl.index.groups import hold_out
 from vidssl.types import VidsslError
 
 

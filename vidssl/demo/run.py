@@ -16,17 +16,17 @@ import torch
 from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
-from vidssl.evaluate.parts import parts
+from vidssl.evaluate.splits import parts
 from vidssl.evaluate.retrieval import evaluate_retrieval
-from vidssl.evaluate.trained import open_run, trained_model
+from vidssl.evaluate.run import open_run, trained_model
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
 from vidssl.recipes.vcop import vcop_r3d_tiny
-from vidssl.stages.assemble import assemble
-from vidssl.stages.decode import decode
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.video.decode import decode
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment, plan
 from vidssl.train.config import Recipe
 from vidssl.train.split import split
 from vidssl.train.train import train

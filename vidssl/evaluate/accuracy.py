@@ -10,7 +10,7 @@ import torch
 
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 
 
 @dataclass(frozen=True, kw_only=True)

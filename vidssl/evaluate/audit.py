@@ -19,12 +19,12 @@ import torch
 from vidssl.device import pick_device
 from vidssl.evaluate.chart import Bar, draw
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
-from vidssl.evaluate.interval import Z, clustered, wilson, worth
-from vidssl.evaluate.linear import apply, choose, fit
-from vidssl.evaluate.trained import trained_model
+from vidssl.evaluate.confidence import Z, clustered, wilson, worth
+from vidssl.evaluate.logistic import apply, choose, fit
+from vidssl.evaluate.run import trained_model
 from vidssl.paths import written
 from vidssl.pretext import PretextModel
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.compute import torch_threads
 from vidssl.train.config import Recipe, flat, recipe_from

@@ -20,10 +20,10 @@ from torch import nn
 
 from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, Pool, described, extract
-from vidssl.evaluate.parts import Parts
-from vidssl.evaluate.trained import Trained, View
+from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.run import Trained, View
 from vidssl.paths import inside, written
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.train.split import fingerprint
 from vidssl.types import VidsslError
 

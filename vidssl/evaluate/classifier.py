@@ -11,8 +11,8 @@ from torch import nn
 from vidssl.loader import Loader
 from vidssl.models import Encoder
 from vidssl.pretext import SlotModel
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import PlanSpec
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Batch, VidsslError
 
 

@@ -18,11 +18,11 @@ from torch import nn
 from vidssl.device import pick_device
 from vidssl.evaluate.cache import load_features, taken
 from vidssl.evaluate.features import Clips, Features, extract
-from vidssl.evaluate.finding import Finding, Numbers
-from vidssl.evaluate.interval import Number, gain, numbered, share
-from vidssl.evaluate.parts import Parts
+from vidssl.evaluate.result import Finding, Numbers
+from vidssl.evaluate.confidence import Number, gain, numbered, share
+from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.probe import PROTOCOL, Answers, commonest, linear_probe
-from vidssl.evaluate.trained import WHOLE, Trained, View
+from vidssl.evaluate.run import WHOLE, Trained, View
 from vidssl.types import VidsslError
 
 Both = tuple[Features, Features]  # of the known videos, and of those asked

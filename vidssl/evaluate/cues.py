@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
-from vidssl.stages.source import Source
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
+from vidssl.video.packets import Source
 from vidssl.train.config import Recipe
 from vidssl.train.pictures import undone
 from vidssl.types import Batch, VidsslError

@@ -21,10 +21,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vidssl.models import Encoder
-from vidssl.stages.assemble import assemble
-from vidssl.stages.decode import Video, decode
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment, PlanSpec, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.video.decode import Video, decode
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment, PlanSpec, plan
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 

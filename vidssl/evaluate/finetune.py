@@ -20,14 +20,14 @@ from torch import nn
 from vidssl.device import pick_device
 from vidssl.evaluate.classifier import Classifier, Labelled
 from vidssl.evaluate.features import extract
-from vidssl.evaluate.finding import Finding
-from vidssl.evaluate.interval import Number, numbered, share
-from vidssl.evaluate.parts import Parts
+from vidssl.evaluate.result import Finding
+from vidssl.evaluate.confidence import Number, numbered, share
+from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.probe import Answers, commonest
-from vidssl.evaluate.trained import Trained, View, untrained_encoder
+from vidssl.evaluate.run import Trained, View, untrained_encoder
 from vidssl.paths import inside
 from vidssl.pretext import SlotModel, build_model
-from vidssl.stages.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup

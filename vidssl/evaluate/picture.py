@@ -10,12 +10,12 @@ from PIL import Image
 
 from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.neighbours import findable, labelled, nearest
-from vidssl.evaluate.parts import Parts
+from vidssl.evaluate.knn import findable, labelled, nearest
+from vidssl.evaluate.splits import Parts
 from vidssl.paths import written
-from vidssl.stages.assemble import assemble
-from vidssl.stages.decode import Video, decode
-from vidssl.stages.plan import Augment, PlanSpec, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.video.decode import Video, decode
+from vidssl.kernels.plan import Augment, PlanSpec, plan
 
 RIGHT, WRONG = "#1a7f37", "#b3261e"
 CELL = (72, 96)  # height, width of a frame in the picture, in points

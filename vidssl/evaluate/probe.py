@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from vidssl.evaluate.cache import taken
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.finding import Finding, Numbers
-from vidssl.evaluate.interval import Number, numbered, share
-from vidssl.evaluate.linear import apply, choose, fit, standardised
-from vidssl.evaluate.neighbours import findable, labelled, nearest
-from vidssl.evaluate.parts import Parts, by_turns
-from vidssl.evaluate.trained import WHOLE, Trained, View
+from vidssl.evaluate.result import Finding, Numbers
+from vidssl.evaluate.confidence import Number, numbered, share
+from vidssl.evaluate.logistic import apply, choose, fit, standardised
+from vidssl.evaluate.knn import findable, labelled, nearest
+from vidssl.evaluate.splits import Parts, by_turns
+from vidssl.evaluate.run import WHOLE, Trained, View
 from vidssl.types import VidsslError
 
 PROTOCOL = "logistic regression on standardised frozen features, its penalty chosen on a quarter of the known videos; k-NN by cosine"

@@ -17,13 +17,13 @@ import torch
 
 from vidssl.evaluate.cache import taken
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.finding import Finding, Numbers
-from vidssl.evaluate.interval import Number, numbered, share
-from vidssl.evaluate.neighbours import findable, labelled, nearest
-from vidssl.evaluate.parts import Parts
+from vidssl.evaluate.result import Finding, Numbers
+from vidssl.evaluate.confidence import Number, numbered, share
+from vidssl.evaluate.knn import findable, labelled, nearest
+from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.picture import draw_neighbours
 from vidssl.evaluate.probe import left_out
-from vidssl.evaluate.trained import WHOLE, Trained, View
+from vidssl.evaluate.run import WHOLE, Trained, View
 from vidssl.types import VidsslError
 
 KS = (1, 5, 10, 20, 50)

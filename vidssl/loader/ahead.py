@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from vidssl.loader.fetch import Fetched, Fetcher, Room
-from vidssl.stages.deadline import Late
-from vidssl.stages.workers import Workers
+from vidssl.loader.worker import Fetched, Fetcher, Room
+from vidssl.deadline import Late
+from vidssl.workers import Workers
 
 
 class Ahead(NamedTuple):

@@ -18,19 +18,19 @@ import torch
 
 from vidssl.device import pick_device
 from vidssl.loader.ahead import Ahead
-from vidssl.loader.choose import DECODES, Decode, choose
-from vidssl.loader.engine import Setting
+from vidssl.loader.choose_decoder import DECODES, Decode, choose
+from vidssl.loader.engines.base import Setting
 from vidssl.loader.engines import ENGINES, make_engine
-from vidssl.loader.fetch import Fetched, Fetcher
-from vidssl.loader.memory import pinned, upload
-from vidssl.loader.nvdec import Hardware
+from vidssl.loader.worker import Fetched, Fetcher
+from vidssl.loader.buffers import pinned, upload
+from vidssl.loader.graph_decoder import Hardware
 from vidssl.loader.quarantine import Quarantine
-from vidssl.stages.assemble import DType
-from vidssl.stages.decode import decode as decode_cpu
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import HasPlan, PlanSpec
-from vidssl.stages.window import Sampler
-from vidssl.stages.workers import Workers
+from vidssl.kernels.assemble import DType
+from vidssl.video.decode import decode as decode_cpu
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import HasPlan, PlanSpec
+from vidssl.loader.sampler import Sampler
+from vidssl.workers import Workers
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)

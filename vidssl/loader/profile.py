@@ -11,14 +11,14 @@ from typing import TypeVar
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidssl.loader.engine import Engine
+from vidssl.loader.engines.base import Engine
 from vidssl.loader.engines import make_engine
-from vidssl.loader.fetch import Fetched, Fetcher
+from vidssl.loader.worker import Fetched, Fetcher
 from vidssl.loader.loader import Loader
-from vidssl.stages.decode import Video, decode, decode_to
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import HasPlan
-from vidssl.stages.source import Source
+from vidssl.video.decode import Video, decode, decode_to
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import HasPlan
+from vidssl.video.packets import Source
 from vidssl.types import Batch, VidsslError
 
 _T = TypeVar("_T")

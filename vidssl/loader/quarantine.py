@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidssl.loader.fetch import Bad
+from vidssl.loader.worker import Bad
 from vidssl.paths import appended, shown
 from vidssl.types import VidsslError
 

@@ -13,9 +13,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from vidssl.stages.color import MATRICES, PRIMARIES, RANGES
-from vidssl.stages.decode import Planes, Video
-from vidssl.stages.source import DecodeError, Source, number_of
+from vidssl.video.color import MATRICES, PRIMARIES, RANGES
+from vidssl.video.decode import Planes, Video
+from vidssl.video.packets import DecodeError, Source, number_of
 from vidssl.types import VidsslError
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]

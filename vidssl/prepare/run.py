@@ -21,10 +21,10 @@ from vidssl.loader.profile import rate
 from vidssl.paths import appended, entry, inside, shown, written
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import carry
-from vidssl.stages.deadline import FILE_SECONDS, Deadline, Late
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import HasPlan
-from vidssl.stages.workers import Workers
+from vidssl.deadline import FILE_SECONDS, Deadline, Late
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import HasPlan
+from vidssl.workers import Workers
 from vidssl.types import VidsslError
 
 NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import VidsslError
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from vidssl.pretext.base import Pretext
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 
 WARP = Augment(resize=(227, 227), crop=(227, 227))
 

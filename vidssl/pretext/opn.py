@@ -13,7 +13,7 @@ from torch import nn
 
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 
 # Class c shows, at slot k, the frame that was the ORDERS[c][k]-th in time, or the same backwards. The authors' order of classes.
 ORDERS = (

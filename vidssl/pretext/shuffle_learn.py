@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from vidssl.pretext.base import Pretext
-from vidssl.stages.plan import Augment, PlanSpec
+from vidssl.kernels.plan import Augment, PlanSpec
 
 A, B, C, D, E = range(5)  # five frames in the order of time
 POSITIVES = ((B, C, D), (D, C, B))

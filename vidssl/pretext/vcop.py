@@ -14,7 +14,7 @@ from torch import nn
 
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
-from vidssl.stages.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec
 
 
 def orders(tuple_length: int) -> list[tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vidssl.pretext import Opn
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vidssl.loader.choose import Decode
+from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import METHODS, Pretext
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 from vidssl.types import VidsslError
 
 

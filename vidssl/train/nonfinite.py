@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from vidssl.paths import appended
-from vidssl.stages.index import VideoIndex
+from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
 _NAMED = 4  # tuples that a message names

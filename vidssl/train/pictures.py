@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from vidssl.paths import shown
-from vidssl.stages.plan import Augment
+from vidssl.kernels.plan import Augment
 
 Picture = npt.NDArray[np.uint8]  # [H, W, 3]
 _PAPER, _INK, _SOFT, _RIGHT, _WRONG = "#ffffff", "#1d1d1f", "#6e6e73", "#1a7f37", "#b3261e"

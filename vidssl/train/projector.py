@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train import pictures
 from vidssl.train.log import Log
 from vidssl.types import Batch

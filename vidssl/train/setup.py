@@ -27,8 +27,8 @@ import torch
 from vidssl.loader import Loader
 from vidssl.paths import inside, shown, written
 from vidssl.pretext import SlotModel
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import PlanSpec
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads

@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 
-from vidssl.stages.groups import hold_out
-from vidssl.stages.index import VideoIndex
+from vidssl.index.groups import hold_out
+from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
 

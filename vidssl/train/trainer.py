@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from vidssl.loader import Loader
-from vidssl.stages.index import VideoIndex
-from vidssl.stages.plan import Augment
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import Augment
 from vidssl.train import checkpoint, pictures
 from vidssl.train.log import Log
 from vidssl.train.metrics import Metrics

@@ -1,0 +1,63 @@
+"""Intervals: they cover what they say, and the paired bootstrap sees pairs and groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vidssl.evaluate.confidence import Number, gain, mean, numbered, share, wilson
+
+
+def test_a_share_of_independent_videos_is_wilsons() -> None:
+    right = torch.tensor([True] * 30 + [False] * 70)
+    right = right[torch.randperm(100, generator=torch.Generator().manual_seed(1))]
+    found = share(right, torch.arange(100))
+    low, high = wilson(30, 100)
+    assert found.value == pytest.approx(0.3)
+    assert found.low == pytest.approx(low, abs=0.01)
+    assert found.high == pytest.approx(high, abs=0.01)
+
+
+def test_groups_that_are_right_together_widen_it() -> None:
+    right = torch.arange(100) // 10 % 2 == 0  # ten groups, each wholly right or wrong
+    alone, together = share(right, torch.arange(100)), share(right, torch.arange(100) // 10)
+    assert together.value == alone.value
+    assert together.high - together.low > 2 * (alone.high - alone.low)  # type: ignore[operator]
+
+
+def test_intervals_of_gains_cover_the_truth() -> None:
+    """Two models that are right with probabilities 0.595 and 0.5, together more often than by chance."""
+    held, random = 0, np.random.default_rng(0)
+    for trial in range(100):
+        shared = random.random(300)
+        before, after = torch.from_numpy(shared < 0.5), torch.from_numpy(0.5 * shared + 0.5 * random.random(300) < 0.55)
+        found = gain(after, before, torch.arange(300), seed=trial, draws=1000)
+        held += found.low <= 1 - 0.9**2 / 2 - 0.5 <= found.high  # type: ignore[operator]
+    assert 88 <= held <= 100
+
+
+def test_a_gain_is_that_of_pairs() -> None:
+    before = torch.arange(200) % 2 == 0
+    after = before | (torch.arange(200) < 20)  # ten more, none lost
+    found = gain(after, before, torch.arange(200))
+    assert found.value == pytest.approx(0.05)
+    assert found.low is not None
+    assert found.low > 0.015  # two separate intervals of 50 % of 200 would be +- 7 %
+    assert gain(after, before, torch.arange(200)) == found  # the draws are the seed's
+    grouped = gain(after, before, torch.arange(200) // 20)
+    assert grouped.low == pytest.approx(0.0)  # all ten in one group, which may not be drawn
+
+
+def test_means_of_few_runs() -> None:
+    assert mean([0.5]) == Number(0.5)
+    found = mean([0.4, 0.5, 0.6])
+    assert found.low == pytest.approx(0.5 - 4.303 * 0.1 / 3**0.5)
+    assert [part.tolist() for part in numbered(["b", "a"], ["a", "c"])] == [[1, 0], [0, 2]]
+
+
+def test_all_right_is_worth_as_many_as_there_are_groups() -> None:
+    right, group = torch.ones(90, dtype=torch.bool), torch.arange(90) // 10
+    assert share(right, group)[1:] == pytest.approx(wilson(9, 9))
+    assert share(right, torch.arange(90))[1:] == pytest.approx(wilson(90, 90))
+    assert share(~right, group)[1:] == pytest.approx(wilson(0, 9))

@@ -1,0 +1,239 @@
+"""Which videos a decoder in the graph takes, and what is chosen where there is a choice. NVDEC itself: test_gpu.py."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.clips import make_clip
+from vidssl import VideoIndex, VidsslError
+from vidssl.loader import choose_decoder as choosing
+from vidssl.loader import graph_decoder as nvdec
+from vidssl.loader.choose_decoder import choose
+from vidssl.loader.graph_decoder import SOFTWARE, Hardware, Limits, find_nvdec
+from vidssl.video.decode import Video
+
+NVDEC = Hardware(
+    device="mixed", limits=dict.fromkeys(("h264", "hevc", "mpeg4", "vp9"), Limits((48, 4096), (16, 4096), 65536)) | {"vp8": None}
+)
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    root = tmp_path_factory.mktemp("videos")
+    make_clip(root / "a.mp4", frames=8)
+    make_clip(root / "b.webm", "libvpx-vp9", frames=8)
+    return VideoIndex.build(root, progress=False)
+
+
+@pytest.fixture(scope="module")
+def h264(index: VideoIndex) -> Video:
+    return index.video(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, ""),
+        ({"codec": "av1"}, "no av1, of h264, hevc, mpeg4, vp9, vp8"),
+        ({"pixel_format": "yuv422p"}, "no yuv422p, only yuv420p"),
+        ({"pixel_format": "yuv420p10le"}, "no yuv420p10le"),
+        ({"full_range": True}, "no full range"),
+        ({"rotation": 90}, "stored turned"),
+        ({"mirror": True}, "stored turned"),
+        ({"stored": (240, 321)}, "321x240 is odd"),
+        ({"stored": (16, 32)}, "32x16 is beyond 48x16 to 4096x4096"),
+        ({"stored": (16, 34)}, ""),  # coded as 48 x 16
+        ({"stored": (4098, 64)}, "64x4098 is beyond"),
+        ({"stored": (4096, 4096)}, ""),
+        ({"codec": "vp8", "stored": (2, 2)}, ""),
+    ],
+)
+def test_refusal(h264: Video, change: dict[str, Any], reason: str) -> None:
+    found = NVDEC.refusal(replace(h264, **change))
+    assert reason in found
+    assert bool(found) == bool(reason)
+
+
+H264 = [("h264", *size) for size in ((128, 160), (122, 160), (240, 320), (256, 340), (180, 320))]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "mixed_up"),
+    [
+        ({H264[0]}, set()),
+        ({H264[1]}, set()),  # alone, none can be taken for another
+        ({H264[0], H264[1]}, {H264[1]}),
+        ({H264[0], ("hevc", 122, 160)}, set()),  # a decoder serves one codec
+        (set(H264), {H264[1]}),
+        ({*H264, ("h264", 256, 352), ("h264", 192, 320)}, {H264[1], H264[3], H264[4]}),
+        ({("h264", 184, 320), H264[4]}, set()),
+        ({("hevc", 184, 320), ("hevc", 180, 320)}, {("hevc", 180, 320)}),  # its blocks may be of 8
+        ({("vp9", 192, 320), ("vp9", 180, 320)}, {("vp9", 180, 320)}),
+        ({("hevc", 192, 320), ("hevc", 184, 320), ("hevc", 192, 328)}, {("hevc", 184, 320)}),
+    ],
+)
+def test_of_sizes_that_share_a_decoder_one_is_left_to_the_cpu(sizes: set[Any], mixed_up: set[Any], h264: Video) -> None:
+    decoder = NVDEC.beside(sizes)
+    assert decoder.mixed_up == mixed_up
+    for codec, *stored in sizes:
+        reason = decoder.refusal(replace(h264, codec=codec, stored=tuple(stored)))
+        assert bool(reason) == ((codec, *stored) in mixed_up)
+        assert not reason or "coded in a size that other videos have" in reason
+    assert SOFTWARE.beside(sizes) is SOFTWARE
+
+
+def test_the_sizes_of_all_videos_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of parts of one index too: their loaders share a process, and so DALI's decoders. The order of videos does not matter."""
+    for name, size in (("a", (122, 160)), ("b", (128, 160)), ("c", (64, 96))):
+        make_clip(tmp_path / f"{name}.mp4", frames=4, size=size)
+    (tmp_path / "d.mp4").write_bytes(b"no video")
+    index = VideoIndex.build(tmp_path, progress=False)
+    assert index.stored_sizes() == {("h264", 122, 160), ("h264", 128, 160), ("h264", 64, 96)}
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
+    for rows in ([0, 1, 2], [2, 1, 0], [0, 2]):
+        part = index.select(rows)
+        found, why = choose("nvdec", CUDA, part, part.usable(), "key", lambda name: pytest.fail("nothing to measure"))
+        assert found is not None
+        assert found.mixed_up == {("h264", 122, 160)}
+        assert f"NVDEC takes {len(rows) - 1} of {len(rows)} videos" in why
+    with pytest.raises(VidsslError, match="takes none of 1 videos looked at: 160x122 is coded in a size that other videos have"):
+        choose("nvdec", CUDA, index.select([0]), np.array([0]), "key", lambda name: pytest.fail("nothing to measure"))
+
+
+def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:
+    assert [SOFTWARE.refusal(index.video(row)) for row in range(2)] == ["no h264, of vp8, vp9", ""]
+
+
+def test_nvdec_that_cannot_be_had_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VidsslError, match='decode="nvdec": device=cpu has no NVDEC; take device="cuda"'):
+        find_nvdec(torch.device("cpu"))
+    monkeypatch.setattr(nvdec, "_LIBRARY", "libnowhere.so.1")
+    with pytest.raises(VidsslError, match=r"libnowhere\.so\.1 is not there.*NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"):
+        find_nvdec(CUDA)
+
+
+def test_a_driver_that_is_mounted_elsewhere_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nvdec, "_LIBRARY", "libnone.so.1")
+    monkeypatch.setattr(nvdec, "_MOUNTED", ("/nowhere", str(tmp_path)))
+    with pytest.raises(VidsslError, match="set LD_LIBRARY_PATH to the folder that has it"):
+        find_nvdec(CUDA)
+    (tmp_path / "libnone.so.1").touch()
+    with pytest.raises(VidsslError, match=f"it is in {tmp_path}: set LD_LIBRARY_PATH={tmp_path} before Python starts"):
+        find_nvdec(CUDA)
+
+
+class Timed:
+    """A loader that gives batches without work, `seconds` apart by its own clock."""
+
+    def __init__(self, clock: list[float], seconds: float) -> None:
+        self.clock, self.seconds, self.device = clock, seconds, torch.device("cpu")
+        self.setting: Any = type("Setting", (), {"windows": 8})
+
+    def __iter__(self) -> Any:
+        self.clock[0] += self.seconds
+        yield None
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Seconds a batch of each way of decoding; a machine with NVDEC is made believe."""
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
+    monkeypatch.setattr(choosing, "_measured", {})
+    return {"cpu": 0.1, "nvdec": 0.02}
+
+
+def asked(decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, float], made: list[str]) -> tuple[Hardware | None, str]:
+    clock = [0.0]
+
+    def make(name: str) -> Any:
+        made.append(name)
+        return Timed(clock, seconds[name])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choosing, "perf_counter", lambda: clock[0])
+        return choose(decode, device, index, np.arange(len(index)), "key", make)
+
+
+def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, float]) -> None:
+    made: list[str] = []
+    assert asked("auto", CUDA, index, measured, made) == (NVDEC, "400 windows/s by NVDEC, 80 by CPU; NVDEC takes 2 of 2 videos looked at")
+    assert asked("auto", CUDA, index, measured, made)[0] == NVDEC
+    assert made == ["cpu", "nvdec"]  # one measurement serves the loaders of one process
+    choosing._measured.clear()
+    assert asked("auto", CUDA, index, {"cpu": 0.01, "nvdec": 0.02}, made) == (
+        None,
+        "400 windows/s by NVDEC, 800 by CPU; NVDEC takes 2 of 2 videos looked at",
+    )
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error:\n out of memory"), VidsslError("3 batches failed"), ValueError("DALI's")])
+def test_auto_takes_the_cpu_where_nvdec_fails(
+    error: Exception, index: VideoIndex, measured: dict[str, float], caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[str] = []
+
+    def make(name: str) -> Any:
+        made.append(name)
+        if name == "nvdec":
+            raise error
+        return Timed([0.0], 0.0)
+
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, "vidssl"):
+        patch.setattr(choosing, "perf_counter", iter(range(100)).__next__)
+        found = [choose("auto", CUDA, index, np.arange(len(index)), "key", make) for _ in range(2)]
+    told = " ".join(str(error).split())
+    assert found[0] == found[1]
+    assert found[0][0] is None
+    assert re.fullmatch(rf"\d+ windows/s by CPU, and NVDEC failed while it was measured: {told}; NVDEC takes 2 of 2 .*", found[0][1])
+    assert caplog.text.count(f"NVDEC failed while it was measured ({told}); videos are decoded on the CPU") == 1
+    assert made == ["cpu", "nvdec"]
+
+
+def test_auto_needs_no_measurement_where_there_is_no_choice(
+    index: VideoIndex, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    assert asked("auto", torch.device("cpu"), index, measured, made) == (None, "device=cpu")
+    monkeypatch.setattr(choosing, "find_nvdec", lambda device: replace(NVDEC, limits={"hevc": None}))
+    found, why = asked("auto", CUDA, index, measured, made)
+    assert found is None
+    assert "NVDEC takes none of 2 videos looked at: no h264, of hevc" in why
+    assert made == []
+
+
+def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
+    made: list[str] = []
+    assert asked("cpu", CUDA, index, measured, made) == (None, "it is given")
+    assert asked("nvdec", CUDA, index, measured, made)[0] == NVDEC
+    why = "DALI's software decoder takes 1 of 2 videos looked at (most of the others not: no h264, of vp8, vp9)"
+    assert asked("dali", torch.device("cpu"), index, measured, made) == (SOFTWARE, why)
+    with pytest.raises(VidsslError, match='decode="dali": it is for device="cpu", not cuda:0'):
+        asked("dali", CUDA, index, measured, made)
+    with pytest.raises(VidsslError, match="decode='dali': DALI's software decoder takes none of 1 videos looked at: no h264"):
+        asked("dali", torch.device("cpu"), index.select([0]), measured, made)
+    assert made == []
+
+
+def test_the_log_says_what_was_chosen(index: VideoIndex, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    from tests.loader.engines.test_dali_decode import PLAIN
+    from vidssl import Loader
+
+    make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=20)
+    with caplog.at_level(logging.INFO, "vidssl"), Loader(VideoIndex.build(tmp_path, progress=False), PLAIN, batch_size=1, device="cpu"):
+        pass
+    assert "decode=auto: cpu, because device=cpu" in caplog.text

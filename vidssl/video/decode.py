@@ -1,0 +1,198 @@
+"""decode: window in, frames out. The index knows which packet each frame came from, so what comes out is known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+from vidssl.files import regular
+from vidssl.video.packets import DecodeError, Member, SeekPoints, Source, number_of
+from vidssl.types import ColorSpace, Frames
+
+PLANAR = frozenset({"yuv420p", "yuvj420p"})
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Video:
+    """What decoding needs to know about one file; a row of the index.
+
+    bytes, mtime_ns: of the file when it was indexed. member: where it lies, if `path` is a tar; bytes are then its own.
+    size: (height, width) upright. stored: (height, width) as decoded.
+    rotation: degrees clockwise that make the picture stand upright; mirror: then mirrored left to right.
+    packet: int32 [frames] number of each frame's packet, in presentation order.
+    """
+
+    path: Path
+    bytes: int
+    mtime_ns: int
+    member: Member | None
+    container: str
+    codec: str
+    pixel_format: str
+    full_range: bool
+    size: tuple[int, int]
+    stored: tuple[int, int]
+    rotation: int
+    mirror: bool
+    space: ColorSpace
+    packet: npt.NDArray[np.int32]
+    points: SeekPoints
+
+    @property
+    def frames(self) -> int:
+        return len(self.packet)
+
+
+Empty = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # memory of a shape
+
+
+def _pageable(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    return np.empty(shape, np.uint8)
+
+
+class Decoder(Protocol):
+    """Anything that turns (video, frame numbers) into frames: the CPU decoder below, a cache, a hardware decoder."""
+
+    def __call__(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames: ...
+
+
+def decode(video: Video, numbers: npt.NDArray[np.int64], *, empty: Empty = _pageable) -> Frames:
+    """Frames `numbers` of `video`, on the CPU.
+
+    numbers: int64 [F], unique, ascending, within 0..video.frames-1. empty: makes the memory of the frames.
+    Returns Frames with data uint8 [F, 3 * rows / 2, cols], rows and cols even (an odd last row or column is repeated).
+    Raises DecodeError where one of them does not come, or the file is not the one that was indexed.
+    """
+    planes = Planes(video, len(numbers), empty)
+    decode_to(planes, video, numbers)
+    return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
+
+
+class Sink(Protocol):
+    """Takes decoded frames as they come, in any order; `slot` is a frame's place among those asked for."""
+
+    def store(self, slot: int, frame: VideoFrame) -> None: ...
+
+
+def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
+    """Hands frames `numbers` of `video` to `sink`, each once. As `decode`, but for what it returns."""
+    numbers = np.asarray(numbers, dtype=np.int64)
+    check_numbers(video, numbers)
+    missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
+    try:
+        with Source(video.path, member=video.member, container=video.container) as source:
+            for frame in _decoded(video, source, numbers):
+                slot = missing.pop(number_of(frame), None)
+                if slot is not None:
+                    sink.store(slot, frame)
+                    if not missing:
+                        break
+    except (av.FFmpegError, OSError) as error:
+        raise DecodeError(f"{video.path}: decoding frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
+    if missing:
+        lost = ", ".join(str(numbers[slot]) for slot in sorted(missing.values())[:5])
+        raise DecodeError(f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew")
+
+
+def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
+    """Raises DecodeError where `numbers` are not what `decode` takes, or the file is not the one that was indexed."""
+    if numbers.ndim != 1 or not len(numbers) or numbers[0] < 0 or numbers[-1] >= video.frames or bool((np.diff(numbers) <= 0).any()):
+        raise DecodeError(
+            f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
+        )
+    try:
+        found = regular(video.path)
+    except OSError as error:
+        raise DecodeError(f"{video.path}: {error.strerror}; index the folder anew, or load the index with root=") from error
+    size = video.bytes if video.member is not None else found.st_size  # of a tar, its time has to do
+    if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
+        raise DecodeError(f"{video.path}: changed since it was indexed; index the folder anew")
+
+
+def _decoded(video: Video, source: Source, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
+    """At least the frames `numbers`, in some order; others are left undecoded where that changes nothing."""
+    # What a packet holds: 0 no frame of its own (the other field of a picture), 1 a frame that is not wanted, 2 one that is.
+    # Only 1 may be dropped, and only after the last 2 and the 0 that follow it may the decoder be emptied.
+    holds = np.zeros(int(video.packet.max()) + 2, np.uint8)
+    holds[video.packet] = 1
+    holds[video.packet[numbers]] = 2
+    last = int(video.packet[numbers].max())
+    role = holds.tobytes()
+    for number, packet in source.packets(video.points, video.points.before(int(numbers[0]))):
+        if number > last and (number >= len(role) or role[number]):
+            break
+        yield from source.frames(packet, drop=source.droppable and role[number] == 1)
+    yield from source.frames(None)
+
+
+def check_frame(video: Video, frame: VideoFrame) -> None:
+    """Raises DecodeError where a frame's size or format is not the video's."""
+    if (frame.height, frame.width) != video.stored or frame.format.name != video.pixel_format:
+        raise DecodeError(
+            f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "
+            f"{video.stored[1]}x{video.stored[0]} {video.pixel_format}; cut the video where it changes"
+        )
+
+
+class Planes:
+    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U and V."""
+
+    def __init__(self, video: Video, count: int, empty: Empty = _pageable) -> None:
+        self._video = video
+        height, width = video.size
+        rows, cols = height + height % 2, width + width % 2
+        self.data = empty((count, rows // 2 * 3, cols))
+        chroma = self.data.reshape(count, 6, rows * cols // 4)
+        self.parts = (
+            self.data[:, :rows],
+            chroma[:, 4].reshape(count, rows // 2, cols // 2),  # splitting an axis: still a view
+            chroma[:, 5].reshape(count, rows // 2, cols // 2),
+        )
+        self._convert = None if video.pixel_format in PLANAR else VideoReformatter()
+
+    def store(self, slot: int, frame: VideoFrame) -> None:
+        """Copy a frame to its place, upright. Raises DecodeError where its size or format is not the video's."""
+        video = self._video
+        check_frame(video, frame)
+        if self._convert is not None:
+            frame = _to_planar(self._convert, frame, video.full_range)
+        plane: Any  # PyAV's planes have the buffer protocol, its stubs do not say so
+        for target, plane in zip(self.parts, frame.planes, strict=True):
+            picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+            if video.rotation:
+                picture = np.rot90(picture, -video.rotation // 90)
+            if video.mirror:
+                picture = picture[:, ::-1]
+            height, width = picture.shape
+            target[slot, :height, :width] = picture
+        luma, (height, width) = self.parts[0][slot], video.size
+        if height % 2:
+            luma[height] = luma[height - 1]
+        if width % 2:
+            luma[:, width] = luma[:, width - 1]
+
+
+def _to_planar(convert: VideoReformatter, frame: VideoFrame, full_range: bool) -> VideoFrame:
+    """Any pixel format to yuv420p: YUV keeps its matrix and range, RGB and grey become BT.601."""
+    form = frame.format
+    span = ColorRange.JPEG if full_range else ColorRange.MPEG
+    if is_yuv(form):
+        return convert.reformat(frame, format="yuv420p", interpolation=_EXACT, src_color_range=span, dst_color_range=span, threads=1)
+    return convert.reformat(
+        frame, format="yuv420p", interpolation=_EXACT, dst_colorspace=Colorspace.ITU601, dst_color_range=span, threads=1
+    )  # fmt: skip
+
+
+def is_yuv(form: VideoFormat) -> bool:
+    """True where the pixel format has luma and chroma (not RGB, a palette or grey)."""
+    return not (form.is_rgb or form.has_palette) and sum(1 for part in form.components if not part.is_alpha) == 3

@@ -1,0 +1,157 @@
+"""slice: the part of a file's bitstream that some of its frames need, as a small file of its own in memory. Nothing is encoded anew.
+
+A hardware decoder behind a demuxer (DALI's `decoders.video`) begins at the first packet of what it is given. So it is given the packets
+from the key frame before the window to the last one that a wanted frame needs, with timestamps that only say their order.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.packet import Packet
+
+from vidssl.video.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture, sizes
+from vidssl.video.decode import Video, check_numbers
+from vidssl.video.packets import DecodeError, Source, number_of
+from vidssl.types import VidsslError
+
+_TICK = Fraction(1, 25)  # any frame rate: only the order counts
+# MP4 says how many frames it holds, so that DALI need not count them. An edit list would have a demuxer move or drop packets.
+_MP4: tuple[str, dict[str, str]] = ("mp4", {"use_editlist": "0"})
+_CONTAINERS: dict[str, tuple[str, dict[str, str]]] = {"vp8": ("matroska", {})}  # FFmpeg writes no VP8 into MP4
+
+
+class SliceError(VidsslError):
+    """A video's packets that cannot stand alone. It can still be decoded from its file."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Slice:
+    """Packets of one video as a file.
+
+    data: uint8 [bytes], MP4 (VP8: Matroska). position: int32 [F], of each frame that was asked for, its place among the frames that a
+    sequential decode of `data` gives; ascending, unique. frames: how many that are. doubt: why a decoder may count its pictures otherwise
+    (a packet may be two fields, hold hidden pictures, or have lost the slice that a picture begins with); "" where there is no doubt.
+    """
+
+    data: npt.NDArray[np.uint8]
+    position: npt.NDArray[np.int32]
+    frames: int
+    doubt: str
+
+
+def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
+    """The packets that frames `numbers` of `video` need.
+
+    numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is returned gives, at
+    `position`, bit for bit the frames of a sequential decode of the file. Raises SliceError where a packet has no frame of its own (the
+    second field of a picture, a hidden one), no key frame before the window clears what came before it, container or pictures name
+    another size than the index, or FFmpeg cannot write the packets anew; DecodeError as `decode` does.
+    """
+    numbers = np.asarray(numbers, dtype=np.int64)
+    check_numbers(video, numbers)
+    last = int(video.packet[numbers].max())
+    for point in range(video.points.before(int(numbers[0])), -1, -1):
+        try:
+            with Source(video.path, member=video.member, container=video.container) as source:
+                kept = dict(_needed(video, source, point, last))
+                _check_sizes(video, source, kept.values())
+                if kept and begins_anew(video.codec, next(iter(kept.values())), source.codec.extradata):
+                    return _written(video, source, numbers, kept)
+        except (av.FFmpegError, OSError) as error:
+            raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
+    raise SliceError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
+
+
+def _check_sizes(video: Video, source: Source, packets: Iterable[Packet[Any]]) -> None:
+    """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to agree."""
+    found = {"container": {(source.codec.height, source.codec.width)}, "pictures": set[tuple[int, int]]()}
+    try:
+        for packet in packets:
+            found["pictures"] |= sizes(video.codec, packet)
+    except ValueError as error:
+        raise SliceError(f"{video.path}: {error}") from error
+    for what, named in found.items():
+        other = next(iter(named - {video.stored}), None)
+        if other is not None:
+            raise SliceError(
+                f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored[1]}x{video.stored[0]} as it was indexed"
+            )
+
+
+def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
+    """(frame number, packet) from seek point `point` to packet `last`, in decoding order.
+
+    Frames before the point's own, which open groups of pictures show there, are left out: they need the group before, and no later one
+    needs them.
+    """
+    frame_of = np.full(int(video.packet.max()) + 2, -1, np.int64)
+    frame_of[video.packet] = np.arange(video.frames)
+    first = int(video.points.frame[point])
+    for packet in _parts(source, video, point, last):
+        number = number_of(packet)
+        frame = int(frame_of[number])
+        if frame < 0:
+            raise SliceError(f"{video.path}: packet {number} has no frame of its own")
+        if number > last:
+            return
+        if frame >= first:
+            yield frame, packet
+
+
+def _parts(source: Source, video: Video, point: int, last: int) -> Iterator[Packet[Any]]:
+    for number, packet in source.packets(video.points, point):
+        yield from source.parts(packet)
+        if number > last:
+            return
+    yield from source.parts(None)
+
+
+def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept: dict[int, Packet[Any]]) -> Slice:
+    shown = np.sort(np.fromiter(kept, np.int64, len(kept)))
+    rank = dict(zip(shown.tolist(), range(len(shown)), strict=True))
+    lost = np.setdiff1d(numbers, shown)
+    if len(lost):
+        raise DecodeError(f"{video.path}: {len(lost)} of {len(numbers)} frames did not come, among them {lost[0]}; index it anew")
+    delay = max(at - rank[frame] for at, frame in enumerate(kept))  # no frame is shown before it is decoded
+    doubt = _doubt(video.codec, source, kept)
+    try:
+        data = _file(video.codec, source, [(packet, rank[frame] + delay) for frame, packet in kept.items()])
+    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's, where a container does not hold a codec
+        raise SliceError(f"{video.path}: its packets cannot be written as a file of their own: {error}") from error
+    return Slice(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
+
+
+def _file(codec: str, source: Source, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:
+    """Packets in decoding order, each with the place at which its frame is shown."""
+    name, options = _CONTAINERS.get(codec, _MP4)
+    memory = io.BytesIO()
+    with av.open(memory, "w", format=name, options=options) as container:
+        stream = container.add_stream_from_template(source.stream)
+        stream.time_base = _TICK
+        for at, (packet, shown) in enumerate(packets):
+            packet.opaque = None
+            packet.stream, packet.time_base, packet.duration = stream, _TICK, 1
+            packet.pts = None  # never below dts, on the way
+            packet.dts, packet.pts = at, shown
+            container.mux(packet)
+    return np.frombuffer(memory.getbuffer(), np.uint8)
+
+
+def _doubt(codec: str, source: Source, kept: dict[int, Packet[Any]]) -> str:
+    if codec == "h264" and has_fields(next(iter(kept.values())), source.codec.extradata):
+        return "its pictures may be two fields"
+    if codec == "vp9" and not all(is_one_picture(packet) for packet in kept.values()):
+        return "some of its packets hold hidden pictures"
+    if codec in ("h264", "hevc", "mpeg4"):
+        begun = [begun_pictures(codec, packet, source.codec.extradata) for packet in kept.values()]
+        if begun != [1] * len(begun):
+            return f"{sum(begun)} pictures begin in {len(begun)} packets, one after the other"
+    return ""

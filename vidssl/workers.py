@@ -1,0 +1,147 @@
+"""workers: threads for jobs on files. One that hangs neither holds up the others nor keeps the process alive."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from vidssl.deadline import Deadline
+
+T = TypeVar("T")
+
+_TICK = 1.0  # seconds between two looks at the deadlines
+_GRACE = 5.0  # seconds after its end in which a job can say itself that it is late
+_JOINED = 10.0  # seconds in which threads may finish what they do when nobody wants it any more
+
+_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
+_ALL: weakref.WeakSet[_Crew] = weakref.WeakSet()
+
+
+class Workers:
+    """`count` threads that do what is submitted, as concurrent.futures' do, but for two things.
+
+    A job that is far behind its file's deadline (vidssl.deadline) hangs in a call that nothing ends, such as a read of a disk that
+    does not answer. Its future then fails with Late, and a new thread takes the place of its own. And they are daemons: the process ends
+    without those that hang. A context manager;
+    where the block raises, what has begun ends at the next frame.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._crew = _Crew(count, name)
+        weakref.finalize(self, self._crew.end)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        future: Future[T] = Future()
+        self._crew.jobs.put((future, function, arguments))
+        return future
+
+    def close(self) -> None:
+        """Drops what has not begun, and waits a few seconds for what has."""
+        self._crew.end()
+        self._crew.join()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._crew.give_up()
+        self.close()
+
+
+class _Crew:
+    """What the threads know: not the Workers, so that one which nobody holds any more ends."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._count, self._name = count, name
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._doing: dict[int, Future[Any]] = {}  # by thread
+        self._ended = threading.Event()
+        for _ in range(count):
+            self._start()
+        threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True).start()
+        _ALL.add(self)
+
+    def end(self) -> None:
+        """No new job begins. Waits for nothing."""
+        self._ended.set()
+        while not self.jobs.empty():
+            job = self.jobs.get()
+            if job is not None:
+                job[0].cancel()
+        for _ in range(self._count):
+            self.jobs.put(None)
+
+    def give_up(self) -> None:
+        for thread in list(self._doing):
+            deadline = Deadline.of(thread)
+            if deadline is not None:
+                deadline.give_up()
+
+    def join(self) -> None:
+        until = time.monotonic() + _JOINED
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, until - time.monotonic()))
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None and self._do(*job):
+            del job  # and what it holds, while the next one is waited for
+        self._threads.discard(threading.current_thread())
+
+    def _do(self, future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+        """Whether this thread is to go on: False where it was given up."""
+        if not future.set_running_or_notify_cancel():
+            return True
+        thread = threading.get_ident()
+        with self._lock:
+            self._doing[thread] = future
+        result, error = None, None
+        try:
+            result = function(*arguments)
+        except BaseException as raised:
+            error = raised
+        with self._lock:
+            mine = self._doing.pop(thread, None) is future
+        if mine and error is None:
+            future.set_result(result)
+        elif mine:
+            future.set_exception(error)
+        return mine
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_TICK):
+            for thread, future in list(self._doing.items()):
+                deadline = Deadline.of(thread)
+                if deadline is None or deadline.left > -_GRACE:
+                    continue
+                with self._lock:
+                    if self._doing.get(thread) is not future:
+                        continue
+                    del self._doing[thread]
+                    late = deadline.give_up()
+                self._threads = {one for one in self._threads if one.ident != thread}
+                self._start()
+                future.set_exception(late)
+
+
+@atexit.register
+def _end_all() -> None:
+    """Threads that come back into a Python which has ended would end the process with an error."""
+    for crew in list(_ALL):
+        crew.end()
+    for crew in list(_ALL):
+        crew.join()
