@@ -1,6 +1,8 @@
-"""Builds the kernels once, as a static archive, and links them into both faces: vidssl/_native*.so and vidssl/libvidssl_dali.so.
+"""Builds the kernels once, as a static archive, and links them into both faces: vidssl/_native*.so and
+vidssl/libvidssl_dali.so.
 
-Ninja compiles (incremental, parallel); csrc/toolchain.py finds the compilers. Neither face links libtorch: one build serves every torch.
+Ninja compiles (incremental, parallel); csrc/toolchain.py finds the compilers. Neither face links libtorch: one build
+serves every torch.
 """
 
 from __future__ import annotations
@@ -22,9 +24,26 @@ ROOT = Path(__file__).parent.resolve()
 BUILD = ROOT / "build" / f"native-{sysconfig.get_config_var('SOABI')}"
 PLUGIN = "vidssl.libvidssl_dali"
 ARCHS = ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]"]
-# -ffp-contract=off and -fmad=false: a product and a sum are fused only where the source says fmaf, so that all twins give the same bits.
-CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-pthread", "-fopenmp-simd", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra"]
-NVCC_FLAGS = ["-std=c++20", "-O3", "-fmad=false", *ARCHS, "-Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra"]
+# -ffp-contract=off and -fmad=false: a product and a sum are fused only where the source says fmaf, so that all twins
+# give the same bits.
+CXX_FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fPIC",
+    "-pthread",
+    "-fopenmp-simd",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-Wall",
+    "-Wextra",
+]
+NVCC_FLAGS = [
+    "-std=c++20",
+    "-O3",
+    "-fmad=false",
+    *ARCHS,
+    "-Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra",
+]
 DALI = f"nvidia-dali-{toolchain.dali_flavor()}>={toolchain.DALI_VERSION},<2.5"
 DEPENDENCIES = [
     DALI,
@@ -51,9 +70,15 @@ class Build(build_ext):
     def build_extensions(self) -> None:
         toolkit, notes = toolchain.find_toolkit()
         if toolkit is None:
-            raise SystemExit("\n".join([*notes, "CUDA headers: none found; run: pip install $(python csrc/toolchain.py requires)"]))
+            raise SystemExit(
+                "\n".join([*notes, "CUDA headers: none found; run: pip install $(python csrc/toolchain.py requires)"])
+            )
         if toolchain.cuda_wanted() == "1" and toolkit.nvcc is None:
-            raise SystemExit("\n".join([*notes, "VIDSSL_CUDA=1: no CUDA compiler; set NVCC or CUDA_HOME, or install the PyPI packages"]))
+            raise SystemExit(
+                "\n".join(
+                    [*notes, "VIDSSL_CUDA=1: no CUDA compiler; set NVCC or CUDA_HOME, or install the PyPI packages"]
+                )
+            )
         print(toolchain.report(), flush=True)
         BUILD.mkdir(parents=True, exist_ok=True)
         write_ninja(toolkit)
@@ -99,7 +124,13 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
         compiler, unit = toolchain.find_cxx(), "-MMD -MF $out.d -c $in -o $out"
         kernels = line("-I", str(ROOT / "csrc"))
         rule("kernel", f"{line(compiler, *CXX_FLAGS)} {kernels} {unit}", "C++   $in", depfile="$out.d", deps="gcc")
-        rule("face", f"{line(compiler, *CXX_FLAGS, *macros, *headers)} {kernels} {unit}", "C++   $in", depfile="$out.d", deps="gcc")
+        rule(
+            "face",
+            f"{line(compiler, *CXX_FLAGS, *macros, *headers)} {kernels} {unit}",
+            "C++   $in",
+            depfile="$out.d",
+            deps="gcc",
+        )
         rule(
             "cuda",
             f"{line(toolkit.nvcc or '', '-ccbin', compiler, *NVCC_FLAGS)} {kernels} {unit}",

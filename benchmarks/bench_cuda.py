@@ -3,9 +3,10 @@
     python -m benchmarks.bench_cuda --out benchmarks/results
     python -m benchmarks.bench_cuda --device cpu --tuples 2      # the same by the CPU twins: only to see that it runs
 
-A copy reads and writes each byte once; its bytes are counted twice. assemble: each byte of the planes within a shown box, once, and each
-byte of the output, once. motion: each byte of luma once. The work of a whole batch is given as one call: as many slots, or frames, as all
-its tuples have. plan, and the three as the loader launches them: by the profiler, in the DALI graph with a batch of 64.
+A copy reads and writes each byte once; its bytes are counted twice. assemble: each byte of the planes within a shown
+box, once, and each byte of the output, once. motion: each byte of luma once. The work of a whole batch is given as one
+call: as many slots, or frames, as all its tuples have. plan, and the three as the loader launches them: by the
+profiler, in the DALI graph with a batch of 64.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import tyro
 from benchmarks import workloads
 from benchmarks.harness import Case, Spent, append, circumstances, compare, interleave, measured, report, timed
 from vidssl import ops
-from vidssl.recipes import RECIPES
 from vidssl.kernels.plan import PlanSpec
+from vidssl.recipes import RECIPES
 from vidssl.types import RGB, Frames, Plan, VidsslError
 
 SPAN = 64
@@ -55,7 +56,9 @@ def frames_of(count: int, form: str, device: str) -> Frames:
     held, shown = workloads.frames(SPAN)
     data = held.data if form == "yuv420" else np.stack([frame.to_ndarray(format="rgb24") for frame in shown])
     tiled = torch.from_numpy(data).to(device).repeat(-(-count // SPAN), *[1] * (data.ndim - 1))[:count]
-    return Frames(data=tiled, number=np.arange(count), size=workloads.SIZE, space=held.space if form == "yuv420" else RGB)
+    return Frames(
+        data=tiled, number=np.arange(count), size=workloads.SIZE, space=held.space if form == "yuv420" else RGB
+    )
 
 
 def batch_plan(tuples: int, device: str) -> Plan:
@@ -63,7 +66,10 @@ def batch_plan(tuples: int, device: str) -> Plan:
     plans = [workloads.planned(workloads.pretext(), sample) for sample in range(tuples)]
     moved = [plan._replace(frame=plan.frame + at * SPAN) for at, plan in enumerate(plans)]
     return Plan(
-        *(torch.from_numpy(np.concatenate([np.atleast_1d(part) for part in parts])).to(device) for parts in zip(*moved, strict=True))
+        *(
+            torch.from_numpy(np.concatenate([np.atleast_1d(part) for part in parts])).to(device)
+            for parts in zip(*moved, strict=True)
+        )
     )
 
 
@@ -77,8 +83,15 @@ def touched(plan: Plan, form: str) -> int:
 
 
 def bench(
-    name: str, ours: Callable[[], object], moved: int, device: str, repeats: int, out: Path | None, facts: dict[str, Any], resume: bool
-) -> None:  # fmt: skip
+    name: str,
+    ours: Callable[[], object],
+    moved: int,
+    device: str,
+    repeats: int,
+    out: Path | None,
+    facts: dict[str, Any],
+    resume: bool,
+) -> None:
     """One kernel against a copy of as many bytes as it moves."""
     if resume and measured("cuda", name, out):
         return
@@ -90,7 +103,11 @@ def bench(
     share = result.speedup["copy of as many bytes"].median
     rates = {case: f"{moved / wall.median / 1e6:.0f} GB/s" for case, wall in result.wall.items()}
     report(
-        replace(result, facts={**facts, "MB moved": round(moved / 1e6, 1), "share of the copy bandwidth": round(share, 3), **rates}), out
+        replace(
+            result,
+            facts={**facts, "MB moved": round(moved / 1e6, 1), "share of the copy bandwidth": round(share, 3), **rates},
+        ),
+        out,
     )
 
 
@@ -109,7 +126,11 @@ def bench_kernels(device: str, tuples: int, repeats: int, out: Path | None, resu
             moved = touched(plan, form) + clips.nbytes
             bench(f"assemble {form} to {dtype}", assembled, moved, device, repeats, out, about, resume)
         luma = tuples * SPAN * workloads.SIZE[0] * workloads.SIZE[1] * (1 if form == "yuv420" else 3)
-        bench(f"motion {form}", lambda frames=frames: ops.motion(frames), luma, device, repeats, out, about, resume)  # type: ignore[misc]
+
+        def scored(frames: Frames = frames) -> None:
+            ops.motion(frames)
+
+        bench(f"motion {form}", scored, luma, device, repeats, out, about, resume)
 
 
 def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float]:
@@ -130,10 +151,17 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
         place = fn.external_source(name="place", batch=True)
         sad, thumb = ours.vidssl.motion(data, source=about)
         frame, box, flip, color, label, status = ours.vidssl.plan(
-            sad, thumb, source=about, place=place, plan=spec.text, arrangements=spec.arrangements.ravel().tolist(),
+            sad,
+            thumb,
+            source=about,
+            place=place,
+            plan=spec.text,
+            arrangements=spec.arrangements.ravel().tolist(),
             labels=spec.labels.tolist(),
-        )  # fmt: skip
-        clips = ours.vidssl.assemble(data, frame, box, flip, color, source=about, size=list(spec.augment.crop), output_type="bfloat16")
+        )
+        clips = ours.vidssl.assemble(
+            data, frame, box, flip, color, source=about, size=list(spec.augment.crop), output_type="bfloat16"
+        )
         graph.set_outputs(clips, label, status)
     graph.build()
 
@@ -154,7 +182,9 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
             if name in event.key:
                 found[name] = found.get(name, 0.0) + event.device_time_total / rounds
     if "plan_kernel" not in found:
-        raise VidsslError("the profiler saw none of our kernels: CUPTI does not work on this machine; leave the graph out (--no-graph)")
+        raise VidsslError(
+            "the profiler saw none of our kernels: CUPTI does not work on this machine; leave the graph out (--no-graph)"
+        )
     return {name: round(microseconds, 2) for name, microseconds in found.items()}
 
 
@@ -166,14 +196,26 @@ def bench_graph(batch: int, out: Path | None, resume: bool) -> None:
         frames = frames_of(spec.frames, "yuv420", "cuda")
         found = graph_kernels(spec, batch, frames)
         print(f"graph {recipe}, batch {batch}, microseconds: {found}")
-        line = {"bench": "graph", "workload": f"{recipe}, batch {batch}", "microseconds": found, "frames": spec.frames, **circumstances()}
+        line = {
+            "bench": "graph",
+            "workload": f"{recipe}, batch {batch}",
+            "microseconds": found,
+            "frames": spec.frames,
+            **circumstances(),
+        }
         append({**line, "device": torch.cuda.get_device_name()}, out)
 
 
 def main(
-    *, device: Literal["cuda", "cpu"] = "cuda", tuples: int = 32, repeats: int = 21, batch: int = 64, graph: bool = True,
-    resume: bool = False, out: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    device: Literal["cuda", "cpu"] = "cuda",
+    tuples: int = 32,
+    repeats: int = 21,
+    batch: int = 64,
+    graph: bool = True,
+    resume: bool = False,
+    out: Path | None = None,
+) -> None:
     """Measure the CUDA twins against the device's copy bandwidth, and as the loader launches them.
 
     Args:

@@ -1,11 +1,14 @@
-"""Decoders behind the loader: what cutting a window out of its file costs, and how many frames a second DALI's decoder gives.
+"""Decoders behind the loader: what cutting a window out of its file costs, and how many frames a second DALI's decoder
+gives.
 
     python -m benchmarks.bench_decoder --only slice --out benchmarks/results      # any machine
     python -m benchmarks.bench_decoder --device cuda --out benchmarks/results     # NVDEC
-    python -m benchmarks.bench_decoder --device cpu                               # the same sweep by DALI's software decoder (VP9)
+    python -m benchmarks.bench_decoder --device cpu                               # the same sweep by DALI's software
+    decoder (VP9)
 
-slice: `cut` of a VCOP window against opening the file, and against decoding the window with PyAV, one thread. decoder: windows of 64 frames
-of one clip, decoded by `decoders.video` alone; by number of threads, of slices against whole files, and against PyAV on all cores.
+slice: `cut` of a VCOP window against opening the file, and against decoding the window with PyAV, one thread. decoder:
+windows of 64 frames of one clip, decoded by `decoders.video` alone; by number of threads, of slices against whole
+files, and against PyAV on all cores.
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ from nvidia.dali import fn, pipeline
 
 from benchmarks import workloads
 from benchmarks.harness import Case, Result, compare, interleave, measured, report, timed
-from vidssl.loader.graph_decoder import SOFTWARE, Hardware
-from vidssl.video.decode import Video, decode
 from vidssl.index.table import VideoIndex
-from vidssl.video.segment import Slice, SliceError, cut
-from vidssl.video.packets import Source
+from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video, decode
+from vidssl.video.packets import Source
+from vidssl.video.segment import Segment, SegmentError, cut_segment
 
 SPAN = 64  # frames of a window
 SIZES = ((240, 320), (256, 340), (720, 1280))  # height, width: 340 is no multiple of 16
@@ -55,7 +58,8 @@ def clip(folder: Path, size: tuple[int, int], codec: str, quick: bool) -> Video:
     return VideoIndex.build(path.parent, progress=False).video(0)
 
 
-# ---- slice ----------------------------------------------------------------------------------------------------------------------------
+# ---- slice
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False) -> None:
@@ -70,8 +74,8 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
         video = index.video(0)
         chosen = windows(video, 8)
         try:
-            pieces = [cut(video, numbers) for numbers in chosen]
-        except SliceError as error:
+            pieces = [cut_segment(video, numbers) for numbers in chosen]
+        except SegmentError as error:
             print(f"slice: {path.name}: left out: {error}")
             return
 
@@ -83,7 +87,7 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
                 pass
 
         cases = {
-            "cut": each(lambda numbers: cut(video, numbers)),
+            "cut": each(lambda numbers: cut_segment(video, numbers)),
             "open and close": each(opened),
             "decode (PyAV)": each(lambda numbers: decode(video, numbers)),
         }
@@ -98,22 +102,31 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
     report(compare("slice", path.name, spent, subject="cut", item="window", facts=facts), out)
 
 
-# ---- decoder --------------------------------------------------------------------------------------------------------------------------
+# ---- decoder
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 class Decoder:
     """`decoders.video` and nothing else. One call decodes every piece once; frames stay on the device."""
 
-    def __init__(self, pieces: Sequence[Slice], hardware: Hardware, threads: int, batch: int) -> None:
+    def __init__(self, pieces: Sequence[Segment], hardware: GraphDecoder, threads: int, batch: int) -> None:
         self.pieces, self.batch = pieces, batch
         make: Any = pipeline.Pipeline
         gpu = hardware.device == "mixed"
         self._pipeline = make(
-            batch_size=batch, num_threads=threads, device_id=0 if gpu else None, prefetch_queue_depth=1, exec_dynamic=True
+            batch_size=batch,
+            num_threads=threads,
+            device_id=0 if gpu else None,
+            prefetch_queue_depth=1,
+            exec_dynamic=True,
         )
         with self._pipeline:
-            encoded, position = (fn.external_source(name=name, batch=True, no_copy=True) for name in ("encoded", "position"))
-            self._pipeline.set_outputs(fn.decoders.video(encoded, frames=position, device=hardware.device, pad_mode="none", affine=False))
+            encoded, position = (
+                fn.external_source(name=name, batch=True, no_copy=True) for name in ("encoded", "position")
+            )
+            self._pipeline.set_outputs(
+                fn.decoders.video(encoded, frames=position, device=hardware.device, pad_mode="none", affine=False)
+            )
         self._pipeline.build()
 
     def __call__(self) -> int:
@@ -132,22 +145,29 @@ class Decoder:
         self._pipeline._shutdown()
 
 
-def whole(video: Video, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Slice:
+def whole(video: Video, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> Segment:
     """The whole file in a slice's place."""
-    every = cut(video, np.arange(video.frames))
+    every = cut_segment(video, np.arange(video.frames))
     return replace(every, position=numbers.astype(np.int32))
 
 
 def bench_size(
-    video: Video, hardware: Hardware | None, *, count: int, threads: Sequence[int], cores: int, repeats: int, out: Path | None,
+    video: Video,
+    hardware: GraphDecoder | None,
+    *,
+    count: int,
+    threads: Sequence[int],
+    cores: int,
+    repeats: int,
+    out: Path | None,
     resume: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """One clip: threads in turn, then slices against whole files and PyAV at the fastest of them.
 
     hardware: None measures only what the CPU does: cutting against PyAV.
     """
     chosen = windows(video, count)
-    pieces = [cut(video, numbers) for numbers in chosen]
+    pieces = [cut_segment(video, numbers) for numbers in chosen]
     name = f"{video.codec} {video.size[1]}x{video.size[0]}, {hardware.name if hardware else 'no NVDEC'}"
     frames = count * SPAN
     facts: dict[str, Any] = {"windows": count, "frames a window": SPAN}
@@ -157,22 +177,40 @@ def bench_size(
     with ThreadPoolExecutor(cores) as pool, ExitStack() as stack:
         cases: dict[str, Case] = {}
         if hardware:
-            facts["threads"] = best = fastest(pieces, hardware, name, threads=threads, repeats=repeats, facts=facts, out=out)
+            facts["threads"] = best = fastest(
+                pieces, hardware, name, threads=threads, repeats=repeats, facts=facts, out=out
+            )
             files = [whole(video, numbers) for numbers in chosen]
             for case, given in (("slices", pieces), ("whole files", files)):
                 decoder = Decoder(given, hardware, best, count)
                 stack.callback(decoder.close)
                 cases[case] = timed(decoder, items=frames)
         cutting = f"cutting, {cores} threads"
-        cases[f"PyAV, {cores} threads"] = timed(lambda: list(pool.map(lambda numbers: decode(video, numbers), chosen)), items=frames)
-        cases[cutting] = timed(lambda: list(pool.map(lambda numbers: cut(video, numbers), chosen)), items=frames)
+        cases[f"PyAV, {cores} threads"] = timed(
+            lambda: list(pool.map(lambda numbers: decode(video, numbers), chosen)), items=frames
+        )
+        cases[cutting] = timed(
+            lambda: list(pool.map(lambda numbers: cut_segment(video, numbers), chosen)), items=frames
+        )
         spent = interleave(cases, repeats=repeats, title=name)
-    show(compare("decoder", f"{name}: against", spent, subject="slices" if hardware else cutting, item="frame", facts=facts), out)
+    show(
+        compare(
+            "decoder", f"{name}: against", spent, subject="slices" if hardware else cutting, item="frame", facts=facts
+        ),
+        out,
+    )
 
 
 def fastest(
-    pieces: Sequence[Slice], hardware: Hardware, name: str, *, threads: Sequence[int], repeats: int, facts: dict[str, Any], out: Path | None
-) -> int:  # fmt: skip
+    pieces: Sequence[Segment],
+    hardware: GraphDecoder,
+    name: str,
+    *,
+    threads: Sequence[int],
+    repeats: int,
+    facts: dict[str, Any],
+    out: Path | None,
+) -> int:
     """With how many threads the pieces are decoded fastest."""
     decoders = {number: Decoder(pieces, hardware, number, len(pieces)) for number in threads}
     cases = {f"{number} threads": timed(decoder, items=len(pieces) * SPAN) for number, decoder in decoders.items()}
@@ -190,10 +228,20 @@ def show(result: Result, out: Path | None) -> None:
 
 
 def main(
-    *, only: Literal["all", "slice", "decoder"] = "all", device: Literal["cpu", "cuda"] = "cpu", data: tuple[Path, ...] = (),
-    made: bool = True, count: int = 64, threads: tuple[int, ...] = THREADS, sizes: tuple[int, ...] = (240, 256, 720), repeats: int = 5,
-    keep: Path | None = None, quick: bool = False, resume: bool = False, out: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    only: Literal["all", "slice", "decoder"] = "all",
+    device: Literal["cpu", "cuda"] = "cpu",
+    data: tuple[Path, ...] = (),
+    made: bool = True,
+    count: int = 64,
+    threads: tuple[int, ...] = THREADS,
+    sizes: tuple[int, ...] = (240, 256, 720),
+    repeats: int = 5,
+    keep: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    out: Path | None = None,
+) -> None:
     """Measure cutting, and DALI's decoder.
 
     Args:
@@ -218,13 +266,18 @@ def main(
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as name:
         folder = keep or Path(name)
         if only in ("all", "slice"):
-            for path in (*data, *(workloads.made(one, folder) for one in (workloads.QUICK if quick else workloads.CLIPS) if made)):
+            for path in (
+                *data,
+                *(workloads.made(one, folder) for one in (workloads.QUICK if quick else workloads.CLIPS) if made),
+            ):
                 bench_slice(path, repeats, out, resume)
         if only in ("all", "decoder"):
             hardware = workloads.nvdec() if device == "cuda" else SOFTWARE
             for height in sizes:
                 video = clip(folder, known[height], "h264" if device == "cuda" else "vp9", quick)
-                bench_size(video, hardware, count=count, threads=threads, cores=cores, repeats=repeats, out=out, resume=resume)
+                bench_size(
+                    video, hardware, count=count, threads=threads, cores=cores, repeats=repeats, out=out, resume=resume
+                )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m benchmarks.bench_features --out benchmarks/results      2 minutes
 
-The features are synthetic: 9,537 training and 3,783 test videos (split 1) of 101 classes, each one vector, as if ten clips had been
-averaged; 512 numbers (R3D's mean) and 9,216 (VCOP's pooled conv5). Each size is measured in a process of its own. "Above the features" is
-the process's largest resident memory during a step, less what it had with the features before it.
+The features are synthetic: 9,537 training and 3,783 test videos (split 1) of 101 classes, each one vector, as if ten
+clips had been averaged; 512 numbers (R3D's mean) and 9,216 (VCOP's pooled conv5). Each size is measured in a process of
+its own. "Above the features" is the process's largest resident memory during a step, less what it had with the features
+before it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ TRAIN, TEST, CLASSES = 9_537, 3_783, 101
 
 
 def made(videos: int, numbers: int, seed: int) -> Features:
-    """Clouds around centres that are the same for every seed, not negative, as after a ReLU; numbers in groups that go together."""
+    """Clouds around centres that are the same for every seed, not negative, as after a ReLU; numbers in groups that go
+    together.
+    """
     shared = np.random.default_rng(0)
     latent = 128
     mixing = shared.normal(size=(latent, numbers)).astype(np.float32) / np.sqrt(latent)
@@ -40,7 +43,9 @@ def made(videos: int, numbers: int, seed: int) -> Features:
     for start in range(0, videos, 1024):
         part = slice(start, start + 1024)
         hidden = centre[label[part]] + 2.0 * random.normal(size=(len(label[part]), latent)).astype(np.float32)
-        feature[part] = torch.from_numpy(hidden @ mixing + 0.5 * random.normal(size=(len(hidden), numbers)).astype(np.float32)).relu_()
+        feature[part] = torch.from_numpy(
+            hidden @ mixing + 0.5 * random.normal(size=(len(hidden), numbers)).astype(np.float32)
+        ).relu_()
     return Features(feature, [f"c{one:03d}" for one in label], np.arange(videos))
 
 
@@ -91,7 +96,16 @@ def main(*, numbers: tuple[int, ...] = (512, 9216), out: Path | None = None) -> 
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = pool.apply(measure, (each,))
         print(f"{each} numbers: {found}")
-        append({"bench": "features", "workload": f"{each} numbers a video", "videos": TRAIN + TEST, **found, **circumstances()}, out)
+        append(
+            {
+                "bench": "features",
+                "workload": f"{each} numbers a video",
+                "videos": TRAIN + TEST,
+                **found,
+                **circumstances(),
+            },
+            out,
+        )
 
 
 if __name__ == "__main__":

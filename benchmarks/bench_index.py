@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_index --out benchmarks/results
 
-One real row is repeated; nothing is decoded. Processes of their own then open the file at the same time and draw windows of it as a loader
-does; what counts is their private memory, for what is mapped is shared.
+One real row is repeated; nothing is decoded. Processes of their own then open the file at the same time and draw
+windows of it as a loader does; what counts is their private memory, for what is mapped is shared.
 """
 
 from __future__ import annotations
@@ -58,12 +58,17 @@ def use(path: str, draws: int) -> dict[str, float]:
         assert index.video(sampler.window(0, position).video).frames == 300
     done = clock()
     return {
-        "open, s": opened - began, "usable rows and labels, s": labelled - opened, "first window of an epoch, s": shuffled - labelled,
-        "a video, us": 1e6 * (done - shuffled) / draws, "private memory, MiB": private() - before,
-    }  # fmt: skip
+        "open, s": opened - began,
+        "usable rows and labels, s": labelled - opened,
+        "first window of an epoch, s": shuffled - labelled,
+        "a video, us": 1e6 * (done - shuffled) / draws,
+        "private memory, MiB": private() - before,
+    }
 
 
-def main(*, rows: int = 1_000_000, processes: tuple[int, ...] = (1, 4), draws: int = 1000, out: Path | None = None) -> None:
+def main(
+    *, rows: int = 1_000_000, processes: tuple[int, ...] = (1, 4), draws: int = 1000, out: Path | None = None
+) -> None:
     """Open a large index in several processes at a time.
 
     Args:
@@ -81,10 +86,16 @@ def main(*, rows: int = 1_000_000, processes: tuple[int, ...] = (1, 4), draws: i
                 found = pool.starmap(use, [(str(path), draws)] * count, chunksize=1)
             figures = {name: float(np.median([one[name] for one in found])) for name in found[0]}
             line: dict[str, Any] = {
-                "bench": "index", "workload": f"{rows} rows, {count} process{'es' if count > 1 else ''}", "file, MiB": size / 2**20,
-                **figures, **circumstances(),
-            }  # fmt: skip
-            print(f"{line['workload']}, {size / 2**20:.0f} MiB: " + "; ".join(f"{name} {value:.3g}" for name, value in figures.items()))
+                "bench": "index",
+                "workload": f"{rows} rows, {count} process{'es' if count > 1 else ''}",
+                "file, MiB": size / 2**20,
+                **figures,
+                **circumstances(),
+            }
+            print(
+                f"{line['workload']}, {size / 2**20:.0f} MiB: "
+                + "; ".join(f"{name} {value:.3g}" for name, value in figures.items())
+            )
             append(line, out)
 
 

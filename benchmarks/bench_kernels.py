@@ -2,8 +2,9 @@
 
     python -m benchmarks.bench_kernels --out benchmarks/results
 
-assemble: 48 frames of 320 x 240 YUV 4:2:0 become the encoder's input [3, 3, 16, 112, 112]. Against swscale (bilinear, to 171 x 128) and
-torch (crop, normalise, permute), once through packed rgb24, as is usual, and once through planar gbrp, the fastest way that we know.
+assemble: 48 frames of 320 x 240 YUV 4:2:0 become the encoder's input [3, 3, 16, 112, 112]. Against swscale (bilinear,
+to 171 x 128) and torch (crop, normalise, permute), once through packed rgb24, as is usual, and once through planar
+gbrp, the fastest way that we know.
 """
 
 from __future__ import annotations
@@ -25,25 +26,38 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from benchmarks import workloads
 from benchmarks.harness import compare, interleave, report, timed
 from vidssl import ops
-from vidssl.native import build_info
 from vidssl.kernels.assemble import DType, Layout
+from vidssl.native import build_info
 from vidssl.types import Frames, Plan
 
 Form = Literal["rgb24", "gbrp"]
 SAMPLES = 64  # tuples of the plan workload, frames of the motion workload
 PACKED_AND_PLANAR: tuple[Form, Form] = ("rgb24", "gbrp")
 FORMS: tuple[tuple[DType, Layout, bool], ...] = (  # bool: into memory that is kept
-    ("float32", "kcthw", True), ("float32", "kcthw", False), ("bfloat16", "kcthw", True), ("float16", "kcthw", True),
-    ("uint8", "kcthw", True), ("float32", "kthwc", True), ("uint8", "kthwc", True),
-)  # fmt: skip
+    ("float32", "kcthw", True),
+    ("float32", "kcthw", False),
+    ("bfloat16", "kcthw", True),
+    ("float16", "kcthw", True),
+    ("uint8", "kcthw", True),
+    ("float32", "kthwc", True),
+    ("uint8", "kthwc", True),
+)
 
 
 class Swscale:
-    """Frames and a plan to [K, 3, T, h, w] float32 by swscale and torch. One reformatter is kept: its tables cost more than a frame."""
+    """Frames and a plan to [K, 3, T, h, w] float32 by swscale and torch. One reformatter is kept: its tables cost more
+    than a frame.
+    """
 
     def __init__(self, frames: Sequence[VideoFrame], plan: Plan, form: Form) -> None:
         augment = workloads.pretext().plan.augment
-        self.frames, self.frame, self.form, self.crop, self.resize = frames, plan.frame, form, augment.crop, augment.resize
+        self.frames, self.frame, self.form, self.crop, self.resize = (
+            frames,
+            plan.frame,
+            form,
+            augment.crop,
+            augment.resize,
+        )
         height, width = workloads.SIZE
         scale = np.array([self.resize[1] / width, self.resize[0] / height])
         self.corner = np.rint(plan.box[:, 0, :2] * scale).astype(int)  # [K, 2] x, y: vcop draws one crop a clip
@@ -71,7 +85,9 @@ class Swscale:
         height, width = self.resize
         small = self.convert.reformat(frame, width, height, self.form, interpolation=Interpolation.BILINEAR, threads=1)
         rows, cols = slice(y, y + self.crop[0]), slice(x, x + self.crop[1])
-        views = [torch.frombuffer(plane, dtype=torch.uint8).view(plane.height, plane.line_size) for plane in small.planes]
+        views = [
+            torch.frombuffer(plane, dtype=torch.uint8).view(plane.height, plane.line_size) for plane in small.planes
+        ]
         if self.form == "rgb24":
             return views[0][rows, 3 * cols.start : 3 * cols.stop].reshape(self.crop[0], self.crop[1], 3)
         green, blue, red = (view[rows, cols] for view in views)
@@ -94,7 +110,9 @@ def assembler(
 
 
 def bench_assemble(repeats: int, out: Path | None) -> None:
-    """Every form of the output; the encoder's usual one against swscale, with new memory for every call and with memory that is kept."""
+    """Every form of the output; the encoder's usual one against swscale, with new memory for every call and with memory
+    that is kept.
+    """
     frames, shown = workloads.frames(48)
     plan = workloads.planned(workloads.pretext())
     for dtype, layout, kept in FORMS:
@@ -106,9 +124,15 @@ def bench_assemble(repeats: int, out: Path | None) -> None:
             for form in PACKED_AND_PLANAR:
                 cases[f"swscale {form} + torch"] = partial(Swscale(shown, plan, form), memory)
         cases["copy of as many bytes (bound)"] = partial(target.copy_, clips.clone())
-        spent = interleave({name: timed(work) for name, work in cases.items()}, repeats=repeats, warmup=3, title=f"assemble {dtype}")
+        spent = interleave(
+            {name: timed(work) for name, work in cases.items()}, repeats=repeats, warmup=3, title=f"assemble {dtype}"
+        )
         workload = f"assemble to {dtype} [{'K, C, T, H, W' if layout == 'kcthw' else 'K, T, H, W, C'}], {'kept' if kept else 'new'} memory"
-        facts = {"threads": 1, "in": f"{frames.data.nbytes / 1e6:.2f} MB", "out": f"{clips.nbytes / 1e6:.2f} MB, {list(clips.shape)}"}
+        facts = {
+            "threads": 1,
+            "in": f"{frames.data.nbytes / 1e6:.2f} MB",
+            "out": f"{clips.nbytes / 1e6:.2f} MB, {list(clips.shape)}",
+        }
         report(compare("kernels", workload, spent, subject="vidssl assemble", item="tuple", facts=facts), out)
 
 
@@ -123,7 +147,10 @@ def torch_motion(luma: torch.Tensor) -> torch.Tensor:
 def bench_motion(repeats: int, out: Path | None) -> None:
     frames, _ = workloads.frames(SAMPLES)
     luma = torch.from_numpy(frames.data)[:, : workloads.SIZE[0]]
-    cases = {"vidssl motion": timed(lambda: ops.motion(frames)), "torch (no thumbnails)": timed(lambda: torch_motion(luma))}
+    cases = {
+        "vidssl motion": timed(lambda: ops.motion(frames)),
+        "torch (no thumbnails)": timed(lambda: torch_motion(luma)),
+    }
     spent = interleave(cases, repeats=repeats, warmup=3, title="motion")
     workload = f"motion, {SAMPLES} frames 320x240 YUV 4:2:0"
     report(compare("kernels", workload, spent, subject="vidssl motion", item="window", facts={"threads": 1}), out)
@@ -172,10 +199,12 @@ def main(
     """Measure the kernels' CPU twins on one thread.
 
     Args:
-        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none only prints.
+        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none
+            only prints.
         repeats: Rounds; each runs every case once.
         only: One kernel.
-        bodies: Measure assemble also by the slower instruction sets that this processor has, each in a process of its own.
+        bodies: Measure assemble also by the slower instruction sets that this processor has, each in a process of its
+            own.
     """
     torch.set_num_threads(1)
     if only in ("all", "assemble"):

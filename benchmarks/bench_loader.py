@@ -1,9 +1,11 @@
-"""The loader on the CPU against PyAV that only decodes: it converts, crops and normalises nothing, and hands nothing over.
+"""The loader on the CPU against PyAV that only decodes: it converts, crops and normalises nothing, and hands nothing
+over.
 
     python -m benchmarks.bench_loader --data ../shared/data/clips/bikes.mp4 --out benchmarks/results
 
-Both read the same windows of one clip: the loader makes batches of VCOP tuples of them; PyAV opens the file for each window, seeks to
-the key frame before it and decodes every frame from there to the window's last one, by threads and by processes of its own.
+Both read the same windows of one clip: the loader makes batches of VCOP tuples of them; PyAV opens the file for each
+window, seeks to the key frame before it and decodes every frame from there to the window's last one, by threads and by
+processes of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ PRETEXT = workloads.pretext()
 
 
 class Piece(NamedTuple):
-    """What bare PyAV decodes for one window: `frames` frames from the key frame at `timestamp` (0 and below the first: no seek) on."""
+    """What bare PyAV decodes for one window: `frames` frames from the key frame at `timestamp` (0 and below the first:
+    no seek) on.
+    """
 
     path: str
     timestamp: int | None
@@ -62,15 +66,25 @@ def bare(piece: Piece) -> float:
             if count == piece.frames:
                 break
     if count < piece.frames:
-        raise VidsslError(f"{piece.path}: bare decoding gave {count} of {piece.frames} frames from timestamp {piece.timestamp} on")
+        raise VidsslError(
+            f"{piece.path}: bare decoding gave {count} of {piece.frames} frames from timestamp {piece.timestamp} on"
+        )
     return time.thread_time() - began
 
 
 class Windows:
-    """The loader's windows of a clip: round r (warm-up rounds are below 0) is one epoch of `batches` timed batches, after WARMUP others."""
+    """The loader's windows of a clip: round r (warm-up rounds are below 0) is one epoch of `batches` timed batches,
+    after WARMUP others.
+    """
 
     def __init__(self, index: VideoIndex, sampler: Sampler, batch_size: int, batches: int, warmup: int) -> None:
-        self.index, self.sampler, self.batch_size, self.batches, self.warmup = index, sampler, batch_size, batches, warmup
+        self.index, self.sampler, self.batch_size, self.batches, self.warmup = (
+            index,
+            sampler,
+            batch_size,
+            batches,
+            warmup,
+        )
 
     @property
     def count(self) -> int:
@@ -138,9 +152,18 @@ def about(index: VideoIndex, windows: Windows) -> dict[str, object]:
 
 
 def bench_gpu(
-    path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None, resume: bool
-) -> None:  # fmt: skip
-    """One clip, one number of workers: batches on the GPU, decoded there and by the CPU, against a bound, PyAV that only decodes.
+    path: Path,
+    scratch: Path,
+    *,
+    workers: int,
+    repeats: int,
+    batches: int,
+    batch_size: int,
+    out: Path | None,
+    resume: bool,
+) -> None:
+    """One clip, one number of workers: batches on the GPU, decoded there and by the CPU, against a bound, PyAV that
+    only decodes.
 
     NVDEC is left out where it cannot be had, or fails on the clip; the facts say why.
     """
@@ -156,7 +179,16 @@ def bench_gpu(
         for decode in decodes:
             try:
                 loader = stack.enter_context(
-                    Loader(index, PRETEXT, batch_size=batch_size, device="cuda", decode=decode, workers=workers, seed=0, dtype="bfloat16")
+                    Loader(
+                        index,
+                        PRETEXT,
+                        batch_size=batch_size,
+                        device="cuda",
+                        decode=decode,
+                        workers=workers,
+                        seed=0,
+                        dtype="bfloat16",
+                    )
                 )
                 next(iter(loader))
             except (VidsslError, RuntimeError) as error:  # RuntimeError: of DALI
@@ -169,7 +201,12 @@ def bench_gpu(
             cases[f"vidssl, {decode}"] = loader_case(loader, windows)
         cases[f"bare PyAV, {workers} threads"] = bare_case(pool, windows)
         spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
-        facts = {**about(index, windows), "batch": batch_size, "device": torch.cuda.get_device_name(), "left out": left_out}
+        facts = {
+            **about(index, windows),
+            "batch": batch_size,
+            "device": torch.cuda.get_device_name(),
+            "left out": left_out,
+        }
     subject = next(iter(cases))
     result = compare("loader_gpu", name, spent, subject=subject, item="sample", facts=facts)
     rates = {f"{case}, samples/s": round(1e3 / wall.median, 1) for case, wall in result.wall.items()}
@@ -177,27 +214,47 @@ def bench_gpu(
 
 
 def bench(
-    path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None, resume: bool
-) -> None:  # fmt: skip
+    path: Path,
+    scratch: Path,
+    *,
+    workers: int,
+    repeats: int,
+    batches: int,
+    batch_size: int,
+    out: Path | None,
+    resume: bool,
+) -> None:
     """One clip, one number of workers."""
     warmup, name = 1, f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
     if resume and measured("loader", name, out):
         return
     index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
     if not len(index.usable(PRETEXT.plan.frames)):
-        raise VidsslError(f"--data {path}: a VCOP tuple needs {PRETEXT.plan.frames} frames: {index.skipped(PRETEXT.plan.frames)[0][1]}")
+        raise VidsslError(
+            f"--data {path}: a VCOP tuple needs {PRETEXT.plan.frames} frames: {index.skipped(PRETEXT.plan.frames)[0][1]}"
+        )
     with ExitStack() as stack:
-        loader = stack.enter_context(Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0))
+        loader = stack.enter_context(
+            Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0)
+        )
         windows = Windows(index, loader.sampler, batch_size, batches, warmup)
         cases = {"vidssl loader": loader_case(loader, windows)}
         if workers == 1:
             cases["bare PyAV, 1 thread"] = bare_case(None, windows)
         else:
-            cases[f"bare PyAV, {workers} threads"] = bare_case(stack.enter_context(ThreadPoolExecutor(workers)), windows)
+            cases[f"bare PyAV, {workers} threads"] = bare_case(
+                stack.enter_context(ThreadPoolExecutor(workers)), windows
+            )
             spawn = multiprocessing.get_context("spawn")
-            cases[f"bare PyAV, {workers} processes"] = bare_case(stack.enter_context(ProcessPoolExecutor(workers, spawn)), windows)
+            cases[f"bare PyAV, {workers} processes"] = bare_case(
+                stack.enter_context(ProcessPoolExecutor(workers, spawn)), windows
+            )
         spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
-        facts = {**about(index, windows), "batch": batch_size, "ms a sample, one thread, no overlap": stages(index, windows, repeats)}
+        facts = {
+            **about(index, windows),
+            "batch": batch_size,
+            "ms a sample, one thread, no overlap": stages(index, windows, repeats),
+        }
     report(compare("loader", name, spent, subject="vidssl loader", item="sample", facts=facts), out)
 
 
@@ -229,7 +286,8 @@ def main(
     Args:
         data: Video files of at least 64 frames to measure, each on its own.
         made: Measure also clips that are made here.
-        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none only prints.
+        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none
+            only prints.
         workers: Numbers of the loader's workers, and of PyAV's threads and processes.
         repeats: Rounds; each runs every case once.
         batches: Batches that a case of a round takes, after those that bring the loader to its steady state.
@@ -248,7 +306,16 @@ def main(
         for at, path in enumerate(clips(data, chosen, keep or Path(folder))):
             for count in workers:
                 scratch = Path(folder) / f"{at}-{count}"
-                measure(path, scratch, workers=count, repeats=repeats, batches=batches, batch_size=batch_size, out=out, resume=resume)
+                measure(
+                    path,
+                    scratch,
+                    workers=count,
+                    repeats=repeats,
+                    batches=batches,
+                    batch_size=batch_size,
+                    out=out,
+                    resume=resume,
+                )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.bench_memory --data FOLDER --out benchmarks/results
 
-What counts is the growth from the second epoch to the last: by the second, every buffer has been in use. (Epochs of 50 windows were too
-short for that with the DALI graph: there memory rose for eight of them, and then stood still for 32.)
+What counts is the growth from the second epoch to the last: by the second, every buffer has been in use. (Epochs of 50
+windows were too short for that with the DALI graph: there memory rose for eight of them, and then stood still for 32.)
 """
 
 from __future__ import annotations
@@ -36,11 +36,22 @@ def resident() -> float:
 
 
 def measure(
-    index: VideoIndex, recipe: str, *, epochs: int, workers: int, batch_size: int, device: str = "cpu", decode: Decode = "auto"
-) -> dict[str, Any]:  # fmt: skip
-    """MiB after each epoch, and how much more after the last than after the second; on a GPU, also of its memory (all processes)."""
+    index: VideoIndex,
+    recipe: str,
+    *,
+    epochs: int,
+    workers: int,
+    batch_size: int,
+    device: str = "cpu",
+    decode: Decode = "auto",
+) -> dict[str, Any]:
+    """MiB after each epoch, and how much more after the last than after the second; on a GPU, also of its memory (all
+    processes).
+    """
     after, on_device = [], []
-    with Loader(index, RECIPES[recipe]().pretext, batch_size=batch_size, device=device, decode=decode, workers=workers, seed=0) as loader:
+    with Loader(
+        index, RECIPES[recipe]().pretext, batch_size=batch_size, device=device, decode=decode, workers=workers, seed=0
+    ) as loader:
         for _ in tqdm(range(epochs), desc=recipe, unit="epoch", leave=False, disable=None):
             for batch in loader:
                 assert batch.clips.shape[0] == batch_size
@@ -52,17 +63,34 @@ def measure(
         seen = loader.stats["windows"]
         engine = loader.engine if loader.decode == "cpu" else f"{loader.engine}, {loader.decode}"
     found = {
-        "engine": engine, "workers": workers, "batch": batch_size, "epochs": epochs, "windows": seen, "after": after,
+        "engine": engine,
+        "workers": workers,
+        "batch": batch_size,
+        "epochs": epochs,
+        "windows": seen,
+        "after": after,
         "growth": after[-1] / after[SETTLED - 1] - 1,
-    }  # fmt: skip
-    return found | ({"on device": on_device, "growth on device": on_device[-1] / on_device[SETTLED - 1] - 1} if on_device else {})
+    }
+    return found | (
+        {"on device": on_device, "growth on device": on_device[-1] / on_device[SETTLED - 1] - 1} if on_device else {}
+    )
 
 
 def main(
-    *, data: Path | None = None, recipes: tuple[str, ...] = ("vcop_r3d", "opn_caffenet"), epochs: int = 20, windows: int = 192,
-    workers: int = 2, batch_size: int = 8, device: Literal["cpu", "cuda"] = "cpu", decode: Decode = "auto",
-    keep: Path | None = None, quick: bool = False, resume: bool = False, out: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    data: Path | None = None,
+    recipes: tuple[str, ...] = ("vcop_r3d", "opn_caffenet"),
+    epochs: int = 20,
+    windows: int = 192,
+    workers: int = 2,
+    batch_size: int = 8,
+    device: Literal["cpu", "cuda"] = "cpu",
+    decode: Decode = "auto",
+    keep: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    out: Path | None = None,
+) -> None:
     """Load epoch after epoch and watch resident memory.
 
     Args:
@@ -89,7 +117,9 @@ def main(
             data = Path(folder) / "videos"
             data.mkdir()
             for clip, copy in product(workloads.QUICK, range(2)) if quick else product(workloads.CLIPS[:3], range(16)):
-                path = workloads.made(replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), keep or Path(folder))
+                path = workloads.made(
+                    replace(clip, name=f"{clip.name}_{copy}", frames=80 + 3 * copy), keep or Path(folder)
+                )
                 (data / path.name).symlink_to(path.resolve())
         windows = 2 * batch_size if quick else windows
         one = VideoIndex.build(data, progress=False)
@@ -98,12 +128,16 @@ def main(
             workload = recipe if device == "cpu" else f"{recipe}, {device}, decode={decode}"
             if resume and measured("memory", workload, out):
                 continue
-            found = measure(index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode)
+            found = measure(
+                index, recipe, epochs=epochs, workers=workers, batch_size=batch_size, device=device, decode=decode
+            )
             line = {"bench": "memory", "workload": workload, **found, "videos": len(index), **circumstances()}
             before, last = found["after"][SETTLED - 1], found["after"][-1]
             print(f"{workload}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
             if "growth on device" in found:
-                print(f"{workload}: on the device {found['on device'][-1]} MiB after {epochs} epochs: {found['growth on device']:+.1%}")
+                print(
+                    f"{workload}: on the device {found['on device'][-1]} MiB after {epochs} epochs: {found['growth on device']:+.1%}"
+                )
             append(line, out)
 
 

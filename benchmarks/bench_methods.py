@@ -3,8 +3,8 @@
 python -m benchmarks.bench_methods                          all methods, three seeds, a quarter of an hour on two cores
 python -m benchmarks.bench_methods --methods opn --steps 50
 
-A seed is that of the scenes, the split and the run. The recipes are the tiny ones, with frames further apart: the scenes are slow, and have
-64 frames and more, where the recipes suit 36. VCOP's is the demo's.
+A seed is that of the scenes, the split and the run. The recipes are the tiny ones, with frames further apart: the
+scenes are slow, and have 64 frames and more, where the recipes suit 36. VCOP's is the demo's.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from vidssl.demo.render import render
 from vidssl.demo.run import demo_recipe
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.run import trained_model
+from vidssl.index.holdout import split
+from vidssl.index.table import VideoIndex
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
-from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
-from vidssl.train.split import split
 from vidssl.train.train import train
 from vidssl.types import VidsslError
 
@@ -58,11 +58,20 @@ def measure(method: str, index: VideoIndex, seed: int, steps: int, out: Path) ->
     _, held = split(index, config.holdout, seed=config.seed, group=config.group, span=span)
     model, _ = trained_model(result.checkpoint)
     seconds = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
-    return {"encoder": recipe.encoder, **asdict(pretext_accuracy(model, held, tuples=8)), "steps": steps, "seconds": seconds}
+    return {
+        "encoder": recipe.encoder,
+        **asdict(pretext_accuracy(model, held, tuples=8)),
+        "steps": steps,
+        "seconds": seconds,
+    }
 
 
 def main(
-    *, methods: tuple[str, ...] = tuple(RECIPES), seeds: tuple[int, ...] = (0, 1, 2), steps: int | None = None, out: Path | None = None
+    *,
+    methods: tuple[str, ...] = tuple(RECIPES),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    steps: int | None = None,
+    out: Path | None = None,
 ) -> None:
     """Train every method on the demo's videos and append a line a method to a results file.
 
@@ -88,10 +97,17 @@ def main(
     for method, runs in found.items():
         shares = [run["accuracy"] for run in runs]
         line = {
-            "bench": "methods", "workload": method, "runs": runs, "mean": mean(shares),
-            "spread": stdev(shares) if len(shares) > 1 else 0.0, "chance": runs[0]["chance"], **about,
-        }  # fmt: skip
-        print(f"{method}: {line['mean']:.1%} +- {line['spread']:.1%} of held-out tuples right, chance {line['chance']:.1%}")
+            "bench": "methods",
+            "workload": method,
+            "runs": runs,
+            "mean": mean(shares),
+            "spread": stdev(shares) if len(shares) > 1 else 0.0,
+            "chance": runs[0]["chance"],
+            **about,
+        }
+        print(
+            f"{method}: {line['mean']:.1%} +- {line['spread']:.1%} of held-out tuples right, chance {line['chance']:.1%}"
+        )
         append(line, out)
 
 

@@ -1,12 +1,14 @@
-"""Does motion weighting do what it says? Our motion score against optical flow, and what plans draw by it, clip by clip.
+"""Does motion weighting do what it says? Our motion score against optical flow, and what plans draw by it, clip by
+clip.
 
     python -m benchmarks.bench_motion --data CLIPS... --out benchmarks/results
 
-Score: the sad of `vidssl.ops.motion`, summed over the picture. Reference: the mean length of OpenCV's Farneback flow on luma whose short
-side is made 120 pixels where it is longer, for speed. Both score a frame against the one before it; frame 0 takes frame 1's score, as in
-plan. Then plans of five free frames are drawn by motion and evenly, and it is counted how many of their frames lie in that half of the
-clip's frames that moves most, once as our score ranks them and once as Farneback does. How far weighting can go is in the clip: the
-"weight held by the upper half" is the chance of a plan's first draw; its later draws take from what is left.
+Score: the sad of `vidssl.ops.motion`, summed over the picture. Reference: the mean length of OpenCV's Farneback flow on
+luma whose short side is made 120 pixels where it is longer, for speed. Both score a frame against the one before it;
+frame 0 takes frame 1's score, as in plan. Then plans of five free frames are drawn by motion and evenly, and it is
+counted how many of their frames lie in that half of the clip's frames that moves most, once as our score ranks them and
+once as Farneback does. How far weighting can go is in the clip: the "weight held by the upper half" is the chance of a
+plan's first draw; its later draws take from what is left.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ from tqdm import tqdm
 from benchmarks import workloads
 from benchmarks.harness import Spent, compare, interleave, report, timed
 from vidssl import ops
-from vidssl.video.decode import decode
 from vidssl.index.sources import EXTENSIONS
 from vidssl.types import Frames, VidsslError
+from vidssl.video.decode import decode
 
 Floats = npt.NDArray[np.float64]
 Weight = Literal["motion", "uniform"]
@@ -52,10 +54,14 @@ def ranks(values: npt.ArrayLike) -> Floats:
 
 
 def spearman(left: npt.ArrayLike, right: npt.ArrayLike) -> float:
-    """Rank correlation of two series of one length, in -1..1: Pearson's of their ranks. Raises VidsslError where one is constant."""
+    """Rank correlation of two series of one length, in -1..1: Pearson's of their ranks. Raises VidsslError where one is
+    constant.
+    """
     a, b = (found - found.mean() for found in (ranks(left), ranks(right)))
     if a.shape != b.shape or not a.any() or not b.any():
-        raise VidsslError(f"spearman: {len(a)} and {len(b)} values, one series perhaps constant: take two of one length that vary")
+        raise VidsslError(
+            f"spearman: {len(a)} and {len(b)} values, one series perhaps constant: take two of one length that vary"
+        )
     return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
 
 
@@ -66,7 +72,9 @@ def motion_score(frames: Frames) -> npt.NDArray[np.uint64]:
 
 
 def farneback(luma: npt.NDArray[np.uint8]) -> Floats:
-    """float64 [F - 1]: mean length of the flow from frame f to f + 1, in pixels of the smaller picture. luma: uint8 [F, H, W]."""
+    """float64 [F - 1]: mean length of the flow from frame f to f + 1, in pixels of the smaller picture. luma: uint8 [F,
+    H, W].
+    """
     try:
         import cv2
     except ImportError as error:
@@ -87,7 +95,9 @@ def farneback(luma: npt.NDArray[np.uint8]) -> Floats:
 
 
 def upper_half(steps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """bool [F]: the half (F // 2) of the frames that moves most, by the scores [F - 1] of frames 1..F-1; of equals the first."""
+    """bool [F]: the half (F // 2) of the frames that moves most, by the scores [F - 1] of frames 1..F-1; of equals the
+    first.
+    """
     score = np.concatenate([steps[:1], steps])
     upper = np.zeros(len(score), np.bool_)
     upper[np.argsort(-score.astype(np.float64), kind="stable")[: len(score) // 2]] = True
@@ -103,7 +113,8 @@ def held(steps: npt.NDArray[np.uint64], upper: npt.NDArray[np.bool_]) -> float:
 def key_ratio(steps: npt.NDArray[Any], keys: npt.NDArray[Any]) -> float | None:
     """Mean score of the frames `keys` / that of frames 1..F-1 that are none; None without keys.
 
-    The index's seek points are key frames at least 12 frames apart. There a codec codes the picture anew, and its errors change at once.
+    The index's seek points are key frames at least 12 frames apart. There a codec codes the picture anew, and its
+    errors change at once.
     """
     key = np.isin(np.arange(1, len(steps) + 1), keys)
     return round(float(steps[key].mean() / steps[~key].mean()), 2) if key.any() and steps[~key].any() else None
@@ -112,16 +123,26 @@ def key_ratio(steps: npt.NDArray[Any], keys: npt.NDArray[Any]) -> float | None:
 def draw(weight: Weight, frames: int, size: tuple[int, int], sad: Any, samples: Iterable[int]) -> npt.NDArray[np.int32]:
     """int32 [N, BASES]: the frames that plans show. No random number is used for both weights, nor for two samples."""
     spec = ops.PlanSpec(
-        arrangements=np.arange(BASES).reshape(1, BASES, 1), labels=np.zeros(1), bases=BASES, draw="free", weight=weight, window="video"
+        arrangements=np.arange(BASES).reshape(1, BASES, 1),
+        labels=np.zeros(1),
+        bases=BASES,
+        draw="free",
+        weight=weight,
+        window="video",
     )
     seed = WEIGHTS.index(weight)
-    shown = [ops.plan(spec, frames=frames, size=size, seed=seed, epoch=0, sample=sample, sad=sad).frame.ravel() for sample in samples]
+    shown = [
+        ops.plan(spec, frames=frames, size=size, seed=seed, epoch=0, sample=sample, sad=sad).frame.ravel()
+        for sample in samples
+    ]
     return np.stack(shown)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How many of `draws` drawn frames were hits, and mean and variance of that number where every frame is drawn as often."""
+    """How many of `draws` drawn frames were hits, and mean and variance of that number where every frame is drawn as
+    often.
+    """
 
     draws: int
     hits: int
@@ -152,7 +173,9 @@ class Tally:
 
     @property
     def z(self) -> float:
-        """Standard deviations above what even draws give. One-sided: even draws are over 1.64 once in 20 times, over 4 once in 30000."""
+        """Standard deviations above what even draws give. One-sided: even draws are over 1.64 once in 20 times, over 4
+        once in 30000.
+        """
         return (self.hits - self.mean) / math.sqrt(self.variance)
 
 
@@ -164,7 +187,11 @@ def share_facts(tallies: Tallies) -> dict[str, dict[str, float]]:
     for ranking, tally in tallies.items():
         shares: dict[str, float] = {weight: round(tally[weight].share, 4) for weight in WEIGHTS}
         even = round(tally["motion"].mean / tally["motion"].draws, 4)
-        found[f"upper half by {ranking}"] = {"even": even, **shares, **{f"z {weight}": round(tally[weight].z, 2) for weight in WEIGHTS}}
+        found[f"upper half by {ranking}"] = {
+            "even": even,
+            **shares,
+            **{f"z {weight}": round(tally[weight].z, 2) for weight in WEIGHTS},
+        }
     return found
 
 
@@ -200,16 +227,22 @@ def bench(path: Path, scratch: Path, *, plans: int, first: int, repeats: int, ou
     spent = interleave(timings, repeats=repeats, warmup=0, title=path.name)  # both ran above
     drawn = {weight: draw(weight, count, frames.size, sad, range(first, first + plans)) for weight in WEIGHTS}
     halves = {ranking: upper_half(steps[name]) for ranking, name in RANKINGS.items()}
-    tallies: Tallies = {ranking: {weight: Tally.of(drawn[weight], upper) for weight in WEIGHTS} for ranking, upper in halves.items()}
+    tallies: Tallies = {
+        ranking: {weight: Tally.of(drawn[weight], upper) for weight in WEIGHTS} for ranking, upper in halves.items()
+    }
     keys = video.points.frame[(video.points.frame > 0) & (video.points.frame < count)]
     facts = {
         "frames": f"{count} of {video.frames}, {width}x{height} {video.codec}",
         "spearman": round(agree, 4),
         "plans": plans,
         **share_facts(tallies),
-        "weight held by the upper half": {ranking: round(held(steps[OURS], upper), 4) for ranking, upper in halves.items()},
+        "weight held by the upper half": {
+            ranking: round(held(steps[OURS], upper), 4) for ranking, upper in halves.items()
+        },
         "seek points": len(keys),
-        "score at seek points / elsewhere": {ranking: key_ratio(steps[name], keys) for ranking, name in RANKINGS.items()},
+        "score at seek points / elsewhere": {
+            ranking: key_ratio(steps[name], keys) for ranking, name in RANKINGS.items()
+        },
         "opencv": opencv(),
     }
     report(compare("motion", path.name, spent, subject=OURS, item="frame", facts=facts), out)
@@ -226,9 +259,13 @@ def pool(found: Sequence[Measured], plans: int, out: Path | None) -> None:
     """All clips as one: times are means of the clips' times a frame, each rank correlation counts once."""
     names = (OURS, THEIRS)
     rounds = {name: list(zip(*(one.spent[name] for one in found), strict=True)) for name in names}
-    spent = {name: [Spent(*(float(np.mean(part)) for part in zip(*turn, strict=True))) for turn in rounds[name]] for name in names}
+    spent = {
+        name: [Spent(*(float(np.mean(part)) for part in zip(*turn, strict=True))) for turn in rounds[name]]
+        for name in names
+    }
     tallies: Tallies = {
-        ranking: {weight: Tally.pooled([one.tallies[ranking][weight] for one in found]) for weight in WEIGHTS} for ranking in RANKINGS
+        ranking: {weight: Tally.pooled([one.tallies[ranking][weight] for one in found]) for weight in WEIGHTS}
+        for ranking in RANKINGS
     }
     agree = [one.spearman for one in found]
     facts = {
@@ -243,12 +280,16 @@ def pool(found: Sequence[Measured], plans: int, out: Path | None) -> None:
 
 
 def clips(data: Iterable[Path]) -> list[Path]:
-    """Files as named, and of folders what lies directly in them. Raises VidsslError where there is none, or two have one name."""
+    """Files as named, and of folders what lies directly in them. Raises VidsslError where there is none, or two have
+    one name.
+    """
     found: list[Path] = []
     for path in data:
         if not path.exists():
             raise VidsslError(f"--data {path}: no such file or folder; name video files, or folders of them")
-        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS) if path.is_dir() else [path]
+        inside = (
+            sorted(file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS) if path.is_dir() else [path]
+        )
         found += [file for file in inside if file.is_file()]
     if not found:
         raise VidsslError(f"--data {' '.join(map(str, data))}: no video in it; name video files, or folders of them")
@@ -264,7 +305,8 @@ def main(*, data: tuple[Path, ...] = (), out: Path | None = None, plans: int = 1
 
     Args:
         data: Video files of at least 20 frames, or folders whose files are taken (not those of folders in them).
-        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none only prints.
+        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none
+            only prints.
         plans: Plans to draw of each clip, by each weight.
         repeats: Rounds; each runs both once.
     """

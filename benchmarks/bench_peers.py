@@ -2,8 +2,9 @@
 
     make bench-peers ARGS="--data CLIP... --out benchmarks/results"
 
-Every peer runs in threads and in processes (torch's DataLoader), as many as the loader has workers; it is given the frame numbers, and what
-it returns is cropped, normalised and permuted by torch. A peer that is not installed is left out, and said to be.
+Every peer runs in threads and in processes (torch's DataLoader), as many as the loader has workers; it is given the
+frame numbers, and what it returns is cropped, normalised and permuted by torch. A peer that is not installed is left
+out, and said to be.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from benchmarks.bench_loader import PRETEXT, WARMUP, Windows, bare_case, clips, 
 from benchmarks.harness import Case, Spent, compare, interleave, report
 from benchmarks.peers import HEIGHT, PEERS, WIDTH, Peer, Pictures, every, installed
 from vidssl import Loader, VideoIndex
-from vidssl.video.decode import decode
 from vidssl.types import VidsslError
+from vidssl.video.decode import decode
 
 FAILS = "fails"
 CHECKED = 8  # windows whose frames are compared with a sequential decode
@@ -71,9 +72,9 @@ def tuple_of(peer: Peer, one: Job) -> tuple[torch.Tensor, float]:
         frames = torch.from_numpy(peer(one.path, one.numbers))
     except Exception:  # whatever a library throws is its answer; counted in peer_case
         return torch.full((3, 3, 16, 112, 112), torch.nan), time.process_time() - began
-    cut = torch.stack([
-        frames[list(place), y : y + 112, x : x + 112] for place, (y, x) in zip(one.place, one.corner, strict=True)
-    ])  # fmt: skip
+    cut = torch.stack(
+        [frames[list(place), y : y + 112, x : x + 112] for place, (y, x) in zip(one.place, one.corner, strict=True)]
+    )
     clips = cut.permute(0, 4, 1, 2, 3).contiguous().float()
     clips.mul_(1 / (255 * STD)).sub_(MEAN / STD)
     return clips, time.process_time() - began
@@ -112,9 +113,13 @@ def in_threads(peer: Peer, pool: Executor, jobs: Sequence[Job], size: int) -> It
 
 
 def peer_case(
-    stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any]]], windows: Windows, failed: Counter[str], name: str, *,
+    stream: Callable[[Sequence[Job]], Iterator[tuple[torch.Tensor, Any]]],
+    windows: Windows,
+    failed: Counter[str],
+    name: str,
+    *,
     threads: bool,
-) -> Case:  # fmt: skip
+) -> Case:
     """Batches after the warm-up ones, as of the loader. failed: counts the windows for which the peer gave nothing."""
 
     def case(turn: int) -> Spent:
@@ -136,7 +141,9 @@ def peer_case(
 
 
 def wrong(pictures: Callable[[Sequence[int]], Pictures], truth: Pictures, firsts: Sequence[int]) -> str:
-    """ "wrong of asked": frames to which another of a sequential decode is nearer than the one asked for; or how often it fails."""
+    """ "wrong of asked": frames to which another of a sequential decode is nearer than the one asked for; or how often
+    it fails.
+    """
     asked = missed = failed = 0
     for first in firsts:
         numbers = [first + n for n in (*range(16), *range(24, 40), *range(48, 64))]
@@ -165,7 +172,11 @@ def ours(index: VideoIndex, numbers: Sequence[int]) -> Pictures:
     for planes in frames.data:
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(planes), format="yuv420p")
         assert (frame.height - height, frame.width - width) in ((0, 0), (1, 0), (0, 1), (1, 1))
-        out.append(convert.reformat(frame, WIDTH, HEIGHT, "rgb24", interpolation=Interpolation.BILINEAR, threads=1).to_ndarray())
+        out.append(
+            convert.reformat(
+                frame, WIDTH, HEIGHT, "rgb24", interpolation=Interpolation.BILINEAR, threads=1
+            ).to_ndarray()
+        )
     return np.stack(out)
 
 
@@ -177,26 +188,39 @@ def exactness(path: Path, index: VideoIndex, names: Sequence[str]) -> dict[str, 
     return found | {name: wrong(partial(PEERS[name][0], str(path)), truth, firsts) for name in names}
 
 
-def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None) -> None:
+def bench(
+    path: Path, scratch: Path, *, workers: int, repeats: int, batches: int, batch_size: int, out: Path | None
+) -> None:
     """One clip, one number of workers."""
     index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
     versions, failed = installed(), Counter[str]()
     counted = exactness(path, index, list(versions))
     with ExitStack() as stack:
-        loader = stack.enter_context(Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0))
+        loader = stack.enter_context(
+            Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0)
+        )
         windows = Windows(index, loader.sampler, batch_size, batches, 1)
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        cases: dict[str, Case] = {"vidssl loader": loader_case(loader, windows), "bare PyAV (bound)": bare_case(pool, windows)}
+        cases: dict[str, Case] = {
+            "vidssl loader": loader_case(loader, windows),
+            "bare PyAV (bound)": bare_case(pool, windows),
+        }
         for name in versions:
             if counted[name].startswith((FAILS, f"{48 * CHECKED} ")):  # in all of them
                 tqdm.write(f"{path.name}: {name} gives no right frame, or none at all: {counted[name]}; not timed")
                 continue
             sampler = Batches(batch_size)
             processes: DataLoader[Any] = DataLoader(
-                Tuples(name), batch_sampler=sampler, num_workers=workers, persistent_workers=True, multiprocessing_context="spawn"
+                Tuples(name),
+                batch_sampler=sampler,
+                num_workers=workers,
+                persistent_workers=True,
+                multiprocessing_context="spawn",
             )
 
-            def spread(jobs: Sequence[Job], sampler: Batches = sampler, processes: DataLoader[Any] = processes) -> Iterator[Any]:
+            def spread(
+                jobs: Sequence[Job], sampler: Batches = sampler, processes: DataLoader[Any] = processes
+            ) -> Iterator[Any]:
                 sampler.jobs = jobs
                 return iter(processes)
 
@@ -206,20 +230,33 @@ def bench(path: Path, scratch: Path, *, workers: int, repeats: int, batches: int
         title = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
         spent = interleave(cases, repeats=repeats, warmup=1, title=title)
     absent = sorted(set(PEERS) - set(versions))
-    facts = {"wrong frames": counted, "failed windows": dict(+failed), "peers": versions, "not installed": absent, "batch": batch_size}
+    facts = {
+        "wrong frames": counted,
+        "failed windows": dict(+failed),
+        "peers": versions,
+        "not installed": absent,
+        "batch": batch_size,
+    }
     report(compare("peers", title, spent, subject="vidssl loader", item="sample", facts=facts), out)
 
 
 def main(
-    *, data: tuple[Path, ...] = (), made: bool = True, out: Path | None = None, workers: tuple[int, ...] = (2,), repeats: int = 5,
-    batches: int = 4, batch_size: int = 8,
-) -> None:  # fmt: skip
+    *,
+    data: tuple[Path, ...] = (),
+    made: bool = True,
+    out: Path | None = None,
+    workers: tuple[int, ...] = (2,),
+    repeats: int = 5,
+    batches: int = 4,
+    batch_size: int = 8,
+) -> None:
     """Measure the loader on the CPU against other libraries.
 
     Args:
         data: Video files of at least 64 frames to measure, each on its own.
         made: Measure also clips that are made here.
-        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none only prints.
+        out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none
+            only prints.
         workers: Numbers of the loader's workers, and of every peer's threads and processes.
         repeats: Rounds; each runs every case once.
         batches: Batches that a case of a round takes, after warm-up ones.

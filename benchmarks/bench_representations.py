@@ -2,10 +2,11 @@
 
     python -m benchmarks.bench_representations --weizmann FOLDER --out benchmarks/results     all methods, three seeds
 
-Two sets: the demo's videos (made anew for each seed; the recipe's held-out part is asked for, the rest is known), and the Weizmann set,
-if it is there: ten actions of nine persons, each person asked for with what the others tell. There the encoder has seen all videos,
-without a label; --strict trains one anew for each third of the persons, without their videos. Asked are retrieval (a neighbour of the same
-class?), five nearest neighbours and a linear probe, of the encoder's own feature over ten clips a video.
+Two sets: the demo's videos (made anew for each seed; the recipe's held-out part is asked for, the rest is known), and
+the Weizmann set, if it is there: ten actions of nine persons, each person asked for with what the others tell. There
+the encoder has seen all videos, without a label; --strict trains one anew for each third of the persons, without their
+videos. Asked are retrieval (a neighbour of the same class?), five nearest neighbours and a linear probe, of the
+encoder's own feature over ten clips a video.
 """
 
 from __future__ import annotations
@@ -28,24 +29,25 @@ from benchmarks.harness import append, circumstances
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.cache import taken
-from vidssl.evaluate.features import Features
 from vidssl.evaluate.confidence import Number, gain, mean
-from vidssl.evaluate.splits import Parts, grouped, parts
+from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import linear_probe, neighbours
 from vidssl.evaluate.retrieval import retrieval
 from vidssl.evaluate.run import WHOLE, Trained, open_run, trained_model
+from vidssl.evaluate.splits import Parts, grouped, parts
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.recipes.vcop import vcop_r3d_tiny
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
 from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError
 
-Right = Mapping[str, Mapping[str, torch.Tensor]]  # "trained", "untrained" -> way -> bool [V]: whether each video is told
+# "trained", "untrained" -> way -> bool [V]: whether each video is told
+Right = Mapping[str, Mapping[str, torch.Tensor]]
 PERSON = "[a-z]+(?=_)"  # of a path such as bend/daria_bend.avi
 WAYS = ("R@1", "R@5", "5-NN", "linear")
 
@@ -56,15 +58,28 @@ def _demo(method: str) -> Recipe:
 
 
 def _weizmann(method: str) -> Recipe:
-    """The tiny recipe, on pictures that keep the whole person: 40 x 48 of 44 x 52. No video is held out, as no tuple is asked for."""
-    tiny = {"shuffle_learn": shuffle_learn_tiny, "opn": opn_tiny, "odd_one_out": odd_one_out_tiny, "vcop": vcop_r3d_tiny}[method]()
+    """The tiny recipe, on pictures that keep the whole person: 40 x 48 of 44 x 52. No video is held out, as no tuple is
+    asked for.
+    """
+    tiny = {
+        "shuffle_learn": shuffle_learn_tiny,
+        "opn": opn_tiny,
+        "odd_one_out": odd_one_out_tiny,
+        "vcop": vcop_r3d_tiny,
+    }[method]()
     old = RECIPES[method]().pretext.augment
     augment: Augment = replace(old, resize=(44, 52), crop=(40, 48))
     tuples = max(2, tiny.train.tuples_per_window)
     settings = replace(
-        tiny.train, holdout=0.0, batch_size=8 if method == "vcop" else tiny.train.batch_size, tuples_per_window=tuples,
-        slotwise_bn=False, schedule="cosine", amp="off", lr=RECIPES[method]().train.lr,
-    )  # fmt: skip
+        tiny.train,
+        holdout=0.0,
+        batch_size=8 if method == "vcop" else tiny.train.batch_size,
+        tuples_per_window=tuples,
+        slotwise_bn=False,
+        schedule="cosine",
+        amp="off",
+        lr=RECIPES[method]().train.lr,
+    )
     return replace(tiny, pretext=replace(tiny.pretext, augment=augment), train=settings)
 
 
@@ -87,8 +102,10 @@ def asked(known: Features, own: Features, *, apart: bool = False) -> dict[str, t
     """Way to bool [V]: whether each video is told."""
     hits = {f"R@{k}": hit for k, hit in retrieval(own, known, (1, 5), apart=apart).items()}
     return {
-        **hits, "5-NN": neighbours(known, own, 5, apart=apart).right, "linear": linear_probe(known, own, apart=apart).right
-    }  # fmt: skip
+        **hits,
+        "5-NN": neighbours(known, own, 5, apart=apart).right,
+        "linear": linear_probe(known, own, apart=apart).right,
+    }
 
 
 def told(run: Trained, data: Parts) -> Right:
@@ -100,20 +117,36 @@ def told(run: Trained, data: Parts) -> Right:
 def told_strictly(
     recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path
 ) -> tuple[Trained, dict[str, dict[str, torch.Tensor]]]:
-    """As `told`, of encoders that never saw the person asked for: one for each third of the persons, trained on the others' videos."""
+    """As `told`, of encoders that never saw the person asked for: one for each third of the persons, trained on the
+    others' videos.
+    """
     of = index.column("group").to_pylist()
     people = sorted(set(of))
     parts_: list[Right] = []
     for fold in tqdm(range(FOLDS), desc="strict", unit="fold", leave=False):
         own = people[fold::FOLDS]
-        run = pretrain(recipe, index.select([row for row, person in enumerate(of) if person not in own]), seed, steps, out / str(fold))
-        every, _ = taken(run, Parts(known=index, asked=None, split=""), run.encoders(), WHOLE, device="cpu", progress=False)
+        run = pretrain(
+            recipe,
+            index.select([row for row, person in enumerate(of) if person not in own]),
+            seed,
+            steps,
+            out / str(fold),
+        )
+        every, _ = taken(
+            run, Parts(known=index, asked=None, split=""), run.encoders(), WHOLE, device="cpu", progress=False
+        )
         for person in own:
             places = [np.flatnonzero((np.asarray(every[0].groups()) == person) == mine) for mine in (False, True)]
-            parts_.append({
-                name: asked(*(features.take(at) for at in places)) for name, features in zip(("trained", "untrained"), every, strict=True)
-            })  # fmt: skip
-    joined = {name: {way: torch.cat([part[name][way] for part in parts_]) for way in WAYS} for name in ("trained", "untrained")}
+            parts_.append(
+                {
+                    name: asked(*(features.take(at) for at in places))
+                    for name, features in zip(("trained", "untrained"), every, strict=True)
+                }
+            )
+    joined = {
+        name: {way: torch.cat([part[name][way] for part in parts_]) for way in WAYS}
+        for name in ("trained", "untrained")
+    }
     return run, joined
 
 
@@ -123,23 +156,30 @@ def row(run: Trained, right: Right, held: VideoIndex) -> dict[str, Any]:
     task = pretext_accuracy(model, held, tuples=8, workers=1)
     seconds = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
     return {
-        "seed": recipe.train.seed, "encoder": recipe.encoder, "steps": run.step, "seconds": round(seconds, 1),
-        "tuples right": task.accuracy, "chance": task.chance,
+        "seed": recipe.train.seed,
+        "encoder": recipe.encoder,
+        "steps": run.step,
+        "seconds": round(seconds, 1),
+        "tuples right": task.accuracy,
+        "chance": task.chance,
         **{name: {way: float(hit.double().mean()) for way, hit in ways.items()} for name, ways in right.items()},
-    }  # fmt: skip
+    }
 
 
 def summed(rows: list[dict[str, Any]], right: list[Right]) -> dict[str, dict[str, Number]]:
-    """Of each way: mean over the seeds of the trained, of the untrained and of the gain, with Student's interval; "pairs": the gain with
-    that of a paired bootstrap over the videos of all seeds."""
+    """Of each way: mean over the seeds of the trained, of the untrained and of the gain, with Student's interval;
+    "pairs": the gain with that of a paired bootstrap over the videos of all seeds.
+    """
     found: dict[str, dict[str, Number]] = {}
     for way in WAYS:
         a, b = ([one[name][way] for one in rows] for name in ("trained", "untrained"))
         after, before = (torch.cat([one[name][way] for one in right]) for name in ("trained", "untrained"))
         found[way] = {
-            "trained": mean(a), "untrained": mean(b), "gain": mean([x - y for x, y in zip(a, b, strict=True)]),
+            "trained": mean(a),
+            "untrained": mean(b),
+            "gain": mean([x - y for x, y in zip(a, b, strict=True)]),
             "pairs": gain(after, before, torch.arange(len(after))),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -151,16 +191,25 @@ def write(
     out: Path | None,
 ) -> None:
     numbers = summed(rows, right)
-    said = "; ".join(f"{way} {100 * one['trained'].value:.1f} / {100 * one['untrained'].value:.1f}" for way, one in numbers.items())
+    said = "; ".join(
+        f"{way} {100 * one['trained'].value:.1f} / {100 * one['untrained'].value:.1f}" for way, one in numbers.items()
+    )
     tqdm.write(f"{workload}: {said} (trained / untrained, %, {len(rows)} seeds)")
     shown = {way: {name: one._asdict() for name, one in numbers[way].items()} for way in WAYS}
     append({"bench": "representations", "workload": workload, "runs": rows, "numbers": shown, **about}, out)
 
 
 def main(
-    *, weizmann: Path | None = None, methods: tuple[str, ...] = tuple(STEPS["demo"]), seeds: tuple[int, ...] = (0, 1, 2), demo: bool = True,
-    strict: tuple[str, ...] = ("vcop",), steps: int | None = None, keep: Path | None = None, out: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    weizmann: Path | None = None,
+    methods: tuple[str, ...] = tuple(STEPS["demo"]),
+    seeds: tuple[int, ...] = (0, 1, 2),
+    demo: bool = True,
+    strict: tuple[str, ...] = ("vcop",),
+    steps: int | None = None,
+    keep: Path | None = None,
+    out: Path | None = None,
+) -> None:
     """Pretrain every method and append a line a method and set to a results file.
 
     Args:
@@ -189,7 +238,9 @@ def main(
         for method, (name, indexes) in product(methods, sets.items()):
             rows, right = [], []
             for seed, index in zip(seeds, indexes, strict=True):
-                run = pretrain(MAKE[name](method), index, seed, steps or STEPS[name][method], where / f"{name}-{method}-{seed}")
+                run = pretrain(
+                    MAKE[name](method), index, seed, steps or STEPS[name][method], where / f"{name}-{method}-{seed}"
+                )
                 data = parts(run.recipe, run.meta["data"], index, by_group=name == "weizmann")
                 right.append(told(run, data))
                 rows.append(row(run, right[-1], index if data.asked is None else data.asked))

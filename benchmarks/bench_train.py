@@ -1,9 +1,11 @@
-"""Training as vidssl does it against the loop that one writes first, over the same model: clips a second, and what waiting for data costs.
+"""Training as vidssl does it against the loop that one writes first, over the same model: clips a second, and what
+waiting for data costs.
 
     python -m benchmarks.bench_train --out benchmarks/results                       # R3D, five minutes on two cores
     python -m benchmarks.bench_train --recipe vcop_r3d_tiny --batch-size 16
 
-* vidssl: the loader, bf16 autocast where it pays (AMX, GPUs), channels last, all clips of a batch in one call, fused SGD.
+* vidssl: the loader, bf16 autocast where it pays (AMX, GPUs), channels last, all clips of a batch in one call, fused
+SGD.
 * plain loop: DataLoader processes with PyAV and torch, float32, the encoder called once a slot, torch.optim.SGD.
 
 Both also with one batch again and again: the difference is what data costs. Both have the same threads.
@@ -39,12 +41,19 @@ from vidssl.train.distributed import ProcessGroup
 from vidssl.train.step import Stepper
 from vidssl.types import Batch, VidsslError
 
-OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT = "vidssl", "vidssl, constant batch", "plain loop", "plain loop, constant batch"
+OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT = (
+    "vidssl",
+    "vidssl, constant batch",
+    "plain loop",
+    "plain loop, constant batch",
+)
 COPIES = 4096  # rows of the index: an epoch is never over
 
 
 class Peak:
-    """Most memory in use within a with-block, GiB: of this process on the CPU (Source: proc(5), clear_refs and VmHWM), or on the GPU."""
+    """Most memory in use within a with-block, GiB: of this process on the CPU (Source: proc(5), clear_refs and VmHWM),
+    or on the GPU.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.most = device, 0.0
@@ -90,9 +99,16 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
     amp = pick_amp(config.amp, device, count(model))
     stepper = Stepper(model, config, ProcessGroup(device=device), amp=amp, total=1)
     loader = Loader(
-        index, recipe.pretext, batch_size=config.batch_size, device=device, workers=workers, seed=0, channels_last=True,
-        dtype="bfloat16" if amp else "float32", decode=config.decode,
-    )  # fmt: skip
+        index,
+        recipe.pretext,
+        batch_size=config.batch_size,
+        device=device,
+        workers=workers,
+        seed=0,
+        channels_last=True,
+        dtype="bfloat16" if amp else "float32",
+        decode=config.decode,
+    )
     stack.callback(loader.close)
     batches: Iterator[Batch] = chain.from_iterable(repeat(loader))
     kept = next(batches)
@@ -110,11 +126,17 @@ def plain_loop(recipe: Recipe, index: VideoIndex, device: torch.device, workers:
     torch.manual_seed(0)
     config = recipe.train
     model = build_model(recipe.pretext, recipe.encoder, slotwise_bn=True).to(device).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
     frames = index.frames(0)
     jobs = [job(index, number, number * 37 % (frames - 63)) for number in range(COPIES)]
     data: DataLoader[Any] = DataLoader(
-        Tuples("PyAV + torch"), batch_size=config.batch_size, sampler=jobs, num_workers=workers, multiprocessing_context="spawn"
+        Tuples("PyAV + torch"),
+        batch_size=config.batch_size,
+        sampler=jobs,
+        num_workers=workers,
+        multiprocessing_context="spawn",
     )
     batches = iter(data)
     kept = next(batches)[0]
@@ -131,9 +153,20 @@ def plain_loop(recipe: Recipe, index: VideoIndex, device: torch.device, workers:
 
 
 def bench(
-    path: Path, scratch: Path, recipe: Recipe, name: str, *, device: torch.device, threads: int, workers: int, steps: int, repeats: int,
-    with_plain: bool, out: Path | None, resume: bool,
-) -> None:  # fmt: skip
+    path: Path,
+    scratch: Path,
+    recipe: Recipe,
+    name: str,
+    *,
+    device: torch.device,
+    threads: int,
+    workers: int,
+    steps: int,
+    repeats: int,
+    with_plain: bool,
+    out: Path | None,
+    resume: bool,
+) -> None:
     title = f"{name}, {path.name}, {device.type}"
     if resume and measured("train", title, out):
         return
@@ -152,8 +185,11 @@ def bench(
         "share of the step that data costs": round(1 - wall[OURS_CONSTANT] / wall[OURS], 4),
         "peak memory, GiB": {case: round(peaks[case].most, 2) for case in made},
         "amp": amp,
-        "threads": threads, "workers": workers, "batch": recipe.train.batch_size, "device": _named(device),
-    }  # fmt: skip
+        "threads": threads,
+        "workers": workers,
+        "batch": recipe.train.batch_size,
+        "device": _named(device),
+    }
     report(compare("train", title, spent, subject=OURS, item="clip", facts=facts), out)
 
 
@@ -162,10 +198,21 @@ def _named(device: torch.device) -> str:
 
 
 def main(
-    *, recipe: str = "vcop_r3d", data: tuple[Path, ...] = (), device: str = "cpu", batch_size: int = 4, threads: int | None = None,
-    workers: int | None = None, steps: int = 1, repeats: int = 3, plain: bool = True, keep: Path | None = None, quick: bool = False,
-    resume: bool = False, out: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    recipe: str = "vcop_r3d",
+    data: tuple[Path, ...] = (),
+    device: str = "cpu",
+    batch_size: int = 4,
+    threads: int | None = None,
+    workers: int | None = None,
+    steps: int = 1,
+    repeats: int = 3,
+    plain: bool = True,
+    keep: Path | None = None,
+    quick: bool = False,
+    resume: bool = False,
+    out: Path | None = None,
+) -> None:
     """Measure training against a plain loop.
 
     Args:
@@ -184,7 +231,9 @@ def main(
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if recipe not in RECIPES or not isinstance(RECIPES[recipe]().pretext, Vcop):
-        raise VidsslError(f"recipe={recipe!r}: take one of VCOP's: {', '.join(name for name in RECIPES if name.startswith('vcop'))}")
+        raise VidsslError(
+            f"recipe={recipe!r}: take one of VCOP's: {', '.join(name for name in RECIPES if name.startswith('vcop'))}"
+        )
     picked, cores = pick_device(device), len(os.sched_getaffinity(0))
     chosen = RECIPES[recipe]()
     chosen = replace(chosen, train=replace(chosen.train, batch_size=batch_size, slotwise_bn=False))
@@ -193,9 +242,19 @@ def main(
         made = () if data else workloads.QUICK if quick else workloads.CLIPS[2:3]
         for at, path in enumerate(clips(data, made, keep or Path(folder))):
             bench(
-                path, Path(folder) / str(at), chosen, recipe, device=picked, threads=threads or cores, workers=workers or cores,
-                steps=steps, repeats=repeats, with_plain=plain and chosen.pretext == Vcop(), out=out, resume=resume,
-            )  # fmt: skip
+                path,
+                Path(folder) / str(at),
+                chosen,
+                recipe,
+                device=picked,
+                threads=threads or cores,
+                workers=workers or cores,
+                steps=steps,
+                repeats=repeats,
+                with_plain=plain and chosen.pretext == Vcop(),
+                out=out,
+                resume=resume,
+            )
 
 
 if __name__ == "__main__":

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
+from vidssl.plots.palette import INK, RIGHT, SOFT
+from vidssl.plots.pen import Pen
 
 COLORS = ("#b0b7c3", "#8fa6c4", "#c9b28f", "#a9c0a6", "#c4a3b0")
-OURS = "#1a7f37"
 LEFT, PLOT, BAR, GAP, TOP = 310, 520, 13, 18, 110
 
 
@@ -28,13 +26,18 @@ def speeds(line: dict[str, Any]) -> dict[str, float]:
 def draw(lines: list[dict[str, Any]], path: Path) -> None:
     """Write a PNG."""
     names = list(dict.fromkeys(name for line in lines for name in speeds(line)))
-    color = dict(zip(names, (OURS, *COLORS), strict=False))
+    color = dict(zip(names, (RIGHT, *COLORS), strict=False))
     group = len(names) * BAR + GAP
     top = max(1.25, *(max(speeds(line).values()) for line in lines))
-    canvas = Image.new("RGB", (SCALE * (LEFT + PLOT + 90), SCALE * (TOP + len(lines) * group + 40)), PAPER)
-    pen = Pen(canvas)
+    pen = Pen(LEFT + PLOT + 90, TOP + len(lines) * group + 40)
     pen.text(24, 30, "Samples per second, bare decoding with PyAV = 1", INK, 20)
-    pen.text(24, 56, f"{lines[-1]['machine']['cpu']}, {lines[-1]['machine']['cores']} cores; {lines[-1]['date'][:10]}", SOFT, 13)
+    pen.text(
+        24,
+        56,
+        f"{lines[-1]['machine']['cpu']}, {lines[-1]['machine']['cores']} cores; {lines[-1]['date'][:10]}",
+        SOFT,
+        13,
+    )
     x = 24.0
     for name in names:
         pen.box(x, 76, x + 12, 88, color[name])
@@ -51,4 +54,4 @@ def draw(lines: list[dict[str, Any]], path: Path) -> None:
                 pen.text(end + 6, above + BAR / 2 - 1, f"{value:.2f}", INK if name == "vidssl" else SOFT, 10)
     one = LEFT + PLOT / top
     pen.line(one, TOP - 8, one, TOP + len(lines) * group - GAP, INK)
-    canvas.save(path)
+    pen.save(path)

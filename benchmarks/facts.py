@@ -43,7 +43,11 @@ def said(*command: str) -> str:
 def gpus() -> list[dict[str, str]] | str:
     """Of each GPU what nvidia-smi says."""
     text = said("nvidia-smi", f"--query-gpu={GPU}", "--format=csv,noheader")
-    return text if text.startswith("none") else [dict(zip(GPU.split(","), line.split(", "), strict=False)) for line in text.splitlines()]
+    return (
+        text
+        if text.startswith("none")
+        else [dict(zip(GPU.split(","), line.split(", "), strict=False)) for line in text.splitlines()]
+    )
 
 
 def library(name: str) -> str:
@@ -71,9 +75,11 @@ def torch_facts() -> dict[str, Any]:
     about, cudnn = torch.cuda.get_device_properties(0), torch.backends.cudnn
     return found | {
         "cuDNN": cudnn.version(),  # type: ignore[no-untyped-call]
-        "arch": f"sm_{about.major}{about.minor}", "multiprocessors": about.multi_processor_count,
-        "L2, MB": about.L2_cache_size / 1e6, "memory, GiB": round(about.total_memory / 2**30, 1),
-    }  # fmt: skip
+        "arch": f"sm_{about.major}{about.minor}",
+        "multiprocessors": about.multi_processor_count,
+        "L2, MB": about.L2_cache_size / 1e6,
+        "memory, GiB": round(about.total_memory / 2**30, 1),
+    }
 
 
 def memory() -> str:
@@ -82,13 +88,18 @@ def memory() -> str:
 
 def facts() -> dict[str, Any]:
     return {
-        "kernel": platform.release(), "cores": len(os.sched_getaffinity(0)), "memory": memory(),
-        "python": platform.python_version(), "GPUs": gpus(), **{name: library(name) for name in LIBRARIES},
+        "kernel": platform.release(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory": memory(),
+        "python": platform.python_version(),
+        "GPUs": gpus(),
+        **{name: library(name) for name in LIBRARIES},
         "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),
-        **{tool: shutil.which(tool) or "none" for tool in TOOLS}, "version of nvcc": said("nvcc", "--version").splitlines()[-1],
+        **{tool: shutil.which(tool) or "none" for tool in TOOLS},
+        "version of nvcc": said("nvcc", "--version").splitlines()[-1],
         **torch_facts(),
         "packages": dict(sorted({(dist.name, dist.version) for dist in metadata.distributions()})),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -99,7 +110,9 @@ def main() -> None:
     if out is not None:
         out.write_text(json.dumps(found, indent=1) + "\n")
     for name, value in found.items():
-        print(f"{name:20s} {' '.join(f'{key}={version}' for key, version in value.items()) if isinstance(value, dict) else value}")
+        print(
+            f"{name:20s} {' '.join(f'{key}={version}' for key, version in value.items()) if isinstance(value, dict) else value}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""How everything here is measured: warm up, run the cases in turn, again and again, compare them round by round, write one JSON line."""
+"""How everything here is measured: warm up, run the cases in turn, again and again, compare them round by round, write
+one JSON line.
+"""
 
 from __future__ import annotations
 
@@ -100,8 +102,9 @@ def interleave(cases: Mapping[str, Case], *, repeats: int, warmup: int = 1, titl
 class Result:
     """One line of a results file.
 
-    bench, workload: what was measured. subject: the case that is ours. item: what a figure is for ("sample"). wall, cpu: milliseconds an
-    item, of each case. speedup, cpu_saving: time of each other case / time of the subject, round by round. facts: what else was seen.
+    bench, workload: what was measured. subject: the case that is ours. item: what a figure is for ("sample"). wall,
+    cpu: milliseconds an item, of each case. speedup, cpu_saving: time of each other case / time of the subject, round
+    by round. facts: what else was seen.
     """
 
     bench: str
@@ -130,8 +133,14 @@ class Result:
 
 
 def compare(
-    bench: str, workload: str, spent: Mapping[str, list[Spent]], *, subject: str, item: str, facts: Mapping[str, Any] | None = None
-) -> Result:  # fmt: skip
+    bench: str,
+    workload: str,
+    spent: Mapping[str, list[Spent]],
+    *,
+    subject: str,
+    item: str,
+    facts: Mapping[str, Any] | None = None,
+) -> Result:
     """What `interleave` found, every other case against `subject`."""
     ours = spent[subject]
     others = {name: found for name, found in spent.items() if name != subject}
@@ -144,14 +153,20 @@ def compare(
         rounds=len(ours),
         wall={name: spread(1e3 * s.wall for s in found) for name, found in spent.items()},
         cpu={name: spread(1e3 * s.cpu for s in found) for name, found in spent.items()},
-        speedup={name: spread(b.wall / a.wall for a, b in zip(ours, found, strict=True)) for name, found in others.items()},
-        cpu_saving={name: spread(b.cpu / a.cpu for a, b in zip(ours, found, strict=True)) for name, found in counted.items()},
+        speedup={
+            name: spread(b.wall / a.wall for a, b in zip(ours, found, strict=True)) for name, found in others.items()
+        },
+        cpu_saving={
+            name: spread(b.cpu / a.cpu for a, b in zip(ours, found, strict=True)) for name, found in counted.items()
+        },
         facts=dict(facts or {}),
     )
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, the body of assemble it runs, and how busy the machine is (load of the last minute)."""
+    """Processor, cores this process may use, the body of assemble it runs, and how busy the machine is (load of the
+    last minute).
+    """
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -162,7 +177,9 @@ def machine() -> dict[str, Any]:
 
 
 def circumstances() -> dict[str, Any]:
-    """When, where and of what a figure was taken. `changed`: whether what is measured differs from the commit, as far as git can say."""
+    """When, where and of what a figure was taken. `changed`: whether what is measured differs from the commit, as far
+    as git can say.
+    """
     found = versions()
     commit = found.pop("commit", "")
     seen = ["git", "-C", str(ROOT), "status", "--porcelain", "--", *MEASURED]

@@ -1,7 +1,8 @@
-"""What others offer for the same job, each as its documentation advises: 48 frames of a window, resized to 128 x 171, from a new decoder.
+"""What others offer for the same job, each as its documentation advises: 48 frames of a window, resized to 128 x 171,
+from a new decoder.
 
-A peer is a function (path, numbers) -> uint8 [F, 128, 171, 3] RGB. It may use the window's place in time as its users would; whether the
-frames are the right ones is counted (`bench_peers.wrong`).
+A peer is a function (path, numbers) -> uint8 [F, 128, 171, 3] RGB. It may use the window's place in time as its users
+would; whether the frames are the right ones is counted (`bench_peers.wrong`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def timing(path: str) -> tuple[float, float]:
 
 
 def pyav(path: str, numbers: Sequence[int]) -> Pictures:
-    """Seek to the window, decode it, know frames by their time (the nearest, where none has just that), swscale to small RGB."""
+    """Seek to the window, decode it, know frames by their time (the nearest, where none has just that), swscale to
+    small RGB.
+    """
     rate, start = timing(path)
     wanted, convert, found = set(numbers), VideoReformatter(), {}
     with av.open(path) as container:
@@ -48,7 +51,9 @@ def pyav(path: str, numbers: Sequence[int]) -> Pictures:
                 found[number] = small.to_ndarray()
             if number >= numbers[-1]:
                 break
-    return np.stack([found[number] if number in found else found[min(found, key=lambda n: abs(n - number))] for number in numbers])
+    return np.stack(
+        [found[number] if number in found else found[min(found, key=lambda n: abs(n - number))] for number in numbers]
+    )
 
 
 def opencv(path: str, numbers: Sequence[int]) -> Pictures:
@@ -76,7 +81,11 @@ def torchcodec(path: str, numbers: Sequence[int]) -> Pictures:
     decoders: Any = import_module("torchcodec.decoders")
     transforms: Any = import_module("torchcodec.transforms")
     decoder = decoders.VideoDecoder(
-        path, seek_mode="approximate", num_ffmpeg_threads=1, dimension_order="NHWC", transforms=[transforms.Resize((HEIGHT, WIDTH))]
+        path,
+        seek_mode="approximate",
+        num_ffmpeg_threads=1,
+        dimension_order="NHWC",
+        transforms=[transforms.Resize((HEIGHT, WIDTH))],
     )
     frames: Pictures = decoder.get_frames_at(indices=list(numbers)).data.numpy()
     return frames
@@ -85,7 +94,9 @@ def torchcodec(path: str, numbers: Sequence[int]) -> Pictures:
 def decord(path: str, numbers: Sequence[int]) -> Pictures:
     """Its reader resizes while it decodes."""
     library: Any = import_module("decord")
-    frames: Pictures = library.VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=1).get_batch(list(numbers)).asnumpy()
+    frames: Pictures = (
+        library.VideoReader(path, width=WIDTH, height=HEIGHT, num_threads=1).get_batch(list(numbers)).asnumpy()
+    )
     return frames
 
 
@@ -96,7 +107,9 @@ def spdl(path: str, numbers: Sequence[int]) -> Pictures:
     half = 0.5 / rate
     span = (max(0.0, start + numbers[0] / rate - half), start + numbers[-1] / rate + half)
     packets = io.demux_video(path, timestamp=span)
-    chain = io.get_video_filter_desc(timestamp=span, scale_width=WIDTH, scale_height=HEIGHT, scale_algo="bilinear", scale_mode=None)
+    chain = io.get_video_filter_desc(
+        timestamp=span, scale_width=WIDTH, scale_height=HEIGHT, scale_algo="bilinear", scale_mode=None
+    )
     frames: Pictures = io.to_numpy(io.convert_frames(io.decode_packets(packets, filter_desc=chain)))
     shown: Pictures = frames[np.asarray(numbers) - numbers[0]]
     return shown

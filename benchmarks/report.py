@@ -20,9 +20,20 @@ from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
 MOTION_HEAD = (
-    "clip", "frames", "rank correlation", "upper half by our motion: weighted", "even", "z", "by Farneback: weighted", "even", "z",
-    "vidssl, ms a frame", "Farneback, ms", "vidssl is faster by", "commit",
-)  # fmt: skip
+    "clip",
+    "frames",
+    "rank correlation",
+    "upper half by our motion: weighted",
+    "even",
+    "z",
+    "by Farneback: weighted",
+    "even",
+    "z",
+    "vidssl, ms a frame",
+    "Farneback, ms",
+    "vidssl is faster by",
+    "commit",
+)
 HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
 BOUND = "bare PyAV (bound)"
 
@@ -40,7 +51,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
                     lines.pop(key, None)  # so that it moves behind the older ones
                     lines[key] = line
             except (json.JSONDecodeError, KeyError, TypeError) as error:
-                raise VidsslError(f"{path.name}, line {number}: not a result ({error!r}); remove it or measure anew") from error
+                raise VidsslError(
+                    f"{path.name}, line {number}: not a result ({error!r}); remove it or measure anew"
+                ) from error
     return list(lines.values())
 
 
@@ -57,63 +70,85 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
         for name, ratio in line["speedup"].items():
             saved = line["cpu_saving"].get(name)
             rows.append(
-                " | ".join([
-                    line["workload"],
-                    line["machine"]["simd"],
-                    f"{ours['median']:.3g} a {line['item']}",
-                    name,
-                    f"{line['wall'][name]['median']:.3g}",
-                    f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
-                    f"{saved['median']:.2f}" if saved else "",
-                    commit(line),
-                ])
-            )  # fmt: skip
+                " | ".join(
+                    [
+                        line["workload"],
+                        line["machine"]["simd"],
+                        f"{ours['median']:.3g} a {line['item']}",
+                        name,
+                        f"{line['wall'][name]['median']:.3g}",
+                        f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+                        f"{saved['median']:.2f}" if saved else "",
+                        commit(line),
+                    ]
+                )
+            )
     return "\n".join(f"| {row} |" for row in rows)
 
 
 def motion_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each clip. "even" is what was drawn without weights; z stands for the weighted draws (z of the even ones)."""
+    """Markdown: a row for each clip. "even" is what was drawn without weights; z stands for the weighted draws (z of
+    the even ones).
+    """
     rows = [" | ".join(MOTION_HEAD), " | ".join("---" for _ in MOTION_HEAD)]
     for line in lines:
         facts, (other, ratio) = line["facts"], next(iter(line["speedup"].items()))
         shares = []
         for ranking in ("our motion", "Farneback"):
             half = facts[f"upper half by {ranking}"]
-            shares += [f"{half['motion']:.3f}", f"{half['uniform']:.3f}", f"{half['z motion']:.1f} ({half['z uniform']:.1f})"]
+            shares += [
+                f"{half['motion']:.3f}",
+                f"{half['uniform']:.3f}",
+                f"{half['z motion']:.1f} ({half['z uniform']:.1f})",
+            ]
         rows.append(
-            " | ".join([
-                line["workload"],
-                facts["frames"],
-                f"**{facts['spearman']:.2f}**",
-                *shares,
-                f"{line['wall'][line['subject']]['median']:.3g}",
-                f"{line['wall'][other]['median']:.3g}",
-                f"{ratio['median']:.0f}",
-                commit(line),
-            ])
-        )  # fmt: skip
+            " | ".join(
+                [
+                    line["workload"],
+                    facts["frames"],
+                    f"**{facts['spearman']:.2f}**",
+                    *shares,
+                    f"{line['wall'][line['subject']]['median']:.3g}",
+                    f"{line['wall'][other]['median']:.3g}",
+                    f"{ratio['median']:.0f}",
+                    commit(line),
+                ]
+            )
+        )
     return "\n".join(f"| {row} |" for row in rows)
 
 
 def methods_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each method: held-out tuples answered right, mean and standard deviation over the seeds."""
-    head = ("method", "encoder", "steps", "right, mean +- spread", "each seed", "balanced, mean", "chance", "seconds a run", "commit")
+    head = (
+        "method",
+        "encoder",
+        "steps",
+        "right, mean +- spread",
+        "each seed",
+        "balanced, mean",
+        "chance",
+        "seconds a run",
+        "commit",
+    )
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
     for line in lines:
         runs = line["runs"]
         rows.append(
-            " | ".join([
-                line["workload"],
-                runs[0]["encoder"],
-                str(runs[0]["steps"]),
-                f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
-                ", ".join(f"{run['accuracy']:.1%}" for run in runs),
-                f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
-                f"{line['chance']:.1%}",
-                f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
-                commit(line),
-            ])
-        )  # fmt: skip
+            " | ".join(
+                [
+                    line["workload"],
+                    runs[0]["encoder"],
+                    str(runs[0]["steps"]),
+                    f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
+                    ", ".join(f"{run['accuracy']:.1%}" for run in runs),
+                    f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
+                    f"{line['chance']:.1%}",
+                    f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
+                    commit(line),
+                ]
+            )
+        )
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -129,7 +164,9 @@ def memory_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def peers_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each clip; of each peer the faster of its threads and processes, and in brackets its wrong frames."""
+    """Markdown: a row for each clip; of each peer the faster of its threads and processes, and in brackets its wrong
+    frames.
+    """
     found = list(lines)
     names = list(dict.fromkeys(name for line in found for name in line["facts"]["peers"]))
     head = (
@@ -146,11 +183,17 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
     for line in found:
         best = best_peers(line)
         counted = line["facts"]["wrong frames"]
-        shown = [line["workload"], f"{1e3 / line['wall'][line['subject']]['median']:.1f}", f"{line['cpu'][line['subject']]['median']:.1f}"]
+        shown = [
+            line["workload"],
+            f"{1e3 / line['wall'][line['subject']]['median']:.1f}",
+            f"{line['cpu'][line['subject']]['median']:.1f}",
+        ]
         shown += [counted[line["subject"]], f"**{line['speedup'][BOUND]['median']:.2f}**"]
         shown.append(f"**{min(ratio for ratio, _ in best.values()):.2f}**" if best else "")
         shown += [
-            f"{best[name][0]:.2f} ({best[name][1]}; {counted[name]})" if name in best else f"none ({counted.get(name, '')})"
+            f"{best[name][0]:.2f} ({best[name][1]}; {counted[name]})"
+            if name in best
+            else f"none ({counted.get(name, '')})"
             for name in names
         ]
         rows.append(" | ".join([*shown, commit(line)]))
@@ -160,7 +203,9 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
-    """Of each peer that did the whole job: how much faster vidssl is than the faster of its two ways, and which that is."""
+    """Of each peer that did the whole job: how much faster vidssl is than the faster of its two ways, and which that
+    is.
+    """
     best: dict[str, tuple[float, str]] = {}
     failed = line["facts"].get("failed windows", {})
     for case, ratio in line["speedup"].items():
@@ -176,13 +221,18 @@ def index_table(lines: Iterable[dict[str, Any]]) -> str:
     names = [name for name in found[-1] if name.endswith((", s", ", us", ", MiB"))]
     rows = [" | ".join(["index", *names, "commit"]), " | ".join("---" for _ in range(len(names) + 2))]
     for line in found:
-        shown = [line["workload"], *(f"{line[name]:.3g}" if line[name] < 1000 else f"{line[name]:.0f}" for name in names)]
+        shown = [
+            line["workload"],
+            *(f"{line[name]:.3g}" if line[name] < 1000 else f"{line[name]:.0f}" for name in names),
+        ]
         rows.append(" | ".join([*shown, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 
 def representations_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each set and method: trained / untrained in percent; the gain, with its intervals over seeds [] and videos ()."""
+    """Markdown: a row for each set and method: trained / untrained in percent; the gain, with its intervals over seeds
+    [] and videos ().
+    """
     found = list(lines)
     ways = list(found[-1]["numbers"])
     head = (
@@ -198,10 +248,14 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
     for line in found:
         runs, cells = line["runs"], []
         for way in ways:
-            trained, untrained, gain, pairs = (line["numbers"][way][name] for name in ("trained", "untrained", "gain", "pairs"))
+            trained, untrained, gain, pairs = (
+                line["numbers"][way][name] for name in ("trained", "untrained", "gain", "pairs")
+            )
             ends = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
             ends += f" ({100 * pairs['low']:+.1f}, {100 * pairs['high']:+.1f})"
-            cells.append(f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}")
+            cells.append(
+                f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}"
+            )
         learnt = f"{100 * fmean(run['tuples right'] for run in runs):.1f} ({100 * runs[0]['chance']:.1f})"
         about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), learnt]
         rows.append(" | ".join([*about, *cells, commit(line)]))
@@ -209,7 +263,9 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def features_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of each evaluation."""
+    """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of
+    each evaluation.
+    """
     found = list(lines)
     steps = list(found[-1]["seconds"])
     head = (
@@ -224,7 +280,9 @@ def features_table(lines: Iterable[dict[str, Any]]) -> str:
     rows = [" | ".join(head), " | ".join("---" for _ in head)]
     for line in found:
         spent = line["processor seconds"]
-        cells = [f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps]
+        cells = [
+            f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps
+        ]
         about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
         total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
         rows.append(" | ".join([*about, *cells, total, commit(line)]))
@@ -251,7 +309,9 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     parts = []
     for machine, found in machines.items():
         versions = found[-1]["versions"]
-        named = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions)
+        named = ", ".join(
+            f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions
+        )
         rounds, runs = {line["rounds"] for line in found if "rounds" in line}, found[-1].get("runs", ())
         times = f"{min(rounds)} to {max(rounds)}" if len(rounds) > 1 else f"{max(rounds, default=0)}"
         counted = f"; median [quartiles] of {times} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""

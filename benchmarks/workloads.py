@@ -17,19 +17,24 @@ import numpy.typing as npt
 import torch
 from av.video.frame import VideoFrame
 
-from vidssl.loader.graph_decoder import Hardware, find_nvdec
-from vidssl.pretext import Pretext, Vcop
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment, plan
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import plan
+from vidssl.loader.graph_decoder import GraphDecoder, find_nvdec
+from vidssl.pretext import Pretext, Vcop
 from vidssl.types import ColorSpace, Frames, Plan, VidsslError
 
 SIZE = (240, 320)  # height, width
 MEAN, STD = (0.432, 0.394, 0.376), (0.228, 0.221, 0.216)
-BT601 = np.array([[1.164383, 0, 1.596027, -222.921], [1.164383, -0.391762, -0.812968, 135.576], [1.164383, 2.017232, 0, -276.836]])
+BT601 = np.array(
+    [[1.164383, 0, 1.596027, -222.921], [1.164383, -0.391762, -0.812968, 135.576], [1.164383, 2.017232, 0, -276.836]]
+)
 
 
 def pretext() -> Pretext:
-    """VCOP as published (3 clips of 16 frames out of 64; 112 x 112 of 128 x 171), normalised by mean and standard deviation."""
+    """VCOP as published (3 clips of 16 frames out of 64; 112 x 112 of 128 x 171), normalised by mean and standard
+    deviation.
+    """
     return Vcop(augment=Augment(mean=MEAN, std=STD))
 
 
@@ -39,12 +44,23 @@ def picture(number: int, size: tuple[int, int] = SIZE, *, noise: float = 2.0) ->
     height, width = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     pan = x + 1.7 * number
-    ground = 110 + 40 * np.sin(pan / 23) * np.cos(y / 17 + number / 40) + 25 * np.sin((pan + 2 * y) / 7) + 12 * np.sin(pan * y / 900)
+    ground = (
+        110
+        + 40 * np.sin(pan / 23) * np.cos(y / 17 + number / 40)
+        + 25 * np.sin((pan + 2 * y) / 7)
+        + 12 * np.sin(pan * y / 900)
+    )
     out = np.stack([ground, 0.8 * ground + 30, 150 - 0.5 * ground], axis=-1)
     for which in range(3):
-        centre = height * (0.5 + 0.35 * np.sin(number / (9 + 4 * which) + which)), width * (0.5 + 0.4 * np.cos(number / (13 + 3 * which)))
+        centre = (
+            height * (0.5 + 0.35 * np.sin(number / (9 + 4 * which) + which)),
+            width * (0.5 + 0.4 * np.cos(number / (13 + 3 * which))),
+        )
         inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < (height / 8) ** 2
-        out[inside] = np.array([[220, 60, 40], [40, 200, 90], [60, 80, 230]][which]) + 20 * np.sin((x[inside] + y[inside]) / 3)[:, None]
+        out[inside] = (
+            np.array([[220, 60, 40], [40, 200, 90], [60, 80, 230]][which])
+            + 20 * np.sin((x[inside] + y[inside]) / 3)[:, None]
+        )
     out += np.random.default_rng(number).normal(0, noise, out.shape)
     shown: npt.NDArray[np.uint8] = np.clip(out, 0, 255).astype(np.uint8)
     return shown
@@ -106,7 +122,9 @@ def encode(clip: Clip, folder: Path, *, rate: int = 25, codec: Literal["libx264"
 
 
 def made(clip: Clip, folder: Path, *, codec: Literal["libx264", "libvpx-vp9"] = "libx264") -> Path:
-    """The encoded clip, alone in a folder in `folder`. One that was made there before, with the same settings and pictures, is taken."""
+    """The encoded clip, alone in a folder in `folder`. One that was made there before, with the same settings and
+    pictures, is taken.
+    """
     about = f"{clip} {codec} {inspect.getsource(inspect.unwrap(picture))}"
     place = folder / f"{clip.name}-{zlib.crc32(about.encode()):08x}"
     if not place.exists():
@@ -118,7 +136,7 @@ def made(clip: Clip, folder: Path, *, codec: Literal["libx264", "libvpx-vp9"] = 
     return place / f"{clip.name}.mp4"
 
 
-def nvdec() -> Hardware | None:
+def nvdec() -> GraphDecoder | None:
     """NVDEC of the first GPU; None where it cannot be had: says why, and that what it decodes is left out."""
     try:
         return find_nvdec(torch.device("cuda", 0))

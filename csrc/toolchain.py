@@ -1,9 +1,11 @@
-"""What the build is made with: the C++ compiler, nvcc, CUDA's headers, DALI; and the PEP 517 backend that asks pip for them.
+"""What the build is made with: the C++ compiler, nvcc, CUDA's headers, DALI; and the PEP 517 backend that asks pip for
+them.
 
-`python csrc/toolchain.py` says what would be used; `python csrc/toolchain.py requires` prints what pip has to install for it.
+`python csrc/toolchain.py` says what would be used; `python csrc/toolchain.py requires` prints what pip has to install
+for it.
 
-Environment: CXX (C++ compiler), NVCC (CUDA compiler), CUDA_HOME, VIDSSL_CUDA=0 (leave the CUDA twins out) or 1 (fail without them),
-VIDSSL_DALI=cuda130 (default) or cuda120 (for CUDA 12 drivers; needs the nvcc of a CUDA 12 toolkit).
+Environment: CXX (C++ compiler), NVCC (CUDA compiler), CUDA_HOME, VIDSSL_CUDA=0 (leave the CUDA twins out) or 1 (fail
+without them), VIDSSL_DALI=cuda130 (default) or cuda120 (for CUDA 12 drivers; needs the nvcc of a CUDA 12 toolkit).
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ def find_cxx() -> str:
     asked = os.environ.get("CXX")
     found = next(filter(None, map(shutil.which, [asked] if asked else ["c++", "g++", "clang++"])), None)
     if found is None:
-        raise SystemExit(f"CXX={asked or ''}: no C++ compiler; install one (Debian, Ubuntu: apt-get install g++) or set CXX")
+        raise SystemExit(
+            f"CXX={asked or ''}: no C++ compiler; install one (Debian, Ubuntu: apt-get install g++) or set CXX"
+        )
     return found
 
 
@@ -89,7 +93,9 @@ def find_dali() -> tuple[Path, str]:
 def _probe(nvcc: str) -> Toolkit:
     """Asks nvcc for its version and home: it may be a wrapper or a link, so its path says nothing."""
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    steps = subprocess.run([nvcc, "--dryrun", "-x", "cu", "-c", os.devnull], capture_output=True, text=True, check=True).stderr
+    steps = subprocess.run(
+        [nvcc, "--dryrun", "-x", "cu", "-c", os.devnull], capture_output=True, text=True, check=True
+    ).stderr
     found, top = re.search(r"release [\d.]+, V([\d.]+)", version), re.search(r"^#\$ TOP=(.+?)\s*$", steps, re.MULTILINE)
     if found is None or top is None:
         raise OSError("it names no version or no home")
@@ -110,19 +116,25 @@ def find_toolkit(site: bool = True) -> tuple[Toolkit | None, list[str]]:
             continue
         if toolkit.version.split(".")[0] == major and toolkit.includes:
             return toolkit, notes
-        notes.append(f"{nvcc}: passed over, it is CUDA {toolkit.version}, DALI is built for CUDA {major} (see VIDSSL_DALI)")
+        notes.append(
+            f"{nvcc}: passed over, it is CUDA {toolkit.version}, DALI is built for CUDA {major} (see VIDSSL_DALI)"
+        )
     if pip is not None and (pip / "include/cuda_runtime.h").is_file():
         return Toolkit(nvcc=None, version="", root=pip), notes
     return None, notes
 
 
 def requires() -> list[str]:
-    """What pip has to install before the build. DALI's headers include CUDA's, so those are needed even without the CUDA twins."""
+    """What pip has to install before the build. DALI's headers include CUDA's, so those are needed even without the
+    CUDA twins.
+    """
     names = ["setuptools>=77", "pybind11>=3", "ninja>=1.11", f"nvidia-dali-{dali_flavor()}=={DALI_VERSION}.*"]
     if find_toolkit(site=False)[0] is not None:
         return names
     if dali_flavor() != "cuda130":
-        raise SystemExit("VIDSSL_DALI=cuda120: no nvcc of CUDA 12 in NVCC, CUDA_HOME/bin or PATH; install a CUDA 12 toolkit")
+        raise SystemExit(
+            "VIDSSL_DALI=cuda120: no nvcc of CUDA 12 in NVCC, CUDA_HOME/bin or PATH; install a CUDA 12 toolkit"
+        )
     try:  # PyTorch for CUDA brings its own runtime package, whose version must stay
         version = ".".join(metadata.version("nvidia-cuda-runtime").split(".")[:2])
     except metadata.PackageNotFoundError:

@@ -54,7 +54,9 @@ def make_clip(
     tags: dict[str, int] | None = None,
     show: Callable[[int, tuple[int, int]], npt.NDArray[np.uint8]] = picture,
 ) -> Path:
-    """Encode `show(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the stream."""
+    """Encode `show(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the
+    stream.
+    """
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = size
@@ -80,8 +82,10 @@ def make_clip(
 
 
 def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options: Any) -> Path:
-    """As `make_clip`, MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the reference frame after
-    it, the last packet of the group is an empty "not coded" picture, and most packets have no timestamp of their own."""
+    """As `make_clip`, MPEG-4 as DivX put it into AVI (UCF101, HMDB51): the first B-frame rides in the packet of the
+    reference frame after it, the last packet of the group is an empty "not coded" picture, and most packets have no
+    timestamp of their own.
+    """
     plain = make_clip(path.with_name("plain.avi"), "mpeg4", frames=frames, bframes=bframes, **options)
     with av.open(str(plain)) as source, av.open(str(path), "w") as container:
         stream = container.add_stream_from_template(source.streams.video[0])
@@ -97,14 +101,21 @@ def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options
         packed = [part for run in runs for part in ([run[0] + run[1], *run[2:], nothing] if len(run) > 1 else run)]
         for at, data in enumerate(packed):
             packet = av.Packet(data)
-            packet.stream, packet.dts, packet.time_base, packet.is_keyframe = stream, at, Fraction(1, 25), data == runs[0][0]
+            packet.stream, packet.dts, packet.time_base, packet.is_keyframe = (
+                stream,
+                at,
+                Fraction(1, 25),
+                data == runs[0][0],
+            )
             container.mux(packet)
     plain.unlink()
     return path
 
 
 def truth(path: Path) -> list[Planes]:
-    """Planes (Y, U, V) of every frame by the plainest decode there is, as stored (not turned); what stands before the first error."""
+    """Planes (Y, U, V) of every frame by the plainest decode there is, as stored (not turned); what stands before the
+    first error.
+    """
     out: list[Planes] = []
     convert = VideoReformatter()
     try:
@@ -124,7 +135,10 @@ def planes_of(convert: VideoReformatter, frame: VideoFrame) -> Planes:
         space = {} if plain else {"dst_colorspace": Colorspace.ITU601}
         source = {"src_color_range": full} if plain else {}
         frame = convert.reformat(frame, format="yuv420p", interpolation=exact, dst_color_range=full, **source, **space)
-    rows = [np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy() for plane in frame.planes]
+    rows = [
+        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy()
+        for plane in frame.planes
+    ]
     return rows
 
 
@@ -135,7 +149,10 @@ def split(data: npt.NDArray[np.uint8], size: tuple[int, int]) -> Planes:
     flat = data.reshape(-1)
     luma, quarter = rows * cols, rows * cols // 4
     chroma = [flat[luma + at * quarter :][:quarter].reshape(rows // 2, cols // 2) for at in range(2)]
-    return [flat[:luma].reshape(rows, cols)[:height, :width], *(plane[: (height + 1) // 2, : (width + 1) // 2] for plane in chroma)]
+    return [
+        flat[:luma].reshape(rows, cols)[:height, :width],
+        *(plane[: (height + 1) // 2, : (width + 1) // 2] for plane in chroma),
+    ]
 
 
 def upright(planes: Planes, rotation: int, mirror: bool = False) -> Planes:

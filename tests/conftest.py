@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.clips import make_clip
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
 from vidssl.native import build_info
 from vidssl.pretext import Vcop
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -49,5 +49,16 @@ def recipe() -> Recipe:
     return Recipe(
         pretext=Vcop(clip_length=8, interval=2, augment=Augment(resize=(24, 32), crop=(16, 16))),
         encoder="r3d_tiny",
-        train=TrainConfig(batch_size=2, lr=1e-2, amp="off", holdout=0.2, workers=1, log_every=2, val_every=4, save_every=3, keep=2, seed=5),
+        train=TrainConfig(
+            batch_size=2,
+            lr=1e-2,
+            amp="off",
+            holdout=0.2,
+            workers=1,
+            log_every=2,
+            val_every=4,
+            save_every=3,
+            keep=2,
+            seed=5,
+        ),
     )

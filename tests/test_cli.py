@@ -14,7 +14,15 @@ import pytest
 def _vidssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vidssl", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=Path(__file__).parents[1], check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,9 @@ def test_help_is_quick_to_make() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
     done = _vidssl("--help")
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate", "datasets", "report"))
+    assert all(
+        name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate", "datasets", "report")
+    )
 
 
 def test_info_and_recipes() -> None:

@@ -28,7 +28,9 @@ def test_a_gpu_comes_with_its_index(name: str | torch.device, index: int) -> Non
 
 @pytest.mark.usefixtures("third_of_four")
 def test_a_gpu_that_is_not_there_is_named() -> None:
-    with pytest.raises(VidsslError, match=r"device='cuda:4': this machine shows 4 CUDA device\(s\) to torch; take cpu or auto"):
+    with pytest.raises(
+        VidsslError, match=r"device='cuda:4': this machine shows 4 CUDA device\(s\) to torch; take cpu or auto"
+    ):
         pick_device("cuda:4")
 
 

@@ -14,13 +14,13 @@ from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.datasets.base import read_lines
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, regular
+from vidssl.index.sources import find
 from vidssl.prepare.splits import carry
 from vidssl.report.read import read_findings
 from vidssl.report.table import read_runs
-from vidssl.video.decode import decode
-from vidssl.index.sources import find
-from vidssl.video.packets import DecodeError
 from vidssl.train.checkpoint import load_meta
+from vidssl.video.decode import decode
+from vidssl.video.packets import DecodeError
 
 
 def pipe(path: Path) -> None:
@@ -59,7 +59,9 @@ def test_videos_and_shards_that_are_no_files_are_named(make: Make, said: str, tm
     for name in ("a.mp4", "b.tar", "c.mkv"):
         make(tmp_path / name)
     index = VideoIndex.build(tmp_path, progress=False)
-    assert dict(index.skipped()) == dict.fromkeys(("a.mp4", "b.tar", "c.mkv"), f"cannot be read: {said}, not a regular file")
+    assert dict(index.skipped()) == dict.fromkeys(
+        ("a.mp4", "b.tar", "c.mkv"), f"cannot be read: {said}, not a regular file"
+    )
     assert len(index.usable()) == 1
 
 

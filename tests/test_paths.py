@@ -96,7 +96,9 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 
 def test_every_file_is_written_by_way_of_this_module() -> None:
     """Whoever opens a file for writing does so on what `written` gives, which is called `aside`, or calls `appended`."""
-    direct = re.compile(r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\(|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]|\bopen\([^()]*\"[wax]b?\"")
+    direct = re.compile(
+        r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\(|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]|\bopen\([^()]*\"[wax]b?\""
+    )
     found = []
     for path in PACKAGE.rglob("*.py"):
         for line in path.read_text().splitlines():

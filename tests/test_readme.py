@@ -31,7 +31,9 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_files_it_names_exist() -> None:
     text = README.read_text()
-    named = set(re.findall(r"`((?:csrc|vidssl|tests|benchmarks)/[\w/.]+)`", text)) | set(re.findall(r"\]\(([\w/.]+)\)", text))
+    named = set(re.findall(r"`((?:csrc|vidssl|tests|benchmarks)/[\w/.]+)`", text)) | set(
+        re.findall(r"\]\(([\w/.]+)\)", text)
+    )
     assert len(named) >= 6
     assert [name for name in named if not (README.parent / name).exists()] == []
     assert os.access(README.parent / "Makefile", os.R_OK)

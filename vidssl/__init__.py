@@ -1,7 +1,7 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
-The names that others call: VideoIndex, Loader, Batch, PlanSpec and Augment, ops (motion, plan, assemble on any DLPack array),
-pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import vidssl` is quick.
+The names that others call: VideoIndex, Loader, Batch, PlanSpec and Augment, ops (motion, plan, assemble on any DLPack
+array), pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import vidssl` is quick.
 """
 
 from __future__ import annotations
@@ -16,12 +16,27 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
 _HOMES = {
-    "Augment": "vidssl.kernels.plan", "Batch": "vidssl.types", "Loader": "vidssl.loader", "PlanSpec": "vidssl.kernels.plan",
-    "VideoIndex": "vidssl.index.table", "VidsslError": "vidssl.types",
-}  # fmt: skip
+    "Augment": "vidssl.kernels.augment",
+    "Batch": "vidssl.types",
+    "Loader": "vidssl.loader",
+    "PlanSpec": "vidssl.kernels.plan",
+    "VideoIndex": "vidssl.index.table",
+    "VidsslError": "vidssl.types",
+}
 _MODULES = ("models", "ops", "pretext")
 
-__all__ = ["Augment", "Batch", "Loader", "PlanSpec", "VideoIndex", "VidsslError", "__version__", "models", "ops", "pretext"]
+__all__ = [
+    "Augment",
+    "Batch",
+    "Loader",
+    "PlanSpec",
+    "VideoIndex",
+    "VidsslError",
+    "__version__",
+    "models",
+    "ops",
+    "pretext",
+]
 
 
 def __getattr__(name: str) -> Any:

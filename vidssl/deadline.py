@@ -22,7 +22,9 @@ class Late(VidsslError):
 
 
 class GivenUp(BaseException):
-    """Ends a job that nobody waits for any more: its place was taken by another, so it must not go on with the next file."""
+    """Ends a job that nobody waits for any more: its place was taken by another, so it must not go on with the next
+    file.
+    """
 
 
 class Deadline:
@@ -102,4 +104,6 @@ class Deadline:
 def check_timeout(where: str, seconds: float | None) -> None:
     """Raises VidsslError where `seconds` is no time that a file may take."""
     if seconds is not None and not seconds > 0:
-        raise VidsslError(f"{where}: file_timeout={seconds!r}: take seconds above 0 (inf: no limit), or None for {FILE_SECONDS:g}")
+        raise VidsslError(
+            f"{where}: file_timeout={seconds!r}: take seconds above 0 (inf: no limit), or None for {FILE_SECONDS:g}"
+        )

@@ -1,6 +1,8 @@
-"""files: the one place where a file that others made is opened. Only regular files are, and only up to a size is taken into memory.
+"""files: the one place where a file that others made is opened. Only regular files are, and only up to a size is taken
+into memory.
 
-Opening a named pipe waits for a writer, and a device such as /dev/zero never ends; so a path is looked at before it is opened.
+Opening a named pipe waits for a writer, and a device such as /dev/zero never ends; so a path is looked at before it is
+opened.
 """
 
 from __future__ import annotations
@@ -15,12 +17,18 @@ from typing import Any
 TEXT_BYTES = 2**28  # the longest text that is read: a list of two million paths has less
 
 _KINDS = {
-    stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFDIR: "a folder",
-}  # fmt: skip
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 
 
 def regular(path: str | os.PathLike[str]) -> os.stat_result:
-    """What the system says of a regular file, through links. Raises OSError, before it is opened, where `path` is anything else."""
+    """What the system says of a regular file, through links. Raises OSError, before it is opened, where `path` is
+    anything else.
+    """
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
@@ -41,7 +49,9 @@ def read_bytes(path: Path, limit: int = TEXT_BYTES) -> bytes:
 
 
 def read_text(path: Path, encoding: str = "utf-8", limit: int = TEXT_BYTES) -> str:
-    """The text of a regular file, its line ends as "\\n". Raises OSError as `read_bytes` does, UnicodeDecodeError where it is no text."""
+    """The text of a regular file, its line ends as "\\n". Raises OSError as `read_bytes` does, UnicodeDecodeError where
+    it is no text.
+    """
     return read_bytes(path, limit).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 

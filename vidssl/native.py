@@ -12,7 +12,9 @@ from vidssl.types import VidsslError
 try:
     from vidssl import _native as kernels
 except ImportError as error:
-    raise VidsslError(f"vidssl._native: {error}; build it with `make build`, or install vidssl with `pip install .`") from error
+    raise ImportError(
+        f"vidssl._native: {error}; build it with `make build`, or install vidssl with `pip install .`"
+    ) from error
 
 __all__ = ["PLUGIN", "BuildInfo", "build_info", "dali_version", "kernels", "load_plugin"]
 
@@ -20,8 +22,10 @@ PLUGIN = Path(kernels.__file__).with_name("libvidssl_dali.so")
 
 
 class BuildInfo(TypedDict):
-    """cuda: whether the CUDA twins are in. cuda_archs, nvcc: what for and by which version, or "". dali: version of its headers.
-    compiler: version of the C++ compiler. simd: the body of assemble that this processor runs: "plain", "avx2" or "avx512"."""
+    """cuda: whether the CUDA twins are in. cuda_archs, nvcc: what for and by which version, or "". dali: version of its
+    headers.
+    compiler: version of the C++ compiler. simd: the body of assemble that this processor runs: "plain", "avx2" or
+    "avx512"."""
 
     cuda: bool
     cuda_archs: str
@@ -44,7 +48,9 @@ def dali_version() -> str:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    raise VidsslError(f"nvidia-dali: it is not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'")
+    raise VidsslError(
+        f"nvidia-dali: it is not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'"
+    )
 
 
 def _minor(version: str) -> str:

@@ -1,7 +1,8 @@
 """The three stages between decoder and encoder, as functions on any DLPack array."""
 
 from vidssl.kernels.assemble import assemble
+from vidssl.kernels.augment import Augment
 from vidssl.kernels.motion import Motion, motion
-from vidssl.kernels.plan import Augment, PlanSpec, plan
+from vidssl.kernels.plan import PlanSpec, plan
 
 __all__ = ["Augment", "Motion", "PlanSpec", "assemble", "motion", "plan"]

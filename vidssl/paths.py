@@ -1,4 +1,6 @@
-"""paths: where a file may be read or written, and how its name is shown. What a file says is never a reason to leave a folder."""
+"""paths: where a file may be read or written, and how its name is shown. What a file says is never a reason to leave a
+folder.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,15 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def readable(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
-    """FOLDER/NAME, to be read, where `name` or what lies there comes from elsewhere. Links are followed, also the last one.
+    """FOLDER/NAME, to be read, where `name` or what lies there comes from elsewhere. Links are followed, also the last
+    one.
 
     Raises VidsslError where that is not inside `folder`, unless `allow_outside`.
     """
     path = folder / name
-    if not allow_outside and (leaves(name) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))):
+    if not allow_outside and (
+        leaves(name) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    ):
         raise VidsslError(
             f"path={name!r}: it leads out of {shown(folder)}, to {shown(os.path.realpath(path))}; if you trust what names it, say "
             "allow_outside=True (--allow-outside)"
@@ -55,10 +60,11 @@ def entry(path: Path) -> str:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Where to write what `path` is to hold: a file aside, which takes its place when the block ends, and is gone if the block fails.
+    """Where to write what `path` is to hold: a file aside, which takes its place when the block ends, and is gone if
+    the block fails.
 
-    So a file is there whole or not at all. One that is a link, symbolic or hard, is replaced; what it is a link to stays as it is. What is
-    no file, such as /dev/stdout, is written to itself.
+    So a file is there whole or not at all. One that is a link, symbolic or hard, is replaced; what it is a link to
+    stays as it is. What is no file, such as /dev/stdout, is written to itself.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -74,7 +80,9 @@ def written(path: Path) -> Iterator[Path]:
 
 
 def appended(path: Path) -> TextIO:
-    """A text file that is open to go on with, line by line. One that is a link, symbolic or hard, becomes a file of its own first."""
+    """A text file that is open to go on with, line by line. One that is a link, symbolic or hard, becomes a file of its
+    own first.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     linked = path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
     if linked and (path.is_file() or not path.exists()):
@@ -85,17 +93,24 @@ def appended(path: Path) -> TextIO:
 
 def apart(out: Path | None, *inputs: Path | None) -> None:
     """Raises VidsslError where `out` is one of the files that are read."""
-    if out is not None and out.is_file() and any(one is not None and one.is_file() and out.samefile(one) for one in inputs):
+    if (
+        out is not None
+        and out.is_file()
+        and any(one is not None and one.is_file() and out.samefile(one) for one in inputs)
+    ):
         raise VidsslError(f"out={str(out)!r}: it is one of the files to read; name another file")
 
 
 def code(text: str) -> str:
-    """Text with names in it as Markdown that shows it as it is, for TensorBoard: links and pictures in a name stay letters."""
+    """Text with names in it as Markdown that shows it as it is, for TensorBoard: links and pictures in a name stay
+    letters.
+    """
     return "\n".join(f"    {line}" for line in shown(text, lines=True).split("\n"))
 
 
 def shown(text: object, *, lines: bool = False) -> str:
-    """A name, or any text with names in it, for a message: control characters, which a terminal would obey, are escaped.
+    """A name, or any text with names in it, for a message: control characters, which a terminal would obey, are
+    escaped.
 
     lines: line feeds and tabs stay.
     """

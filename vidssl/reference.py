@@ -1,4 +1,6 @@
-"""The slow truth: motion, plan and assemble written for reading, in numpy or cupy (pass cupy arrays). For tests and benchmarks only."""
+"""The slow truth: motion, plan and assemble written for reading, in numpy or cupy (pass cupy arrays). For tests and
+benchmarks only.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def _module(array: Array) -> Any:
     return np
 
 
-# ---- frames ---------------------------------------------------------------------------------------------------------------------------
+# ---- frames
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def planes(data: Array, size: tuple[int, int]) -> list[Array]:
@@ -43,7 +46,8 @@ def luma(data: Array, size: tuple[int, int]) -> Array:
     return first if data.ndim == 3 else 16 + ((66 * first + 129 * second + 25 * third + 128) >> 8)
 
 
-# ---- motion ---------------------------------------------------------------------------------------------------------------------------
+# ---- motion
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
@@ -68,7 +72,8 @@ def _cell(i: int, pixels: int) -> slice:
     return slice(first, max(last, first + 1), max(1, pixels // 64))
 
 
-# ---- plan -----------------------------------------------------------------------------------------------------------------------------
+# ---- plan
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def philox(key: int, high: int, low: int) -> list[int]:
@@ -99,9 +104,17 @@ class _Draws:
 
 
 def plan(
-    spec: PlanSpec, *, frames: int, size: tuple[int, int], seed: int, epoch: int, sample: int, train: bool = True,
-    sad: npt.NDArray[np.uint32] | None = None, thumb: npt.NDArray[np.uint8] | None = None,
-) -> Plan:  # fmt: skip
+    spec: PlanSpec,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    seed: int,
+    epoch: int,
+    sample: int,
+    train: bool = True,
+    sad: npt.NDArray[np.uint32] | None = None,
+    thumb: npt.NDArray[np.uint8] | None = None,
+) -> Plan:
     """One sample's plan, as csrc/kernels/plan.h defines it. Host arrays only."""
     draws = _Draws(seed, epoch, sample)
     energy = [1] * frames
@@ -126,15 +139,28 @@ def plan(
     frame = np.zeros_like(shown)
     if status != 3:
         frame = np.array(start)[shown // spec.length] + shown % spec.length * spec.stride
-    region = _region(spec, size, sad, [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else [])
-    box = np.array([[_box(spec, draws, size, region, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
-    color = np.array([[_color(spec, draws, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32)
+    region = _region(
+        spec, size, sad, [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else []
+    )
+    box = np.array(
+        [[_box(spec, draws, size, region, k, t, train) for t in range(spec.times)] for k in range(spec.slots)],
+        dtype=np.float32,
+    )
+    color = np.array(
+        [[_color(spec, draws, k, t, train) for t in range(spec.times)] for k in range(spec.slots)], dtype=np.float32
+    )
     shared = spec.augment.flip_scope == "tuple"
-    flip = [train and _unit(draws("flip", 0 if shared else k)[0]) < np.float32(spec.augment.flip) for k in range(spec.slots)]
+    flip = [
+        train and _unit(draws("flip", 0 if shared else k)[0]) < np.float32(spec.augment.flip) for k in range(spec.slots)
+    ]
     return Plan(
-        frame=frame.astype(np.int32), box=box, flip=np.array(flip, dtype=np.uint8), color=color,
-        label=np.int64(spec.labels[row]), status=np.int32(status),
-    )  # fmt: skip
+        frame=frame.astype(np.int32),
+        box=box,
+        flip=np.array(flip, dtype=np.uint8),
+        color=color,
+        label=np.int64(spec.labels[row]),
+        status=np.int32(status),
+    )
 
 
 def _bases(spec: PlanSpec, draws: _Draws, energy: list[int], group: int, attempt: int) -> list[int]:
@@ -195,12 +221,20 @@ def _region(
     if score.max() == 0:
         return centre, a.region
     best = np.unravel_index(score.argmax(), score.shape)
-    y, x = (min(int(best[axis]) * CELL * a.resize[axis] // size[axis], a.resize[axis] - a.region[axis]) for axis in range(2))
+    y, x = (
+        min(int(best[axis]) * CELL * a.resize[axis] // size[axis], a.resize[axis] - a.region[axis]) for axis in range(2)
+    )
     return (y, x), a.region
 
 
 def _box(
-    spec: PlanSpec, draws: _Draws, size: tuple[int, int], region: tuple[tuple[int, int], tuple[int, int]], slot: int, time: int, train: bool
+    spec: PlanSpec,
+    draws: _Draws,
+    size: tuple[int, int],
+    region: tuple[tuple[int, int], tuple[int, int]],
+    slot: int,
+    time: int,
+    train: bool,
 ) -> list[np.float32]:
     a, (corner, extent) = spec.augment, region
     at, box = [], []
@@ -224,7 +258,10 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
     if train:
         key = _key(a.color_scope, slot, time, spec.times)
         words, more = draws("color", 2 * key), draws("color", 2 * key + 1)
-        factor = [1 + spread * (2 * _unit(word) - 1) for spread, word in zip((a.brightness, a.contrast, a.saturation), words, strict=False)]
+        factor = [
+            1 + spread * (2 * _unit(word) - 1)
+            for spread, word in zip((a.brightness, a.contrast, a.saturation), words, strict=False)
+        ]
         map_ = factor[0] * map_
         map_ = factor[1] * map_ + np.array([0, 0, 0, 128 * (1 - factor[1])])
         map_ = (factor[2] * np.eye(3) + (1 - factor[2]) * grey) @ map_
@@ -237,7 +274,8 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
     return np.asarray(map_, dtype=np.float64)
 
 
-# ---- assemble -------------------------------------------------------------------------------------------------------------------------
+# ---- assemble
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def weights(origin: float, extent: float, outputs: int, pixels: int) -> npt.NDArray[np.float64]:

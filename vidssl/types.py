@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:  # types needs no torch, as the kernels do not
+    from torch import Tensor
 
 MAX_FRAMES, MAX_SIDE = 2**23 - 1, 2**24 - 1  # of one array of frames, as in csrc/kernels/view.h
 Array = Any  # any DLPack array: numpy, torch, cupy
@@ -83,27 +86,40 @@ def _check_sizes(shape: tuple[int, ...], size: tuple[int, int], argument: str) -
     if not shape or max(shape) > MAX_SIDE or shape[0] > MAX_FRAMES:
         raise VidsslError(
             f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames, {MAX_SIDE} a side; cut them into parts"
-        )  # fmt: skip
+        )
     if len(size) != 2 or not all(0 < length <= MAX_SIDE for length in size):
-        raise VidsslError(f"{argument}.size={size!r}: take positive (height, width), the part of {list(shape)} that is the picture")
+        raise VidsslError(
+            f"{argument}.size={size!r}: take positive (height, width), the part of {list(shape)} that is the picture"
+        )
 
 
 class Plan(NamedTuple):
-    """What to show: K slots of T frames. Positions are within the window."""
+    """What to show of a window: K slots of T frames. The plans of several tuples may be joined into one: K is then
+    tuples * K.
 
-    frame: Array  # int32 [K, T]
-    box: Array  # float32 [K, T, 4]: x, y, w, h in pixels
-    flip: Array  # uint8 [K]
-    color: Array  # float32 [K, T, 3, 4]
-    label: Array  # int64 []
-    status: Array  # int32 []: 0 ok, 1 out of limits, 2 too similar, 3 window too short
+    frame: int32 [K, T], positions in the window. box: float32 [K, T, 4], x, y, w, h in pixels. flip: uint8 [K]. color:
+    float32 [K, T, 3, 4]. label: int64 [] of one tuple, [tuples] of several. status: int32 of that shape, 0: as the spec
+    wants it; 1: no try met its limits; 2: none found frames that differ enough; 3: the window is too short.
+    """
+
+    frame: Array
+    box: Array
+    flip: Array
+    color: Array
+    label: Array
+    status: Array
 
 
 class Batch(NamedTuple):
-    """B tuples, as the encoder wants them, and where each of their frames came from."""
+    """B tuples of K slots, as the encoder wants them, and where each of their frames came from.
 
-    clips: Any  # [B, K, C, T, H, W]
-    label: Any  # int64 [B]
-    video: Any  # int64 [B], row of the index
-    frame: Any  # int64 [B, K, T], frame number in that video
-    status: Any  # int32 [B], 0: as the spec wants it; 1, 2: no try met its limits, or found frames that differ enough
+    clips: [B, K, C, T, H, W]. label: int64 [B]. video: int64 [B], row of the index. frame: int64 [B, K, T], frame
+    number in that video.
+    status: int32 [B], 0: as the spec wants it; 1: no try met its limits; 2: none found frames that differ enough.
+    """
+
+    clips: Tensor
+    label: Tensor
+    video: Tensor
+    frame: Tensor
+    status: Tensor

@@ -12,7 +12,8 @@ PACKAGES = ("vidssl", "torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av
 
 
 def versions() -> dict[str, str]:
-    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a checkout.
+    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a
+    checkout.
 
     For a copy without .git, VIDSSL_COMMIT is the commit.
     """
@@ -30,7 +31,9 @@ def _commit(folder: Path) -> str:
     if not (folder / ".git").exists():
         return os.environ.get("VIDSSL_COMMIT", "")
     try:
-        asked = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+        asked = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):  # no git here, or it hangs: a run does not depend on it
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""

@@ -26,10 +26,10 @@ _ALL: weakref.WeakSet[_Crew] = weakref.WeakSet()
 class Workers:
     """`count` threads that do what is submitted, as concurrent.futures' do, but for two things.
 
-    A job that is far behind its file's deadline (vidssl.deadline) hangs in a call that nothing ends, such as a read of a disk that
-    does not answer. Its future then fails with Late, and a new thread takes the place of its own. And they are daemons: the process ends
-    without those that hang. A context manager;
-    where the block raises, what has begun ends at the next frame.
+    A job that is far behind its file's deadline (vidssl.deadline) hangs in a call that nothing ends, such as a read of
+    a disk that does not answer. Its future then fails with Late, and a new thread takes the place of its own. And they
+    are daemons: the process ends without those that hang. A context manager; where the block raises, what has begun
+    ends at the next frame.
     """
 
     def __init__(self, count: int, name: str) -> None:

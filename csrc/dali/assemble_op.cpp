@@ -82,10 +82,12 @@ class AssembleOp : public dali::Operator<Backend> {
   }
 
  private:
-  static void expect(const dali::TensorList<Backend>& input, const char* name, dali::DALIDataType type, const dali::TensorShape<>& shape) {
+  static void expect(const dali::TensorList<Backend>& input, const char* name, dali::DALIDataType type,
+                     const dali::TensorShape<>& shape) {
     check(input.type() == type, name, ": wrong type ", input.type());
     for (int i = 0; i < input.num_samples(); ++i)
-      check(dali::TensorShape<>(input.tensor_shape(i)) == shape, name, ": sample ", i, " has another shape than its plan");
+      check(dali::TensorShape<>(input.tensor_shape(i)) == shape, name, ": sample ", i,
+            " has another shape than its plan");
   }
 
   AssembleSpec spec_{};
@@ -101,9 +103,11 @@ Inputs: frames uint8 [F, 3 * rows / 2, cols] or [F, H, W, 3]; a plan: frame int3
 color float32 [K, T, 3, 4]. Output: [K, 3, T, h, w], or [K, T, h, w, 3] if channels_last. The same bits as vidssl.ops.assemble.)")
     .NumInput(5)
     .NumOutput(1)
-    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC, true)
+    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
+            true)
     .AddArg("size", "(height, width) of the output.", DALI_INT_VEC)
-    .AddOptionalArg<std::string>("output_type", "float32, float16, bfloat16 (given as its bits, uint16) or uint8.", "float32")
+    .AddOptionalArg<std::string>("output_type", "float32, float16, bfloat16 (given as its bits, uint16) or uint8.",
+                                 "float32")
     .AddOptionalArg("channels_last", "[K, T, h, w, 3] instead of [K, 3, T, h, w].", false);
 
 }  // namespace vidssl

@@ -14,7 +14,8 @@ class PlanOp : public dali::Operator<Backend> {
   explicit PlanOp(const dali::OpSpec& spec)
       : dali::Operator<Backend>(spec),
         spec_(parse_spec(spec.GetArgument<std::string>("plan"))),
-        packed_(pack_tables(spec_, spec.GetRepeatedArgument<int>("arrangements"), spec.GetRepeatedArgument<int>("labels"))),
+        packed_(
+            pack_tables(spec_, spec.GetRepeatedArgument<int>("arrangements"), spec.GetRepeatedArgument<int>("labels"))),
         train_(spec.GetArgument<bool>("train")),
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
     tables_.set_pinned(false);  // plain host memory: there may be no driver
@@ -53,7 +54,8 @@ class PlanOp : public dali::Operator<Backend> {
       args.width = static_cast<int>(source[1]);
       check_window(spec_, args.frames, args.height, args.width);
       check(sad.type() == DALI_UINT32 &&
-                sad.tensor_shape(i) == dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
+                sad.tensor_shape(i) ==
+                    dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
             "sad: sample ", i, " is not what motion gives for its frames");
       args.sad = static_cast<const std::uint32_t*>(sad.raw_tensor(i));
       args.thumb = static_cast<const std::uint8_t*>(thumb.raw_tensor(i));
@@ -79,8 +81,8 @@ class PlanOp : public dali::Operator<Backend> {
  private:
   static int frames_of(const dali::TensorList<Backend>& thumb, int sample) {
     const auto& shape = thumb.tensor_shape(sample);
-    check(thumb.type() == DALI_UINT8 && shape.sample_dim() == 3 && shape[0] > 0 && shape[0] <= kMaxFrames && shape[1] == kThumb &&
-              shape[2] == kThumb,
+    check(thumb.type() == DALI_UINT8 && shape.sample_dim() == 3 && shape[0] > 0 && shape[0] <= kMaxFrames &&
+              shape[1] == kThumb && shape[2] == kThumb,
           "thumb: sample ", sample, " is not uint8 [1..", kMaxFrames, ", 16, 16], as motion gives it");
     return static_cast<int>(shape[0]);
   }
@@ -128,7 +130,8 @@ Inputs: sad, thumb as vidssl.motion gives them. Outputs: frame int32 [K, T], box
 color float32 [K, T, 3, 4], label int64, status int32. The same integers as vidssl.ops.plan.)")
     .NumInput(2)
     .NumOutput(6)
-    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC, true)
+    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
+            true)
     .AddArg("place", "int64 [2] a sample: epoch, position.", DALI_INT_VEC, true)
     .AddArg("plan", "PlanSpec.text.", DALI_STRING)
     .AddArg("arrangements", "int [P * K * T], the table.", DALI_INT_VEC)

@@ -19,11 +19,12 @@ constexpr int kSourceItems = 16;
 inline const float* source_of(const dali::ArgumentWorkspace& ws, int sample) {
   const auto& source = ws.ArgumentInput("source");
   const auto& shape = source.tensor_shape(sample);
-  check(source.type() == DALI_FLOAT && shape.num_elements() == kSourceItems, "source: it must be float32 [", kSourceItems, "]");
+  check(source.type() == DALI_FLOAT && shape.num_elements() == kSourceItems, "source: it must be float32 [",
+        kSourceItems, "]");
   const auto* values = static_cast<const float*>(source.raw_tensor(sample));
   for (int i = 0; i < 2; ++i)
-    check(values[i] >= 1.0f && values[i] <= kMaxSide && std::trunc(values[i]) == values[i], "source: sample ", sample, " has ",
-          i == 0 ? "height=" : "width=", values[i], ": take a whole number in 1..", kMaxSide);
+    check(values[i] >= 1.0f && values[i] <= kMaxSide && std::trunc(values[i]) == values[i], "source: sample ", sample,
+          " has ", i == 0 ? "height=" : "width=", values[i], ": take a whole number in 1..", kMaxSide);
   return values;
 }
 
@@ -34,7 +35,8 @@ FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int he
   const int ndim = shape.sample_dim();
   check(frames.type() == DALI_UINT8 && (ndim == 3 || (ndim == 4 && shape[3] == 3)),
         "frames: they must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
-  check(ndim == 4 || (shape[1] % 3 == 0 && shape[2] % 2 == 0), "frames: planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
+  check(ndim == 4 || (shape[1] % 3 == 0 && shape[2] % 2 == 0),
+        "frames: planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
   check_stored("frames", shape[0], ndim == 4 ? shape[1] : shape[1] / 3 * 2, shape[2]);
   FrameView view{};
   view.format = ndim == 4 ? Format::rgb : Format::yuv420;

@@ -1,11 +1,12 @@
-// assemble: gather + resize + crop + flip + colour + normalise + permute in one pass from the decoder's planes to the encoder's input.
+// assemble: gather + resize + crop + flip + colour + normalise + permute in one pass from the decoder's planes to the
+// encoder's input.
 //
 // For slot k and time t, with b = box[k][t] in pixels of frame[k][t]: output row i samples the picture around
-// y = b.y + (i + 1/2) * b.h / H with the antialiased triangle filter of `torch.nn.functional.interpolate(mode="bilinear",
-// antialias=True)` (radius max(1, b.h / H), taps outside the picture dropped, weights normalised), columns likewise; the planes of
-// yuv420 are sampled each on its own grid. Then to_rgb, clamp to [0, 255], and the affine map color[k][t].
-// Every twin does the same float32 operations in the same order (vertical before horizontal, taps ascending, fmaf), so all give
-// the same bits.
+// y = b.y + (i + 1/2) * b.h / H with the antialiased triangle filter of
+// `torch.nn.functional.interpolate(mode="bilinear", antialias=True)` (radius max(1, b.h / H), taps outside the picture
+// dropped, weights normalised), columns likewise; the planes of yuv420 are sampled each on its own grid. Then to_rgb,
+// clamp to [0, 255], and the affine map color[k][t]. Every twin does the same float32 operations in the same order
+// (vertical before horizontal, taps ascending, fmaf), so all give the same bits.
 #pragma once
 
 #include <memory>
@@ -16,11 +17,11 @@
 namespace vidssl {
 
 enum class DType : int { float32 = 0, float16 = 1, bfloat16 = 2, uint8 = 3 };  // uint8: rounded half to even, clamped
-enum class Layout : int { kcthw = 0, kthwc = 1 };                              // [K, C, T, H, W] or channels-last [K, T, H, W, C]
+enum class Layout : int { kcthw = 0, kthwc = 1 };  // [K, C, T, H, W] or channels-last [K, T, H, W, C]
 
-// How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255, and of Format::rgb the stored (R, G, B, 1):
-// the identity, unless a decoder made them by another matrix than the video's.
-// Chroma sample (i, j) sits at luma sample (2 i + chroma_y, 2 j + chroma_x): 0 = on the even one, 0.5 = between, 1 = on the odd one.
+// How the planes become RGB. `to_rgb` [3, 4] maps (Y, U, V, 1) in 0..255 to RGB in 0..255, and of Format::rgb the
+// stored (R, G, B, 1): the identity, unless a decoder made them by another matrix than the video's. Chroma sample (i,
+// j) sits at luma sample (2 i + chroma_y, 2 j + chroma_x): 0 = on the even one, 0.5 = between, 1 = on the odd one.
 struct ColorSpace {
   float to_rgb[12];
   float chroma_x, chroma_y;
@@ -65,7 +66,8 @@ class FrameAssembler {
   FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan);
   FrameAssembler(const FrameAssembler&) = delete;
   ~FrameAssembler();
-  // Writes `frame`, the only one of its view, wherever the plan shows `position`. Threads that share this wait for each other.
+  // Writes `frame`, the only one of its view, wherever the plan shows `position`. Threads that share this wait for each
+  // other.
   void show(const FrameView& frame, int position);
 
  private:
@@ -75,7 +77,8 @@ class FrameAssembler {
   std::mutex busy_;
 };
 
-// Pointers inside `samples` are device memory, `samples` is not. A frame position outside the window is clamped (a kernel cannot raise).
+// Pointers inside `samples` are device memory, `samples` is not. A frame position outside the window is clamped (a
+// kernel cannot raise).
 void assemble_cuda(const AssembleSpec& spec, const AssembleArgs* samples, int count, void* stream);
 
 }  // namespace vidssl

@@ -1,8 +1,10 @@
-// The body of assemble_cpu. No include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h, compiled for it.
+// The body of assemble_cpu. No include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h, compiled
+// for it.
 //
-// How it is fast: 16 output rows are worked on together and are the lanes of every vector instruction. The vertical pass runs along
-// the columns, a transposition turns rows into lanes, and the horizontal pass and the colour maps then need no gathers. Sixteen columns at
-// a time are turned back and leave as whole cache lines. How many taps a filter has is a constant of the loops over them.
+// How it is fast: 16 output rows are worked on together and are the lanes of every vector instruction. The vertical
+// pass runs along the columns, a transposition turns rows into lanes, and the horizontal pass and the colour maps then
+// need no gathers. Sixteen columns at a time are turned back and leave as whole cache lines. How many taps a filter has
+// is a constant of the loops over them.
 
 // Calls work(taps) with `taps` as a constant, where it is small as nearly always.
 template <typename Work>
@@ -57,23 +59,26 @@ inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, cons
   }
 }
 
-// Output rows [y, y + rows) of one plane (or of the interleaved picture), every column that is needed: lanes[column][row].
-inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, Workspace& work, std::vector<float>& lanes) {
+// Output rows [y, y + rows) of one plane (or of the interleaved picture), every column that is needed:
+// lanes[column][row].
+inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, Workspace& work,
+                          std::vector<float>& lanes) {
   const int low = grid.cols.low * plane.step, bytes = (grid.cols.high - grid.cols.low) * plane.step;
   const int span = ceil_div(bytes, kLanes) * kLanes;
   work.vertical.resize(static_cast<std::size_t>(kLanes) * static_cast<std::size_t>(span));
   lanes.resize(work.vertical.size());
   with_taps(grid.rows.taps, [&](auto taps) {
     for (int r = 0; r < rows; ++r) {
-      const std::uint8_t* source = plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[y + r]) * plane.row_stride + low;
+      const std::uint8_t* source =
+          plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[y + r]) * plane.row_stride + low;
       vertical_row(source, plane.row_stride, grid.rows.weights(y + r), taps, bytes, work.vertical.data() + r * span);
     }
   });
   for (int x = 0; x < span; x += kLanes) transpose(work.vertical.data() + x, span, lanes.data() + x * kLanes);
 }
 
-// Where output column j of channel c lies in a tile, so that a row of the turned tile lies as in the output; `from` is the tile's first
-// column, `count` are in it, from the right where mirrored.
+// Where output column j of channel c lies in a tile, so that a row of the turned tile lies as in the output; `from` is
+// the tile's first column, `count` are in it, from the right where mirrored.
 struct Place {
   bool last, mirror;  // last: channels last
   int from, count;
@@ -85,7 +90,8 @@ struct Place {
 };
 
 // Channel c of a tile: `lanes` holds its columns, `step` apart where channels are interleaved.
-inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int c, const Place& place, float* __restrict tile) {
+inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int c, const Place& place,
+                            float* __restrict tile) {
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
   with_taps(cols.taps, [&](auto taps) {
     for (int j = place.from; j < place.from + place.count; ++j) {
@@ -118,7 +124,8 @@ inline Color show(const float* to_rgb, const float* color, const Color& in) {
     if (Diagonal) {
       out.c[c] = multiply_add(fill(m[c]), rgb.c[c], fill(m[3]));
     } else {
-      out.c[c] = multiply_add(fill(m[2]), rgb.c[2], multiply_add(fill(m[1]), rgb.c[1], multiply_add(fill(m[0]), rgb.c[0], fill(m[3]))));
+      out.c[c] = multiply_add(fill(m[2]), rgb.c[2],
+                              multiply_add(fill(m[1]), rgb.c[1], multiply_add(fill(m[0]), rgb.c[0], fill(m[3]))));
     }
   }
   return out;
@@ -134,8 +141,9 @@ inline void color_pass(const float* to_rgb, const float* color, const Place& pla
   }
 }
 
-// `count` neighbouring values to their place. `past_caches`: nobody reads them soon, so where they fill a cache line it need not be read
-// before it is written (a quarter of the time, where `out` is not in a cache); only floats are so wide that it pays.
+// `count` neighbouring values to their place. `past_caches`: nobody reads them soon, so where they fill a cache line it
+// need not be read before it is written (a quarter of the time, where `out` is not in a cache); only floats are so wide
+// that it pays.
 template <typename T>
 inline void store_run(const float* in, T* out, int count, bool past_caches) {
   const Lanes run = load(in);
@@ -153,7 +161,8 @@ inline void store_run(const float* in, T* out, int count, bool past_caches) {
 
 // The tile's rows [y, y + rows) to picture (slot k, time t).
 template <typename T>
-inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, int y, int rows, const Place& place, T* out) {
+inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, int y, int rows, const Place& place,
+                       T* out) {
   const std::ptrdiff_t area = static_cast<std::ptrdiff_t>(spec.height) * spec.width;
   const int x = place.mirror ? spec.width - place.from - place.count : place.from;
   const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(y) * spec.width + x;
@@ -169,7 +178,8 @@ inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, 
 
 // Output rows [y, y + rows) of picture `at`.
 template <typename T>
-inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, int y, int rows, const Known& known, Workspace& work) {
+inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, int y, int rows, const Known& known,
+                      Workspace& work) {
   const bool yuv = args.frames.format == Format::yuv420;
   const int k = at / spec.times, t = at % spec.times;
   for (int c = 0; c < (yuv ? 3 : 1); ++c)
@@ -198,7 +208,8 @@ inline void make_pictures(const AssembleSpec& spec, const AssembleArgs& args, in
   for (int at = first; at < last; ++at) {
     make_grids(spec, args, args.box + at * 4, work);
     const Known known = known_zeros(args.space.to_rgb, args.color + at * 12);
-    for (int y = 0; y < spec.height; y += kLanes) make_rows<T>(spec, args, at, y, std::min(kLanes, spec.height - y), known, work);
+    for (int y = 0; y < spec.height; y += kLanes)
+      make_rows<T>(spec, args, at, y, std::min(kLanes, spec.height - y), known, work);
   }
 }
 

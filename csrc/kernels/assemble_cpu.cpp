@@ -93,7 +93,8 @@ struct Choice {
 Choice choose() {
   const char* wish = std::getenv("VIDSSL_SIMD");
   const std::string name = wish ? wish : "";
-  check(name.empty() || name == "plain" || name == "avx2" || name == "avx512", "VIDSSL_SIMD=", name, ": take plain, avx2 or avx512");
+  check(name.empty() || name == "plain" || name == "avx2" || name == "avx512", "VIDSSL_SIMD=", name,
+        ": take plain, avx2 or avx512");
 #if defined(__x86_64__)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -132,8 +133,8 @@ void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) 
     bool good = box[2] > 0.0f && box[3] > 0.0f;
     for (int i = 0; i < 4; ++i) good = good && std::fabs(box[i]) <= kMaxBox;
     if (!good)
-      fail("box=(", box[0], ", ", box[1], ", ", box[2], ", ", box[3], "): take x, y, w > 0 and h > 0 in pixels, at most ", kMaxBox,
-           " each");
+      fail("box=(", box[0], ", ", box[1], ", ", box[2], ", ", box[3],
+           "): take x, y, w > 0 and h > 0 in pixels, at most ", kMaxBox, " each");
   }
   need_finite("color", args.color, 12 * shown);
 }
@@ -141,7 +142,8 @@ void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) 
 void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count) {
   const Body body = chosen().body;
   thread_local Workspace work;
-  thread_local std::vector<std::int32_t> positions;  // a copy: another thread may write to the plan after it was checked
+  thread_local std::vector<std::int32_t>
+      positions;  // a copy: another thread may write to the plan after it was checked
   for (int i = 0; i < count; ++i) {
     AssembleArgs args = samples[i];
     positions.assign(args.frame, args.frame + spec.slots * spec.times);

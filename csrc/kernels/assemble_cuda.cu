@@ -1,5 +1,5 @@
-// How it works: a block makes a tile of a few shown frames of one slot (assemble_tile.h). Frames of a clip usually share their box: where
-// the filters lie, with a division for each weight, is worked out anew only where it changes.
+// How it works: a block makes a tile of a few shown frames of one slot (assemble_tile.h). Frames of a clip usually
+// share their box: where the filters lie, with a division for each weight, is worked out anew only where it changes.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -12,14 +12,15 @@
 namespace vidssl {
 namespace {
 
-constexpr int kRun = 8, kFill = 2048;     // most frames of a block: fewer where a launch has less than kFill blocks then
-constexpr int kResident = 4;              // blocks of a multiprocessor, of 72 registers a thread
+constexpr int kRun = 8, kFill = 2048;  // most frames of a block: fewer where a launch has less than kFill blocks then
+constexpr int kResident = 4;           // blocks of a multiprocessor, of 72 registers a thread
 using Samples = Chunk<AssembleArgs, 64>;  // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(AssembleSpec) + sizeof(Cut) <= kParameterBytes);
 
 __device__ void affine(const Map& map, const float* in, float* out) {
 #pragma unroll
-  for (int c = 0; c < 3; ++c) out[c] = fmaf(map.row[c].z, in[2], fmaf(map.row[c].y, in[1], fmaf(map.row[c].x, in[0], map.row[c].w)));
+  for (int c = 0; c < 3; ++c)
+    out[c] = fmaf(map.row[c].z, in[2], fmaf(map.row[c].y, in[1], fmaf(map.row[c].x, in[0], map.row[c].w)));
 }
 
 // Float to each output type: round to nearest, ties to even.
@@ -34,19 +35,22 @@ __device__ void store(std::uint8_t* out, float v) {
 template <typename T>
 __device__ T* channel_of(const AssembleSpec& spec, void* out, int k, int time, int c) {
   const std::int64_t area = static_cast<std::int64_t>(spec.height) * spec.width;
-  if (spec.layout == Layout::kcthw) return static_cast<T*>(out) + (static_cast<std::int64_t>(k * 3 + c) * spec.times + time) * area;
+  if (spec.layout == Layout::kcthw)
+    return static_cast<T*>(out) + (static_cast<std::int64_t>(k * 3 + c) * spec.times + time) * area;
   return static_cast<T*>(out) + (static_cast<std::int64_t>(k) * spec.times + time) * area * 3 + c;
 }
 
 // Block: a tile of one slot, at up to cut.run times.
 template <typename T>
 __global__ void __launch_bounds__(kWarps* kWarp, kResident)
-    assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples, const __grid_constant__ Cut cut) {
+    assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples,
+                    const __grid_constant__ Cut cut) {
   __shared__ Shared shared;
   const AssembleArgs& args = samples.sample[blockIdx.z];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int k = static_cast<int>(blockIdx.x) / cut.runs, begin = static_cast<int>(blockIdx.x) % cut.runs * cut.run;
-  const int tile_y = static_cast<int>(blockIdx.y) / cut.tiles_x, tile_x = static_cast<int>(blockIdx.y) - tile_y * cut.tiles_x;
+  const int tile_y = static_cast<int>(blockIdx.y) / cut.tiles_x,
+            tile_x = static_cast<int>(blockIdx.y) - tile_y * cut.tiles_x;
   const int y0 = tile_y * kTileH, x0 = tile_x * cut.tile_w;
   if (threadIdx.x < 12) (&shared.to_rgb.row[0].x)[threadIdx.x] = args.space.to_rgb[threadIdx.x];
 
@@ -61,7 +65,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident)
     WarpWork& work = shared.warp[warp];
     if (lane < 3) work.channel[lane] = channel_of<T>(spec, args.out, k, time, lane);
     if (lane < 12) (&work.color.row[0].x)[lane] = args.color[static_cast<std::int64_t>(shown_at) * 12 + lane];
-    const Pixels pixels = sample(shared, args.frames, min(max(args.frame[shown_at], 0), args.frames.frames - 1), warp, lane);
+    const Pixels pixels =
+        sample(shared, args.frames, min(max(args.frame[shown_at], 0), args.frames.frames - 1), warp, lane);
     const bool flip = args.flip[k] != 0;
     const int step = spec.layout == Layout::kcthw ? 1 : 3;  // from one pixel of a channel to the next
     const Map to_rgb = shared.to_rgb, shown = work.color;
@@ -103,8 +108,8 @@ void launch_as(const AssembleSpec& spec, const Samples& chunk, int size, void* s
   check(std::int64_t{3} * spec.height * spec.width <= INT_MAX, "size=", spec.height, "x", spec.width,
         ": a picture on a GPU has less than 2^31 values; take a smaller one");
   const Cut cut = cut_up(spec, size);
-  const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs), static_cast<unsigned>(cut.tiles_x * ceil_div(spec.height, kTileH)),
-                  static_cast<unsigned>(size));
+  const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs),
+                  static_cast<unsigned>(cut.tiles_x * ceil_div(spec.height, kTileH)), static_cast<unsigned>(size));
   launch(assemble_kernel<T>, grid, dim3(kWarps * kWarp), stream, spec, chunk, cut);
 }
 

@@ -10,16 +10,18 @@
 
 namespace vidssl {
 
-// Where every output sample of one axis reads, and with which weights: `taps` samples from first[i] on, all of them in the plane. A filter
-// that is shorter has weights of 0 beside it, which change no bit of a sum, so that loops over taps are of one length.
-// Samples [low, high) of the plane are touched.
+// Where every output sample of one axis reads, and with which weights: `taps` samples from first[i] on, all of them in
+// the plane. A filter that is shorter has weights of 0 beside it, which change no bit of a sum, so that loops over taps
+// are of one length. Samples [low, high) of the plane are touched.
 struct AxisTable {
   std::vector<int> first;
   std::vector<float> weight;  // [outputs, taps]
   int taps = 0, low = 0, high = 0;
 
   void make(const Axis& axis, int outputs);
-  const float* weights(int i) const { return weight.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(taps); }
+  const float* weights(int i) const {
+    return weight.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(taps);
+  }
 };
 
 // One sampling grid: luma and RGB share grid 0, chroma has grid 1.
@@ -37,7 +39,8 @@ struct Workspace {
   alignas(64) float turned[kLanes * kLanes];         // a third of them, as rows again
 };
 
-// Zeros of the colour maps that a body may leave out, as adding 0 times a number changes no bit of a sum, unless it is -0.
+// Zeros of the colour maps that a body may leave out, as adding 0 times a number changes no bit of a sum, unless it is
+// -0.
 struct Known {
   bool yuv;       // to_rgb takes no U for red and no V for blue; -0 does not pass the clamp after it
   bool diagonal;  // color mixes no channels, and multiplies by more than 0, so that its sums are never -0

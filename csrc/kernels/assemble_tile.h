@@ -1,10 +1,11 @@
 // How a block of assemble_cuda.cu samples a tile of a picture: warps, each on its own two rows of the tile.
 //
-// For each plane a warp filters the source columns that its rows need vertically into shared memory, four bytes a load and the loads of
-// several taps at once; then every lane adds those that its own pixels need to registers. A weight that is loaded serves both rows.
-// Within a tile all filters of an axis have the same number of taps, so that loops over them are unrolled: one that is shorter has weights
-// of 0 beside it, which change no bit of a sum. Columns ascend, so a tile whose source is wider than a warp's memory (strong reduction)
-// takes more rounds and still gives the same bits.
+// For each plane a warp filters the source columns that its rows need vertically into shared memory, four bytes a load
+// and the loads of several taps at once; then every lane adds those that its own pixels need to registers. A weight
+// that is loaded serves both rows. Within a tile all filters of an axis have the same number of taps, so that loops
+// over them are unrolled: one that is shorter has weights of 0 beside it, which change no bit of a sum. Columns ascend,
+// so a tile whose source is wider than a warp's memory (strong reduction) takes more rounds and still gives the same
+// bits.
 #pragma once
 
 #include <type_traits>
@@ -16,9 +17,10 @@
 namespace vidssl {
 
 constexpr int kWarp = 32, kWarps = 7;
-constexpr int kRows = 2, kCols = 2;                             // rows of a warp, and columns of a lane
-constexpr int kTileH = kWarps * kRows, kTileW = kWarp * kCols;  // of a block; narrower where all tiles of a row are alike then
-constexpr int kSpan = 384;                                      // filtered samples that a warp holds of each of its rows
+constexpr int kRows = 2, kCols = 2;  // rows of a warp, and columns of a lane
+constexpr int kTileH = kWarps * kRows,
+              kTileW = kWarp * kCols;  // of a block; narrower where all tiles of a row are alike then
+constexpr int kSpan = 384;             // filtered samples that a warp holds of each of its rows
 constexpr int kKept = 12;  // weights of a filter that are kept; more (reductions beyond 5.5x) are computed again
 constexpr unsigned kAll = 0xFFFFFFFFu;
 
@@ -27,7 +29,8 @@ struct Cut {
   int tile_w, tiles_x, run, runs;  // run: frames of a block
 };
 
-// Where `kOutputs` neighbouring output samples of one axis read, and with which weights: `taps` samples from first[i] on.
+// Where `kOutputs` neighbouring output samples of one axis read, and with which weights: `taps` samples from first[i]
+// on.
 template <int kOutputs>
 struct AxisTile {
   int taps, batch;  // batch: taps that are worked on at once, of which `taps` is a multiple
@@ -89,8 +92,8 @@ struct Shared {
 };
 
 // The filters of a tile, an axis a warp.
-__device__ inline void make_grids(Shared& shared, const AssembleSpec& spec, const AssembleArgs& args, const Cut& cut, const float* box,
-                                  int y, int x) {
+__device__ inline void make_grids(Shared& shared, const AssembleSpec& spec, const AssembleArgs& args, const Cut& cut,
+                                  const float* box, int y, int x) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const int rows = min(kTileH, spec.height - y), cols = min(cut.tile_w, spec.width - x);
   const FrameView& view = args.frames;
@@ -99,9 +102,11 @@ __device__ inline void make_grids(Shared& shared, const AssembleSpec& spec, cons
   if (view.format != Format::yuv420) return;
   const ColorSpace& space = args.space;
   if (warp == 2)
-    shared.grid[1].rows.make(make_chroma_axis(box[1], box[3], spec.height, (view.height + 1) / 2, space.chroma_y), y, rows, lane);
+    shared.grid[1].rows.make(make_chroma_axis(box[1], box[3], spec.height, (view.height + 1) / 2, space.chroma_y), y,
+                             rows, lane);
   if (warp == 3)
-    shared.grid[1].cols.make(make_chroma_axis(box[0], box[2], spec.width, (view.width + 1) / 2, space.chroma_x), x, cols, lane);
+    shared.grid[1].cols.make(make_chroma_axis(box[0], box[2], spec.width, (view.width + 1) / 2, space.chroma_x), x,
+                             cols, lane);
 }
 
 // Calls work(batch) with `batch`, 1 to 4, as a constant.
@@ -119,10 +124,12 @@ __device__ void with_batch(int batch, const Work& work) {
 }
 
 // Byte `i` of a word, exactly: as the last bits of 2^23 plus itself, which takes less time than a conversion.
-__device__ inline float byte_of(unsigned word, int i) { return __uint_as_float(__byte_perm(word, 0x4B000000u, 0x7540u | i)) - 8388608.0f; }
+__device__ inline float byte_of(unsigned word, int i) {
+  return __uint_as_float(__byte_perm(word, 0x4B000000u, 0x7540u | i)) - 8388608.0f;
+}
 
-// Four neighbouring bytes of a line, of which `left` are wanted, in loads of `Load` bytes: the line begins at a multiple of them, so that
-// none that begins at a wanted byte goes beyond the line.
+// Four neighbouring bytes of a line, of which `left` are wanted, in loads of `Load` bytes: the line begins at a
+// multiple of them, so that none that begins at a wanted byte goes beyond the line.
 template <typename Load>
 __device__ unsigned load_four(const std::uint8_t* p, int left) {
   constexpr int kSize = sizeof(Load);
@@ -139,10 +146,11 @@ struct Lines {
   int stride, count;         // count: bytes of a line that are wanted
 };
 
-// One row, filtered vertically, by `lanes` lanes of which this is `lane`: `kBatch` taps at once, at two places of the line. kKeptOnly: all
-// weights are kept.
+// One row, filtered vertically, by `lanes` lanes of which this is `lane`: `kBatch` taps at once, at two places of the
+// line. kKeptOnly: all weights are kept.
 template <typename Load, int kBatch, bool kKeptOnly>
-__device__ void filter_row(const Lines& lines, const AxisTile<kTileH>& rows, int row, int lane, int lanes, float4* out) {
+__device__ void filter_row(const Lines& lines, const AxisTile<kTileH>& rows, int row, int lane, int lanes,
+                           float4* out) {
   const int apart = 4 * lanes;
 #pragma unroll 1  // what counts is unrolled within: more only takes registers
   for (int x = 4 * lane; x < lines.count; x += 2 * apart) {
@@ -159,7 +167,8 @@ __device__ void filter_row(const Lines& lines, const AxisTile<kTileH>& rows, int
       for (int i = 0; i < kBatch; ++i) {
         const float weight = kKeptOnly || t + i < kKept ? rows.kept[t + i][row] : rows.exact_weight(row, t + i);
 #pragma unroll
-        for (int at = 0; at < 8; ++at) sum[at / 4][at % 4] = fmaf(weight, byte_of(word[i][at / 4], at % 4), sum[at / 4][at % 4]);
+        for (int at = 0; at < 8; ++at)
+          sum[at / 4][at % 4] = fmaf(weight, byte_of(word[i][at / 4], at % 4), sum[at / 4][at % 4]);
       }
     }
     out[x / 4] = {sum[0][0], sum[0][1], sum[0][2], sum[0][3]};
@@ -172,7 +181,8 @@ struct Pixels {
   float value[kRows][kCols][3];
 };
 
-// Planes that share a grid, with `kChannels` interleaved channels each: their part of this lane's pixels, channels kFirst and on.
+// Planes that share a grid, with `kChannels` interleaved channels each: their part of this lane's pixels, channels
+// kFirst and on.
 template <int kFirst, int kPlanes, int kChannels>
 struct Sampler {
   static constexpr int kSpanOf = kSpan / kPlanes;  // filtered samples of a plane's row
@@ -182,13 +192,15 @@ struct Sampler {
   WarpWork& work;
   int warp, lane;
 
-  // Samples [from, from + count) of the lines that the rows of this warp need. A part of its lanes for each row of each plane.
+  // Samples [from, from + count) of the lines that the rows of this warp need. A part of its lanes for each row of each
+  // plane.
   __device__ void filter(const PlaneView* planes, int from, int count) const {
     const int part = lane / kLanes, row = part % kRows, at = warp * kRows + row;
     const PlaneView& plane = planes[0];
     const std::uint8_t* data = part < kRows ? planes[0].data : planes[kPlanes - 1].data;
     const auto where = reinterpret_cast<std::uintptr_t>(data) | static_cast<std::uintptr_t>(plane.row_stride);
-    const Lines lines{data + static_cast<std::int64_t>(grid.rows.first[at]) * plane.row_stride + from, plane.row_stride, count};
+    const Lines lines{data + static_cast<std::int64_t>(grid.rows.first[at]) * plane.row_stride + from, plane.row_stride,
+                      count};
     float4* out = work.filtered[row] + part / kRows * kSpanOf / 4;
     const int in_part = lane % kLanes;
     if (where % 2 != 0) {
@@ -198,7 +210,8 @@ struct Sampler {
     } else if (grid.rows.taps > kKept) {
       filter_row<unsigned, 1, false>(lines, grid.rows, at, in_part, kLanes, out);
     } else {
-      with_batch(grid.rows.batch, [&](auto batch) { filter_row<unsigned, batch, true>(lines, grid.rows, at, in_part, kLanes, out); });
+      with_batch(grid.rows.batch,
+                 [&](auto batch) { filter_row<unsigned, batch, true>(lines, grid.rows, at, in_part, kLanes, out); });
     }
   }
 

@@ -28,7 +28,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, void* stream, 
   cudaLaunchKernelEx(&config, kernel, args...);  // what is wrong is asked for by for_each_chunk
 }
 
-// Calls work(chunk, number of samples in it) until all `count` samples are launched; reports what the runtime has against it.
+// Calls work(chunk, number of samples in it) until all `count` samples are launched; reports what the runtime has
+// against it.
 template <typename AnyChunk, typename Args, typename Work>
 void for_each_chunk(const char* kernel, const Args* samples, int count, Work&& work) {
   for (int first = 0; first < count; first += AnyChunk::kCount) {
@@ -37,7 +38,8 @@ void for_each_chunk(const char* kernel, const Args* samples, int count, Work&& w
     std::copy_n(samples + first, size, chunk.sample);
     work(chunk, size);
     const cudaError_t error = cudaGetLastError();
-    check(error == cudaSuccess, kernel, ": device=cuda: ", cudaGetErrorString(error), " (", cudaGetErrorName(error), ")");
+    check(error == cudaSuccess, kernel, ": device=cuda: ", cudaGetErrorString(error), " (", cudaGetErrorName(error),
+          ")");
   }
 }
 

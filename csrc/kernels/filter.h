@@ -1,4 +1,5 @@
-// The triangle filter of assemble.h, one output sample at a time; every twin calls these, so that all use the same weights.
+// The triangle filter of assemble.h, one output sample at a time; every twin calls these, so that all use the same
+// weights.
 #pragma once
 
 #include <cmath>
@@ -13,7 +14,8 @@ struct Axis {
   int size;  // samples of the plane along this axis
 };
 
-// What is no box (faces refuse it where they can read it) becomes one pixel: the ends of filters stay in the plane, and ascend.
+// What is no box (faces refuse it where they can read it) becomes one pixel: the ends of filters stay in the plane, and
+// ascend.
 VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int size) {
   constexpr float kMost = 1 << 29;
   if (!(origin >= -kMost && origin <= kMost)) origin = 0.0f;
@@ -22,7 +24,8 @@ VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int siz
   return {origin, scale, scale > 1.0f ? scale : 1.0f, size};
 }
 
-// The same box on the chroma plane: luma coordinate x is chroma coordinate (x + 1/2 - chroma) / 2 (edges, not centres, are whole numbers).
+// The same box on the chroma plane: luma coordinate x is chroma coordinate (x + 1/2 - chroma) / 2 (edges, not centres,
+// are whole numbers).
 VIDSSL_HD inline Axis make_chroma_axis(float origin, float extent, int outputs, int size, float chroma) {
   return make_axis((origin + 0.5f - chroma) * 0.5f, extent * 0.5f, outputs, size);
 }
@@ -56,6 +59,8 @@ VIDSSL_HD inline float tap_sum(const Taps& taps) {
 }
 
 // Weight of tap `t` once the weights sum to one; a sum of 0 (a box outside the picture) leaves one border tap.
-VIDSSL_HD inline float normal_weight(const Taps& taps, int t, float sum) { return sum > 0.0f ? tap_weight(taps, t) / sum : 1.0f; }
+VIDSSL_HD inline float normal_weight(const Taps& taps, int t, float sum) {
+  return sum > 0.0f ? tap_weight(taps, t) / sum : 1.0f;
+}
 
 }  // namespace vidssl

@@ -13,7 +13,8 @@
 // Functions between VIDSSL_TARGET(features) and VIDSSL_TARGET_END are compiled for these processor features.
 #define VIDSSL_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define VIDSSL_TARGET(features) VIDSSL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define VIDSSL_TARGET(features) \
+  VIDSSL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define VIDSSL_TARGET_END _Pragma("clang attribute pop")
 #else
 #define VIDSSL_TARGET(features) _Pragma("GCC push_options") VIDSSL_PRAGMA(GCC target(features))
@@ -110,7 +111,8 @@ inline void store(_Float16* p, const Lanes& x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), as_half(x.b));
 }
 inline __m256i as_bfloat(__m256 x) {
-  const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i bits = _mm256_castps_si256(x),
+                odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
   return _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF))), 16);
 }
 inline void store(std::uint16_t* p, const Lanes& x) {
@@ -135,7 +137,8 @@ inline Lanes fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
-__attribute__((always_inline)) inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to, std::ptrdiff_t to_stride) {
+__attribute__((always_inline)) inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to,
+                                                      std::ptrdiff_t to_stride) {
   __m256 r[8], p[8], q[8];
   for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
   for (int i = 0; i < 4; ++i) {
@@ -155,7 +158,8 @@ __attribute__((always_inline)) inline void transpose8(const float* from, std::pt
 }
 inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
   for (int row = 0; row < kLanes; row += 8)
-    for (int col = 0; col < kLanes; col += 8) transpose8(from + row * stride + col, stride, to + col * kLanes + row, kLanes);
+    for (int col = 0; col < kLanes; col += 8)
+      transpose8(from + row * stride + col, stride, to + col * kLanes + row, kLanes);
 }
 
 }  // namespace avx2
@@ -173,7 +177,8 @@ constexpr __mmask16 kAll = 0xFFFF;  // masked forms with every lane on: the othe
 inline Lanes zero() { return {_mm512_setzero_ps()}; }
 inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Lanes load_bytes(const std::uint8_t* p) {
-  return {_mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  return {_mm512_maskz_cvtepi32_ps(
+      kAll, _mm512_maskz_cvtepu8_epi32(kAll, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
 }
 inline Lanes clamp(const Lanes& x) {
   return {_mm512_maskz_min_ps(kAll, _mm512_maskz_max_ps(kAll, x.v, _mm512_setzero_ps()), _mm512_set1_ps(255.0f))};
@@ -183,9 +188,11 @@ inline void store(_Float16* p, const Lanes& x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtps_ph(kAll, x.v, _MM_FROUND_TO_NEAREST_INT));
 }
 inline void store(std::uint16_t* p, const Lanes& x) {
-  const __m512i bits = _mm512_castps_si512(x.v), odd = _mm512_and_si512(_mm512_maskz_srli_epi32(kAll, bits, 16), _mm512_set1_epi32(1));
+  const __m512i bits = _mm512_castps_si512(x.v),
+                odd = _mm512_and_si512(_mm512_maskz_srli_epi32(kAll, bits, 16), _mm512_set1_epi32(1));
   const __m512i sum = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, sum, 16)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, sum, 16)));
 }
 inline void store(std::uint8_t* p, const Lanes& x) {
   const __m512i whole = _mm512_maskz_cvtps_epi32(kAll, clamp(x).v);

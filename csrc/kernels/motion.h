@@ -1,13 +1,17 @@
 // motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
 //
 // Integers only, so every twin gives the same bits:
-//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB which a decoder made
-//   of
+//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB
+//   which a decoder made of
 //             a Y plane by that matrix gives that plane's values again, to within its rounding
-//   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in frame f+1, less that in
-//             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes anew in key frames
-//   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise columns; the
-//             mean luma of its samples, every max(1, H/64)-th row and max(1, W/64)-th column from its corner, halves rounded up
+//   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in
+//   frame f+1, less that in
+//             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes
+//             anew in key frames
+//   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise
+//   columns; the
+//             mean luma of its samples, every max(1, H/64)-th row and max(1, W/64)-th column from its corner, halves
+//             rounded up
 #pragma once
 
 #include "view.h"
@@ -30,7 +34,8 @@ VIDSSL_HD inline int luma_at(const FrameView& view, const std::uint8_t* frame, i
   return 16 + ((66 * p[0] + 129 * p[1] + 25 * p[2] + 128) >> 8);
 }
 
-// First row (or column) of thumbnail cell i, one past its last, and the step between its samples, for a picture `pixels` long.
+// First row (or column) of thumbnail cell i, one past its last, and the step between its samples, for a picture
+// `pixels` long.
 struct ThumbCell {
   int first, last, step;
 };
@@ -41,6 +46,7 @@ VIDSSL_HD inline ThumbCell thumb_cell(int i, int pixels) {
 }
 
 void motion_cpu(const MotionArgs* samples, int count);
-void motion_cuda(const MotionArgs* samples, int count, void* stream);  // pointers inside `samples` are device memory, `samples` is not
+void motion_cuda(const MotionArgs* samples, int count,
+                 void* stream);  // pointers inside `samples` are device memory, `samples` is not
 
 }  // namespace vidssl

@@ -18,21 +18,25 @@ void block_sums(const FrameView& view, int f, std::vector<std::uint16_t>& column
         const std::uint8_t* row = frame + static_cast<std::ptrdiff_t>(y) * view.cols;
         for (int x = 0; x < view.width; ++x) column[x] = static_cast<std::uint16_t>(column[x] + row[x]);
       } else {
-        for (int x = 0; x < view.width; ++x) column[x] = static_cast<std::uint16_t>(column[x] + luma_at(view, frame, y, x));
+        for (int x = 0; x < view.width; ++x)
+          column[x] = static_cast<std::uint16_t>(column[x] + luma_at(view, frame, y, x));
       }
     }
     const std::uint16_t* c = column.data();
-    for (int b = 0; b < cols; ++b) sums[b] = static_cast<std::uint16_t>(c[4 * b] + c[4 * b + 1] + c[4 * b + 2] + c[4 * b + 3]);
+    for (int b = 0; b < cols; ++b)
+      sums[b] = static_cast<std::uint16_t>(c[4 * b] + c[4 * b + 1] + c[4 * b + 2] + c[4 * b + 3]);
   }
 }
 
 void cell_sad(const FrameView& view, const std::uint16_t* before, const std::uint16_t* after, std::uint32_t* sad) {
   constexpr int kBlocks = kMotionCell / kMotionBlock;
-  const int cells_x = motion_cells(view.width), cols = ceil_div(view.width, kMotionBlock), rows = ceil_div(view.height, kMotionBlock);
+  const int cells_x = motion_cells(view.width), cols = ceil_div(view.width, kMotionBlock),
+            rows = ceil_div(view.height, kMotionBlock);
   std::fill(sad, sad + static_cast<std::ptrdiff_t>(motion_cells(view.height)) * cells_x, 0u);
   for (int y = 0; y < rows; ++y) {
     std::uint32_t* row = sad + static_cast<std::ptrdiff_t>(y / kBlocks) * cells_x;
-    for (int x = 0; x < cols; ++x, ++before, ++after) row[x / kBlocks] += static_cast<std::uint32_t>(std::abs(*after - *before));
+    for (int x = 0; x < cols; ++x, ++before, ++after)
+      row[x / kBlocks] += static_cast<std::uint32_t>(std::abs(*after - *before));
   }
 }
 
@@ -44,7 +48,8 @@ void frame_thumb(const FrameView& view, int f, std::uint8_t* thumb) {
       const ThumbCell cols = thumb_cell(j, view.width);
       std::uint32_t sum = 0, count = 0;
       for (int y = rows.first; y < rows.last; y += rows.step)
-        for (int x = cols.first; x < cols.last; x += cols.step, ++count) sum += static_cast<std::uint32_t>(luma_at(view, frame, y, x));
+        for (int x = cols.first; x < cols.last; x += cols.step, ++count)
+          sum += static_cast<std::uint32_t>(luma_at(view, frame, y, x));
       thumb[i * kThumb + j] = static_cast<std::uint8_t>((sum + count / 2) / count);
     }
   }
@@ -56,9 +61,10 @@ void motion_cpu(const MotionArgs* samples, int count) {
   for (int i = 0; i < count; ++i) {
     const FrameView& view = samples[i].frames;
     const std::ptrdiff_t cells = static_cast<std::ptrdiff_t>(motion_cells(view.height)) * motion_cells(view.width);
-    const std::size_t blocks = static_cast<std::size_t>(ceil_div(view.height, kMotionBlock)) * ceil_div(view.width, kMotionBlock);
-    std::vector<std::uint16_t> column(static_cast<std::size_t>(ceil_div(view.width, kMotionBlock)) * kMotionBlock), before(blocks),
-        now(blocks);
+    const std::size_t blocks =
+        static_cast<std::size_t>(ceil_div(view.height, kMotionBlock)) * ceil_div(view.width, kMotionBlock);
+    std::vector<std::uint16_t> column(static_cast<std::size_t>(ceil_div(view.width, kMotionBlock)) * kMotionBlock),
+        before(blocks), now(blocks);
     for (int f = 0; f < view.frames; ++f) {
       block_sums(view, f, column, now.data());
       if (f > 0) cell_sad(view, before.data(), now.data(), samples[i].sad + (f - 1) * cells);

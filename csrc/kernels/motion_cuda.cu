@@ -1,8 +1,9 @@
-// How it works: a warp goes through a run of frames and compares each with the one before, whose block sums its lanes hold, so that every
-// byte of luma is read once (and the first frame of a run once more). A lane has four lines of a cell: four lanes make a cell, and eight
-// cells beside each other 128 bytes of a line. All of a lane's lines are loaded before the first is used, and those of the next frame
-// before this one's are added up: what is in flight is what bandwidth is made of. Other warps of the same blocks make the thumbnails of the
-// same frames at the same time, so that they find their samples in the second cache.
+// How it works: a warp goes through a run of frames and compares each with the one before, whose block sums its lanes
+// hold, so that every byte of luma is read once (and the first frame of a run once more). A lane has four lines of a
+// cell: four lanes make a cell, and eight cells beside each other 128 bytes of a line. All of a lane's lines are loaded
+// before the first is used, and those of the next frame before this one's are added up: what is in flight is what
+// bandwidth is made of. Other warps of the same blocks make the thumbnails of the same frames at the same time, so that
+// they find their samples in the second cache.
 #include <type_traits>
 
 #include "cuda_check.h"
@@ -12,10 +13,12 @@ namespace vidssl {
 namespace {
 
 constexpr int kWarp = 32, kThreads = 128, kWarps = kThreads / kWarp;
-constexpr int kAcross = 8, kDown = kWarp / kAcross;          // cells of a warp, of the picture or of its thumbnail, and lanes of each
-constexpr int kBlocks = kMotionCell / kMotionBlock;          // of a cell, along one side
-constexpr int kRun = 12;                                     // frames that a warp compares with the one before
-constexpr int kThumbs = kThumb * kThumb, kMost = 8;          // samples of a thumbnail's cell along one side: 8 of a picture 127 long
+constexpr int kAcross = 8,
+              kDown = kWarp / kAcross;  // cells of a warp, of the picture or of its thumbnail, and lanes of each
+constexpr int kBlocks = kMotionCell / kMotionBlock;  // of a cell, along one side
+constexpr int kRun = 12;                             // frames that a warp compares with the one before
+constexpr int kThumbs = kThumb * kThumb,
+              kMost = 8;  // samples of a thumbnail's cell along one side: 8 of a picture 127 long
 constexpr unsigned kAll = 0xFFFFFFFFu, kOnes = 0x01010101u;  // every lane; the sum of a word's bytes
 constexpr unsigned kLuma = 66u | 129u << 8 | 25u << 16;      // luma_at of a word that holds R, G, B, by its bytes
 using Samples = Chunk<MotionArgs, 64>;                       // a usual batch in one launch
@@ -35,7 +38,8 @@ struct Lines {
   unsigned word[kCount][kWords];
 };
 
-// From line `first` on, in loads of `Load` bytes: every line begins at a multiple of them, so that none goes beyond what is stored of it.
+// From line `first` on, in loads of `Load` bytes: every line begins at a multiple of them, so that none goes beyond
+// what is stored of it.
 template <typename Load, Format kFormat, int kCount>
 __device__ void read(const Part& part, std::int64_t frame, int first, Lines<kFormat, kCount>& lines) {
   constexpr int kSize = sizeof(Load), kLoads = Lines<kFormat>::kWords * 4 / kSize;
@@ -139,10 +143,13 @@ template <Format kFormat, typename Reader>
 __device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
   constexpr int kPixel = kFormat == Format::yuv420 ? 1 : 3;
   const FrameView& view = args.frames;
-  const int cells_x = motion_cells(view.width), cells = cells_x * motion_cells(view.height), cell = first + lane % kAcross;
+  const int cells_x = motion_cells(view.width), cells = cells_x * motion_cells(view.height),
+            cell = first + lane % kAcross;
   const int top = cell / cells_x * kMotionCell + lane / kAcross * kMotionBlock, left = cell % cells_x * kMotionCell;
-  const int stride = view.cols * kPixel, lines = cell < cells ? view.height - top : 0;  // a lane beyond the last cell reads nothing
-  const Part part{view.data + static_cast<std::int64_t>(top) * stride + left * kPixel, stride, lines, (view.width - left) * kPixel};
+  const int stride = view.cols * kPixel,
+            lines = cell < cells ? view.height - top : 0;  // a lane beyond the last cell reads nothing
+  const Part part{view.data + static_cast<std::int64_t>(top) * stride + left * kPixel, stride, lines,
+                  (view.width - left) * kPixel};
   std::uint32_t* sad = args.sad + static_cast<std::int64_t>(begin) * cells + cell;
 
   std::int64_t frame = begin * view.frame_stride;
@@ -180,7 +187,8 @@ __device__ void score(const MotionArgs& args, int first, int begin, int end, int
   }
 }
 
-// A warp: cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane takes every kDown-th line of its cell.
+// A warp: cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane takes every kDown-th line of
+// its cell.
 template <Format kFormat>
 __device__ void shrink(const MotionArgs& args, int first, int begin, int end, int lane) {
   FrameView view = args.frames;
@@ -200,14 +208,16 @@ __device__ void shrink(const MotionArgs& args, int first, int begin, int end, in
       }
     }
     for (int apart = kAcross; apart < kWarp; apart *= 2) sum += __shfl_xor_sync(kAll, sum, apart);
-    if (line == 0) args.thumb[static_cast<std::int64_t>(f) * kThumbs + cell] = static_cast<std::uint8_t>((sum + count / 2) / count);
+    if (line == 0)
+      args.thumb[static_cast<std::int64_t>(f) * kThumbs + cell] = static_cast<std::uint8_t>((sum + count / 2) / count);
   }
 }
 
 template <Format kFormat>
 __device__ void run_warp(const MotionArgs& args, int warp, int begin, int lane) {
   const FrameView& view = args.frames;
-  const int strips = ceil_div(motion_cells(view.width) * motion_cells(view.height), kAcross), thumb = (warp - strips) * kAcross;
+  const int strips = ceil_div(motion_cells(view.width) * motion_cells(view.height), kAcross),
+            thumb = (warp - strips) * kAcross;
   if (warp < strips) {
     const int end = min(begin + kRun, view.frames - 1);
     if (begin < end) score<kFormat>(args, warp * kAcross, begin, end, lane);

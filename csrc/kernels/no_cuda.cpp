@@ -8,7 +8,9 @@ namespace vidssl {
 namespace {
 
 [[noreturn]] void missing(const char* kernel) {
-  fail(kernel, ": device=cuda: this build has no CUDA twins; rebuild with an nvcc in NVCC, CUDA_HOME/bin or PATH, or take device=cpu");
+  fail(kernel,
+       ": device=cuda: this build has no CUDA twins; rebuild with an nvcc in NVCC, CUDA_HOME/bin or PATH, or take "
+       "device=cpu");
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ namespace vidssl {
 
 constexpr int kMaxThreads = 1024;  // that a caller may ask for
 
-// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1. What the first range that failed has thrown is thrown here, once
-// all threads have ended: an exception that left a thread would end the process.
+// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1. What the first range that failed has thrown is
+// thrown here, once all threads have ended: an exception that left a thread would end the process.
 template <typename Work>
 void parallel_for(int count, int threads, Work&& work) {
   threads = std::min(std::max(threads, 1), count);

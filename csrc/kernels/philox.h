@@ -1,5 +1,6 @@
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a counter-based generator, so that every
-// draw is a pure function of (seed, epoch, sample, purpose, index) and host and device give the same integers.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): a counter-based generator, so
+// that every draw is a pure function of (seed, epoch, sample, purpose, index) and host and device give the same
+// integers.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,13 @@ struct Random4 {
 };
 
 VIDSSL_HD inline Random4 philox(std::uint64_t key, std::uint64_t high, std::uint64_t low) {
-  std::uint32_t c[4] = {static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32), static_cast<std::uint32_t>(high),
-                        static_cast<std::uint32_t>(high >> 32)};
+  std::uint32_t c[4] = {static_cast<std::uint32_t>(low), static_cast<std::uint32_t>(low >> 32),
+                        static_cast<std::uint32_t>(high), static_cast<std::uint32_t>(high >> 32)};
   std::uint32_t k0 = static_cast<std::uint32_t>(key), k1 = static_cast<std::uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = 0xD2511F53ull * c[0], p1 = 0xCD9E8D57ull * c[2];
-    const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0, n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1;
+    const std::uint32_t n0 = static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0,
+                        n2 = static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1;
     c[0] = n0;
     c[1] = static_cast<std::uint32_t>(p1);
     c[2] = n2;
@@ -30,11 +32,23 @@ VIDSSL_HD inline Random4 philox(std::uint64_t key, std::uint64_t high, std::uint
 }
 
 // What a draw is for. Each purpose has its own counters, so a new draw never shifts another one.
-enum class Purpose : std::uint32_t { order = 0, window = 1, base = 2, gap = 3, arrangement = 4, crop = 5, flip = 6, color = 7, jitter = 8 };
+enum class Purpose : std::uint32_t {
+  order = 0,
+  window = 1,
+  base = 2,
+  gap = 3,
+  arrangement = 4,
+  crop = 5,
+  flip = 6,
+  color = 7,
+  jitter = 8
+};
 
 // Counter: low = epoch | purpose << 32 (8 bits) | index << 40 (24 bits), high = sample.
-VIDSSL_HD inline Random4 draw(std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, Purpose purpose, std::uint32_t index) {
-  const std::uint64_t low = epoch | (static_cast<std::uint64_t>(purpose) << 32) | (static_cast<std::uint64_t>(index) << 40);
+VIDSSL_HD inline Random4 draw(std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, Purpose purpose,
+                              std::uint32_t index) {
+  const std::uint64_t low =
+      epoch | (static_cast<std::uint64_t>(purpose) << 32) | (static_cast<std::uint64_t>(index) << 40);
   return philox(seed, sample, low);
 }
 

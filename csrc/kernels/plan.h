@@ -1,9 +1,9 @@
 // plan: which frames a pretext shows, cut and coloured how, and the label: a pretext is a table (PlanSpec).
 //
-// A window of F frames holds groups x bases "bases", each the first of `length` frames `stride` apart; together they are the pool,
-// numbered (group * bases + base) * length + t. An arrangement is a row of the table: for slot k and time t the pool number to
-// show. Drawing it: bases first (uniform, or weighted by motion), then the arrangement, then crop, flip and colour.
-// Every draw is `draw(seed, epoch, sample, purpose, index)` of philox.h.
+// A window of F frames holds groups x bases "bases", each the first of `length` frames `stride` apart; together they
+// are the pool, numbered (group * bases + base) * length + t. An arrangement is a row of the table: for slot k and time
+// t the pool number to show. Drawing it: bases first (uniform, or weighted by motion), then the arrangement, then crop,
+// flip and colour. Every draw is `draw(seed, epoch, sample, purpose, index)` of philox.h.
 #pragma once
 
 #include "philox.h"
@@ -12,7 +12,8 @@
 namespace vidssl {
 
 enum class Draw : int {
-  chain = 0,  // bases follow each other: gap_min..gap_max unused frames lie between one base's last frame and the next base's first
+  chain = 0,  // bases follow each other: gap_min..gap_max unused frames lie between one base's last frame and the next
+              // base's first
   free = 1,   // bases are drawn without replacement from all places that fit, then sorted
 };
 enum class Weight : int { uniform = 0, motion = 1 };
@@ -33,12 +34,14 @@ constexpr int kMaxPlaces = 1 << 30;  // frames that bases take up, and numbers o
 
 struct Augment {
   int resize_h, resize_w;  // the picture is resized to this (aspect not kept), then
-  int region_h, region_w;  // where > 0: only this much of it is used, the part in which the pool's frames move most, or the centre, then
+  int region_h, region_w;  // where > 0: only this much of it is used, the part in which the pool's frames move most, or
+                           // the centre, then
   int crop_h, crop_w;      // this much is cut out of it: at random in training, else the centre
   Scope crop_scope;
-  int jitter;        // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture (the region) stays
-  float flip;        // probability of a mirrored slot
-  Scope flip_scope;  // clip or tuple
+  int jitter;  // then every frame moves by up to +-jitter pixels an axis; an axis that would leave the picture (the
+               // region) stays
+  float flip;  // probability of a mirrored slot
+  Scope flip_scope;                        // clip or tuple
   float brightness, contrast, saturation;  // factors drawn from 1 +- this; contrast turns about 128
   float grey, split;                       // probability of grey; of one channel copied into all three
   Scope color_scope;
@@ -57,8 +60,8 @@ struct PlanSpec {
   int distinct[kMaxDistinct][2];  // i, j: the thumbnails of these bases' first frames differ by at least
   std::uint32_t distinct_min;     // this sum of squared differences
   int arrangement_count, slots, times;
-  // [arrangement_count, slots, times], host memory for plan_cpu, device memory for plan_cuda; a number outside the pool is taken for its
-  // nearest one (a kernel cannot raise: faces check what they can read)
+  // [arrangement_count, slots, times], host memory for plan_cpu, device memory for plan_cuda; a number outside the pool
+  // is taken for its nearest one (a kernel cannot raise: faces check what they can read)
   const std::int32_t* arrangements;
   const std::int64_t* labels;  // [arrangement_count]
   Augment augment;
@@ -66,7 +69,8 @@ struct PlanSpec {
 
 struct PlanArgs {
   int frames, height, width;  // of the window and of its picture
-  const std::uint32_t* sad;   // as motion gives them; null where plan_reads_sad is false, thumb where the spec compares no frames
+  const std::uint32_t*
+      sad;  // as motion gives them; null where plan_reads_sad is false, thumb where the spec compares no frames
   const std::uint8_t* thumb;
   std::uint64_t *prefix, *columns;  // scratch, as give_scratch lays it out
   std::uint64_t seed, sample;
@@ -85,22 +89,29 @@ VIDSSL_HD inline int plan_extent(const PlanSpec& spec) { return (spec.length - 1
 
 // Fewest frames a window must have.
 VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
-  return spec.draw == Draw::chain ? spec.bases * plan_extent(spec) + (spec.bases - 1) * spec.gap_max : spec.bases - 1 + plan_extent(spec);
+  return spec.draw == Draw::chain ? spec.bases * plan_extent(spec) + (spec.bases - 1) * spec.gap_max
+                                  : spec.bases - 1 + plan_extent(spec);
 }
 
 // Whether a plan depends on motion's sad.
-VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) { return spec.weight == Weight::motion || spec.augment.region_h > 0; }
+VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) {
+  return spec.weight == Weight::motion || spec.augment.region_h > 0;
+}
 
 // Numbers of scratch that a plan which reads sad needs.
-inline std::int64_t plan_scratch(int frames, int width) { return std::int64_t{frames} + 1 + 2 * ceil_div(width, 16) + 1; }
+inline std::int64_t plan_scratch(int frames, int width) {
+  return std::int64_t{frames} + 1 + 2 * ceil_div(width, 16) + 1;
+}
 
-// Sums over frames where the weight is motion, sums over columns of cells where a region is placed; null where they are not needed.
+// Sums over frames where the weight is motion, sums over columns of cells where a region is placed; null where they are
+// not needed.
 inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {
   args.prefix = spec.weight == Weight::motion ? scratch : nullptr;
   args.columns = spec.augment.region_h > 0 ? scratch + args.frames + 1 : nullptr;
 }
 
 void plan_cpu(const PlanSpec& spec, const PlanArgs* samples, int count);
-void plan_cuda(const PlanSpec& spec, const PlanArgs* samples, int count, void* stream);  // `spec` and `samples` themselves are host memory
+void plan_cuda(const PlanSpec& spec, const PlanArgs* samples, int count,
+               void* stream);  // `spec` and `samples` themselves are host memory
 
 }  // namespace vidssl

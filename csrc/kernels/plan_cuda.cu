@@ -74,7 +74,8 @@ class Block {
 };
 
 // Block: one sample.
-__global__ void __launch_bounds__(kThreads) plan_kernel(const __grid_constant__ PlanSpec spec, const __grid_constant__ Samples samples) {
+__global__ void __launch_bounds__(kThreads)
+    plan_kernel(const __grid_constant__ PlanSpec spec, const __grid_constant__ Samples samples) {
   __shared__ Shared shared;
   plan_sample(Block{shared}, shared.work, spec, samples.sample[blockIdx.x]);
 }

@@ -8,7 +8,9 @@
 namespace vidssl {
 
 VIDSSL_HD inline std::uint32_t scope_key(Scope scope, int slot, int time, int times) {
-  return static_cast<std::uint32_t>(scope == Scope::tuple ? 0 : scope == Scope::clip ? slot * times : slot * times + time);
+  return static_cast<std::uint32_t>(scope == Scope::tuple  ? 0
+                                    : scope == Scope::clip ? slot * times
+                                                           : slot * times + time);
 }
 
 // The part of the resized picture that is used.
@@ -16,18 +18,22 @@ struct Region {
   int y, x, height, width;
 };
 
-VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const Region& region, int slot, int time, float* box) {
+VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const Region& region, int slot, int time,
+                               float* box) {
   const Augment& a = spec.augment;
   const int room_y = region.height - a.crop_h, room_x = region.width - a.crop_w;
   int y = room_y / 2, x = room_x / 2;
   if (args.train) {
-    const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::crop, scope_key(a.crop_scope, slot, time, spec.times));
+    const Random4 r =
+        draw(args.seed, args.epoch, args.sample, Purpose::crop, scope_key(a.crop_scope, slot, time, spec.times));
     y = static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(room_y + 1)));
     x = static_cast<int>(below(r.v[1], static_cast<std::uint32_t>(room_x + 1)));
     if (a.jitter > 0) {
-      const Random4 j = draw(args.seed, args.epoch, args.sample, Purpose::jitter, scope_key(Scope::frame, slot, time, spec.times));
+      const Random4 j =
+          draw(args.seed, args.epoch, args.sample, Purpose::jitter, scope_key(Scope::frame, slot, time, spec.times));
       const std::uint32_t ways = static_cast<std::uint32_t>(2 * a.jitter + 1);
-      const int jy = y + static_cast<int>(below(j.v[0], ways)) - a.jitter, jx = x + static_cast<int>(below(j.v[1], ways)) - a.jitter;
+      const int jy = y + static_cast<int>(below(j.v[0], ways)) - a.jitter,
+                jx = x + static_cast<int>(below(j.v[1], ways)) - a.jitter;
       if (jy >= 0 && jy <= room_y) y = jy;
       if (jx >= 0 && jx <= room_x) x = jx;
     }
@@ -84,7 +90,8 @@ VIDSSL_HD inline void plan_color(const PlanSpec& spec, const PlanArgs& args, int
     if (unit(r.v[3]) < a.grey) compose_saturation(0.0f, map);
     if (unit(s.v[0]) < a.split) {
       const int channel = static_cast<int>(below(s.v[1], 3u));
-      for (int i = 0; i < 12; ++i) map[i] = i % 4 == channel ? 1.0f : 0.0f;  // the channel alone: what came before is left out
+      for (int i = 0; i < 12; ++i)
+        map[i] = i % 4 == channel ? 1.0f : 0.0f;  // the channel alone: what came before is left out
     }
   }
   for (int row = 0; row < 3; ++row) {

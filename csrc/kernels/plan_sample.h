@@ -1,7 +1,7 @@
 // The plan of one sample, made by a team of either twin. plan.h says what it means.
 //
-// All members of a team hold the same values, but for what they read and add up in shares; what they write to memory that others read,
-// one of them writes, between two syncs.
+// All members of a team hold the same values, but for what they read and add up in shares; what they write to memory
+// that others read, one of them writes, between two syncs.
 #pragma once
 
 #include "motion.h"
@@ -17,8 +17,8 @@ struct PlanWork {
   int place;
 };
 
-// prefix[f]: motion of the frames before f, one added to each. Motion of frame f: the whole picture's sad against the frame before; frame 0
-// takes frame 1's.
+// prefix[f]: motion of the frames before f, one added to each. Motion of frame f: the whole picture's sad against the
+// frame before; frame 0 takes frame 1's.
 template <typename Team>
 VIDSSL_TEAM void sum_motion(const Team& team, const PlanArgs& args) {
   const std::int64_t cells = static_cast<std::int64_t>(motion_cells(args.height)) * motion_cells(args.width);
@@ -46,8 +46,8 @@ VIDSSL_HD inline std::uint64_t base_weight(const PlanArgs& args, int place, int 
 
 // Draws one of `places` in proportion to base_weight, or evenly, leaving out those within the ascending list `taken`.
 template <typename Team>
-VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& args, int places, int extent, const int* taken,
-                           int taken_count, std::uint32_t index) {
+VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& args, int places, int extent,
+                           const int* taken, int taken_count, std::uint32_t index) {
   const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::base, index);
   if (!args.prefix) {
     int place = static_cast<int>(below(r, static_cast<std::uint64_t>(places - taken_count)));
@@ -88,8 +88,8 @@ VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& arg
 
 // The starts of one group's bases, ascending, into `start`, which is shared.
 template <typename Team>
-VIDSSL_TEAM void draw_bases(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args, int group, int attempt,
-                            int* start) {
+VIDSSL_TEAM void draw_bases(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args, int group,
+                            int attempt, int* start) {
   const int extent = plan_extent(spec);
   const std::uint32_t index = static_cast<std::uint32_t>(attempt * kMaxBases + group * spec.bases);
   team.sync();  // the last attempt's starts have been looked at
@@ -97,7 +97,8 @@ VIDSSL_TEAM void draw_bases(const Team& team, PlanWork& work, const PlanSpec& sp
     int span = extent;
     for (int b = 1; b < spec.bases; ++b) {
       const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::gap, index + b);
-      const int gap = spec.gap_min + static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(spec.gap_max - spec.gap_min + 1)));
+      const int gap =
+          spec.gap_min + static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(spec.gap_max - spec.gap_min + 1)));
       if (team.lane() == 0) start[b] = span + gap;
       span += gap + extent;
     }
@@ -131,7 +132,8 @@ VIDSSL_TEAM PlanStatus check_bases(const Team& team, const PlanSpec& spec, const
     const std::uint8_t* a = args.thumb + start[spec.distinct[i][0]] * (kThumb * kThumb);
     const std::uint8_t* b = args.thumb + start[spec.distinct[i][1]] * (kThumb * kThumb);
     std::uint64_t sum = 0, total = 0;
-    for (int p = team.lane(); p < kThumb * kThumb; p += team.size()) sum += static_cast<std::uint32_t>((a[p] - b[p]) * (a[p] - b[p]));
+    for (int p = team.lane(); p < kThumb * kThumb; p += team.size())
+      sum += static_cast<std::uint32_t>((a[p] - b[p]) * (a[p] - b[p]));
     team.before(sum, &total);
     if (total < spec.distinct_min) return PlanStatus::too_similar;
   }
@@ -139,7 +141,8 @@ VIDSSL_TEAM PlanStatus check_bases(const Team& team, const PlanSpec& spec, const
 }
 
 // Motion of one row of cells in column cx, at the pool's frames.
-VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs& args, const int* start, int cy, int cx) {
+VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs& args, const int* start, int cy,
+                                           int cx) {
   const int gh = motion_cells(args.height), gw = motion_cells(args.width);
   std::uint64_t sum = 0;
   for (int p = 0; p < spec.groups * spec.bases * spec.length; ++p) {
@@ -151,7 +154,8 @@ VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs&
 
 // Tries the region at every 16 x 16 cell of the picture as its corner; the first of equals is taken.
 //
-// Row by row: column[cx] is the motion in the region's rows of cells below each other, sums[cx] that of the columns before cx.
+// Row by row: column[cx] is the motion in the region's rows of cells below each other, sums[cx] that of the columns
+// before cx.
 template <typename Team>
 VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args) {
   const Augment& a = spec.augment;
@@ -220,7 +224,8 @@ VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& s
   for (int at = team.lane(); at < spec.slots * spec.times; at += team.size()) {
     const int k = at / spec.times, t = at % spec.times;
     const int number = shown[at] < 0 ? 0 : shown[at] < pool ? shown[at] : pool - 1;
-    args.frame[at] = status == PlanStatus::too_short ? 0 : work.start[number / spec.length] + number % spec.length * spec.stride;
+    args.frame[at] =
+        status == PlanStatus::too_short ? 0 : work.start[number / spec.length] + number % spec.length * spec.stride;
     plan_box(spec, args, region, k, t, args.box + at * 4);
     plan_color(spec, args, k, t, args.color + at * 12);
   }

@@ -49,8 +49,12 @@ class Fields {
     return found[0];
   }
   // One whole number of `low` to `high`.
-  std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) { return whole(key, numbers(key, 1)[0], low, high); }
-  int integer(const std::string& key, int low, int high) { return static_cast<int>(integer(key, std::int64_t{low}, std::int64_t{high})); }
+  std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) {
+    return whole(key, numbers(key, 1)[0], low, high);
+  }
+  int integer(const std::string& key, int low, int high) {
+    return static_cast<int>(integer(key, std::int64_t{low}, std::int64_t{high}));
+  }
   template <int N>
   std::array<int, N> integers(const std::string& key, int low, int high) {
     std::array<int, N> result;
@@ -64,18 +68,21 @@ class Fields {
     return static_cast<float>(value);
   }
   static std::int64_t whole(const std::string& key, double value, std::int64_t low, std::int64_t high) {
-    check(value >= static_cast<double>(low) && value <= static_cast<double>(high) && std::trunc(value) == value, "spec: ", key, "=",
-          std::setprecision(12), value, ": take a whole number in ", low, "..", high);
+    check(value >= static_cast<double>(low) && value <= static_cast<double>(high) && std::trunc(value) == value,
+          "spec: ", key, "=", std::setprecision(12), value, ": take a whole number in ", low, "..", high);
     return static_cast<std::int64_t>(value);
   }
-  void finish() const { check(values_.empty(), "spec: unknown key \"", values_.empty() ? "" : values_.begin()->first, "\""); }
+  void finish() const {
+    check(values_.empty(), "spec: unknown key \"", values_.empty() ? "" : values_.begin()->first, "\"");
+  }
 
  private:
   static double number(const std::string& key, const std::string& item) {
     double value = 0.0;
     const char* end = item.data() + item.size();
     const auto read = std::from_chars(item.data(), end, value);
-    check(read.ec == std::errc{} && read.ptr == end && std::isfinite(value), "spec: ", key, "=", item, ": take a finite number");
+    check(read.ec == std::errc{} && read.ptr == end && std::isfinite(value), "spec: ", key, "=", item,
+          ": take a finite number");
     return value;
   }
 
@@ -89,8 +96,8 @@ int fill(Fields& fields, const char* key, int bases, int (&table)[N][Columns]) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     check(rows[i].size() == Columns, "spec: a row of \"", key, "\" takes ", Columns, " numbers");
     for (int j = 0; j < Columns; ++j)  // the first two are bases
-      table[i][j] =
-          static_cast<int>(Fields::whole(key, rows[i][static_cast<std::size_t>(j)], j < 2 ? 0 : -kMost, j < 2 ? bases - 1 : kMost));
+      table[i][j] = static_cast<int>(
+          Fields::whole(key, rows[i][static_cast<std::size_t>(j)], j < 2 ? 0 : -kMost, j < 2 ? bases - 1 : kMost));
   }
   return static_cast<int>(rows.size());
 }
@@ -100,12 +107,15 @@ Augment parse_augment(Fields& fields) {
   const auto resize = fields.integers<2>("resize", 1, kMaxSide), region = fields.integers<2>("region", 0, kMaxSide),
              crop = fields.integers<2>("crop", 1, kMaxSide);
   const auto mean = fields.numbers("mean", 3), std = fields.numbers("std", 3);
-  a.resize_h = resize[0], a.resize_w = resize[1], a.region_h = region[0], a.region_w = region[1], a.crop_h = crop[0], a.crop_w = crop[1];
-  const auto fits = [](const char* name, const std::array<int, 2>& inner, const char* other, const std::array<int, 2>& outer) {
-    check(inner[0] <= outer[0] && inner[1] <= outer[1], "spec: ", name, "=", inner[0], ",", inner[1], ": it must fit into ", other, "=",
-          outer[0], ",", outer[1]);
+  a.resize_h = resize[0], a.resize_w = resize[1], a.region_h = region[0], a.region_w = region[1], a.crop_h = crop[0],
+  a.crop_w = crop[1];
+  const auto fits = [](const char* name, const std::array<int, 2>& inner, const char* other,
+                       const std::array<int, 2>& outer) {
+    check(inner[0] <= outer[0] && inner[1] <= outer[1], "spec: ", name, "=", inner[0], ",", inner[1],
+          ": it must fit into ", other, "=", outer[0], ",", outer[1]);
   };
-  check((a.region_h > 0) == (a.region_w > 0), "spec: region=", a.region_h, ",", a.region_w, ": take two positive sizes, or 0,0 for none");
+  check((a.region_h > 0) == (a.region_w > 0), "spec: region=", a.region_h, ",", a.region_w,
+        ": take two positive sizes, or 0,0 for none");
   fits("region", region, "resize", resize);
   a.region_h > 0 ? fits("crop", crop, "region", region) : fits("crop", crop, "resize", resize);
   a.crop_scope = static_cast<Scope>(fields.integer("crop_scope", 0, 2));
@@ -127,21 +137,24 @@ PlanSpec parse_spec(const std::string& text) {
   Fields fields(text);
   PlanSpec spec{};
   spec.groups = fields.integer("groups", 1, kMaxBases), spec.bases = fields.integer("bases", 1, kMaxBases);
-  check(spec.groups * spec.bases <= kMaxBases, "spec: groups * bases = ", spec.groups * spec.bases, ", take 1..", kMaxBases);
+  check(spec.groups * spec.bases <= kMaxBases, "spec: groups * bases = ", spec.groups * spec.bases, ", take 1..",
+        kMaxBases);
   spec.length = fields.integer("length", 1, kMaxPlaces), spec.stride = fields.integer("stride", 1, kMaxPlaces);
   spec.draw = static_cast<Draw>(fields.integer("draw", 0, 1));
   const auto gap = fields.integers<2>("gap", 0, kMaxPlaces);
   spec.gap_min = gap[0], spec.gap_max = gap[1];
   check(spec.gap_min <= spec.gap_max, "spec: gap=", spec.gap_min, ",", spec.gap_max, ": take 0 <= min <= max");
-  const std::int64_t extent = (spec.length - std::int64_t{1}) * spec.stride + 1, span = spec.bases * (extent + spec.gap_max);
-  check(span <= kMaxPlaces && std::int64_t{spec.groups} * spec.bases * spec.length <= kMaxPlaces, "spec: bases=", spec.bases,
-        ", length=", spec.length, ", stride=", spec.stride, ", gap=", spec.gap_min, ",", spec.gap_max, ": the bases take up more than ",
-        kMaxPlaces, " frames; take fewer");
+  const std::int64_t extent = (spec.length - std::int64_t{1}) * spec.stride + 1,
+                     span = spec.bases * (extent + spec.gap_max);
+  check(span <= kMaxPlaces && std::int64_t{spec.groups} * spec.bases * spec.length <= kMaxPlaces,
+        "spec: bases=", spec.bases, ", length=", spec.length, ", stride=", spec.stride, ", gap=", spec.gap_min, ",",
+        spec.gap_max, ": the bases take up more than ", kMaxPlaces, " frames; take fewer");
   spec.weight = static_cast<Weight>(fields.integer("weight", 0, 1));
   spec.tries = fields.integer("tries", 1, kMaxTries);
   spec.limit_count = fill(fields, "limits", spec.bases, spec.limits);
   spec.distinct_count = fill(fields, "distinct", spec.bases, spec.distinct);
-  spec.distinct_min = static_cast<std::uint32_t>(fields.integer("distinct_min", std::int64_t{0}, std::int64_t{0xFFFFFFFF}));
+  spec.distinct_min =
+      static_cast<std::uint32_t>(fields.integer("distinct_min", std::int64_t{0}, std::int64_t{0xFFFFFFFF}));
   const auto table = fields.integers<3>("table", 1, kMost);
   spec.arrangement_count = table[0], spec.slots = table[1], spec.times = table[2];
   check(std::int64_t{spec.slots} * spec.times <= kMaxShown, "spec: table=", table[0], ",", table[1], ",", table[2],
@@ -152,14 +165,15 @@ PlanSpec parse_spec(const std::string& text) {
 }
 
 void check_stored(const char* argument, std::int64_t frames, std::int64_t rows, std::int64_t cols) {
-  check(frames <= kMaxFrames && rows <= kMaxSide && cols <= kMaxSide && rows * cols <= kMaxPixels, argument, ": ", frames, " frames of ",
-        rows, " x ", cols, ": take at most ", kMaxFrames, " frames, ", kMaxSide, " a side and ", kMaxPixels,
-        " pixels; cut them into parts");
+  check(frames <= kMaxFrames && rows <= kMaxSide && cols <= kMaxSide && rows * cols <= kMaxPixels, argument, ": ",
+        frames, " frames of ", rows, " x ", cols, ": take at most ", kMaxFrames, " frames, ", kMaxSide, " a side and ",
+        kMaxPixels, " pixels; cut them into parts");
 }
 
 void check_picture(const char* argument, std::int64_t height, std::int64_t width) {
-  check(height > 0 && width > 0 && height <= kMaxSide && width <= kMaxSide && height * width <= kMaxPixels, argument, "=(", height, ", ",
-        width, "): take positive (height, width), at most ", kMaxSide, " a side and ", kMaxPixels, " pixels");
+  check(height > 0 && width > 0 && height <= kMaxSide && width <= kMaxSide && height * width <= kMaxPixels, argument,
+        "=(", height, ", ", width, "): take positive (height, width), at most ", kMaxSide, " a side and ", kMaxPixels,
+        " pixels");
 }
 
 void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height, std::int64_t width) {
@@ -168,8 +182,9 @@ void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height
   check(frames > 0 && frames <= most, "frames=", frames, ": take a positive number, at most ", most);
   check_picture("size", height, width);
   const Augment& a = spec.augment;
-  check(height * a.resize_h <= kMost && width * a.resize_w <= kMost, "resize=(", a.resize_h, ", ", a.resize_w, "), size=(", height, ", ",
-        width, "): their products are more than ", kMost, "; take a smaller resize and crop");
+  check(height * a.resize_h <= kMost && width * a.resize_w <= kMost, "resize=(", a.resize_h, ", ", a.resize_w,
+        "), size=(", height, ", ", width, "): their products are more than ", kMost,
+        "; take a smaller resize and crop");
 }
 
 void check_tables(const PlanSpec& spec) {
@@ -194,11 +209,12 @@ DType parse_dtype(const std::string& name) {
   fail("dtype=", name, ": take float32, float16, bfloat16 or uint8");
 }
 
-std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<int>& arrangements, const std::vector<int>& labels) {
+std::vector<std::uint8_t> pack_tables(const PlanSpec& spec, const std::vector<int>& arrangements,
+                                      const std::vector<int>& labels) {
   const auto count = static_cast<std::size_t>(spec.arrangement_count);
   check(arrangements.size() == count * static_cast<std::size_t>(spec.slots * spec.times) && labels.size() == count,
-        "arrangements, labels: they have ", arrangements.size(), " and ", labels.size(), " numbers; the plan's table takes ",
-        count * static_cast<std::size_t>(spec.slots * spec.times), " and ", count);
+        "arrangements, labels: they have ", arrangements.size(), " and ", labels.size(),
+        " numbers; the plan's table takes ", count * static_cast<std::size_t>(spec.slots * spec.times), " and ", count);
   const std::vector<std::int64_t> wide(labels.begin(), labels.end());
   const std::vector<std::int32_t> rows(arrangements.begin(), arrangements.end());
   std::vector<std::uint8_t> packed(wide.size() * sizeof(std::int64_t) + rows.size() * sizeof(std::int32_t));

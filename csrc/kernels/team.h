@@ -1,4 +1,5 @@
-// Who makes a plan together: one thread of a CPU, or a block of a GPU (plan_cuda.cu). The integers are the same whatever the team's size.
+// Who makes a plan together: one thread of a CPU, or a block of a GPU (plan_cuda.cu). The integers are the same
+// whatever the team's size.
 #pragma once
 
 #include <cstdint>

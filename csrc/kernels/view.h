@@ -1,4 +1,5 @@
-// What a kernel sees of decoded frames: a pointer, a layout and sizes. No torch, DALI, pybind11 or Python here or in any kernel.
+// What a kernel sees of decoded frames: a pointer, a layout and sizes. No torch, DALI, pybind11 or Python here or in
+// any kernel.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +14,14 @@
 namespace vidssl {
 
 enum class Format : int {
-  yuv420 = 0,  // uint8 [frames, 3 * rows / 2, cols]: Y [rows, cols], then U and V [rows / 2, cols / 2]; rows and cols are even
+  yuv420 = 0,  // uint8 [frames, 3 * rows / 2, cols]: Y [rows, cols], then U and V [rows / 2, cols / 2]; rows and cols
+               // are even
   rgb = 1,     // uint8 [frames, rows, cols, 3]
 };
 
-// The decoded frames of one window, all of one size. The picture is the upper left height x width part of the rows x cols
-// that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2), and its planes may lie
-// anywhere: beside the luma (`pack`), or where a decoder has them.
+// The decoded frames of one window, all of one size. The picture is the upper left height x width part of the rows x
+// cols that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2), and its
+// planes may lie anywhere: beside the luma (`pack`), or where a decoder has them.
 struct FrameView {
   const std::uint8_t* data;
   Format format;
@@ -54,7 +56,8 @@ VIDSSL_HD inline PlaneView plane(const FrameView& view, int index, int channel) 
   return {frame + view.chroma[channel - 1], (view.height + 1) / 2, (view.width + 1) / 2, view.chroma_stride, 1};
 }
 
-// Up to these the kernels' int32 products hold: 256 bytes of thumbnail a frame, 3 bytes a pixel of a line, the pixels of a picture.
+// Up to these the kernels' int32 products hold: 256 bytes of thumbnail a frame, 3 bytes a pixel of a line, the pixels
+// of a picture.
 constexpr int kMaxFrames = (1 << 23) - 1, kMaxSide = (1 << 24) - 1, kMaxPixels = 0x7FFFFFFF;
 
 VIDSSL_HD inline int ceil_div(int value, int by) { return (value + by - 1) / by; }

@@ -38,7 +38,8 @@ std::string list(const std::int64_t* numbers, std::size_t count) {
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + (shape[i] < 0 ? "any" : std::to_string(shape[i]));
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + (shape[i] < 0 ? "any" : std::to_string(shape[i]));
   return text + "]";
 }
 
@@ -59,17 +60,20 @@ py::object ask(const std::string& name, const char* method, Call&& call) {
 int device_type(py::handle array, const std::string& name) {
   const py::object device = ask(name, "__dlpack_device__", [&] { return array.attr("__dlpack_device__")(); });
   if (py::isinstance<py::tuple>(device) && py::len(device) == 2) {
-    const long type = PyLong_AsLong(py::reinterpret_borrow<py::tuple>(device)[0].ptr());  // an enumeration is a number too
+    const long type =
+        PyLong_AsLong(py::reinterpret_borrow<py::tuple>(device)[0].ptr());  // an enumeration is a number too
     if (!PyErr_Occurred()) return static_cast<int>(type);
     PyErr_Clear();
   }
-  throw py::type_error(name + ": its __dlpack_device__ gave a " + type_of(device) + ", not two whole numbers; pass a plain array");
+  throw py::type_error(name + ": its __dlpack_device__ gave a " + type_of(device) +
+                       ", not two whole numbers; pass a plain array");
 }
 
 py::object export_capsule(py::handle array, const std::string& name, std::intptr_t stream) {
   if (PyCapsule_CheckExact(array.ptr())) return py::reinterpret_borrow<py::object>(array);
   if (!py::hasattr(array, "__dlpack__") || !py::hasattr(array, "__dlpack_device__"))
-    throw py::type_error(name + " is a " + type_of(array) + ": pass an array that speaks DLPack (numpy, torch, cupy, DALI)");
+    throw py::type_error(name + " is a " + type_of(array) +
+                         ": pass an array that speaks DLPack (numpy, torch, cupy, DALI)");
   const int device = device_type(array, name);
   py::dict options;
   if (device == kCuda || device == kCudaManaged) options["stream"] = stream;
@@ -112,8 +116,8 @@ void Borrowed::measure() {
     fail(name_, ": its capsule says ndim=", t.ndim, "; pass an array of 0 to ", kMaxAxes, " axes");
   const std::int32_t device = t.device.type;
   if (device != kHost && device != kCudaHost && !on_cuda())
-    fail(name_, ": it is on DLPack device ", device, "; pass an array on the CPU (", +kHost, ", ", +kCudaHost, ") or CUDA (", +kCuda, ", ",
-         +kCudaManaged, ")");
+    fail(name_, ": it is on DLPack device ", device, "; pass an array on the CPU (", +kHost, ", ", +kCudaHost,
+         ") or CUDA (", +kCuda, ", ", +kCudaManaged, ")");
   bool empty = false, holds = true;
   for (int axis = 0; axis < t.ndim; ++axis) empty = empty || t.shape[axis] == 0, holds = holds && t.shape[axis] >= 0;
   const std::int64_t item = (std::int64_t{t.dtype.bits} * t.dtype.lanes + 7) / 8;
@@ -121,11 +125,13 @@ void Borrowed::measure() {
   for (int axis = 0; axis < t.ndim && !empty && holds; ++axis) {
     holds = !__builtin_mul_overflow(items, t.shape[axis], &items);
     std::int64_t reach = 0, step = t.strides ? t.strides[axis] : 0;
-    holds = holds && !__builtin_mul_overflow(t.shape[axis] - 1, step, &reach) && !__builtin_mul_overflow(reach, item, &reach);
+    holds = holds && !__builtin_mul_overflow(t.shape[axis] - 1, step, &reach) &&
+            !__builtin_mul_overflow(reach, item, &reach);
     std::int64_t& side = reach < 0 ? low : high;
     holds = holds && !__builtin_add_overflow(side, reach, &side);
   }
-  const std::int64_t whole = t.strides ? high + (high < std::numeric_limits<std::int64_t>::max() - item ? item : 0) : items;
+  const std::int64_t whole =
+      t.strides ? high + (high < std::numeric_limits<std::int64_t>::max() - item ? item : 0) : items;
   if (!holds) fail(describe(), ": no memory holds such a shape; pass a smaller array");
   if (!empty && !t.data) fail(describe(), ": its capsule has no data; pass an array with memory");
   low_ = empty ? 0 : low, high_ = empty ? 0 : whole;
@@ -155,7 +161,8 @@ std::int64_t Borrowed::stride(int axis) const {
 }
 
 std::string Borrowed::describe() const {
-  return name_ + " is " + type_name(tensor_->dtype) + " " + list(tensor_->shape, static_cast<std::size_t>(tensor_->ndim)) +
+  return name_ + " is " + type_name(tensor_->dtype) + " " +
+         list(tensor_->shape, static_cast<std::size_t>(tensor_->ndim)) +
          (on_cuda() ? " on cuda:" + std::to_string(device_id()) : " on cpu");
 }
 

@@ -1,4 +1,5 @@
-// DLPack as a consumer sees it: the exchange's fixed memory layout (github.com/dmlc/dlpack, version 1), and a borrowed array.
+// DLPack as a consumer sees it: the exchange's fixed memory layout (github.com/dmlc/dlpack, version 1), and a borrowed
+// array.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -41,12 +42,12 @@ struct DLManagedTensorVersioned {
 enum DeviceType : std::int32_t { kHost = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13 };
 constexpr std::uint64_t kReadOnly = 1;
 
-// An array of somebody else's, borrowed for as long as this lives. Every check names the argument. That its memory is where its exporter
-// says, nobody can check; all else that an exporter says is.
+// An array of somebody else's, borrowed for as long as this lives. Every check names the argument. That its memory is
+// where its exporter says, nobody can check; all else that an exporter says is.
 class Borrowed {
  public:
-  // `stream`: the CUDA stream the kernel will run on, as DLPack wants it (1 = legacy default, 2 = per-thread, > 2 a handle); the
-  // exporter makes its pending work visible to it. Ignored for host arrays.
+  // `stream`: the CUDA stream the kernel will run on, as DLPack wants it (1 = legacy default, 2 = per-thread, > 2 a
+  // handle); the exporter makes its pending work visible to it. Ignored for host arrays.
   Borrowed(pybind11::handle array, std::string name, std::intptr_t stream);
   Borrowed(Borrowed&& other) noexcept;
   Borrowed(const Borrowed&) = delete;
@@ -61,7 +62,8 @@ class Borrowed {
   std::string describe() const;         // name, type, shape and device, for error messages
 
   // Checks type, shape (-1 = any) and layout: C-contiguous, but for the first axis if `rows_apart`.
-  void expect(const char* type, const std::vector<std::int64_t>& shape, bool writes = false, bool rows_apart = false) const;
+  void expect(const char* type, const std::vector<std::int64_t>& shape, bool writes = false,
+              bool rows_apart = false) const;
   bool is(const char* type) const;
   // Raises where an item of this, which is written to, may lie in the other's memory.
   void expect_apart(const Borrowed& other) const;

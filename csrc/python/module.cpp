@@ -1,4 +1,5 @@
-// Face 1: the pybind11 module `vidssl._native`. DLPack arrays in, written in place; it checks, forwards to a twin, computes nothing.
+// Face 1: the pybind11 module `vidssl._native`. DLPack arrays in, written in place; it checks, forwards to a twin,
+// computes nothing.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -30,7 +31,8 @@ FrameView frame_view(const Borrowed& frames, std::int64_t height, std::int64_t w
     frames.expect("uint8", {-1, -1, -1, 3}, false, true);
     view.format = Format::rgb;
   } else {
-    if (frames.ndim() != 3) fail(frames.describe(), ": it must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
+    if (frames.ndim() != 3)
+      fail(frames.describe(), ": it must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
     frames.expect("uint8", {-1, -1, -1}, false, true);
     if (frames.size(1) % 3 != 0 || frames.size(2) % 2 != 0)
       fail(frames.describe(), ": planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
@@ -56,7 +58,8 @@ void same_device(const Borrowed& first, const Borrowed& other) {
     fail(other.describe(), ", but ", first.describe(), ": move them to one device");
 }
 
-void motion(py::handle frames, std::int64_t height, std::int64_t width, py::handle sad, py::handle thumb, std::intptr_t stream) {
+void motion(py::handle frames, std::int64_t height, std::int64_t width, py::handle sad, py::handle thumb,
+            std::intptr_t stream) {
   const Borrowed source(frames, "frames", stream), sad_out(sad, "sad", stream), thumb_out(thumb, "thumb", stream);
   const FrameView view = frame_view(source, height, width);
   const std::int64_t steps = view.frames > 0 ? view.frames - 1 : 0;
@@ -76,10 +79,10 @@ void motion(py::handle frames, std::int64_t height, std::int64_t width, py::hand
   }
 }
 
-void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, std::int64_t frames, std::int64_t height,
-          std::int64_t width, py::object sad, py::object thumb, py::object scratch, std::uint64_t seed, std::uint32_t epoch,
-          std::uint64_t sample, bool train, py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle label,
-          py::handle status, std::intptr_t stream) {
+void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, std::int64_t frames,
+          std::int64_t height, std::int64_t width, py::object sad, py::object thumb, py::object scratch,
+          std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame, py::handle box,
+          py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
   static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader asks for the same spec again and again
   if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
   PlanSpec spec = parsed.second;
@@ -89,7 +92,8 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   args.frames = static_cast<int>(frames), args.height = static_cast<int>(height), args.width = static_cast<int>(width);
   std::vector<Borrowed> kept;
   std::vector<std::size_t> written;  // of them
-  const auto take = [&](py::handle array, const char* name, const char* type, std::vector<std::int64_t> shape, bool writes) -> Borrowed& {
+  const auto take = [&](py::handle array, const char* name, const char* type, std::vector<std::int64_t> shape,
+                        bool writes) -> Borrowed& {
     kept.emplace_back(array, name, stream);
     kept.back().expect(type, shape, writes);
     same_device(kept.front(), kept.back());
@@ -98,14 +102,17 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   };
   kept.reserve(11);
   written.reserve(7);
-  spec.arrangements = take(arrangements, "arrangements", "int32", {spec.arrangement_count, k, t}, false).data<const std::int32_t>();
+  spec.arrangements =
+      take(arrangements, "arrangements", "int32", {spec.arrangement_count, k, t}, false).data<const std::int32_t>();
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
   if (plan_reads_sad(spec)) {
     check(!sad.is_none(), "sad=None: this plan depends on motion; pass what ops.motion gives");
     check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, width)]");
-    args.sad =
-        take(sad, "sad", "uint32", {frames - 1, motion_cells(args.height), motion_cells(args.width)}, false).data<const std::uint32_t>();
-    give_scratch(spec, args, take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.width)}, true).data<std::uint64_t>());
+    args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(args.height), motion_cells(args.width)}, false)
+                   .data<const std::uint32_t>();
+    give_scratch(
+        spec, args,
+        take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.width)}, true).data<std::uint64_t>());
   }
   if (spec.distinct_count > 0) {
     check(!thumb.is_none(), "thumb=None: this plan compares frames; pass what ops.motion gives");
@@ -143,8 +150,9 @@ struct Assembling {
   AssembleSpec spec{};
   AssembleArgs args{};
 
-  Assembling(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame_in, py::handle box_in,
-             py::handle flip_in, py::handle color_in, py::handle out_in, bool channels_last, bool used_before, std::intptr_t stream)
+  Assembling(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame_in,
+             py::handle box_in, py::handle flip_in, py::handle color_in, py::handle out_in, bool channels_last,
+             bool used_before, std::intptr_t stream)
       : frame(frame_in, "frame", stream),
         box(box_in, "box", stream),
         flip(flip_in, "flip", stream),
@@ -157,7 +165,10 @@ struct Assembling {
     color.expect("float32", {k, t, 3, 4});
     const std::vector<std::int64_t> shape =
         channels_last ? std::vector<std::int64_t>{k, t, -1, -1, 3} : std::vector<std::int64_t>{k, 3, t, -1, -1};
-    const char* type = out.is("float32") ? "float32" : out.is("float16") ? "float16" : out.is("bfloat16") ? "bfloat16" : "uint8";
+    const char* type = out.is("float32")    ? "float32"
+                       : out.is("float16")  ? "float16"
+                       : out.is("bfloat16") ? "bfloat16"
+                                            : "uint8";
     out.expect(type, shape, true);
     for (const Borrowed* other : {&box, &flip, &color, &out}) same_device(frame, *other);
     for (const Borrowed* other : {&frame, &box, &flip, &color}) out.expect_apart(*other);
@@ -183,8 +194,8 @@ struct Assembling {
 
 // On the CPU the slots are split over `threads`.
 void assemble(py::handle frames, std::int64_t height, std::int64_t width, const std::array<float, 12>& to_rgb,
-              const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip, py::handle color, py::handle out,
-              bool channels_last, bool used_before, int threads, std::intptr_t stream) {
+              const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip, py::handle color,
+              py::handle out, bool channels_last, bool used_before, int threads, std::intptr_t stream) {
   check(threads >= 1 && threads <= kMaxThreads, "threads=", threads, ": take 1..", kMaxThreads);
   const Borrowed source(frames, "frames", stream);
   Assembling what(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, stream);
@@ -215,14 +226,15 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
 // FrameAssembler with the arrays it points to, over buffers of a decoder's planes.
 class Pictures {
  public:
-  Pictures(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip,
-           py::handle color, py::handle out, bool channels_last, bool used_before)
-      : what_(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, 0), assembler_(what_.spec, what_.args) {
+  Pictures(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame, py::handle box,
+           py::handle flip, py::handle color, py::handle out, bool channels_last, bool used_before)
+      : what_(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, 0),
+        assembler_(what_.spec, what_.args) {
     check(!what_.out.on_cuda(), what_.out.describe(), ": FrameAssembler writes host memory");
   }
 
-  void show(int position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride, std::int64_t height,
-            std::int64_t width) {
+  void show(int position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride,
+            std::int64_t height, std::int64_t width) {
     check_picture("size", height, width);
     check(luma_stride <= kMaxSide, "luma_stride=", luma_stride, ": take at most ", kMaxSide);
     FrameView view{};
@@ -235,7 +247,8 @@ class Pictures {
     const Plane luma(y, "y", luma_stride, height, width), cb(u, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2),
         cr(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2);
     for (const Plane* plane : {&luma, &cb, &cr})
-      if (what_.out.shares(plane->data(), plane->bytes())) fail("out: it shares memory with a plane of the frame; pass memory of its own");
+      if (what_.out.shares(plane->data(), plane->bytes()))
+        fail("out: it shares memory with a plane of the frame; pass memory of its own");
     view.data = luma.data();
     view.chroma[0] = cb.data() - luma.data();
     view.chroma[1] = cr.data() - luma.data();
@@ -248,14 +261,16 @@ class Pictures {
   FrameAssembler assembler_;
 };
 
-void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose, std::uint32_t index) {
+void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose,
+            std::uint32_t index) {
   check(purpose == "order" || purpose == "window", "purpose=", purpose, ": take order or window");
   const Borrowed bits(out, "out", 0);
   bits.expect("uint32", {-1, 4}, true);
   check(!bits.on_cuda(), bits.describe(), ": pass a host array");
   const Purpose kind = purpose == "order" ? Purpose::order : Purpose::window;
   auto* to = bits.data<Random4>();
-  for (std::int64_t i = 0; i < bits.size(0); ++i) to[i] = draw(seed, epoch, first + static_cast<std::uint64_t>(i), kind, index);
+  for (std::int64_t i = 0; i < bits.size(0); ++i)
+    to[i] = draw(seed, epoch, first + static_cast<std::uint64_t>(i), kind, index);
 }
 
 py::dict build_info() {
@@ -280,18 +295,25 @@ PYBIND11_MODULE(_native, module) {
       py::set_error(py::module_::import("vidssl.types").attr("InvalidArgument"), error.what());
     }
   });
-  module.doc() = "The kernels of vidssl over DLPack. Outputs are passed in and written in place; see vidssl.ops for the readable face.";
+  module.doc() =
+      "The kernels of vidssl over DLPack. Outputs are passed in and written in place; see vidssl.ops for the readable "
+      "face.";
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
-  module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "scratch"_a,
-             "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a, "stream"_a = 0);
+  module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a,
+             "thumb"_a, "scratch"_a, "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
+             "color"_a, "label"_a, "status"_a, "stream"_a = 0);
   module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
-  module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a,
-             "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1, "stream"_a = 0);
-  py::class_<Pictures>(module, "FrameAssembler", "assemble on the CPU, frame by frame; see vidssl.kernels.decode_assemble.")
-      .def(py::init<const std::array<float, 12>&, const std::array<float, 2>&, py::handle, py::handle, py::handle, py::handle, py::handle,
-                    bool, bool>(),
-           "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false)
-      .def("show", &Pictures::show, "position"_a, "y"_a, "u"_a, "v"_a, "luma_stride"_a, "chroma_stride"_a, "height"_a, "width"_a);
+  module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a,
+             "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1,
+             "stream"_a = 0);
+  py::class_<Pictures>(module, "FrameAssembler",
+                       "assemble on the CPU, frame by frame; see vidssl.kernels.decode_assemble.")
+      .def(py::init<const std::array<float, 12>&, const std::array<float, 2>&, py::handle, py::handle, py::handle,
+                    py::handle, py::handle, bool, bool>(),
+           "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "out"_a, "channels_last"_a = false,
+           "used_before"_a = false)
+      .def("show", &Pictures::show, "position"_a, "y"_a, "u"_a, "v"_a, "luma_stride"_a, "chroma_stride"_a, "height"_a,
+           "width"_a);
   module.def("random", &random, "out"_a, "seed"_a, "epoch"_a, "first"_a, "purpose"_a, "index"_a = 0);
   module.def("build_info", &build_info);
 }

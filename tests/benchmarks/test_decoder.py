@@ -13,9 +13,9 @@ from benchmarks.bench_decoder import SPAN, Decoder, bench_size, bench_slice, who
 from tests.clips import make_clip
 from vidssl import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE
-from vidssl.video.decode import Video
-from vidssl.video.segment import cut
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video
+from vidssl.video.segment import cut_segment
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_slices_and_whole_files_give_the_same_frames(video: Video) -> None:
     chosen = windows(video, 3)
     assert all(numbers[0] >= 0 and numbers[-1] < 90 and len(numbers) == SPAN for numbers in chosen)
     found = []
-    for pieces in ([cut(video, numbers) for numbers in chosen], [whole(video, numbers) for numbers in chosen]):
+    for pieces in ([cut_segment(video, numbers) for numbers in chosen], [whole(video, numbers) for numbers in chosen]):
         decoder = Decoder(pieces, SOFTWARE, threads=1, batch=2)
         assert decoder() == 3 * SPAN
         decoder._pipeline.feed_input("encoded", [pieces[0].data])
@@ -68,4 +68,4 @@ def test_a_clip_without_hidden_pictures(tmp_path: Path) -> None:
     workloads.encode(clip, tmp_path, codec="libvpx-vp9")
     made = VideoIndex.build(tmp_path, progress=False).video(0)
     assert made.codec == "vp9"
-    assert cut(made, np.arange(64)).doubt == ""
+    assert cut_segment(made, np.arange(64)).doubt == ""

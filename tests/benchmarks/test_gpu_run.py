@@ -24,7 +24,10 @@ def test_wrong_calls_are_named(tmp_path: Path) -> None:
     assert "results go to OUT/quick.jsonl" in run().stdout
     found = run(str(tmp_path), "kernel")
     assert found.returncode == 2
-    assert "kernel: no such piece; take some of facts build test-kernels kernels test-loader loader decoder train memory" in found.stderr
+    assert (
+        "kernel: no such piece; take some of facts build test-kernels kernels test-loader loader decoder train memory"
+        in found.stderr
+    )
     assert "DEVICE=gpu: take cuda or cpu" in run(str(tmp_path), DEVICE="gpu").stderr
 
 
@@ -33,9 +36,23 @@ def test_every_piece_runs_on_a_cpu(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stdout + found.stderr
     assert "left out: compute-sanitizer needs a GPU" in found.stdout
     ended = re.findall(r"^==== (\S+): \d+ s, exit code 0$", found.stdout, re.MULTILINE)
-    assert ended == ["facts", "build", "test-kernels", "kernels", "test-loader", "loader", "decoder", "train", "memory", "sanitize"]
+    assert ended == [
+        "facts",
+        "build",
+        "test-kernels",
+        "kernels",
+        "test-loader",
+        "loader",
+        "decoder",
+        "train",
+        "memory",
+        "sanitize",
+    ]
     lines = [json.loads(text) for text in (tmp_path / "quick.jsonl").read_text().splitlines()]
-    counts = {bench: sum(line["bench"] == bench for line in lines) for bench in ("cuda", "loader", "decoder", "train", "memory")}
+    counts = {
+        bench: sum(line["bench"] == bench for line in lines)
+        for bench in ("cuda", "loader", "decoder", "train", "memory")
+    }
     assert counts == {"cuda": 6, "loader": 1, "decoder": 2, "train": 1, "memory": 2}
     assert "share of the copy bandwidth" in lines[0]["facts"]
     about = json.loads((tmp_path / "facts.json").read_text())
@@ -44,7 +61,16 @@ def test_every_piece_runs_on_a_cpu(tmp_path: Path) -> None:
 
 
 def test_what_fails_is_counted_and_does_not_keep_the_next_from_running(tmp_path: Path) -> None:
-    broken = run(str(tmp_path), "kernels", "sanitize", "facts", DEVICE="cuda", QUICK="1", CUDA_VISIBLE_DEVICES="", PATH="/usr/bin:/bin")
+    broken = run(
+        str(tmp_path),
+        "kernels",
+        "sanitize",
+        "facts",
+        DEVICE="cuda",
+        QUICK="1",
+        CUDA_VISIBLE_DEVICES="",
+        PATH="/usr/bin:/bin",
+    )
     assert broken.returncode == 1
     assert "kernels (exit code 1) sanitize (exit code 1)" in broken.stderr
     assert "==== facts" in broken.stdout
@@ -58,7 +84,11 @@ def test_every_kernel_is_sanitized_and_what_passed_is_not_tried_again(tmp_path: 
     sanitizer.write_text('#!/bin/sh\necho "asked $2 $6"\n[ "$1" = --help ] || [ "$6" != kns=plan_kernel ]\n')
     sanitizer.chmod(0o755)
     how = {"DEVICE": "cuda", "PATH": f"{sanitizer.parent}:{os.environ['PATH']}"}
-    kernels = {name for path in (ROOT / "csrc/kernels").glob("*.cu") for name in re.findall(r"\b(\w+_kernel)\(", path.read_text())}
+    kernels = {
+        name
+        for path in (ROOT / "csrc/kernels").glob("*.cu")
+        for name in re.findall(r"\b(\w+_kernel)\(", path.read_text())
+    }
     first = run(str(tmp_path), "sanitize", **how)
     assert first.returncode == 1
     asked = re.findall(r"^asked (\w+check) kns=(\w+)$", first.stdout, re.MULTILINE)
@@ -72,7 +102,9 @@ def test_every_kernel_is_sanitized_and_what_passed_is_not_tried_again(tmp_path: 
 def test_it_names_every_module_with_tests_for_a_gpu() -> None:
     text = SCRIPT.read_text()
     modules = [
-        path for path in (ROOT / "tests").rglob("test_*.py") if re.search(r"^@?(pytestmark = )?pytest\.mark\.gpu", path.read_text(), re.M)
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"^@?(pytestmark = )?pytest\.mark\.gpu", path.read_text(), re.M)
     ]
     assert len(modules) > 2
     assert [name for name in (str(path.relative_to(ROOT)) for path in modules) if name not in text] == []

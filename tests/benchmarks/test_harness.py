@@ -33,7 +33,10 @@ def test_cases_take_turns_and_warmup_does_not_count() -> None:
 
 def test_ratios_are_taken_round_by_round() -> None:
     # The machine is three times slower in the second round: the ratio of either round is 2, and so is their median.
-    spent = {"ours": [Spent(1.0, 1.0), Spent(3.0, 1.0), Spent(1.0, 1.0)], "theirs": [Spent(2.0, 4.0), Spent(6.0, 4.0), Spent(2.0, 4.0)]}
+    spent = {
+        "ours": [Spent(1.0, 1.0), Spent(3.0, 1.0), Spent(1.0, 1.0)],
+        "theirs": [Spent(2.0, 4.0), Spent(6.0, 4.0), Spent(2.0, 4.0)],
+    }
     result = compare("kernels", "x", spent, subject="ours", item="tuple")
     assert result.speedup["theirs"].median == result.speedup["theirs"].low == result.speedup["theirs"].high == 2.0
     assert result.cpu_saving["theirs"].median == 4.0
@@ -47,7 +50,9 @@ def test_spread_is_median_and_quartiles() -> None:
 
 
 def test_processor_time_that_was_not_seen_gives_no_ratio() -> None:
-    result = compare("loader", "x", {"ours": [Spent(1.0, 1.0)], "theirs": [Spent(1.0, 0.0)]}, subject="ours", item="sample")
+    result = compare(
+        "loader", "x", {"ours": [Spent(1.0, 1.0)], "theirs": [Spent(1.0, 0.0)]}, subject="ours", item="sample"
+    )
     assert result.cpu_saving == {}
 
 
@@ -64,7 +69,9 @@ def test_no_rounds_are_refused() -> None:
 
 
 def test_a_line_carries_its_circumstances(tmp_path: Path) -> None:
-    result = compare("kernels", "x", {"ours": [Spent(1.0, 1.0)], "theirs": [Spent(2.0, 2.0)]}, subject="ours", item="tuple")
+    result = compare(
+        "kernels", "x", {"ours": [Spent(1.0, 1.0)], "theirs": [Spent(2.0, 2.0)]}, subject="ours", item="tuple"
+    )
     harness.report(result, tmp_path)
     harness.report(result, tmp_path / "named.jsonl")
     (named,) = [path for path in tmp_path.iterdir() if path.name != "named.jsonl"]
@@ -100,7 +107,9 @@ def test_a_clip_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         workloads.made(replace(clip, frames=6), tmp_path)
 
 
-def test_nvdec_that_cannot_be_had_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nvdec_that_cannot_be_had_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(nvdec, "_LIBRARY", "libnone.so.1")
     assert workloads.nvdec() is None
     assert 'left out, what NVDEC decodes: decode="nvdec": libnone.so.1 is not there' in capsys.readouterr().out

@@ -27,7 +27,7 @@ def test_every_epoch_is_seen(tmp_path: Path) -> None:
     found = measure(VideoIndex.build(tmp_path, progress=False), "vcop_r3d", epochs=3, workers=1, batch_size=2)
     assert len(found["after"]) == 3
     assert found["windows"] == 6
-    assert found["engine"] == "fused"
+    assert found["engine"] == "inline"
 
 
 def test_too_few_epochs_are_an_error() -> None:

@@ -1,4 +1,6 @@
-"""What is drawn by motion moves: our score ranks steps as optical flow does, and weighted plans show the frames that score high."""
+"""What is drawn by motion moves: our score ranks steps as optical flow does, and weighted plans show the frames that
+score high.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ WITHOUT = "motion is compared with OpenCV: pip install opencv-python-headless"
 
 
 def texture() -> np.ndarray[Any, Any]:
-    """uint8 [H, W + way]: noise smoothed over 16 pixels, so that a step of up to 6 pixels changes it the more, the longer it is."""
+    """uint8 [H, W + way]: noise smoothed over 16 pixels, so that a step of up to 6 pixels changes it the more, the
+    longer it is.
+    """
     height, width = SIZE
     found = np.random.default_rng(5).normal(size=(height + 15, width + int(SPEED.sum()) + 15))
     for axis in (0, 1):
@@ -75,7 +79,8 @@ def test_flow_is_in_pixels_of_the_smaller_picture(moving: Frames) -> None:
     cv2 = pytest.importorskip("cv2", reason=WITHOUT)
     steady = np.stack([moving.data[0, : SIZE[0], 2 * at : 2 * at + 96] for at in range(3)])  # 2 pixels a frame
     assert farneback(steady) == pytest.approx([2, 2], rel=0.15)
-    wide = np.stack([cv2.resize(shown, (240, 240), interpolation=cv2.INTER_LINEAR) for shown in steady])  # 5 pixels, seen at half the size
+    # 5 pixels, seen at half the size
+    wide = np.stack([cv2.resize(shown, (240, 240), interpolation=cv2.INTER_LINEAR) for shown in steady])
     assert farneback(wide) == pytest.approx([2.5, 2.5], rel=0.15)
 
 
@@ -91,7 +96,8 @@ def test_weighted_draws_move_more_than_even_ones(moving: Frames) -> None:
     assert weighted.z > 4
     assert abs(even.z) < 4
     assert weighted.share > even.share + 0.1
-    assert weighted.share < bench_motion.held(motion_score(moving), upper) + 0.02  # draws without replacement cannot pass the weights
+    # draws without replacement cannot pass the weights
+    assert weighted.share < bench_motion.held(motion_score(moving), upper) + 0.02
 
 
 def test_weighted_draws_move_more_by_optical_flow(moving: Frames) -> None:
@@ -123,7 +129,8 @@ def test_pooling_adds_what_is_independent() -> None:
 
 
 def test_key_frames_against_the_others() -> None:
-    assert key_ratio(np.array([1, 6, 1, 2, 4]), np.array([2, 5])) == pytest.approx(5 / (4 / 3), abs=0.005)  # scores of frames 1..5
+    # scores of frames 1..5
+    assert key_ratio(np.array([1, 6, 1, 2, 4]), np.array([2, 5])) == pytest.approx(5 / (4 / 3), abs=0.005)
     assert key_ratio(np.array([1, 6]), np.array([], np.int64)) is None
 
 

@@ -30,7 +30,8 @@ def test_peers_give_the_frames_that_a_sequential_decode_gives(peer: bench_peers.
     for first in (0, 7, 26):
         numbers = [first, first + 20, first + 63]
         assert np.abs(peer(str(path), numbers).astype(int) - truth[numbers]).mean() < 2.0
-        assert np.abs(ours(index, numbers).astype(int) - truth[numbers]).mean() < 2.0  # swscale knows where chroma lies in one of them
+        # swscale knows where chroma lies in one of them
+        assert np.abs(ours(index, numbers).astype(int) - truth[numbers]).mean() < 2.0
     assert wrong(lambda numbers: peer(str(path), numbers), truth, [0, 7, 26]) == "0 of 144"
 
 
@@ -57,7 +58,9 @@ def test_a_tuple_is_the_clips_in_the_order_of_the_job(index: VideoIndex) -> None
     assert seconds >= 0
     for shown, place, (y, x) in zip(clips, one.place, one.corner, strict=True):
         assert np.diff(place).tolist() == [1] * 15
-        frames = torch.from_numpy(truth[[one.numbers[at] for at in place], y : y + 112, x : x + 112]).permute(3, 0, 1, 2)
+        frames = torch.from_numpy(truth[[one.numbers[at] for at in place], y : y + 112, x : x + 112]).permute(
+            3, 0, 1, 2
+        )
         mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in (workloads.MEAN, workloads.STD))
         torch.testing.assert_close(shown, (frames / 255 - mean) / std, rtol=1e-4, atol=1e-4)
 

@@ -14,11 +14,27 @@ from vidssl.types import VidsslError
 
 def line(date: str, ratio: float, **more: Any) -> str:
     figure = {"median": ratio, "low": ratio - 0.25, "high": ratio + 0.25}
-    return json.dumps({
-        "bench": "kernels", "workload": "w", "subject": "ours", "item": "tuple", "rounds": 3, "wall": {"ours": figure, "theirs": figure},
-        "cpu": {}, "speedup": {"theirs": figure}, "cpu_saving": {}, "facts": {}, "command": "", "date": date, "commit": "0123456789",
-        "changed": False, "machine": {"cpu": "some", "cores": 2, "simd": "avx2", "load": 0}, "versions": {"python": "3.11"}, **more,
-    })  # fmt: skip
+    return json.dumps(
+        {
+            "bench": "kernels",
+            "workload": "w",
+            "subject": "ours",
+            "item": "tuple",
+            "rounds": 3,
+            "wall": {"ours": figure, "theirs": figure},
+            "cpu": {},
+            "speedup": {"theirs": figure},
+            "cpu_saving": {},
+            "facts": {},
+            "command": "",
+            "date": date,
+            "commit": "0123456789",
+            "changed": False,
+            "machine": {"cpu": "some", "cores": 2, "simd": "avx2", "load": 0},
+            "versions": {"python": "3.11"},
+            **more,
+        }
+    )
 
 
 def test_the_newest_of_a_workload_counts(tmp_path: Path) -> None:
@@ -34,7 +50,9 @@ def test_the_newest_of_a_workload_counts(tmp_path: Path) -> None:
 def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(line("2026-02-02T00:00:00", 4.0, changed=True))
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results: kernels -->\nold\n<!-- end -->\nafter\n<!-- results: loader -->\n<!-- end -->\n")
+    readme.write_text(
+        "before\n<!-- results: kernels -->\nold\n<!-- end -->\nafter\n<!-- results: loader -->\n<!-- end -->\n"
+    )
     report.main(results=tmp_path, readme=readme)
     first = readme.read_text()
     report.main(results=tmp_path, readme=readme)

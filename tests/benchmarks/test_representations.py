@@ -16,7 +16,10 @@ from vidssl.types import VidsslError
 
 
 def test_gains_are_those_of_pairs() -> None:
-    rows = [{"trained": dict.fromkeys(WAYS, a), "untrained": dict.fromkeys(WAYS, b)} for a, b in ((0.5, 0.4), (0.9, 0.8), (0.7, 0.6))]
+    rows = [
+        {"trained": dict.fromkeys(WAYS, a), "untrained": dict.fromkeys(WAYS, b)}
+        for a, b in ((0.5, 0.4), (0.9, 0.8), (0.7, 0.6))
+    ]
     after, before = (torch.arange(10) < most for most in (7, 6))
     found = summed(rows, [{"trained": dict.fromkeys(WAYS, after), "untrained": dict.fromkeys(WAYS, before)}] * 3)["R@1"]
     assert found["trained"].value == pytest.approx(0.7)

@@ -20,7 +20,9 @@ def videos(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_list_beside_the_videos_is_not_the_folder(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_beside_the_videos_is_not_the_folder(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     open_data(videos, run)  # as training does
     (videos / "some.csv").write_text("path,label\na/1.mp4,x\nb/3.mp4,y\n")

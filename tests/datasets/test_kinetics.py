@@ -20,7 +20,11 @@ LINES = (
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    for name in ("riding_a_bike/-aB_c1_000010_000020.mp4", "riding a bike/-ab_C1_000003_000013.mkv", "abseiling/0wR5_000028_000038.mp4"):
+    for name in (
+        "riding_a_bike/-aB_c1_000010_000020.mp4",
+        "riding a bike/-ab_C1_000003_000013.mkv",
+        "abseiling/0wR5_000028_000038.mp4",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "k.csv").write_text("\n".join(LINES))
@@ -30,8 +34,9 @@ def videos(tmp_path: Path) -> Path:
 def test_parts_labels_and_files(videos: Path) -> None:
     found = kinetics(videos)
     assert {part: [entry.name for entry in entries] for part, entries in found.parts.items()} == {
-        "train": ["-aB_c1_000010_000020", "-ab_C1_000003_000013"], "validate": ["0wR5_000028_000038", "gone_000001_000011"],
-    }  # fmt: skip
+        "train": ["-aB_c1_000010_000020", "-ab_C1_000003_000013"],
+        "validate": ["0wR5_000028_000038", "gone_000001_000011"],
+    }
     assert found.missing == {"validate": ["gone_000001_000011"]}
     assert found.parts["train"][0].label == "riding a bike"
     assert found.parts["train"][0].group == "-aB_c1"  # ids differ by their case

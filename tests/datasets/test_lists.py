@@ -45,7 +45,9 @@ def test_indexes_share_their_decoding(videos: Path, tmp_path: Path, capsys: pyte
     assert "wrote" in capsys.readouterr().out
     train, test = (VideoIndex.load(tmp_path / f"{videos.name}_{part}.arrow") for part in ("train", "test"))
     assert (len(train), len(test)) == (4, 2)
-    assert {path.name for path in (train.video(row).path for row in range(4))}.isdisjoint(test.video(row).path.name for row in range(2))
+    assert {path.name for path in (train.video(row).path for row in range(4))}.isdisjoint(
+        test.video(row).path.name for row in range(2)
+    )
     assert set(test.column("label").to_pylist()) == {"bend", "jump"}
     assert main(["datasets", "lists", "folder", str(videos), *options]) == 0  # again: nothing is read
 

@@ -28,7 +28,9 @@ def release(root: Path, *, splits: int = 3) -> tuple[Path, Path]:
     for split in range(1, splits + 1):
         train = [f"{path} {CLASSES.index(name) + 1}" for name, group, path in clips if group != split]
         (lists / f"trainlist{split:02d}.txt").write_text("\n".join(train) + "\n")
-        (lists / f"testlist{split:02d}.txt").write_text("\n".join(path for _, group, path in clips if group == split) + "\n")
+        (lists / f"testlist{split:02d}.txt").write_text(
+            "\n".join(path for _, group, path in clips if group == split) + "\n"
+        )
     return videos, lists
 
 
@@ -94,7 +96,9 @@ def test_numbers_from_zero_are_said(tmp_path: Path) -> None:
 def test_no_lists_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos, lists = release(tmp_path)
     shutil.rmtree(lists)
-    with pytest.raises(VidsslError, match=r"no trainlist0\*\.txt in .*; name the folder ucfTrainTestlist of the release"):
+    with pytest.raises(
+        VidsslError, match=r"no trainlist0\*\.txt in .*; name the folder ucfTrainTestlist of the release"
+    ):
         ucf101(videos)
     assert main(["datasets", "check", "ucf101", str(tmp_path / "nowhere"), "--annotations", str(tmp_path)]) == 2
     assert "no trainlist0*.txt" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from PIL import Image
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.demo import run
-from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
 from vidssl.demo.scenes import SCENES, film
+from vidssl.plots.tuples import CELL, Ordered, draw_orders
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -28,7 +28,9 @@ def test_a_scene_is_a_pure_function_of_its_place(name: str) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_brightness_alone_does_not_order_the_clips(sign: int) -> None:
-    """Three clips put in order by their mean luma, up or down: the demo asks for 41.7 % (2.5 x chance) and must not get it this way."""
+    """Three clips put in order by their mean luma, up or down: the demo asks for 41.7 % (2.5 x chance) and must not get
+    it this way.
+    """
     right = []
     for name in SCENES:
         for number in range(12):
@@ -64,8 +66,8 @@ def test_a_folder_of_others_is_not_touched(tmp_path: Path) -> None:
 def test_picture(tmp_path: Path) -> None:
     clips = np.random.default_rng(0).integers(0, 256, (3, 3, 8, *CELL), dtype=np.uint8)
     frame = np.arange(24).reshape(3, 8)
-    shown = Shown(name="a/b.mp4", clips=clips, frame=frame, true=(0, 2, 1), predicted=(0, 1, 2), probability=0.5)
-    draw([shown, shown], tmp_path / "order.png")
+    shown = Ordered(name="a/b.mp4", clips=clips, frame=frame, true=(0, 2, 1), predicted=(0, 1, 2), probability=0.5)
+    draw_orders([shown, shown], tmp_path / "order.png")
     picture = np.asarray(Image.open(tmp_path / "order.png"))
     first = clips[0, :, 0].transpose(1, 2, 0)
     rows = np.argwhere((picture[: -CELL[0], : -CELL[1]] == first[0, 0]).all(axis=2))

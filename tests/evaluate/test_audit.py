@@ -19,14 +19,14 @@ from PIL import Image
 
 from vidssl.cli import main
 from vidssl.evaluate.audit import Audit, audit, measure
-from vidssl.evaluate.chart import Bar, draw
-from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
 from vidssl.evaluate.confidence import clustered, student, wilson
+from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
 from vidssl.evaluate.logistic import apply, choose, fit
-from vidssl.loader import Loader
-from vidssl.pretext import Opn, ShuffleLearn, Vcop
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
+from vidssl.kernels.augment import Augment
+from vidssl.loader import Loader
+from vidssl.plots.bars import Bar, draw_bars
+from vidssl.pretext import Opn, ShuffleLearn, Vcop
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.train import train
 from vidssl.types import VidsslError
@@ -37,7 +37,9 @@ PICTURE = ("color", "luma", "difference", "picture")
 def _video(path: Path, pictures: list[np.ndarray], *, codec: str = "mpeg4", gop: int = 200) -> None:
     """Encode RGB pictures nearly without loss."""
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=25, options={"qscale": "1", "global_quality": "118", "flags": "+qscale"})
+        stream: Any = container.add_stream(
+            codec, rate=25, options={"qscale": "1", "global_quality": "118", "flags": "+qscale"}
+        )
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt, stream.gop_size = "yuvj420p" if codec == "mjpeg" else "yuv420p", gop
         for picture in pictures:
@@ -45,7 +47,9 @@ def _video(path: Path, pictures: list[np.ndarray], *, codec: str = "mpeg4", gop:
         container.mux(stream.encode())
 
 
-def _index(root: Path, make: Callable[[np.random.Generator, int], np.ndarray], *, codec: str, frames: int = 40) -> VideoIndex:
+def _index(
+    root: Path, make: Callable[[np.random.Generator, int], np.ndarray], *, codec: str, frames: int = 40
+) -> VideoIndex:
     """Sixteen videos; make(rng of the video, frame) is a picture."""
     for number in range(16):
         rng = np.random.default_rng(number)
@@ -81,7 +85,9 @@ TASKS = {
 
 
 def _recipe(task: str) -> Recipe:
-    return Recipe(pretext=TASKS[task], encoder="r3d_tiny", train=TrainConfig(holdout=0.3, seed=3, workers=1, tuples_per_window=2))
+    return Recipe(
+        pretext=TASKS[task], encoder="r3d_tiny", train=TrainConfig(holdout=0.3, seed=3, workers=1, tuples_per_window=2)
+    )
 
 
 def _audit(task: str, index: VideoIndex, **options: Any) -> Audit:
@@ -92,8 +98,11 @@ def test_wilson_by_hand() -> None:
     z = 1.959964
     assert wilson(0, 10) == pytest.approx((0, z * z / (10 + z * z)))
     assert wilson(10, 10) == pytest.approx((10 / (10 + z * z), 1))
-    assert wilson(50, 100) == pytest.approx((0.5 - 0.5 * z / math.sqrt(100 + z * z), 0.5 + 0.5 * z / math.sqrt(100 + z * z)))
-    assert wilson(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-6)  # the roots of (p - 0.8)^2 = z^2 p (1 - p) / 10
+    assert wilson(50, 100) == pytest.approx(
+        (0.5 - 0.5 * z / math.sqrt(100 + z * z), 0.5 + 0.5 * z / math.sqrt(100 + z * z))
+    )
+    # the roots of (p - 0.8)^2 = z^2 p (1 - p) / 10
+    assert wilson(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-6)
 
 
 def test_wilson_ends_are_where_the_share_is_just_z_away() -> None:
@@ -103,11 +112,14 @@ def test_wilson_ends_are_where_the_share_is_just_z_away() -> None:
 
 
 def test_videos_that_differ_widen_the_interval() -> None:
-    """Of four videos, two always right and two always wrong: four throws of a coin, not four hundred, with Student's t for four."""
+    """Of four videos, two always right and two always wrong: four throws of a coin, not four hundred, with Student's t
+    for four.
+    """
     label, video = torch.zeros(400, dtype=torch.int64), torch.arange(4).repeat_interleave(100)
     logits = torch.nn.functional.one_hot(video // 2, 2).float()
     t = student(3)
-    assert [student(freedom) for freedom in (3, 9, 12, 30)] == pytest.approx([3.182, 2.262, 2.179, 2.042], abs=0.005)  # as tabled
+    # as tabled
+    assert [student(freedom) for freedom in (3, 9, 12, 30)] == pytest.approx([3.182, 2.262, 2.179, 2.042], abs=0.005)
     assert clustered((0.5 - video // 2).double() / 400, video) == pytest.approx(t * math.sqrt(4 / 3 * 4 * 0.125**2))
     score = measure("x", logits, label, video, np.array([0, 1]))
     assert (score.accuracy, score.worth) == (0.5, pytest.approx(3 * 1.959964**2 / t**2))
@@ -148,13 +160,18 @@ def test_strength_is_chosen_on_other_videos() -> None:
     assert choose(useful, label, video, 2)[0] <= 0.03
     assert choose(noise, label, video, 2)[0] >= 1.0
     # A signature of each video and one label for all its tuples: by heart it is known, of other videos nothing is.
-    signature, of_video = torch.randn(20, 20, generator=generator, dtype=torch.float64), torch.randint(2, (20,), generator=generator)
+    signature, of_video = (
+        torch.randn(20, 20, generator=generator, dtype=torch.float64),
+        torch.randint(2, (20,), generator=generator),
+    )
     assert choose(signature[video], of_video[video], video, 2)[0] >= 0.3
     assert choose(signature[video], of_video[video], torch.arange(400), 2)[0] <= 0.01  # as if each tuple were a video
 
 
 def test_balanced_takes_every_class_for_equally_likely() -> None:
-    """Three of four tuples are 0. The logits lean to 0 by just that, so plainly all answers are 0; the lean taken off, half are told."""
+    """Three of four tuples are 0. The logits lean to 0 by just that, so plainly all answers are 0; the lean taken off,
+    half are told.
+    """
     table, label = np.array([0, 0, 0, 1]), torch.tensor([0] * 300 + [1] * 100)
     video = torch.arange(400)
     lean = torch.tensor([math.log(0.75), math.log(0.25)])
@@ -165,7 +182,9 @@ def test_balanced_takes_every_class_for_equally_likely() -> None:
     assert (score.accuracy, score.balanced) == (0.75, 0.75)  # balanced: all of class 0, half of class 1
     assert "no better than the commonest label, yet tells the classes apart (75 % balanced)" in score.verdict
     assert measure("none", lean + 0 * hint + torch.tensor([1e-3, 0.0]), label, video, table).verdict == "solves nothing"
-    assert measure("right", torch.nn.functional.one_hot(label).float(), label, video, table).verdict.startswith("solves 100 % of the way")
+    assert measure("right", torch.nn.functional.one_hot(label).float(), label, video, table).verdict.startswith(
+        "solves 100 % of the way"
+    )
 
 
 def test_cues_by_hand() -> None:
@@ -177,7 +196,8 @@ def test_cues_by_hand() -> None:
     assert histogram[0, 0].tolist() == ([1.0] + [0.0] * (BINS - 1)) * 3
     assert histogram[0, 1].tolist() == ([0.0] * (BINS // 2) + [0.5] + [0.0] * (BINS // 2 - 2) + [0.5]) * 3
     assert luma(shown)[0].tolist() == [[0, 0], [pytest.approx(1), pytest.approx(0.5)]]
-    # within: slot 0, slot 1, their distance; between: the end of 0 to the beginning of 1, the end of 1 to the beginning of 0
+    # within: slot 0, slot 1, their distance; between: the end of 0 to the beginning of 1, the end of 1 to the beginning
+    # of 0
     assert difference(shown)[0].tolist() == [0, 0.5, 0.5, 1, 0.5]
     assert difference(shown[:, :, :, :1])[0].tolist() == [1]  # one frame a slot: each pair once
     assert luma(torch.tensor([0.0, 1, 0]).view(1, 1, 3, 1, 1, 1)).item() == pytest.approx(0.587)  # green
@@ -214,7 +234,9 @@ def test_place_between_key_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("task", "least"), [("vcop", 0.97), ("shuffle_learn", 0.95), ("opn", 0.7)])
 def test_what_gets_brighter_gives_the_order_away(task: str, least: float, ramps: VideoIndex) -> None:
-    """Not all of OPN: a class of it is an order or the same backwards, and no linear model can tell everything that is one or the other."""
+    """Not all of OPN: a class of it is an order or the same backwards, and no linear model can tell everything that is
+    one or the other.
+    """
     found = _audit(task, ramps, tuples=150)
     for cue in ("luma", "gop"):  # one key frame: the place in the file is the time
         assert found.scores[cue].accuracy > least, cue
@@ -225,7 +247,9 @@ def test_what_gets_brighter_gives_the_order_away(task: str, least: float, ramps:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_noise_gives_nothing_away(task: str, noise: VideoIndex) -> None:
-    """Nothing is further from chance than its interval is wide, twice what luck brings. Every frame is a key frame: no luck there."""
+    """Nothing is further from chance than its interval is wide, twice what luck brings. Every frame is a key frame: no
+    luck there.
+    """
     found = _audit(task, noise, tuples=200)
     far = {name: abs(score.accuracy - found.chance) / (score.high - score.low) for name, score in found.scores.items()}
     assert {name: share for name, share in far.items() if share > 1} == {}
@@ -234,13 +258,17 @@ def test_noise_gives_nothing_away(task: str, noise: VideoIndex) -> None:
 
 
 def test_still_pictures_give_nothing_away(tmp_path: Path) -> None:
-    found = _audit("vcop", _index(tmp_path, lambda rng, at: np.full((32, 32, 3), 90, np.uint8), codec="mpeg4"), tuples=200)
+    found = _audit(
+        "vcop", _index(tmp_path, lambda rng, at: np.full((32, 32, 3), 90, np.uint8), codec="mpeg4"), tuples=200
+    )
     for name in PICTURE:
         assert found.scores[name].low <= found.chance <= found.scores[name].high, name
     assert found.scores["gop"].low > found.chance  # the file still does
 
 
-@pytest.mark.parametrize(("task", "tuples", "counts"), [("vcop", 60, [10] * 6), ("vcop", 61, [11] * 6), ("shuffle_learn", 60, [45, 15])])
+@pytest.mark.parametrize(
+    ("task", "tuples", "counts"), [("vcop", 60, [10] * 6), ("vcop", 61, [11] * 6), ("shuffle_learn", 60, [45, 15])]
+)
 def test_classes_have_their_shares(task: str, tuples: int, counts: list[int], noise: VideoIndex) -> None:
     found = collect(_recipe(task), noise, tuples, seed=1, says="", progress=False)
     assert np.bincount(found.label.numpy()).tolist() == counts
@@ -267,7 +295,10 @@ def test_a_run_is_measured_on_the_same_tuples(ramps: VideoIndex, tmp_path: Path)
     for other, named in (
         (replace(recipe, pretext=TASKS["opn"]), "method: 'vcop' in the run, 'opn' here"),
         (replace(recipe, pretext=replace(task, interval=2)), "pretext.interval: 3 in the run, 2 here"),
-        (replace(recipe, pretext=replace(task, augment=replace(task.augment, flip=0.5))), "pretext.augment.flip: 0.0 in the run, 0.5 here"),
+        (
+            replace(recipe, pretext=replace(task, augment=replace(task.augment, flip=0.5))),
+            "pretext.augment.flip: 0.0 in the run, 0.5 here",
+        ),
         (replace(recipe, train=replace(config, seed=4)), "train.seed: 3 in the run, 4 here"),
     ):
         with pytest.raises(VidsslError, match=named):
@@ -298,7 +329,7 @@ def test_bad_input_is_named(ramps: VideoIndex, tmp_path: Path) -> None:
 
 def test_the_chart_shows_value_and_chance(tmp_path: Path) -> None:
     """Along the middle of the only bar: its colour up to the value, then paper; a red line where chance is."""
-    draw([Bar("x", 0.5, 0.5, 0.5, "v", "picture")], 0.75, "t", [], tmp_path / "a.png")
+    draw_bars([Bar("x", 0.5, 0.5, 0.5, "v", "picture")], 0.75, "t", [], tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     left, width = 2 * (28 + 210), 2 * 520
@@ -314,7 +345,22 @@ def test_the_chart_shows_value_and_chance(tmp_path: Path) -> None:
 def test_command(ramps: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved, out = tmp_path / "index.arrow", tmp_path / "out"
     ramps.save(saved)
-    small = ["--resize", "16", "16", "--crop", "12", "12", "--clip-length", "4", "--interval", "3", "--workers", "1", "--holdout", "0.3"]
+    small = [
+        "--resize",
+        "16",
+        "16",
+        "--crop",
+        "12",
+        "12",
+        "--clip-length",
+        "4",
+        "--interval",
+        "3",
+        "--workers",
+        "1",
+        "--holdout",
+        "0.3",
+    ]
     assert main(["audit", "vcop_r3d_tiny", "--data", str(saved), "--tuples", "60", "--out", str(out), *small]) == 0
     said = capsys.readouterr().out
     assert all(word in said for word in ("vcop_r3d_tiny", "mean luma", "chance", "audit.png"))

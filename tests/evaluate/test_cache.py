@@ -13,8 +13,8 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate import cache
 from vidssl.evaluate.cache import cached, load_features, save_features
 from vidssl.evaluate.features import Clips, Features
+from vidssl.kernels.augment import Augment
 from vidssl.models import ENCODERS
-from vidssl.kernels.plan import Augment
 
 
 def test_features_come_back_from_disk(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

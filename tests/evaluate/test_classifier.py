@@ -8,8 +8,8 @@ import torch
 from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate.classifier import Classifier, Labelled
 from vidssl.evaluate.features import Clips, extract
+from vidssl.kernels.augment import Augment
 from vidssl.models import r3d_tiny
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe
 
 
@@ -42,6 +42,8 @@ def test_a_part_that_is_not_there_is_named(name: str) -> None:
 def test_labels_are_the_classes_of_the_videos(index: VideoIndex, recipe: Recipe) -> None:
     classes, labels = ["c", "a", "b"], index.column("label").to_pylist()
     with Labelled(index, recipe.pretext.plan, classes=classes, batch_size=2, device="cpu", workers=1) as loader:
-        found = {(int(row), classes[label]) for batch in loader for row, label in zip(batch.video, batch.label, strict=True)}
+        found = {
+            (int(row), classes[label]) for batch in loader for row, label in zip(batch.video, batch.label, strict=True)
+        }
     assert len(found) == 8  # of nine, four batches of two
     assert all(labels[row] == name for row, name in found)

@@ -15,11 +15,11 @@ from vidssl.cli import main
 from vidssl.evaluate import complement
 from vidssl.evaluate.cache import save_features
 from vidssl.evaluate.complement import build_other, errors_shared, evaluate_complement
-from vidssl.evaluate.features import Features
 from vidssl.evaluate.confidence import Number
-from vidssl.evaluate.splits import Parts, parts
+from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import Answers
 from vidssl.evaluate.run import View, open_run
+from vidssl.evaluate.splits import Parts, parts
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -27,7 +27,7 @@ OTHER = '''
 import torch
 from torch import nn
 from vidssl.evaluate.features import Clips, single_frames
-from vidssl.kernels.plan import Augment
+from vidssl.kernels.augment import Augment
 
 def mean_colour():
     """A module of single pictures [N, 3, H, W]."""
@@ -44,8 +44,12 @@ def test_errors_are_counted_in_pairs() -> None:
     answers = torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 0]])
     a, b = (Answers(answer, label, ["x", "y"]) for answer in answers)
     assert errors_shared(a, b) == {
-        "both right": 4, "only A right": 1, "only B right": 1, "both wrong": 2, "both wrong, expected": round(3 * 3 / 8, 1),
-    }  # fmt: skip
+        "both right": 4,
+        "only A right": 1,
+        "only B right": 1,
+        "both wrong": 2,
+        "both wrong, expected": round(3 * 3 / 8, 1),
+    }
 
 
 def test_what_complements_gains_and_what_repeats_does_not(
@@ -60,7 +64,9 @@ def test_what_complements_gains_and_what_repeats_does_not(
         bits = np.random.default_rng(count).integers(0, 2, (count, 2))
         x = bits * np.array(knows) + random.normal(0, 0.3, (count, 2))
         label = [f"{a}{b}" for a, b in bits.tolist()]
-        return Features(torch.from_numpy(x).float(), list(label), np.arange(count), [f"g{at // 2}" for at in range(count)])
+        return Features(
+            torch.from_numpy(x).float(), list(label), np.arange(count), [f"g{at // 2}" for at in range(count)]
+        )
 
     first, second = ((made(200, knows), made(120, knows)) for knows in ((1.0, 0.0), (0.0, 1.0)))
     noise = (made(200, (0.0, 0.0)), made(120, (0.0, 0.0)))
@@ -87,7 +93,11 @@ def test_what_complements_gains_and_what_repeats_does_not(
 
 
 def test_files_and_modules(
-    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    index: VideoIndex,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "run"
     train(recipe, index, out, steps=1, device="cpu", quiet=True)
@@ -103,7 +113,17 @@ def test_files_and_modules(
     found = evaluate_complement(run, data, str(tmp_path / "b.safetensors"), view=view, device="cpu", progress=False)
     assert (found.counts["to test"], found.counts["test videos left out"]) == (8, 2)
     index.save(out / "index.arrow")
-    asked = ("--train", str(index.root), "--by-group", "--other", str(tmp_path / "b.safetensors"), "--clips", "2", "--device", "cpu")
+    asked = (
+        "--train",
+        str(index.root),
+        "--by-group",
+        "--other",
+        str(tmp_path / "b.safetensors"),
+        "--clips",
+        "2",
+        "--device",
+        "cpu",
+    )
     assert main(["evaluate", "complement", str(out), *asked]) == 0
     assert "A (trained) + B" in capsys.readouterr().out
     for other, said in (

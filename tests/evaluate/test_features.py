@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from vidssl.evaluate.features import Clips, extract, pooled
-from vidssl.models import CaffeNet, r3d_tiny
-from vidssl.kernels.assemble import assemble
-from vidssl.video.decode import decode
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment, PlanSpec, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec, plan
+from vidssl.models import CaffeNet, r3d_tiny
 from vidssl.types import VidsslError
+from vidssl.video.decode import decode
 
 AUGMENT = Augment(resize=(24, 32), crop=(16, 16), flip=1.0, brightness=0.5)  # of which evaluation shows the crop alone
 
@@ -19,7 +20,8 @@ def test_clips_reach_from_the_first_frame_to_the_last() -> None:
     numbers = Clips(count=10, length=16, augment=AUGMENT).numbers(100)
     assert numbers.shape == (10, 16)
     assert (numbers[0, 0], numbers[-1, -1]) == (0, 99)
-    np.testing.assert_array_equal(numbers[:, 0], np.linspace(8, 92, 10).astype(int) - 8)  # as published, for even lengths
+    # as published, for even lengths
+    np.testing.assert_array_equal(numbers[:, 0], np.linspace(8, 92, 10).astype(int) - 8)
     assert (Clips(count=3, length=16, augment=AUGMENT).numbers(16)[:, 0] == 0).all()
     assert Clips(count=2, length=4, stride=3, augment=AUGMENT).numbers(10).tolist() == [[0, 3, 6, 9]] * 2
 
@@ -64,7 +66,9 @@ def test_single_frames_are_pooled_as_published() -> None:
             pooled(encoder, frames, "mean")
         with pytest.raises(VidsslError, match="only vidssl's encoders have a last map"):
             pooled(torch.nn.Flatten(), frames, "max")
-        with pytest.raises(VidsslError, match=r"gives \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it give one vector"):
+        with pytest.raises(
+            VidsslError, match=r"gives \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it give one vector"
+        ):
             pooled(torch.nn.Identity(), frames, "mean")
 
 

@@ -1,4 +1,6 @@
-"""Fine-tuning learns with labels, from a checkpoint or from scratch, leaves frozen parts as they are, and goes on where it was stopped."""
+"""Fine-tuning learns with labels, from a checkpoint or from scratch, leaves frozen parts as they are, and goes on where
+it was stopped.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,11 @@ from vidssl.demo.render import encode
 from vidssl.evaluate import finetune
 from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune
-from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.run import Trained, open_run, trained_encoder, untrained_encoder
+from vidssl.evaluate.splits import Parts
+from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.recipes import shuffle_learn_tiny
-from vidssl.video.decode import decode
-from vidssl.kernels.plan import Augment
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.setup import FREE
@@ -31,8 +32,11 @@ from vidssl.train.step import Stepper, StepResult
 from vidssl.train.train import train
 from vidssl.train.trainer import Trainer
 from vidssl.types import Batch
+from vidssl.video.decode import decode
 
-CONFIG = TrainConfig(batch_size=2, lr=0.02, amp="off", holdout=0.0, workers=1, steps=6, log_every=2, save_every=3, val_every=3, seed=3)
+CONFIG = TrainConfig(
+    batch_size=2, lr=0.02, amp="off", holdout=0.0, workers=1, steps=6, log_every=2, save_every=3, val_every=3, seed=3
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +96,27 @@ def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) 
     how = FineTune(clips=2, train=replace(CONFIG, steps=1))
     evaluate_finetune(away, data, how, device="cpu", quiet=True)
     changed = {
-        "epochs": 7, "steps": 2, "workers": 2, "threads": 1, "max_bad": 0.5, "timeout": 300.0, "nonfinite": "skip", "log_every": 3,
-        "show_every": 4, "val_every": 5, "save_every": 6, "keep": 7,
-    }  # fmt: skip
+        "epochs": 7,
+        "steps": 2,
+        "workers": 2,
+        "threads": 1,
+        "max_bad": 0.5,
+        "timeout": 300.0,
+        "nonfinite": "skip",
+        "log_every": 3,
+        "show_every": 4,
+        "val_every": 5,
+        "save_every": 6,
+        "keep": 7,
+    }
     assert set(changed) == set(FREE)
     other = replace(how, clips=1, crops="ten", select="last", train=replace(CONFIG, **changed))
     found = evaluate_finetune(away, data, other, resume=True, device="cpu", quiet=True)
     assert found.settings["steps"] == 2
     assert "1 clips x 10 crop(s)" in found.protocol
-    with pytest.raises(VidsslError, match=r"finetune: resume: .*move it away: finetune.freeze: \[\] then, \['stem'\] now"):
+    with pytest.raises(
+        VidsslError, match=r"finetune: resume: .*move it away: finetune.freeze: \[\] then, \['stem'\] now"
+    ):
         evaluate_finetune(away, data, replace(other, freeze=("stem",)), resume=True, device="cpu", quiet=True)
 
 
@@ -130,7 +146,9 @@ def test_a_resumed_run_keeps_the_decoder(away: Trained, data: Parts, monkeypatch
     assert asked[1]["quarantine"] == away.folder / "finetune" / "checkpoint" / "quarantine.jsonl"
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_is_resumed(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_ended_before_its_first_checkpoint_is_resumed(
+    away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     how = FineTune(clips=1, train=replace(CONFIG, steps=2))
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "save", lambda self: (_ for _ in ()).throw(RuntimeError("killed")))
@@ -160,7 +178,9 @@ def test_clips_of_one_window_follow_each_other(away: Trained, data: Parts, monke
 def test_a_run_with_group_norm_is_found_again(index: VideoIndex, recipe: Recipe, data: Parts, tmp_path: Path) -> None:
     grouped = replace(recipe, train=replace(recipe.train, norm="group"))
     train(grouped, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
-    evaluate_finetune(open_run(tmp_path / "run"), data, FineTune(clips=1, train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    evaluate_finetune(
+        open_run(tmp_path / "run"), data, FineTune(clips=1, train=replace(CONFIG, steps=1)), device="cpu", quiet=True
+    )
     _, again = trained_encoder(checkpoint.find(tmp_path / "run" / "finetune" / "checkpoint"))
     assert again.train.norm == "group"
 
@@ -184,7 +204,7 @@ def test_from_scratch_begins_as_the_run_began(away: Trained, data: Parts) -> Non
 @pytest.mark.parametrize(("select", "tested"), [(None, 4), ("best", 4), ("last", 6)])  # VCOP's authors take the best
 def test_the_selected_weights_are_tested(
     select: Any, tested: int, index: VideoIndex, away: Trained, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     losses = iter([3.0, 1.0, 2.0])  # after steps 2, 4 and 6
 
     def validate(self: Trainer, log: object, *, project: bool) -> bool:
@@ -207,7 +227,11 @@ def test_the_selected_weights_are_tested(
     how = FineTune(select=select, clips=1, train=replace(CONFIG, holdout=0.3, val_every=2, save_every=100, keep=1))
     found = evaluate_finetune(away, parts, how, device="cpu", quiet=True)
     path = away.folder / "finetune" / "checkpoint" / "checkpoints" / f"step_{tested:08d}"
-    assert (found.settings["tested_step"], found.settings["checkpoint"], found.settings["steps"]) == (tested, str(path), 6)
+    assert (found.settings["tested_step"], found.settings["checkpoint"], found.settings["steps"]) == (
+        tested,
+        str(path),
+        6,
+    )
     weights = checkpoint.load_weights(path, "encoder")
     assert all(torch.equal(shown[0][name], weights[name]) for name in weights)
     said = "the weights with the lowest validation loss (step 4 of 6)" if tested == 4 else "the last weights (step 6)"
@@ -218,7 +242,9 @@ def test_the_best_weights_need_held_out_videos(away: Trained, data: Parts) -> No
     how = FineTune(select="best", clips=1, train=CONFIG)
     with pytest.raises(VidsslError, match="select='best': holdout=0 leaves no videos to validate on"):
         evaluate_finetune(away, data, how, device="cpu", quiet=True)
-    found = evaluate_finetune(away, data, replace(how, select=None, train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    found = evaluate_finetune(
+        away, data, replace(how, select=None, train=replace(CONFIG, steps=1)), device="cpu", quiet=True
+    )
     assert "the last weights (step 1)" in found.protocol
 
 
@@ -229,12 +255,18 @@ def test_labels_are_learnt(run: Trained, tmp_path: Path) -> None:
         for number in range(5):
             path = tmp_path / ("test" if number > 2 else "train") / name / f"{number}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
-            frames = np.clip(level + random.normal(0, 12, (20, 48, 64, 3)) + random.normal(0, 6), 0, 255).astype(np.uint8)
+            frames = np.clip(level + random.normal(0, 12, (20, 48, 64, 3)) + random.normal(0, 6), 0, 255).astype(
+                np.uint8
+            )
             encode(path, frames, random)
     parts = [VideoIndex.build(tmp_path / part, progress=False) for part in ("train", "test")]
-    how = FineTune(clips=2, train=replace(CONFIG, steps=60, batch_size=3, lr=0.02, log_every=60, save_every=60, val_every=60))
+    how = FineTune(
+        clips=2, train=replace(CONFIG, steps=60, batch_size=3, lr=0.02, log_every=60, save_every=60, val_every=60)
+    )
     away = replace(run, folder=tmp_path / "run")
-    found = evaluate_finetune(away, Parts(known=parts[0], asked=parts[1], split="told apart"), how, device="cpu", quiet=True)
+    found = evaluate_finetune(
+        away, Parts(known=parts[0], asked=parts[1], split="told apart"), how, device="cpu", quiet=True
+    )
     assert found.numbers["fine-tuned"]["right"].value > 0.8
 
 
@@ -248,7 +280,13 @@ def test_ten_crops_are_the_corners_and_the_centre(index: VideoIndex) -> None:
     assert shown.shape == (20, 3, 1, 32, 32)
     (whole,) = Clips(count=1, length=1, augment=replace(augment, crop=(height, width))).read(video)
     assert decode(video, np.array([0])).size == (height, width)
-    corners = [(0, 0), (0, width - 32), (height - 32, 0), (height - 32, width - 32), ((height - 32) // 2, (width - 32) // 2)]
+    corners = [
+        (0, 0),
+        (0, width - 32),
+        (height - 32, 0),
+        (height - 32, width - 32),
+        ((height - 32) // 2, (width - 32) // 2),
+    ]
     for at, (y, x) in enumerate(corners):
         wanted = whole[:, :, y : y + 32, x : x + 32]
         torch.testing.assert_close(shown[at], wanted, atol=2e-3, rtol=0)
@@ -260,14 +298,31 @@ def test_frames_are_tested_as_published(index: VideoIndex, tmp_path: Path, data:
     recipe = shuffle_learn_tiny()
     recipe = replace(recipe, train=replace(CONFIG, batch_size=4, tuples_per_window=2, steps=1, holdout=0.0))
     train(recipe, index, tmp_path / "run", device="cpu", quiet=True)
-    found = evaluate_finetune(open_run(tmp_path / "run"), data, FineTune(train=replace(CONFIG, steps=1)), device="cpu", quiet=True)
+    found = evaluate_finetune(
+        open_run(tmp_path / "run"), data, FineTune(train=replace(CONFIG, steps=1)), device="cpu", quiet=True
+    )
     assert (found.settings["clips"], found.settings["crops"]) == (25, "ten")
     assert "25 frames x 10 crop(s)" in found.protocol
 
 
 def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index.save(run.folder / "index.arrow")
-    small = ("--batch-size", "2", "--steps", "1", "--holdout", "0", "--amp", "off", "--workers", "1", "--device", "cpu", "--clips", "1")
+    small = (
+        "--batch-size",
+        "2",
+        "--steps",
+        "1",
+        "--holdout",
+        "0",
+        "--amp",
+        "off",
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+        "--clips",
+        "1",
+    )
     asked = ["evaluate", "finetune", str(run.path), "--train", str(index.root), "--out", str(tmp_path / "f.json")]
     shutil.rmtree(run.folder / "finetune", ignore_errors=True)
     assert main([*asked, *small, "--freeze", "stem", "--crops", "ten"]) == 0
@@ -294,4 +349,6 @@ def test_bfloat16_is_asked_for_before_it_is_used(run: Trained, data: Parts, monk
 
     monkeypatch.setattr(setup, "trains_in_bf16", wrong)
     with pytest.raises(VidsslError, match="a wrong kernel"):
-        evaluate_finetune(run, data, FineTune(init="scratch", train=replace(CONFIG, amp="bf16")), device="cpu", quiet=True)
+        evaluate_finetune(
+            run, data, FineTune(init="scratch", train=replace(CONFIG, amp="bf16")), device="cpu", quiet=True
+        )

@@ -72,13 +72,16 @@ def test_neighbours_are_those_of_scikit_learn(k: int) -> None:
     nearest = theirs.kneighbors(test.feature.numpy(), return_distance=False)
     votes = np.array(train.label)[nearest]
     counts = [np.sort(np.unique(row, return_counts=True)[1]) for row in votes]
-    clear = np.array([len(count) < 2 or count[-1] > count[-2] for count in counts])  # scikit-learn settles ties by the classes' order
+    # scikit-learn settles ties by the classes' order
+    clear = np.array([len(count) < 2 or count[-1] > count[-2] for count in counts])
     right = theirs.predict(test.feature.numpy()) == np.array(test.label)
     ours = neighbours(train, test, k, chunk=64).right.numpy()
     assert clear.mean() > 0.6
     assert (ours[clear] == right[clear]).all()
     near = normalize(test.feature.numpy()) @ normalize(train.feature.numpy()).T
-    assert (neighbours(train, test, 1).right.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))).all()
+    assert (
+        neighbours(train, test, 1).right.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))
+    ).all()
 
 
 def test_a_tie_goes_to_the_nearer() -> None:
@@ -95,14 +98,20 @@ def test_each_group_is_told_by_the_others() -> None:
     for person in range(6):
         own, others = (np.flatnonzero((np.arange(60) % 6 == person) == mine) for mine in (True, False))
         alone = linear_probe(one.take(others), one.take(own))
-        assert [together.classes[at] for at in together.answer[own].tolist()] == [alone.classes[at] for at in alone.answer.tolist()]
+        assert [together.classes[at] for at in together.answer[own].tolist()] == [
+            alone.classes[at] for at in alone.answer.tolist()
+        ]
         assert near.right[own].tolist() == neighbours(one.take(others), one.take(own), 3).right.tolist()
 
 
 def test_noise_is_not_told_apart() -> None:
     random = np.random.default_rng(5)
     train, test = (
-        Features(torch.from_numpy(random.normal(size=(n, 64)).astype(np.float32)), [f"c{i % 4}" for i in range(n)], np.arange(n))
+        Features(
+            torch.from_numpy(random.normal(size=(n, 64)).astype(np.float32)),
+            [f"c{i % 4}" for i in range(n)],
+            np.arange(n),
+        )
         for n in (200, 2000)
     )
     for found in (linear_probe(train, test), neighbours(train, test, 5)):
@@ -140,7 +149,8 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
     other = run / "by_group.json"
     assert main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--by-group", "--out", str(other)]) == 0
     assert "10 to test" in capsys.readouterr().out
-    assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")  # three, and the video without one
+    # three, and the video without one
+    assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")
 
 
 def test_videos_in_both_parts_are_refused(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

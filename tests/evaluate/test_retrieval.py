@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import nearest
-from vidssl.evaluate.splits import Parts, grouped, parts
 from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, without_last
 from vidssl.evaluate.run import View, open_run, trained_encoder, untrained_encoder
+from vidssl.evaluate.splits import Parts, grouped, parts
 from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
@@ -27,7 +27,9 @@ def _features(count: int, seed: int, classes: int = 4, groups: int = 0) -> Featu
     rng = np.random.default_rng(seed)
     label = [f"class {number}" for number in rng.integers(0, classes, count)]
     group = [f"group {number}" for number in rng.integers(0, groups, count)] if groups else None
-    return Features(torch.from_numpy(rng.normal(size=(count, 6)).astype(np.float32)), list(label), np.arange(count), group)
+    return Features(
+        torch.from_numpy(rng.normal(size=(count, 6)).astype(np.float32)), list(label), np.arange(count), group
+    )
 
 
 def _brute_force(query: Features, gallery: Features, k: int, apart: bool) -> list[bool]:
@@ -55,7 +57,9 @@ def test_retrieval_is_brute_force(chunk: int) -> None:
 def test_neighbours_are_those_of_scikit_learn() -> None:
     query, gallery = _features(200, 2), _features(500, 3)
     theirs: npt.NDArray[np.int64] = (
-        NearestNeighbors(n_neighbors=20, metric="cosine").fit(gallery.feature.numpy()).kneighbors(query.feature.numpy())[1]
+        NearestNeighbors(n_neighbors=20, metric="cosine")
+        .fit(gallery.feature.numpy())
+        .kneighbors(query.feature.numpy())[1]
     )
     ours = nearest(query, gallery, 20, chunk=64).numpy()
     assert (ours == theirs).mean() > 0.999  # but for ties of float32
@@ -77,7 +81,9 @@ def test_chance_is_what_random_neighbours_give(own: bool, groups: int) -> None:
     hits = []
     for _ in range(400):
         for i, label in enumerate(query.label):
-            others = [other for j, other in enumerate(among.label) if not (own and query.groups()[i] == among.groups()[j])]
+            others = [
+                other for j, other in enumerate(among.label) if not (own and query.groups()[i] == among.groups()[j])
+            ]
             hits.append(label in rng.choice(others, 3, replace=False))
     assert chance(query, among, (3,), apart=own)[3] == pytest.approx(np.mean(hits), abs=0.02)
 
@@ -103,7 +109,8 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     run, view = open_run(out), View(clips=2)
     data = parts(run.recipe, run.meta["data"], index)
     found = evaluate_retrieval(run, data, view=view, ks=(1, 5, 50), device="cpu", progress=False)
-    assert found.counts == {"queries": 2, "videos to find": 8, "classes": 3}  # the short video is long enough for a clip
+    # the short video is long enough for a clip
+    assert found.counts == {"queries": 2, "videos to find": 8, "classes": 3}
     assert list(found.numbers["trained"]) == ["R@1", "R@5"]
     written = json.loads((out / "retrieval.json").read_text())
     assert written["numbers"]["trained"]["R@1"]["value"] == found.numbers["trained"]["R@1"].value
@@ -116,7 +123,10 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     assert board.Images("retrieval/neighbours")
 
     every = Parts(known=index, asked=index, split="")  # each video finds itself
-    assert evaluate_retrieval(run, every, view=view, ks=(1,), device="cpu", progress=False).numbers["trained"]["R@1"].value == 1.0
+    assert (
+        evaluate_retrieval(run, every, view=view, ks=(1,), device="cpu", progress=False).numbers["trained"]["R@1"].value
+        == 1.0
+    )
     people = parts(run.recipe, run.meta["data"], grouped(index, r"_g\d"), by_group=True)
     found = evaluate_retrieval(run, people, view=view, ks=(1,), drop_last=True, device="cpu", progress=False)
     assert found.counts["queries"] == 8  # of ten

@@ -9,8 +9,8 @@ import pytest
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate.splits import by_turns, grouped, parts, relabelled
+from vidssl.index.holdout import fingerprint, split
 from vidssl.train.config import Recipe
-from vidssl.train.split import fingerprint, split
 
 
 def test_without_test_videos_it_is_the_recipes_own_part(index: VideoIndex, recipe: Recipe) -> None:
@@ -36,8 +36,9 @@ def test_labels_and_groups_of_a_list(index: VideoIndex, tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(["path,label,group", *lines]))
     found = relabelled(index, tmp_path / "labels.csv")
     assert list(zip(*(found.column(name).to_pylist() for name in ("path", "label", "group")), strict=True)) == [
-        (paths[0], "run", "g2"), (paths[2], "jump", "g1"),
-    ]  # fmt: skip
+        (paths[0], "run", "g2"),
+        (paths[2], "jump", "g1"),
+    ]
     assert found.video(1).path == index.video(2).path
     assert found.classes == ("jump", "run")
 
@@ -67,5 +68,5 @@ def test_contradictions_are_named(index: VideoIndex, recipe: Recipe, tmp_path: P
     with pytest.raises(VidsslError, match="names none of the 10 videos"):
         relabelled(index, tmp_path / "labels.csv")
     (tmp_path / "labels.csv").write_text("path,label\nx/0_g0.avi,run\ny/0_g0.avi,walk\n")
-    with pytest.raises(VidsslError, match=r"could be x/0_g0\.avi or y/0_g0\.avi"):
+    with pytest.raises(VidsslError, match=r"could be .*/x/0_g0\.avi or .*/y/0_g0\.avi"):
         relabelled(index, tmp_path / "labels.csv")

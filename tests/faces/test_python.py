@@ -24,11 +24,15 @@ def test_torch_in_torch_out_equals_numpy() -> None:
     given = ops.motion(torch.from_numpy(frames.data))
     assert isinstance(given.sad, torch.Tensor)
     assert np.array_equal(given.sad.numpy(), host.sad)
-    plan = ops.plan(SPECS["clips by motion"], frames=70, size=(60, 84), seed=0, epoch=0, sample=3, sad=given.sad, thumb=given.thumb)
+    plan = ops.plan(
+        SPECS["clips by motion"], frames=70, size=(60, 84), seed=0, epoch=0, sample=3, sad=given.sad, thumb=given.thumb
+    )
     assert isinstance(plan.frame, torch.Tensor)
     clips = ops.assemble(torch.from_numpy(frames.data), plan, size=(32, 32))
     assert isinstance(clips, torch.Tensor)
-    assert np.array_equal(clips.numpy(), ops.assemble(frames.data, type(plan)(*(np.asarray(part) for part in plan)), size=(32, 32)))
+    assert np.array_equal(
+        clips.numpy(), ops.assemble(frames.data, type(plan)(*(np.asarray(part) for part in plan)), size=(32, 32))
+    )
 
 
 def test_nothing_is_copied() -> None:
@@ -89,8 +93,14 @@ FRAMES = np.zeros((3, 32, 32, 3), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (FRAMES.astype(np.float32), r"frames is float32 \[3, 32, 32, 3\] on cpu: it must be uint8 \[any, any, any, 3\]"),
-        (FRAMES[:, :, ::2], r"frames is uint8 \[3, 32, 16, 3\] on cpu, strides .*: it must be C-contiguous but for its first axis"),
+        (
+            FRAMES.astype(np.float32),
+            r"frames is float32 \[3, 32, 32, 3\] on cpu: it must be uint8 \[any, any, any, 3\]",
+        ),
+        (
+            FRAMES[:, :, ::2],
+            r"frames is uint8 \[3, 32, 16, 3\] on cpu, strides .*: it must be C-contiguous but for its first axis",
+        ),
         (np.zeros((3, 47, 32), np.uint8), r"planar YUV 4:2:0 has 3 \* rows / 2 lines"),
         (np.zeros((3, 48, 31), np.uint8), r"planar YUV 4:2:0 has 3 \* rows / 2 lines and even rows and cols"),
     ],
@@ -108,7 +118,8 @@ def test_not_an_array() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"), [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "there twice")]
+    ("spec", "message"),
+    [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "there twice")],
 )
 def test_bad_spec_text(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

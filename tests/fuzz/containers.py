@@ -9,12 +9,39 @@ from tests.clips import make_clip
 
 # (name, codec, options of make_clip)
 KINDS = (
-    ("a.mp4", "libx264", {}), ("b.mkv", "libx264", {}), ("c.avi", "mpeg4", {}), ("d.webm", "libvpx-vp9", {}), ("e.ts", "mpeg2video", {}),
-    ("f.webm", "libvpx", {}), ("g.mov", "mjpeg", {"form": "yuvj420p"}), ("h.flv", "flv1", {}), ("i.mpg", "mpeg1video", {}),
-    ("j.mkv", "ffv1", {}), ("k.mxf", "mpeg2video", {}), ("l.mp4", "libx265", {}), ("m.ts", "libx264", {}),
+    ("a.mp4", "libx264", {}),
+    ("b.mkv", "libx264", {}),
+    ("c.avi", "mpeg4", {}),
+    ("d.webm", "libvpx-vp9", {}),
+    ("e.ts", "mpeg2video", {}),
+    ("f.webm", "libvpx", {}),
+    ("g.mov", "mjpeg", {"form": "yuvj420p"}),
+    ("h.flv", "flv1", {}),
+    ("i.mpg", "mpeg1video", {}),
+    ("j.mkv", "ffv1", {}),
+    ("k.mxf", "mpeg2video", {}),
+    ("l.mp4", "libx265", {}),
+    ("m.ts", "libx264", {}),
     ("n.mjpeg", "mjpeg", {"form": "yuvj420p"}),
-)  # fmt: skip
-_EXTREME = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**63, 2**64 - 1)
+)
+_EXTREME = (
+    0,
+    1,
+    2,
+    7,
+    8,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0xFFFF,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
 
 
 def seeds(folder: Path) -> list[Path]:

@@ -1,9 +1,10 @@
-"""harness: many damaged inputs in one child process. Its death or its hanging is found, named by its seed, and the rest goes on.
+"""harness: many damaged inputs in one child process. Its death or its hanging is found, named by its seed, and the rest
+goes on.
 
     python -m tests.fuzz.harness tests.fuzz.test_index:index 0 2000
 
-A target is a function of this package that takes a scratch folder and returns a function from a seed to "", or to what is wrong; any
-exception of it is wrong too.
+A target is a function of this package that takes a scratch folder and returns a function from a seed to "", or to what
+is wrong; any exception of it is wrong too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _START_S = 120  # for imports and the making of the undamaged inputs, on a busy 
 
 
 def faults(target: str, seeds: range, folder: Path, *, limit_s: float = 20) -> list[str]:
-    """What was wrong, a line each: deaths, hangs (a seed that takes longer than `limit_s`), and what the target itself says."""
+    """What was wrong, a line each: deaths, hangs (a seed that takes longer than `limit_s`), and what the target itself
+    says.
+    """
     found: list[str] = []
     at = seeds.start
     while at < seeds.stop:

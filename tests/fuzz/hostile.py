@@ -1,7 +1,8 @@
-"""Hostile arrays and numbers for the kernels, seeded: `python -m tests.fuzz.hostile FIRST COUNT` runs cases FIRST .. FIRST + COUNT - 1.
+"""Hostile arrays and numbers for the kernels, seeded: `python -m tests.fuzz.hostile FIRST COUNT` runs cases FIRST ..
+FIRST + COUNT - 1.
 
-It prints each case's seed before it runs it, so that a process that dies names it. A case is a right call of which one to three arguments
-were replaced; it may end well, in VidsslError, TypeError or MemoryError, and in nothing else.
+It prints each case's seed before it runs it, so that a process that dies names it. A case is a right call of which one
+to three arguments were replaced; it may end well, in VidsslError, TypeError or MemoryError, and in nothing else.
 """
 
 from __future__ import annotations
@@ -17,11 +18,31 @@ import numpy as np
 
 from tests.kernels.workload import BT601, SPECS, make_frames
 from vidssl import VidsslError, ops
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.native import kernels
-from vidssl.kernels.plan import Augment, PlanSpec
 
 EXPECTED = (VidsslError, TypeError, MemoryError)
-WHOLE = (-(2**63), -(2**31) - 1, -(2**31), -1, 0, 1, 2, 3, 255, 2**16, 2**20 + 1, 2**24, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**64, 10**30)
+WHOLE = (
+    -(2**63),
+    -(2**31) - 1,
+    -(2**31),
+    -1,
+    0,
+    1,
+    2,
+    3,
+    255,
+    2**16,
+    2**20 + 1,
+    2**24,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**63 - 1,
+    2**64,
+    10**30,
+)
 REAL = (math.nan, math.inf, -math.inf, 0.0, -0.0, -1.0, 1e-45, 3e38, -3e38, 1e300, 2.0**31, -(2.0**31))
 Rng = np.random.Generator
 KEPT: list[object] = []
@@ -31,21 +52,33 @@ class Tensor(ctypes.Structure):
     """DLTensor within DLManagedTensor."""
 
     _fields_ = (
-        ("data", ctypes.c_void_p), ("device", ctypes.c_int32), ("device_id", ctypes.c_int32), ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)), ("byte_offset", ctypes.c_uint64), ("context", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("device", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+        ("context", ctypes.c_void_p),
         ("deleter", ctypes.c_void_p),
-    )  # fmt: skip
+    )
 
 
 class Exporter:
     """An exporter that says of `array` what `change` makes of the truth."""
 
-    def __init__(self, array: np.ndarray[Any, Any], change: Callable[[Tensor], None] = lambda _: None, device: object = (1, 0)) -> None:
+    def __init__(
+        self, array: np.ndarray[Any, Any], change: Callable[[Tensor], None] = lambda _: None, device: object = (1, 0)
+    ) -> None:
         self.array, self.device, self.shape, self.dtype = array, device, array.shape, array.dtype
         self.sizes = (ctypes.c_int64 * max(array.ndim, 1))(*array.shape)
         kind = "iufc".find(array.dtype.kind)
-        tensor = Tensor(array.ctypes.data, 1, 0, array.ndim, max(kind, 0), 8 * array.itemsize, 1, self.sizes, None, 0, None, None)
+        tensor = Tensor(
+            array.ctypes.data, 1, 0, array.ndim, max(kind, 0), 8 * array.itemsize, 1, self.sizes, None, 0, None, None
+        )
         change(tensor)
         self.tensor = tensor
         KEPT.append(self)  # a capsule points into it, and may outlive the call
@@ -86,23 +119,45 @@ def bad_array(rng: Rng, array: np.ndarray[Any, Any]) -> object:
     locked = array.copy()
     locked.flags.writeable = False
     huge = strided(
-        np.zeros(1, array.dtype), (*(int(rng.choice((2**23, 2**33, 2**40))) for _ in array.shape[:1]), *array.shape[1:]), (0,) * array.ndim
+        np.zeros(1, array.dtype),
+        (*(int(rng.choice((2**23, 2**33, 2**40))) for _ in array.shape[:1]), *array.shape[1:]),
+        (0,) * array.ndim,
     )
     makers: tuple[Callable[[], object], ...] = (
-        lambda: locked, lambda: low, lambda: high, lambda: huge,
+        lambda: locked,
+        lambda: low,
+        lambda: high,
+        lambda: huge,
         lambda: strided(np.zeros(1, array.dtype), array.shape, (0,) * array.ndim),
-        lambda: array[::-1], lambda: array[..., ::-1], lambda: array[..., ::2], lambda: array.T, lambda: array[:0],
-        lambda: np.zeros((*array.shape[:-1], 0), array.dtype), lambda: array[None], lambda: np.zeros((), array.dtype),
+        lambda: array[::-1],
+        lambda: array[..., ::-1],
+        lambda: array[..., ::2],
+        lambda: array.T,
+        lambda: array[:0],
+        lambda: np.zeros((*array.shape[:-1], 0), array.dtype),
+        lambda: array[None],
+        lambda: np.zeros((), array.dtype),
         lambda: array.astype(rng.choice(("u1", "i2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "?"))),
-        lambda: array.astype(array.dtype.newbyteorder()), lambda: array.astype(object), lambda: array.tolist(), lambda: None,
-        lambda: flat[1 : 1 + array.nbytes].view(array.dtype).reshape(array.shape), lambda: array.__dlpack__(), lambda: Exporter(array),
-        lambda: Raises(array), lambda: Gives(array), lambda: Exporter(array, device=rng.choice((7, 2))), lambda: Exporter(array, device=()),
-        lambda: Exporter(array, device=(2, 0)), lambda: Exporter(array, set_field("ndim", int(rng.choice((-1, 10**6))))),
-        lambda: Exporter(array, set_field("data", None)), lambda: Exporter(array, set_field("shape", None)),
+        lambda: array.astype(array.dtype.newbyteorder()),
+        lambda: array.astype(object),
+        lambda: array.tolist(),
+        lambda: None,
+        lambda: flat[1 : 1 + array.nbytes].view(array.dtype).reshape(array.shape),
+        lambda: array.__dlpack__(),
+        lambda: Exporter(array),
+        lambda: Raises(array),
+        lambda: Gives(array),
+        lambda: Exporter(array, device=rng.choice((7, 2))),
+        lambda: Exporter(array, device=()),
+        lambda: Exporter(array, device=(2, 0)),
+        lambda: Exporter(array, set_field("ndim", int(rng.choice((-1, 10**6))))),
+        lambda: Exporter(array, set_field("data", None)),
+        lambda: Exporter(array, set_field("shape", None)),
         lambda: Exporter(array, set_field("device", int(rng.choice((0, 2, 4, 10, 13, -1))))),
-        lambda: Exporter(array, set_field("lanes", 0)), lambda: Exporter(array, set_field("bits", 0)),
+        lambda: Exporter(array, set_field("lanes", 0)),
+        lambda: Exporter(array, set_field("bits", 0)),
         lambda: Exporter(array, lambda tensor: tensor.shape.__setitem__(0, int(rng.choice((-1, -(2**63), 2**62))))),
-    )  # fmt: skip
+    )
     return makers[rng.integers(len(makers))]()
 
 
@@ -112,7 +167,9 @@ def bad_number(rng: Rng, value: object) -> object:
     if isinstance(value, str):
         word = rng.choice(value.split(" "))
         key = word.partition("=")[0]
-        new = rng.choice((*map(str, WHOLE), *map(str, REAL), "", "1x", "1,2", ";;", "1,2;3", "0,0", "2147483647,2147483647", "-1,-1"))
+        new = rng.choice(
+            (*map(str, WHOLE), *map(str, REAL), "", "1x", "1,2", ";;", "1,2;3", "0,0", "2147483647,2147483647", "-1,-1")
+        )
         return value.replace(word, rng.choice((f"{key}={new}", key, "", f"{word} {word}")))
     if isinstance(value, list):
         new = list(value)
@@ -137,38 +194,85 @@ def replace(rng: Rng, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def right(rng: Rng) -> dict[str, dict[str, Any]]:
-    """A right call of every function, by name."""
+    """A right call of every function, by name. (long because it lists the arguments of all of them)"""
     spec = SPECS[rng.choice(list(SPECS))]
-    count, (height, width), yuv = spec.span + int(rng.integers(3)), [(33, 47), (48, 64), (1, 1)][rng.integers(3)], bool(rng.integers(2))
+    count, (height, width), yuv = (
+        spec.span + int(rng.integers(3)),
+        [(33, 47), (48, 64), (1, 1)][rng.integers(3)],
+        bool(rng.integers(2)),
+    )
     frames = make_frames(rng, count, (height, width), yuv)
     sad, thumb = ops.motion(frames)
-    drawn = ops.plan(spec, frames=count, size=(height, width), seed=0, epoch=0, sample=int(rng.integers(9)), sad=sad, thumb=thumb)
+    drawn = ops.plan(
+        spec, frames=count, size=(height, width), seed=0, epoch=0, sample=int(rng.integers(9)), sad=sad, thumb=thumb
+    )
     slots, times = drawn.frame.shape
     last, dtype = bool(rng.integers(2)), rng.choice(("float32", "float16", "uint8"))
     out = np.zeros((slots, times, 20, 24, 3) if last else (slots, 3, times, 20, 24), dtype)
     shown = {
-        "to_rgb": BT601.ravel().tolist(), "chroma": [0.0, 0.5], "frame": drawn.frame, "box": drawn.box, "flip": drawn.flip,
-        "color": drawn.color, "out": out, "channels_last": last, "used_before": bool(rng.integers(2)),
-    }  # fmt: skip
+        "to_rgb": BT601.ravel().tolist(),
+        "chroma": [0.0, 0.5],
+        "frame": drawn.frame,
+        "box": drawn.box,
+        "flip": drawn.flip,
+        "color": drawn.color,
+        "out": out,
+        "channels_last": last,
+        "used_before": bool(rng.integers(2)),
+    }
     parts = {name: np.empty_like(value) for name, value in drawn._asdict().items()}
     scratch = np.zeros(kernels.plan_scratch(count, width), np.uint64)
     return {
         "motion": {"frames": frames.data, "height": height, "width": width, "sad": sad, "thumb": thumb},
         "plan": {
-            "spec": spec.text, "arrangements": spec.arrangements.copy(), "labels": spec.labels.copy(), "frames": count, "height": height,
-            "width": width, "sad": sad, "thumb": thumb, "scratch": scratch, "seed": 0, "epoch": 0, "sample": 1, "train": True, **parts,
+            "spec": spec.text,
+            "arrangements": spec.arrangements.copy(),
+            "labels": spec.labels.copy(),
+            "frames": count,
+            "height": height,
+            "width": width,
+            "sad": sad,
+            "thumb": thumb,
+            "scratch": scratch,
+            "seed": 0,
+            "epoch": 0,
+            "sample": 1,
+            "train": True,
+            **parts,
         },
-        "assemble": {"frames": frames.data, "height": height, "width": width, **shown, "threads": int(rng.integers(1, 4))},
+        "assemble": {
+            "frames": frames.data,
+            "height": height,
+            "width": width,
+            **shown,
+            "threads": int(rng.integers(1, 4)),
+        },
         "FrameAssembler": shown,
-        "random": {"out": np.zeros((3, 4), np.uint32), "seed": 1, "epoch": 0, "first": 0, "purpose": "order", "index": 0},
+        "random": {
+            "out": np.zeros((3, 4), np.uint32),
+            "seed": 1,
+            "epoch": 0,
+            "first": 0,
+            "purpose": "order",
+            "index": 0,
+        },
         "plan_scratch": {"frames": count, "width": width},
-    }  # fmt: skip
+    }
 
 
 def bad_plane(rng: Rng, plane: np.ndarray[Any, Any]) -> object:
-    return (plane, plane, plane[:, ::-1], plane[::2], plane[:0], bytes(plane), bytearray(3), None, plane[0, 0], memoryview(plane)[::-1])[
-        rng.integers(10)
-    ]
+    return (
+        plane,
+        plane,
+        plane[:, ::-1],
+        plane[::2],
+        plane[:0],
+        bytes(plane),
+        bytearray(3),
+        None,
+        plane[0, 0],
+        memoryview(plane)[::-1],
+    )[rng.integers(10)]
 
 
 def show_planes(rng: Rng, assembler: Any) -> None:
@@ -176,11 +280,14 @@ def show_planes(rng: Rng, assembler: Any) -> None:
     luma, chroma = np.zeros((48, 64), np.uint8), np.zeros((24, 32), np.uint8)
     calls = [
         (
-            int(rng.integers(-1, 9)), bad_plane(rng, luma), bad_plane(rng, chroma), bad_plane(rng, chroma),
+            int(rng.integers(-1, 9)),
+            bad_plane(rng, luma),
+            bad_plane(rng, chroma),
+            bad_plane(rng, chroma),
             *(value if rng.random() < 0.8 else bad_number(rng, value) for value in (64, 32, 48, 64)),
         )
         for _ in range(6)
-    ]  # fmt: skip
+    ]
 
     def work(share: int) -> None:
         for call in calls[share:] + calls[:share]:
@@ -219,8 +326,16 @@ def readable(rng: Rng, calls: dict[str, dict[str, Any]]) -> None:
     real = replace(rng, {"flip": 0.5, "brightness": 0.1, "grey": 0.0, "jitter": 2})
     made = attempt(Augment, mean=(float(rng.choice(REAL)), 0.0, 0.0), **real)
     if made is not None:
-        attempt(lambda: ops.plan(PlanSpec(arrangements=[[[0]]], labels=[0], bases=1, augment=made), frames=3, size=(9, 9), seed=0, epoch=0,
-                                 sample=0))  # fmt: skip
+        attempt(
+            lambda: ops.plan(
+                PlanSpec(arrangements=[[[0]]], labels=[0], bases=1, augment=made),
+                frames=3,
+                size=(9, 9),
+                seed=0,
+                epoch=0,
+                sample=0,
+            )
+        )
     held = calls["assemble"]
     drawn = ops.plan(spec, frames=30, size=(20, 20), seed=0, epoch=0, sample=0, sad=np.ones((29, 2, 2), np.uint32))
     field = rng.choice(drawn._fields)

@@ -8,8 +8,10 @@ KINDS = ("flip", "byte", "zeros", "ones", "truncate", "duplicate", "insert")
 
 
 def mutate(data: bytes, seed: int, *, first: int = 0) -> bytes:
-    """`data` with one to three damages: a flipped bit, a byte of any value, a range of 0x00 or 0xff, an end that is missing, a range that
-    is there twice, bytes that do not belong there. Most ranges are short. first: bytes before it are left alone."""
+    """`data` with one to three damages: a flipped bit, a byte of any value, a range of 0x00 or 0xff, an end that is
+    missing, a range that is there twice, bytes that do not belong there. Most ranges are short. first: bytes before it
+    are left alone.
+    """
     rng = np.random.default_rng(seed)
     out = bytearray(data)
     for _ in range(int(rng.choice([1, 1, 1, 2, 3]))):

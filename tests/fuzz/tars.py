@@ -9,14 +9,26 @@ import random
 _SIZES = (0, 1, 511, 512, 2**20 + 1, 2**31, 2**33, 2**62, 2**63, -1, -512, -1024, -(2**40), -(2**63), 2**70)
 _TYPES = b"0\0127SxgLKVDNZ5"
 _RECORDS = (
-    b"20 path=a/../b.mp4\n\n", b"28 GNU.sparse.size=99999999\n", b"17 size=99999999\n", b"0 x=y\n", b"999999999 path=x\n",
-    b"25 GNU.sparse.major=1\n25 GNU.sparse.minor=0\n30 GNU.sparse.realsize=9999999\n", b"26 GNU.sparse.map=0,1,2,3\n", b"12 size=-99\n",
-    b"19 size=1e400000\n", b"16 mtime=9e999\n", b"18 path=\xff\xfe.mp4\n", b"=\n", b"x" * 600,
-)  # fmt: skip
+    b"20 path=a/../b.mp4\n\n",
+    b"28 GNU.sparse.size=99999999\n",
+    b"17 size=99999999\n",
+    b"0 x=y\n",
+    b"999999999 path=x\n",
+    b"25 GNU.sparse.major=1\n25 GNU.sparse.minor=0\n30 GNU.sparse.realsize=9999999\n",
+    b"26 GNU.sparse.map=0,1,2,3\n",
+    b"12 size=-99\n",
+    b"19 size=1e400000\n",
+    b"16 mtime=9e999\n",
+    b"18 path=\xff\xfe.mp4\n",
+    b"=\n",
+    b"x" * 600,
+)
 
 
 def header(name: bytes, size: int, kind: bytes = b"0", *, prefix: bytes = b"") -> bytearray:
-    """A header whose checksum is right, whatever it says. Sizes that octal digits cannot say are in base 256, as GNU tar writes them."""
+    """A header whose checksum is right, whatever it says. Sizes that octal digits cannot say are in base 256, as GNU
+    tar writes them.
+    """
     out = bytearray(512)
     out[: min(len(name), 100)] = name[:100]
     out[100:108], out[108:116], out[116:124], out[136:148] = b"0000644\0", b"0000000\0", b"0000000\0", b"00000000000\0"

@@ -1,4 +1,6 @@
-"""No array and no number ends the process: hostile calls (hostile.py) in a child, so that a death is noticed and its seed named."""
+"""No array and no number ends the process: hostile calls (hostile.py) in a child, so that a death is noticed and its
+seed named.
+"""
 
 import subprocess
 import sys
@@ -9,8 +11,9 @@ import pytest
 
 from tests.kernels.workload import BT601, SPECS
 from vidssl import VidsslError, ops
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.native import kernels
-from vidssl.kernels.plan import Augment, PlanSpec
 from vidssl.types import Plan
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 48, 64), dtype=np.uint8)  # YUV 4:2:0 of 32 x 64
@@ -19,7 +22,9 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (4, 48, 64), dtype=np.uint8) 
 def test_hostile_calls_end_in_an_error_or_a_result() -> None:
     call = [sys.executable, "-X", "faulthandler", "-W", "ignore", "-m", "tests.fuzz.hostile", "0", "300"]
     child = subprocess.run(call, capture_output=True, text=True, timeout=300)
-    assert child.returncode == 0, f"at seed {child.stdout.split()[-1:]}: return code {child.returncode}: {child.stderr[-3000:]}"
+    assert child.returncode == 0, (
+        f"at seed {child.stdout.split()[-1:]}: return code {child.returncode}: {child.stderr[-3000:]}"
+    )
 
 
 def drawn(slots: int = 2, times: int = 3) -> Plan:
@@ -100,7 +105,9 @@ def test_a_table_that_leaves_the_pool_is_named() -> None:
 
 def test_products_that_pass_int32_are_refused() -> None:
     spec = PlanSpec(arrangements=[[[0]]], labels=[0], bases=1, augment=Augment(resize=(9, 2**20), crop=(9, 2**20)))
-    with pytest.raises(VidsslError, match=r"resize=\(9, 1048576\), size=\(9, 4096\): their products are more than 2147483647"):
+    with pytest.raises(
+        VidsslError, match=r"resize=\(9, 1048576\), size=\(9, 4096\): their products are more than 2147483647"
+    ):
         ops.plan(spec, frames=3, size=(9, 4096), seed=0, epoch=0, sample=0)
 
 
@@ -132,7 +139,10 @@ def test_threads_that_share_an_assembler_give_what_one_gives() -> None:
     plan, rng = drawn(4, 8), np.random.default_rng(1)
     plan.frame[:] = np.arange(32).reshape(4, 8)
     sizes = [(32 + 16 * (i % 3), 64) for i in range(32)]  # every other one makes the filters anew
-    planes = [(rng.integers(0, 256, size, dtype=np.uint8), rng.integers(0, 256, (size[0] // 2, 32), dtype=np.uint8)) for size in sizes]
+    planes = [
+        (rng.integers(0, 256, size, dtype=np.uint8), rng.integers(0, 256, (size[0] // 2, 32), dtype=np.uint8))
+        for size in sizes
+    ]
 
     def show(threads: int) -> np.ndarray:
         out = np.zeros((4, 3, 8, 24, 24), np.float32)

@@ -1,4 +1,5 @@
-"""Damaged indices and journals: the right rows, or an error that names the file and the fix; never a crash, a hang or another exception.
+"""Damaged indices and journals: the right rows, or an error that names the file and the fix; never a crash, a hang or
+another exception.
 
 python -m tests.fuzz.harness tests.fuzz.test_index:index 0 2000
 """
@@ -16,11 +17,11 @@ import pyarrow as pa
 from tests.fuzz.harness import faults
 from tests.fuzz.mutate import mutate
 from vidssl.index import table as module
-from vidssl.video.decode import Video
-from vidssl.index.table import VideoIndex
 from vidssl.index.journal import Journal
 from vidssl.index.schema import SCHEMA
+from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video
 
 
 def rows(count: int) -> pa.Table:
@@ -31,28 +32,73 @@ def rows(count: int) -> pa.Table:
         frames = int(rng.integers(1, 90)) if at % 7 else 0
         member = at % 3 == 0
         points = [
-            {"frame": n, "packet": n, "timestamp": 512 * n, "pos": n or None, "pts": n, "dts": None if at % 2 else n, "size": 99 + n}
+            {
+                "frame": n,
+                "packet": n,
+                "timestamp": 512 * n,
+                "pos": n or None,
+                "pts": n,
+                "dts": None if at % 2 else n,
+                "size": 99 + n,
+            }
             for n in range(0, frames, 12)
         ]
-        out.append({
-            "path": f"röws/{at:05}.mp4", "label": None if at % 11 == 0 else f"label {at % 5}", "group": None,
-            "archive": f"shard{at % 4}.tar" if member else None, "offset": 512 * at if member else None,
-            "status": "ok" if frames else "empty file", "note": "only a part" if at % 5 == 0 else "", "frames": frames,
-            "frame_rate": 25.0 if at % 2 else None, "regular": bool(at % 2), "width": 64, "height": 48, "coded_width": 64,
-            "coded_height": 48, "rotation": 0, "mirror": False, "container": "mov,mp4", "codec": "h264", "pixel_format": "yuv420p",
-            "color_matrix": "smpte170m", "color_primaries": "unknown", "color_range": "tv", "chroma_x": 0.0, "chroma_y": 0.5,
-            "bytes": 1000 + at, "mtime_ns": 10**18 + at, "packet": rng.permutation(frames).tolist() if at % 2 else None, "points": points,
-        })  # fmt: skip
+        out.append(
+            {
+                "path": f"röws/{at:05}.mp4",
+                "label": None if at % 11 == 0 else f"label {at % 5}",
+                "group": None,
+                "archive": f"shard{at % 4}.tar" if member else None,
+                "offset": 512 * at if member else None,
+                "status": "ok" if frames else "empty file",
+                "note": "only a part" if at % 5 == 0 else "",
+                "frames": frames,
+                "frame_rate": 25.0 if at % 2 else None,
+                "regular": bool(at % 2),
+                "width": 64,
+                "height": 48,
+                "coded_width": 64,
+                "coded_height": 48,
+                "rotation": 0,
+                "mirror": False,
+                "container": "mov,mp4",
+                "codec": "h264",
+                "pixel_format": "yuv420p",
+                "color_matrix": "smpte170m",
+                "color_primaries": "unknown",
+                "color_range": "tv",
+                "chroma_x": 0.0,
+                "chroma_y": 0.5,
+                "bytes": 1000 + at,
+                "mtime_ns": 10**18 + at,
+                "packet": rng.permutation(frames).tolist() if at % 2 else None,
+                "points": points,
+            }
+        )
     return pa.Table.from_pylist(out, SCHEMA)
 
 
 def text(video: Video) -> str:
     """All that a row says."""
     points = video.points
-    return repr((
-        video.path, video.bytes, video.mtime_ns, video.member, video.container, video.codec, video.pixel_format, video.size, video.stored,
-        video.packet.tolist(), points.frame.tolist(), points.packet.tolist(), points.timestamp.tolist(), points.landing,
-    ))  # fmt: skip
+    return repr(
+        (
+            video.path,
+            video.bytes,
+            video.mtime_ns,
+            video.member,
+            video.container,
+            video.codec,
+            video.pixel_format,
+            video.size,
+            video.stored,
+            video.packet.tolist(),
+            points.frame.tolist(),
+            points.packet.tolist(),
+            points.timestamp.tolist(),
+            points.landing,
+        )
+    )
 
 
 def row_of(index: VideoIndex, row: int) -> str:
@@ -84,7 +130,8 @@ def index(folder: Path) -> Callable[[int], str]:
     right = {name: read(good) for name, read in READS.items()}
 
     def run(seed: int) -> str:
-        # Half of the damage is where structure and checksums are; and half of the readers begin with rows, half with columns.
+        # Half of the damage is where structure and checksums are; and half of the readers begin with rows, half with
+        # columns.
         path.unlink()
         path.write_bytes(mutate(whole, seed, first=len(whole) * 3 // 4 if seed % 2 else 0))
         names = list(READS) if seed % 4 < 2 else list(READS)[::-1]
@@ -99,7 +146,9 @@ def index(folder: Path) -> Callable[[int], str]:
                 wrong = _named(error, path)
             else:
                 wrong = (
-                    "" if value == right[name] or (name.startswith("row") and not _named(value, path)) else f"other values: {value!r:.200}"
+                    ""
+                    if value == right[name] or (name.startswith("row") and not _named(value, path))
+                    else f"other values: {value!r:.200}"
                 )
             if wrong:
                 return f"{name}: {wrong}"

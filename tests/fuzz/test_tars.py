@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.clips import make_clip
 from tests.fuzz.harness import faults
 from tests.fuzz.tars import hostile
-from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.video.decode import decode
 

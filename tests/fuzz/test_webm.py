@@ -12,21 +12,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.fuzz.harness import faults
 from tests.clips import make_clip, waves
-from vidssl.loader import Loader
+from tests.fuzz.harness import faults
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
+from vidssl.loader import Loader
 
-# What a width stands behind, and how far: a key frame's start code (VP8) or sync code (VP9), and PixelWidth of two bytes.
+# What a width stands behind, and how far: a key frame's start code (VP8) or sync code (VP9), and PixelWidth of two
+# bytes.
 _MARKS = {"libvpx": (b"\x9d\x01\x2a", 3), "libvpx-vp9": (b"\x49\x83\x42", 4)}
 _PIXEL_WIDTH = (b"\xb0\x82", 2)
 _COLORS = 1.5  # grey levels by which DALI's conversion of colours differs, in the mean
 _SIZE = (48, 320)  # so that PixelWidth has two bytes
 SPEC = PlanSpec(
-    arrangements=np.array([[[0, 1, 2, 3]]]), labels=np.zeros(1, np.int64), bases=1, length=4,
+    arrangements=np.array([[[0, 1, 2, 3]]]),
+    labels=np.zeros(1, np.int64),
+    bases=1,
+    length=4,
     augment=Augment(resize=(24, 32), crop=(16, 16), flip=0.0),
-)  # fmt: skip
+)
 
 
 def webm(folder: Path) -> Callable[[int], str]:
@@ -36,7 +41,9 @@ def webm(folder: Path) -> Callable[[int], str]:
         root = folder / codec
         root.mkdir(exist_ok=True)
         for name in "ab":
-            make_clip(root / f"{name}.webm", codec, frames=12, size=_SIZE, gop=6, options={"deadline": "realtime"}, show=waves)
+            make_clip(
+                root / f"{name}.webm", codec, frames=12, size=_SIZE, gop=6, options={"deadline": "realtime"}, show=waves
+            )
         made[codec] = (VideoIndex.build(root, progress=False), (root / "a.webm").read_bytes())
 
     def run(seed: int) -> str:
@@ -54,10 +61,20 @@ def webm(folder: Path) -> Callable[[int], str]:
         shown = []
         for decode in ("dali", "cpu"):
             with Loader(
-                index, SPEC, batch_size=1, device="cpu", decode=decode, engine="graph", workers=1, max_bad=1.0, seed=seed
-            ) as loader:  # fmt: skip
+                index,
+                SPEC,
+                batch_size=1,
+                device="cpu",
+                decode=decode,
+                engine="dali",
+                workers=1,
+                max_bad=1.0,
+                seed=seed,
+            ) as loader:
                 batches = [batch for _ in range(2) for batch in loader]
-                shown.append([torch.stack([getattr(batch, name) for batch in batches]) for name in ("video", "frame", "clips")])
+                shown.append(
+                    [torch.stack([getattr(batch, name) for batch in batches]) for name in ("video", "frame", "clips")]
+                )
         (video, frame, clips), (video_cpu, frame_cpu, clips_cpu) = shown
         same = torch.equal(video, video_cpu) and torch.equal(frame, frame_cpu)
         return "" if same and (clips - clips_cpu).abs().mean() < _COLORS else "other frames than on the CPU"

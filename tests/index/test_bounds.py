@@ -1,4 +1,6 @@
-"""What a file says of itself is not believed: loops over its structure end, and memory is taken only for what can be there."""
+"""What a file says of itself is not believed: loops over its structure end, and memory is taken only for what can be
+there.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.fuzz.tars import header, padded
 from tests.clips import make_clip
+from tests.fuzz.tars import header, padded
 from tests.index.test_sources import SPEC
 from vidssl import Loader, VideoIndex
-from vidssl.index.sources import SIDECAR_BYTES, find
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan
+from vidssl.index.sources import SIDECAR_BYTES, find
 from vidssl.video.packets import PIXELS, DecodeError
 
 FTYP = struct.pack(">I4s8s", 16, b"ftyp", b"isom\0\0\0\0")
@@ -52,7 +54,9 @@ def test_a_table_of_more_frames_than_bytes_is_refused(kind: bytes, tmp_path: Pat
     data[at : at + 4] = (50_000_000).to_bytes(4, "big")
     path.write_bytes(data)
     began = time.monotonic()
-    assert scan(path)["status"].startswith("damaged: its table of contents says 50000000 frames, more than it has bytes")
+    assert scan(path)["status"].startswith(
+        "damaged: its table of contents says 50000000 frames, more than it has bytes"
+    )
     assert time.monotonic() - began < 1
 
 
@@ -60,7 +64,10 @@ def fragmented(path: Path) -> Path:
     import av
 
     plain = make_clip(path.with_name("whole.mp4"), frames=10)
-    with av.open(str(plain)) as source, av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as target:
+    with (
+        av.open(str(plain)) as source,
+        av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as target,
+    ):
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
@@ -73,7 +80,10 @@ def fragmented(path: Path) -> Path:
 def test_a_picture_that_is_too_large_is_refused_with_its_size(tmp_path: Path) -> None:
     path = tmp_path / "a.y4m"
     path.write_bytes(b"YUV4MPEG2 W9000 H9000 F25:1 Ip A1:1 C420\nFRAME\n" + bytes(1000))
-    assert scan(path)["status"] == f"its pictures are 9000x9000, and at most {PIXELS} pixels are decoded; make them smaller"
+    assert (
+        scan(path)["status"]
+        == f"its pictures are 9000x9000, and at most {PIXELS} pixels are decoded; make them smaller"
+    )
 
 
 def test_a_picture_that_only_its_own_bytes_say_is_large_is_refused(tmp_path: Path) -> None:
@@ -113,7 +123,11 @@ def test_a_sidecar_that_is_too_long_is_said(tmp_path: Path, caplog: pytest.LogCa
 
 def test_members_that_cannot_be_where_they_say_are_named(tmp_path: Path) -> None:
     honest = header(b"a.mp4", 4) + padded(b"some")
-    lies = {"long": header(b"b.mp4", 2**40), "longest": header(b"b.mp4", 2**70), "sparse": header(b"b.mp4", 4, b"S") + padded(b"some")}
+    lies = {
+        "long": header(b"b.mp4", 2**40),
+        "longest": header(b"b.mp4", 2**70),
+        "sparse": header(b"b.mp4", 4, b"S") + padded(b"some"),
+    }
     for name, lie in lies.items():
         (tmp_path / f"{name}.tar").write_bytes(honest + lie + bytes(1024))
     (tmp_path / "back.tar").write_bytes(honest + header(b"b.mp4", -1024) + bytes(1024))
@@ -127,12 +141,14 @@ def test_members_that_cannot_be_where_they_say_are_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"frames": 2**31 - 1}, "2147483647 frames in"), ({"frames": 2**31 - 1, "bytes": 2**40}, "2147483647 frames in"),
+        ({"frames": 2**31 - 1}, "2147483647 frames in"),
+        ({"frames": 2**31 - 1, "bytes": 2**40}, "2147483647 frames in"),
         ({"width": 65535, "height": 65535, "coded_width": 65535, "coded_height": 65535}, "pictures of 65535x65535"),
-        ({"width": 66}, "pictures of 66x48, stored as 64x48"), ({"packet": np.array([0, 2**31 - 1], np.int32)}, "packets 0..2147483647"),
+        ({"width": 66}, "pictures of 66x48, stored as 64x48"),
+        ({"packet": np.array([0, 2**31 - 1], np.int32)}, "packets 0..2147483647"),
         ({"packet": np.array([-5], np.int32)}, "packets -5..-5"),
     ],
-)  # fmt: skip
+)
 def test_a_row_that_no_file_gives_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     make_clip(tmp_path / "a.mp4", frames=30)
     row = {**VideoIndex.build(tmp_path, progress=False).table.to_pylist()[0], "packet": np.arange(30)}

@@ -51,25 +51,29 @@ def test_an_index_of_no_rows_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_damaged_bit_costs_one_row_or_two(saved: Path) -> None:
-    """Two where it is in an offset: it ends one row and begins the next. The whole column is refused, other columns are not."""
+    """Two where it is in an offset: it ends one row and begins the next. The whole column is refused, other columns are
+    not.
+    """
     whole, good = saved.read_bytes(), VideoIndex.load(saved)
     right = [row_of(good, row) for row in range(300)]
     hit = 0
     for at in range(2000, len(whole) - 20_000, len(whole) // 60):
         saved.unlink()
         saved.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
-        if any(name in refused(saved) for name in ("'status'", "'frames'")):
-            continue  # every row needs these
+        if any(f"column '{name}'" in refused(saved) for name in ("status", "frames", "path", "archive")):
+            continue  # all of these are read when it is opened
         index = VideoIndex.load(saved)
         wrong = [row for row in range(300) if row_of(index, row) != right[row]]
         assert len(wrong) <= 2
         for row in wrong:
-            assert f"its row {row} is damaged; delete it, and make it anew with `vidssl index {saved.parent}" in row_of(index, row)
+            assert f"its row {row} is damaged; delete it, and make it anew with `vidssl index {saved.parent}" in row_of(
+                index, row
+            )
         if wrong:
             with pytest.raises(VidsslError, match=r"its column '\w+' is damaged"):
                 _ = index.table
         hit += bool(wrong)
-    assert hit > 20
+    assert hit > 10
 
 
 def test_rows_of_undamaged_batches_are_read(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +82,8 @@ def test_rows_of_undamaged_batches_are_read(saved: Path, tmp_path: Path, monkeyp
     whole = saved.read_bytes()
     at = whole.index("röws/00150".encode())
     saved.write_bytes(whole[:at] + b"R" + whole[at + 1 :])
-    index = VideoIndex.load(saved)
+    assert "its column 'path' is damaged" in refused(saved)  # all paths are read to see whether one leads out of the root
+    index = VideoIndex.load(saved, allow_outside=True)
     assert index.select([299, 0, 42]).column("path").to_pylist() == [f"röws/{row:05}.mp4" for row in (299, 0, 42)]
     assert index.select([299, 0, 42]).table.equals(rows(300).take([299, 0, 42]))
     with pytest.raises(VidsslError, match="its column 'path' is damaged"):

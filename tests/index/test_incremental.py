@@ -16,9 +16,9 @@ import pytest
 from tests.clips import make_clip
 from vidssl.cli import main
 from vidssl.index import table as module
-from vidssl.index.table import VideoIndex
 from vidssl.index.journal import Journal
 from vidssl.index.schema import SCHEMA
+from vidssl.index.table import VideoIndex
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def test_only_new_and_changed_files_are_read(folder: Path, monkeypatch: pytest.M
     assert again.table.equals(VideoIndex.build(folder, progress=False).table)
 
 
-def test_the_command_brings_an_index_up_to_date(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_brings_an_index_up_to_date(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "index.arrow"
     assert main(["index", str(folder), "--out", str(out)]) == 0
     assert "4 files read, 0 known already" in capsys.readouterr().out
@@ -92,7 +94,9 @@ def test_a_killed_build_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytes
     assert index.table.equals(VideoIndex.build(folder, progress=False).table)
 
 
-def test_a_journal_that_is_cut_off_gives_what_was_whole(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_that_is_cut_off_gives_what_was_whole(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_SAVED", 1)
     journal = tmp_path / "journal"
     VideoIndex.build(folder, journal=journal, progress=False)

@@ -76,7 +76,9 @@ def renamed(project: Path, column: str, name: str, out: Path) -> Path:
 @pytest.mark.parametrize("name", ["../other/c.mp4", "/etc/passwd", "run/../../other/c.mp4", ".."])
 def test_an_index_that_names_files_outside_is_refused(column: str, name: str, project: Path, tmp_path: Path) -> None:
     path = renamed(project, column, name, tmp_path / "i.arrow")
-    with pytest.raises(VidsslError, match=r"it names .*, outside of its root .*; make it anew with .* allow_outside=True"):
+    with pytest.raises(
+        VidsslError, match=r"it names .*, outside of its root .*; make it anew with .* allow_outside=True"
+    ):
         VideoIndex.load(path)
     with pytest.raises(VidsslError, match="outside of its root"):
         open_data(path, None)
@@ -89,9 +91,14 @@ def test_dots_in_names_are_names(name: str, project: Path, tmp_path: Path) -> No
     assert VideoIndex.load(renamed(project, "path", name, tmp_path / "i.arrow")).column("path")[0].as_py() == name
 
 
-def test_commands_say_that_an_index_names_files_outside(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_say_that_an_index_names_files_outside(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = renamed(project, "path", "../other/c.mp4", tmp_path / "i.arrow")
-    for command in (["prepare", str(path), str(tmp_path / "out"), "--dry-run"], ["bench", "loader", "--data", str(path)]):
+    for command in (
+        ["prepare", str(path), str(tmp_path / "out"), "--dry-run"],
+        ["bench", "loader", "--data", str(path)],
+    ):
         assert main(command) == 2
         assert "--allow-outside" in capsys.readouterr().err
     assert main(["prepare", str(path), str(tmp_path / "out"), "--dry-run", "--allow-outside"]) == 0
@@ -106,7 +113,8 @@ def test_an_index_that_is_brought_up_to_date_may_be_an_old_one(project: Path, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["#EXTM3U\\n#EXT-X-TARGETDURATION:9\\n#EXTINF:9.0,\\n{}\\n#EXT-X-ENDLIST\\n", "ffconcat version 1.0\\nfile {}\\n"]
+    "text",
+    ["#EXTM3U\\n#EXT-X-TARGETDURATION:9\\n#EXTINF:9.0,\\n{}\\n#EXT-X-ENDLIST\\n", "ffconcat version 1.0\\nfile {}\\n"],
 )
 def test_a_video_that_is_a_list_of_others_is_refused(text: str, project: Path, tmp_path: Path) -> None:
     make_clip(tmp_path / "outside.ts", frames=6)

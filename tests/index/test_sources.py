@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernels.workload import orders
 from tests.clips import make_clip
+from tests.kernels.workload import orders
 from vidssl import Loader, VideoIndex, VidsslError
+from vidssl.index.holdout import split
 from vidssl.index.sources import find
-from vidssl.kernels.plan import Augment, PlanSpec
-from vidssl.train.split import split
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 
 SPEC = PlanSpec(
-    arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(2, 2), augment=Augment(resize=(40, 50), crop=(32, 32))
+    arrangements=orders(3, 4),
+    labels=np.arange(6),
+    bases=3,
+    length=4,
+    gap=(2, 2),
+    augment=Augment(resize=(40, 50), crop=(32, 32)),
 )
 
 
@@ -52,7 +58,11 @@ def test_members_of_shards_are_loaded_like_files(folder: Path, tmp_path: Path) -
     (tmp_path / "shards").mkdir()
     shard(folder, tmp_path / "shards" / "000.tar")
     plain, packed = VideoIndex.build(folder, progress=False), VideoIndex.build(tmp_path, progress=False)
-    assert packed.column("path").to_pylist() == ["shards/000.tar/s1.mp4", "shards/000.tar/s2.avi", "shards/000.tar/walk/s3.mkv"]
+    assert packed.column("path").to_pylist() == [
+        "shards/000.tar/s1.mp4",
+        "shards/000.tar/s2.avi",
+        "shards/000.tar/walk/s3.mkv",
+    ]
     assert packed.column("label").to_pylist() == ["run", "run", "walk"]
     assert packed.column("archive").to_pylist() == ["shards/000.tar"] * 3
     for name in ("frames", "bytes", "packet", "points", "codec"):
@@ -78,12 +88,16 @@ def test_a_shard_that_changed_is_noticed(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_csv_gives_labels_and_groups(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text(f"path,label,group\n{folder}/run/a.mp4,jog,g1\n{folder}/walk/c.mkv,,g2\nnone.mp4,jog,g1\n")
+    (tmp_path / "list.csv").write_text(
+        f"path,label,group\n{folder}/run/a.mp4,jog,g1\n{folder}/walk/c.mkv,,g2\nnone.mp4,jog,g1\n"
+    )
     index = VideoIndex.build(tmp_path / "list.csv", progress=False)
     rows = {Path(row["path"]).name: row for row in index.table.to_pylist()}
     assert {name: (row["label"], row["group"]) for name, row in rows.items()} == {
-        "a.mp4": ("jog", "g1"), "c.mkv": (None, "g2"), "none.mp4": ("jog", "g1"),
-    }  # fmt: skip
+        "a.mp4": ("jog", "g1"),
+        "c.mkv": (None, "g2"),
+        "none.mp4": ("jog", "g1"),
+    }
     assert "No such file" in rows["none.mp4"]["status"]
     assert len(index.usable()) == 2
 

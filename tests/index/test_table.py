@@ -13,10 +13,10 @@ import pytest
 from av.audio.frame import AudioFrame
 
 from tests.clips import make_clip, same, split, subsets, truth
-from vidssl.video.decode import decode
-from vidssl.index.table import VideoIndex
 from vidssl.index.schema import SCHEMA
+from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
+from vidssl.video.decode import decode
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
@@ -61,9 +61,13 @@ def test_every_file_is_a_row_with_a_reason(folder: Path) -> None:
     assert list(status) == sorted(status)
     assert [path for path, reason in status.items() if reason == "ok"] == ["jump/c.mkv", "walk/a.mp4", "walk/b.avi"]
     for path, reason in {
-        "._fork.mp4": "resource fork", "audio.mp4": "no video stream", "empty.mp4": "empty file", "jump/cut.mp4": "truncated",
-        "pointer.mp4": "Git LFS pointer", "text.avi": "FFmpeg cannot open it",
-    }.items():  # fmt: skip
+        "._fork.mp4": "resource fork",
+        "audio.mp4": "no video stream",
+        "empty.mp4": "empty file",
+        "jump/cut.mp4": "truncated",
+        "pointer.mp4": "Git LFS pointer",
+        "text.avi": "FFmpeg cannot open it",
+    }.items():
         assert reason in status[path], (path, status[path])
     assert len(status) == 9
 
@@ -142,7 +146,9 @@ def test_a_moved_folder_is_found_by_root(tmp_path: Path) -> None:
     assert decode(index.video(0), np.arange(5)).data.shape == (5, 72, 64)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("none", "no such folder"), ("file", "not a folder"), ("empty", "no video in it")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("none", "no such folder"), ("file", "not a folder"), ("empty", "no video in it")]
+)
 def test_build_names_what_is_wrong(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
@@ -197,9 +203,12 @@ def test_odd_real_files_end_in_a_row_or_a_reason() -> None:
     index = build(SHARED / "odd")
     skipped = dict(index.skipped())
     for name, reason in {
-        "._a2_s7_t3_color.avi": "resource fork", "audio_only.mp4": "no video stream", "lfs_pointer.mp4": "Git LFS pointer",
-        "truncated60_arm_wrestling.mp4": "truncated", "zero_bytes.webm": "empty file",
-    }.items():  # fmt: skip
+        "._a2_s7_t3_color.avi": "resource fork",
+        "audio_only.mp4": "no video stream",
+        "lfs_pointer.mp4": "Git LFS pointer",
+        "truncated60_arm_wrestling.mp4": "truncated",
+        "zero_bytes.webm": "empty file",
+    }.items():
         assert reason in skipped.pop(name)
     assert skipped == {}
     turned = {row["path"]: row["rotation"] for row in index.table.to_pylist() if row["path"].startswith("rotate")}

@@ -12,9 +12,10 @@ import torch
 
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames, orders
 from vidssl import ops, reference
-from vidssl.video.color import color_space, rgb_space
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Frames, Plan, VidsslError
+from vidssl.video.color import color_space, rgb_space
 
 GREY_LEVEL = 1 / 255
 
@@ -49,13 +50,16 @@ def test_rgb_by_another_matrix_is_mapped_to_what_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resize", "crop"), [((128, 171), (112, 112)), ((300, 400), (224, 224)), ((40, 40), (40, 40)), ((240, 320), (112, 112))]
+    ("resize", "crop"),
+    [((128, 171), (112, 112)), ((300, 400), (224, 224)), ((40, 40), (40, 40)), ((240, 320), (112, 112))],
 )
 def test_equals_torch_resize_then_crop(resize: tuple[int, int], crop: tuple[int, int]) -> None:
     frames = make_frames(np.random.default_rng(1), 5, (240, 320), yuv=False)
     plan = make_plan(frames, Augment(resize=resize, crop=crop))
     picture = torch.from_numpy(frames.data).permute(0, 3, 1, 2).float()
-    resized = torch.nn.functional.interpolate(picture, resize, mode="bilinear", antialias=True, align_corners=False) / 255
+    resized = (
+        torch.nn.functional.interpolate(picture, resize, mode="bilinear", antialias=True, align_corners=False) / 255
+    )
     found = ops.assemble(frames, plan, size=crop)
     for k, t in np.ndindex(2, 2):
         x, y = round(plan.box[k, t, 0] * resize[1] / 320), round(plan.box[k, t, 1] * resize[0] / 240)
@@ -70,7 +74,9 @@ def test_types_and_layouts_hold_the_same_picture() -> None:
     full = ops.assemble(frames, plan, size=(33, 37))
     for dtype in ("float16", "bfloat16"):
         assert torch.equal(ops.assemble(frames, plan, size=(33, 37), dtype=dtype), full.to(getattr(torch, dtype)))
-    assert torch.equal(ops.assemble(frames, plan, size=(33, 37), dtype="uint8"), full.round().clamp(0, 255).to(torch.uint8))
+    assert torch.equal(
+        ops.assemble(frames, plan, size=(33, 37), dtype="uint8"), full.round().clamp(0, 255).to(torch.uint8)
+    )
     for dtype in ("float32", "float16", "bfloat16", "uint8"):
         one = ops.assemble(frames, plan, size=(33, 37), dtype=dtype)
         last = ops.assemble(frames, plan, size=(33, 37), dtype=dtype, layout="kthwc")
@@ -83,7 +89,9 @@ def test_a_box_beyond_the_picture_shows_its_border() -> None:
     plan = make_plan(frames, Augment(resize=(16, 16), crop=(16, 16), std=(1 / 255,) * 3))
     plan.box[..., 0] += 100
     found = ops.assemble(frames, plan, size=(16, 16))
-    assert np.array_equal(found[0, 0, 0], np.repeat(frames.data[plan.frame[0, 0], :, 15:16, 0], 16, axis=1).astype(np.float32))
+    assert np.array_equal(
+        found[0, 0, 0], np.repeat(frames.data[plan.frame[0, 0], :, 15:16, 0], 16, axis=1).astype(np.float32)
+    )
 
 
 CHECKSUM = """
@@ -95,7 +103,7 @@ import torch
 from tests.kernels.test_assemble import make_plan
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames
 from vidssl import native, ops
-from vidssl.kernels.plan import Augment
+from vidssl.kernels.augment import Augment
 digest = hashlib.sha256()
 types, layouts = ("float32", "float16", "bfloat16", "uint8"), ("kcthw", "kthwc")
 for yuv, size, augment in product((True, False), SIZES, (EVERY_CHANGE, Augment(mean=(0.4, 0.5, 0.6), std=(1 / 255,) * 3))):
@@ -146,7 +154,10 @@ def test_a_frame_that_is_not_there() -> None:
 
 def test_hash_is_stable_between_calls() -> None:
     """Reused workspaces leave nothing behind: a large picture between two small ones changes nothing."""
-    small, large = make_frames(np.random.default_rng(6), 4, (33, 47), True), make_frames(np.random.default_rng(7), 4, (240, 320), True)
+    small, large = (
+        make_frames(np.random.default_rng(6), 4, (33, 47), True),
+        make_frames(np.random.default_rng(7), 4, (240, 320), True),
+    )
     plan = make_plan(small, EVERY_CHANGE)
     before = hashlib.sha256(ops.assemble(small, plan, size=(33, 29)).tobytes()).hexdigest()
     ops.assemble(large, make_plan(large, EVERY_CHANGE), size=(90, 120))
@@ -161,5 +172,7 @@ def test_memory_that_was_used_before(width: int) -> None:
     kept = np.full_like(new, np.nan)
     assert ops.assemble(frames, plan, size=(35, width), out=kept) is kept
     assert np.array_equal(kept, new)
-    with pytest.raises(VidsslError, match=r"out is float32 \[2, 3, 2, 35, \d+\]: it must be float32 \[2, 3, 2, 34, \d+\]"):
+    with pytest.raises(
+        VidsslError, match=r"out is float32 \[2, 3, 2, 35, \d+\]: it must be float32 \[2, 3, 2, 34, \d+\]"
+    ):
         ops.assemble(frames, plan, size=(34, width), out=kept)

@@ -1,4 +1,6 @@
-"""The CUDA twins against the CPU twins: the same bits, on whatever shape. VIDSSL_REQUIRE_GPU=1 turns the skip into a failure."""
+"""The CUDA twins against the CPU twins: the same bits, on whatever shape. VIDSSL_REQUIRE_GPU=1 turns the skip into a
+failure.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,12 @@ from vidssl.types import ColorSpace, Frames, Plan
 
 pytestmark = pytest.mark.gpu
 SPACE = ColorSpace(
-    to_rgb=np.array([[1.164, 0, 1.596, -222.9], [1.164, -0.392, -0.813, 135.6], [1.164, 2.017, 0, -276.8]], np.float32), chroma=(0.0, 0.5)
+    to_rgb=np.array([[1.164, 0, 1.596, -222.9], [1.164, -0.392, -0.813, 135.6], [1.164, 2.017, 0, -276.8]], np.float32),
+    chroma=(0.0, 0.5),
 )
-AUGMENT = ops.Augment(crop_scope="frame", jitter=4, flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, grey=0.3, split=0.3)
+AUGMENT = ops.Augment(
+    crop_scope="frame", jitter=4, flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, grey=0.3, split=0.3
+)
 
 
 def make_frames(rng: np.random.Generator, count: int, height: int, width: int, yuv: bool) -> Frames:
@@ -36,21 +41,33 @@ def same_bits(found: Iterable[Any], wanted: Iterable[Any]) -> None:
         assert one.is_cuda
         assert one.shape == other.shape
         # As bytes: bit for bit, and uint32 has no comparison on every device.
-        torch.testing.assert_close(one.cpu().reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8), rtol=0, atol=0)
+        torch.testing.assert_close(
+            one.cpu().reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8), rtol=0, atol=0
+        )
 
 
 def spec(weight: str = "uniform", draw: str = "chain", distinct: bool = False, seed: int = 0) -> ops.PlanSpec:
     rng = np.random.default_rng(seed)
     return ops.PlanSpec(
-        arrangements=rng.integers(0, 3 * 4, (6, 3, 4), dtype=np.int32), labels=np.arange(6), bases=3, length=4, stride=2, gap=(1, 3),
-        draw=draw, weight=weight, distinct=((0, 1),) if distinct else (), distinct_min=2_000_000 if distinct else 0,
-        window=40, augment=AUGMENT,
-    )  # fmt: skip
+        arrangements=rng.integers(0, 3 * 4, (6, 3, 4), dtype=np.int32),
+        labels=np.arange(6),
+        bases=3,
+        length=4,
+        stride=2,
+        gap=(1, 3),
+        draw=draw,
+        weight=weight,
+        distinct=((0, 1),) if distinct else (),
+        distinct_min=2_000_000 if distinct else 0,
+        window=40,
+        augment=AUGMENT,
+    )
 
 
 @pytest.mark.parametrize("yuv", [True, False])
 @pytest.mark.parametrize(
-    ("count", "height", "width"), [(1, 16, 16), (2, 1, 1), (5, 37, 53), (9, 240, 320), (40, 128, 340), (3, 479, 641), (0, 32, 32)]
+    ("count", "height", "width"),
+    [(1, 16, 16), (2, 1, 1), (5, 37, 53), (9, 240, 320), (40, 128, 340), (3, 479, 641), (0, 32, 32)],
 )
 def test_motion(yuv: bool, count: int, height: int, width: int) -> None:
     frames = make_frames(np.random.default_rng(count + height), count, height, width, yuv)
@@ -66,7 +83,14 @@ def test_plan(weight: str, draw: str, distinct: bool, train: bool) -> None:
     frames = make_frames(np.random.default_rng(1), 40, 61, 83, yuv=True)
     scores = ops.motion(frames)
     for sample in range(20):
-        how: dict[str, Any] = {"frames": 40, "size": frames.size, "seed": 5, "epoch": 2, "sample": sample, "train": train}
+        how: dict[str, Any] = {
+            "frames": 40,
+            "size": frames.size,
+            "seed": 5,
+            "epoch": 2,
+            "sample": sample,
+            "train": train,
+        }
         wanted = ops.plan(table, **how, sad=scores.sad, thumb=scores.thumb)
         same_bits(ops.plan(table, **how, sad=scores.sad.cuda(), thumb=scores.thumb.cuda()), wanted)
 
@@ -74,7 +98,9 @@ def test_plan(weight: str, draw: str, distinct: bool, train: bool) -> None:
 @pytest.mark.parametrize("frames", [40, 700])
 def test_plan_finds_the_region_that_moves(frames: int) -> None:
     table = dataclasses.replace(
-        spec("motion"), window=frames, augment=dataclasses.replace(AUGMENT, resize=(60, 80), region=(33, 40), crop=(32, 32))
+        spec("motion"),
+        window=frames,
+        augment=dataclasses.replace(AUGMENT, resize=(60, 80), region=(33, 40), crop=(32, 32)),
     )
     scores = ops.motion(make_frames(np.random.default_rng(2), frames, 129, 170, yuv=True))
     for sample in range(5):
@@ -116,7 +142,9 @@ def test_assemble(yuv: bool, dtype: Any, layout: Any) -> None:
         frames = make_frames(rng, 3, *picture, yuv)
         plan = random_plan(rng, 2, 3, frames)
         wanted = ops.assemble(frames, plan, size=size, dtype=dtype, layout=layout)
-        found = ops.assemble(to_cuda(frames), Plan(*(part.cuda() for part in plan)), size=size, dtype=dtype, layout=layout)
+        found = ops.assemble(
+            to_cuda(frames), Plan(*(part.cuda() for part in plan)), size=size, dtype=dtype, layout=layout
+        )
         same_bits([found], [wanted])
 
 
@@ -147,7 +175,9 @@ def test_no_stage_waits_for_the_device(yuv: bool) -> None:
 
     def stages() -> torch.Tensor:
         scores = ops.motion(frames)
-        plan = ops.plan(table, frames=40, size=frames.size, seed=1, epoch=0, sample=3, sad=scores.sad, thumb=scores.thumb)
+        plan = ops.plan(
+            table, frames=40, size=frames.size, seed=1, epoch=0, sample=3, sad=scores.sad, thumb=scores.thumb
+        )
         return ops.assemble(frames, plan, size=(32, 32), dtype="bfloat16")
 
     wanted = stages()  # tables go up, kernels are loaded

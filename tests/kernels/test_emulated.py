@@ -1,4 +1,6 @@
-"""The CUDA twins' own bodies, run on the host (emulated/cuda_runtime.h), give the bits of the CPU twins. On a GPU: test_cuda.py."""
+"""The CUDA twins' own bodies, run on the host (emulated/cuda_runtime.h), give the bits of the CPU twins. On a GPU:
+test_cuda.py.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ from tests.kernels.workload import SPECS
 HERE = Path(__file__).parent / "emulated"
 CSRC = Path(__file__).parents[2] / "csrc"
 KERNELS = CSRC / "kernels"
-SOURCES = [HERE / "compare.cpp", KERNELS / "spec.cpp", *sorted(KERNELS.glob("*_cpu.cpp")), *sorted(KERNELS.glob("*_cuda.cu"))]
+SOURCES = [
+    HERE / "compare.cpp",
+    KERNELS / "spec.cpp",
+    *sorted(KERNELS.glob("*_cpu.cpp")),
+    *sorted(KERNELS.glob("*_cuda.cu")),
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +53,16 @@ def test_cuda_bodies_equal_the_cpu_twins(compiler: str, tmp_path: Path) -> None:
     subprocess.run([compiler, "-pthread", *aligned, *objects, "-o", str(tmp_path / "compare")], check=True)
     lines = []
     for spec in SPECS.values():
-        lines += [spec.text, " ".join(map(str, spec.arrangements.ravel())), " ".join(map(str, spec.labels)), str(spec.frames)]
+        lines += [
+            spec.text,
+            " ".join(map(str, spec.arrangements.ravel())),
+            " ".join(map(str, spec.labels)),
+            str(spec.frames),
+        ]
     (tmp_path / "specs.txt").write_text("\n".join(lines) + "\n")
-    ran = subprocess.run([str(tmp_path / "compare"), str(tmp_path / "specs.txt")], capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(
+        [str(tmp_path / "compare"), str(tmp_path / "specs.txt")], capture_output=True, text=True, timeout=300
+    )
     assert ran.returncode == 0, ran.stderr
     found = re.fullmatch(r"(\d+) plans, (\d+) motions, (\d+) pictures\n", ran.stdout)
     assert found is not None, ran.stdout

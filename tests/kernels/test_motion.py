@@ -40,7 +40,9 @@ def test_frames_apart_in_memory() -> None:
 
 
 def test_rgb_made_of_planes_scores_as_the_planes() -> None:
-    """A decoder that gives RGB converts by BT.601's limited range: its luma is the Y plane's again, to within the rounding of both."""
+    """A decoder that gives RGB converts by BT.601's limited range: its luma is the Y plane's again, to within the
+    rounding of both.
+    """
     luma = np.repeat(np.arange(16, 236, dtype=np.uint8), 256).reshape(1, 220, 256)
     grey = np.repeat(np.rint((luma.astype(np.float64) - 16) * 255 / 219)[..., None], 3, axis=3).astype(np.uint8)
     again = reference.luma(grey, (220, 256))

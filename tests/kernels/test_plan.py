@@ -8,7 +8,8 @@ import pytest
 
 from tests.kernels.workload import EVERY_CHANGE, SPECS, make_frames, orders
 from vidssl import ops, reference
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import VidsslError
 
 
@@ -30,7 +31,14 @@ def test_equals_reference(name: str, train: bool) -> None:
     sad, thumb = ops.motion(data)
     seen = set()
     for sample in range(40):
-        where = {"frames": frames, "size": size, "seed": 2**40 + 7, "epoch": sample // 7, "sample": sample + 2**33, "train": train}
+        where = {
+            "frames": frames,
+            "size": size,
+            "seed": 2**40 + 7,
+            "epoch": sample // 7,
+            "sample": sample + 2**33,
+            "train": train,
+        }
         found = ops.plan(spec, **where, sad=sad, thumb=thumb)
         expected = reference.plan(spec, **where, sad=sad, thumb=thumb)
         assert np.array_equal(found.frame, expected.frame)
@@ -46,7 +54,10 @@ def test_a_still_video_is_too_similar() -> None:
     spec = SPECS["frames by motion, far apart"]
     still = np.zeros((60, 48, 48, 3), dtype=np.uint8)
     sad, thumb = ops.motion(still)
-    statuses = {int(ops.plan(spec, frames=60, size=(48, 48), seed=0, epoch=0, sample=s, sad=sad, thumb=thumb).status) for s in range(60)}
+    statuses = {
+        int(ops.plan(spec, frames=60, size=(48, 48), seed=0, epoch=0, sample=s, sad=sad, thumb=thumb).status)
+        for s in range(60)
+    }
     assert statuses <= {1, 2}  # a still video: nothing differs enough
     assert 2 in statuses
 
@@ -75,12 +86,23 @@ def test_arrangements_are_drawn_evenly() -> None:
 
 def test_motion_weights_draw_by_motion() -> None:
     """All the motion lies in frames 30 .. 33: single frames are drawn there in proportion."""
-    spec = PlanSpec(arrangements=np.zeros((1, 1, 1), dtype=int), labels=[0], bases=1, draw="free", weight="motion", window=60)
+    spec = PlanSpec(
+        arrangements=np.zeros((1, 1, 1), dtype=int), labels=[0], bases=1, draw="free", weight="motion", window=60
+    )
     sad = np.zeros((59, 1, 1), dtype=np.uint32)
     sad[29:33] = [[[1000]], [[2000]], [[3000]], [[4000]]]  # of frames 30, 31, 32, 33
     frames = [
         int(
-            ops.plan(spec, frames=60, size=(16, 16), seed=1, epoch=0, sample=s, sad=sad, thumb=np.zeros((60, 16, 16), np.uint8)).frame[0, 0]
+            ops.plan(
+                spec,
+                frames=60,
+                size=(16, 16),
+                seed=1,
+                epoch=0,
+                sample=s,
+                sad=sad,
+                thumb=np.zeros((60, 16, 16), np.uint8),
+            ).frame[0, 0]
         )
         for s in range(4000)
     ]
@@ -93,19 +115,26 @@ def test_motion_weights_draw_by_motion() -> None:
 def test_evaluation_cuts_the_centre() -> None:
     spec = dataclasses.replace(SPECS["clips in a row"], augment=EVERY_CHANGE)
     found = ops.plan(spec, frames=64, size=(80, 100), seed=3, epoch=0, sample=1, train=False)
-    assert (found.box == np.array([18, 8, 64, 64], dtype=np.float32)).all()  # (50 - 32) / 2 and (40 - 32) / 2, times two
+    # (50 - 32) / 2 and (40 - 32) / 2, times two
+    assert (found.box == np.array([18, 8, 64, 64], dtype=np.float32)).all()
     assert not found.flip.any()
     assert (found.color == found.color[0, 0]).all()
 
 
 def region_of(moving: tuple[int, int] | None, train: bool = True) -> np.ndarray:
-    """Boxes [samples, 4] in a 240 x 320 picture of which only the cell `moving` (row, column) changes; region 100 x 100, crop 80 x 80."""
+    """Boxes [samples, 4] in a 240 x 320 picture of which only the cell `moving` (row, column) changes; region 100 x
+    100, crop 80 x 80.
+    """
     augment = Augment(resize=(240, 320), region=(100, 100), crop=(80, 80), crop_scope="tuple", jitter=5)
-    spec = PlanSpec(arrangements=np.arange(4).reshape(1, 4, 1), labels=np.zeros(1), bases=4, draw="free", window=30, augment=augment)
+    spec = PlanSpec(
+        arrangements=np.arange(4).reshape(1, 4, 1), labels=np.zeros(1), bases=4, draw="free", window=30, augment=augment
+    )
     sad = np.zeros((29, 15, 20), dtype=np.uint32)
     if moving is not None:
         sad[:, moving[0], moving[1]] = 7
-    made = [ops.plan(spec, frames=30, size=(240, 320), seed=0, epoch=0, sample=s, train=train, sad=sad) for s in range(200)]
+    made = [
+        ops.plan(spec, frames=30, size=(240, 320), seed=0, epoch=0, sample=s, train=train, sad=sad) for s in range(200)
+    ]
     return np.concatenate([one.box.reshape(-1, 4) for one in made])
 
 
@@ -154,7 +183,14 @@ def test_motion_asked_for_but_not_given() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"mean": (float("nan"),) * 3}, {"mean": (0.5,)}, {"std": (0.2, 0.0, 0.2)}, {"resize": (64.7, 86)}, {"crop": 50}, {"jitter": 1.5}],
+    [
+        {"mean": (float("nan"),) * 3},
+        {"mean": (0.5,)},
+        {"std": (0.2, 0.0, 0.2)},
+        {"resize": (64.7, 86)},
+        {"crop": 50},
+        {"jitter": 1.5},
+    ],
     ids=str,
 )
 def test_an_augment_that_cannot_be_is_refused(change: dict[str, Any]) -> None:

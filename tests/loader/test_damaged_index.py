@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vidssl.loader import Loader
 from vidssl.index.table import VideoIndex
+from vidssl.loader import Loader
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
@@ -27,7 +27,9 @@ def damaged(index: VideoIndex, rows: list[int], path: Path) -> VideoIndex:
 def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     row = int(index.usable(30)[2])
     broken = damaged(index, [row], tmp_path / "index.arrow")
-    with Loader(broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.5, quarantine=tmp_path / "bad.jsonl") as loader:
+    with Loader(
+        broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.5, quarantine=tmp_path / "bad.jsonl"
+    ) as loader:
         shown = {int(video) for batch in loader for video in batch.video}
         assert loader.stats["bad_videos"] == 1
         assert loader.stats["bad"] >= 1

@@ -1,4 +1,6 @@
-"""The graph on a GPU: the same batches as on the CPU, NVDEC's frames, no wait, and memory in the order of the training stream."""
+"""The graph on a GPU: the same batches as on the CPU, NVDEC's frames, no wait, and memory in the order of the training
+stream.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +10,30 @@ from typing import Any
 import pytest
 import torch
 
+from tests.clips import make_clip, make_packed_avi, waves
 from tests.kernels.test_cuda import asleep
 from tests.loader.engines.test_dali_decode import MOTION, PLAIN, close, same_frame, spoil
-from tests.clips import make_clip, make_packed_avi, waves
 from vidssl import Loader, VideoIndex
-from vidssl.loader.graph_decoder import find_nvdec
 from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.graph_decoder import find_nvdec
 from vidssl.types import Batch
 
 pytestmark = pytest.mark.gpu
 CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "bframes.mp4": ("libx264", {"options": {"x264-params": "keyint=17:min-keyint=17:scenecut=0:bframes=3:b-pyramid=normal"}}),
+    "bframes.mp4": (
+        "libx264",
+        {"options": {"x264-params": "keyint=17:min-keyint=17:scenecut=0:bframes=3:b-pyramid=normal"}},
+    ),
     "open.mp4": ("libx264", {"options": {"x264-params": "keyint=17:min-keyint=17:scenecut=0:bframes=3:open-gop=1"}}),
     "vfr.mkv": ("libx264", {"times": [i * 40 + (i % 5) * 9 for i in range(50)]}),
     "late.mp4": ("libx264", {"times": [1700 + 40 * i for i in range(50)]}),
     "stream.ts": ("libx264", {}),
     "hevc.mp4": (
         "libx265",
-        {"size": (176, 160), "options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"}},
+        {
+            "size": (176, 160),
+            "options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"},
+        },
     ),  # the smallest HEVC picture that NVDEC takes is 144 x 144
     "bframes.avi": ("mpeg4", {"bframes": 2}),
     "vp9.webm": ("libvpx-vp9", {"gop": 15, "options": {"cpu-used": "8", "auto-alt-ref": "0"}}),
@@ -57,10 +65,12 @@ def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 2, **how: Any) -> t
 
 
 def same(left: list[Batch], right: list[Batch]) -> bool:
-    return len(left) == len(right) and all(torch.equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True))
+    return len(left) == len(right) and all(
+        torch.equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
-@pytest.mark.parametrize("engine", ["graph", "eager"])
+@pytest.mark.parametrize("engine", ["dali", "eager"])
 @pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
 def test_frames_decoded_on_the_cpu_give_the_cpu_s_batches(index: VideoIndex, spec: PlanSpec, engine: Any) -> None:
     found, _ = batches(index, spec, decode="cpu", engine=engine)
@@ -95,7 +105,9 @@ def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
             mine, clip = one.clips[at].transpose(1, 2), other.clips[at].transpose(1, 2)
             for k in range(3):
                 for t in range(4):
-                    assert same_frame(mine[k, t], torch.stack([clip[k, t], *(clip[k, u] for u in range(4) if u != t)])), name
+                    assert same_frame(
+                        mine[k, t], torch.stack([clip[k, t], *(clip[k, u] for u in range(4) if u != t)])
+                    ), name
     assert set(shown) == {*CLIPS, *NOT_TAKEN, "packed.avi"}  # all fifteen in every epoch
     assert stats["fallback"] == sum(name in NOT_TAKEN for name in shown)
     assert stats["bad"] == 0
@@ -145,11 +157,14 @@ def test_a_file_that_nvdec_fails_on_does_not_stop_the_run(index: VideoIndex, mon
 @pytest.mark.parametrize("decode", DECODES)
 @pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
 def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spec: PlanSpec, decode: Any) -> None:
-    """A batch is handed over while the stream that trains sleeps: nothing of ours waits for it, and torch is not made to."""
+    """A batch is handed over while the stream that trains sleeps: nothing of ours waits for it, and torch is not made
+    to.
+    """
     wanted, _ = batches(index, spec, decode=decode, epochs=4)
     with Loader(index, spec, batch_size=5, device="cuda", seed=5, workers=4, decode=decode) as loader:
         every = (batch for _ in range(4) for batch in loader)
-        found = [next(every) for _ in range(2 * len(loader))]  # by then all memory has been asked for: that the device does make wait
+        # by then all memory has been asked for: that the device does make wait
+        found = [next(every) for _ in range(2 * len(loader))]
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -166,10 +181,15 @@ def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spe
 
 @pytest.mark.parametrize("decode", DECODES)
 def test_memory_is_not_used_again_before_the_training_stream_is_through(index: VideoIndex, decode: Any) -> None:
-    """Batches are let go of while the stream that reads them still sleeps; what it then reads is theirs, not a later batch's."""
+    """Batches are let go of while the stream that reads them still sleeps; what it then reads is theirs, not a later
+    batch's.
+    """
     wanted, _ = batches(index, PLAIN, decode=decode, epochs=6)
     stream, sums = torch.cuda.Stream(), []
-    with torch.cuda.stream(stream), Loader(index, PLAIN, batch_size=5, device="cuda", seed=5, workers=4, decode=decode) as loader:
+    with (
+        torch.cuda.stream(stream),
+        Loader(index, PLAIN, batch_size=5, device="cuda", seed=5, workers=4, decode=decode) as loader,
+    ):
         for _ in range(6):
             for batch in loader:
                 torch.cuda._sleep(20_000_000)
@@ -177,7 +197,10 @@ def test_memory_is_not_used_again_before_the_training_stream_is_through(index: V
                 del batch
     torch.cuda.synchronize()
     assert len(sums) == len(wanted)
-    assert all(torch.allclose(one.cpu(), other.clips.double().sum(dim=(1, 2, 3, 4, 5))) for one, other in zip(sums, wanted, strict=True))
+    assert all(
+        torch.allclose(one.cpu(), other.clips.double().sum(dim=(1, 2, 3, 4, 5)))
+        for one, other in zip(sums, wanted, strict=True)
+    )
 
 
 @pytest.mark.nvdec

@@ -16,12 +16,13 @@ from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.loader import choose_decoder as choosing
 from vidssl.loader import graph_decoder as nvdec
-from vidssl.loader.choose_decoder import choose
-from vidssl.loader.graph_decoder import SOFTWARE, Hardware, Limits, find_nvdec
+from vidssl.loader.choose_decoder import choose_decoder
+from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder, Limits, find_nvdec
 from vidssl.video.decode import Video
 
-NVDEC = Hardware(
-    device="mixed", limits=dict.fromkeys(("h264", "hevc", "mpeg4", "vp9"), Limits((48, 4096), (16, 4096), 65536)) | {"vp8": None}
+NVDEC = GraphDecoder(
+    device="mixed",
+    limits=dict.fromkeys(("h264", "hevc", "mpeg4", "vp9"), Limits((48, 4096), (16, 4096), 65536)) | {"vp8": None},
 )
 CUDA = torch.device("cuda", 0)
 
@@ -92,7 +93,9 @@ def test_of_sizes_that_share_a_decoder_one_is_left_to_the_cpu(sizes: set[Any], m
 
 
 def test_the_sizes_of_all_videos_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of parts of one index too: their loaders share a process, and so DALI's decoders. The order of videos does not matter."""
+    """Of parts of one index too: their loaders share a process, and so DALI's decoders. The order of videos does not
+    matter.
+    """
     for name, size in (("a", (122, 160)), ("b", (128, 160)), ("c", (64, 96))):
         make_clip(tmp_path / f"{name}.mp4", frames=4, size=size)
     (tmp_path / "d.mp4").write_bytes(b"no video")
@@ -101,12 +104,18 @@ def test_the_sizes_of_all_videos_count(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
     for rows in ([0, 1, 2], [2, 1, 0], [0, 2]):
         part = index.select(rows)
-        found, why = choose("nvdec", CUDA, part, part.usable(), "key", lambda name: pytest.fail("nothing to measure"))
+        found, why = choose_decoder(
+            "nvdec", CUDA, part, part.usable(), lambda decoder: pytest.fail("nothing to measure")
+        )
         assert found is not None
         assert found.mixed_up == {("h264", 122, 160)}
         assert f"NVDEC takes {len(rows) - 1} of {len(rows)} videos" in why
-    with pytest.raises(VidsslError, match="takes none of 1 videos looked at: 160x122 is coded in a size that other videos have"):
-        choose("nvdec", CUDA, index.select([0]), np.array([0]), "key", lambda name: pytest.fail("nothing to measure"))
+    with pytest.raises(
+        VidsslError, match="takes none of 1 videos looked at: 160x122 is coded in a size that other videos have"
+    ):
+        choose_decoder(
+            "nvdec", CUDA, index.select([0]), np.array([0]), lambda decoder: pytest.fail("nothing to measure")
+        )
 
 
 def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:
@@ -117,7 +126,9 @@ def test_nvdec_that_cannot_be_had_names_the_mend(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(VidsslError, match='decode="nvdec": device=cpu has no NVDEC; take device="cuda"'):
         find_nvdec(torch.device("cpu"))
     monkeypatch.setattr(nvdec, "_LIBRARY", "libnowhere.so.1")
-    with pytest.raises(VidsslError, match=r"libnowhere\.so\.1 is not there.*NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"):
+    with pytest.raises(
+        VidsslError, match=r"libnowhere\.so\.1 is not there.*NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    ):
         find_nvdec(CUDA)
 
 
@@ -131,77 +142,60 @@ def test_a_driver_that_is_mounted_elsewhere_is_named(monkeypatch: pytest.MonkeyP
         find_nvdec(CUDA)
 
 
-class Timed:
-    """A loader that gives batches without work, `seconds` apart by its own clock."""
-
-    def __init__(self, clock: list[float], seconds: float) -> None:
-        self.clock, self.seconds, self.device = clock, seconds, torch.device("cpu")
-        self.setting: Any = type("Setting", (), {"windows": 8})
-
-    def __iter__(self) -> Any:
-        self.clock[0] += self.seconds
-        yield None
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        return None
-
-
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds a batch of each way of decoding; a machine with NVDEC is made believe."""
     monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
-    monkeypatch.setattr(choosing, "_measured", {})
     return {"cpu": 0.1, "nvdec": 0.02}
 
 
-def asked(decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, float], made: list[str]) -> tuple[Hardware | None, str]:
-    clock = [0.0]
-
-    def make(name: str) -> Any:
+def asked(
+    decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, float], made: list[str]
+) -> tuple[GraphDecoder | None, str]:
+    def measure(decoder: GraphDecoder | None) -> float:
+        name = "cpu" if decoder is None else "nvdec"
         made.append(name)
-        return Timed(clock, seconds[name])
+        return 8 / seconds[name]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "perf_counter", lambda: clock[0])
-        return choose(decode, device, index, np.arange(len(index)), "key", make)
+    return choose_decoder(decode, device, index, np.arange(len(index)), measure)
 
 
 def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, float]) -> None:
     made: list[str] = []
-    assert asked("auto", CUDA, index, measured, made) == (NVDEC, "400 windows/s by NVDEC, 80 by CPU; NVDEC takes 2 of 2 videos looked at")
-    assert asked("auto", CUDA, index, measured, made)[0] == NVDEC
-    assert made == ["cpu", "nvdec"]  # one measurement serves the loaders of one process
-    choosing._measured.clear()
+    assert asked("auto", CUDA, index, measured, made) == (
+        NVDEC,
+        "400 windows/s by NVDEC, 80 by CPU; NVDEC takes 2 of 2 videos looked at",
+    )
+    assert made == ["cpu", "nvdec"]
     assert asked("auto", CUDA, index, {"cpu": 0.01, "nvdec": 0.02}, made) == (
         None,
         "400 windows/s by NVDEC, 800 by CPU; NVDEC takes 2 of 2 videos looked at",
     )
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CUDA error:\n out of memory"), VidsslError("3 batches failed"), ValueError("DALI's")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("CUDA error:\n out of memory"), VidsslError("3 batches failed"), ValueError("DALI's")]
+)
 def test_auto_takes_the_cpu_where_nvdec_fails(
     error: Exception, index: VideoIndex, measured: dict[str, float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: list[str] = []
+    made: list[GraphDecoder | None] = []
 
-    def make(name: str) -> Any:
-        made.append(name)
-        if name == "nvdec":
+    def measure(decoder: GraphDecoder | None) -> float:
+        made.append(decoder)
+        if decoder is not None:
             raise error
-        return Timed([0.0], 0.0)
+        return 80.0
 
-    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING, "vidssl"):
-        patch.setattr(choosing, "perf_counter", iter(range(100)).__next__)
-        found = [choose("auto", CUDA, index, np.arange(len(index)), "key", make) for _ in range(2)]
+    with caplog.at_level(logging.WARNING, "vidssl"):
+        found, why = choose_decoder("auto", CUDA, index, np.arange(len(index)), measure)
     told = " ".join(str(error).split())
-    assert found[0] == found[1]
-    assert found[0][0] is None
-    assert re.fullmatch(rf"\d+ windows/s by CPU, and NVDEC failed while it was measured: {told}; NVDEC takes 2 of 2 .*", found[0][1])
+    assert found is None
+    assert re.fullmatch(
+        rf"80 windows/s by CPU, and NVDEC failed while it was measured: {told}; NVDEC takes 2 of 2 .*", why
+    )
     assert caplog.text.count(f"NVDEC failed while it was measured ({told}); videos are decoded on the CPU") == 1
-    assert made == ["cpu", "nvdec"]
+    assert made == [None, NVDEC]
 
 
 def test_auto_needs_no_measurement_where_there_is_no_choice(
@@ -218,13 +212,15 @@ def test_auto_needs_no_measurement_where_there_is_no_choice(
 
 def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
     made: list[str] = []
-    assert asked("cpu", CUDA, index, measured, made) == (None, "it is given")
+    assert asked("cpu", CUDA, index, measured, made) == (None, "it was asked for")
     assert asked("nvdec", CUDA, index, measured, made)[0] == NVDEC
     why = "DALI's software decoder takes 1 of 2 videos looked at (most of the others not: no h264, of vp8, vp9)"
     assert asked("dali", torch.device("cpu"), index, measured, made) == (SOFTWARE, why)
     with pytest.raises(VidsslError, match='decode="dali": it is for device="cpu", not cuda:0'):
         asked("dali", CUDA, index, measured, made)
-    with pytest.raises(VidsslError, match="decode='dali': DALI's software decoder takes none of 1 videos looked at: no h264"):
+    with pytest.raises(
+        VidsslError, match="decode='dali': DALI's software decoder takes none of 1 videos looked at: no h264"
+    ):
         asked("dali", torch.device("cpu"), index.select([0]), measured, made)
     assert made == []
 
@@ -234,6 +230,9 @@ def test_the_log_says_what_was_chosen(index: VideoIndex, caplog: pytest.LogCaptu
     from vidssl import Loader
 
     make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=20)
-    with caplog.at_level(logging.INFO, "vidssl"), Loader(VideoIndex.build(tmp_path, progress=False), PLAIN, batch_size=1, device="cpu"):
+    with (
+        caplog.at_level(logging.INFO, "vidssl"),
+        Loader(VideoIndex.build(tmp_path, progress=False), PLAIN, batch_size=1, device="cpu"),
+    ):
         pass
     assert "decode=auto: cpu, because device=cpu" in caplog.text

@@ -10,17 +10,30 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernels.workload import EVERY_CHANGE, orders
 from tests.clips import make_clip
+from tests.kernels.workload import EVERY_CHANGE, orders
 from vidssl import Loader, VideoIndex, VidsslError
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Batch
 
 PLAIN = PlanSpec(
-    arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(2, 2), augment=Augment(resize=(40, 50), crop=(32, 32))
+    arrangements=orders(3, 4),
+    labels=np.arange(6),
+    bases=3,
+    length=4,
+    gap=(2, 2),
+    augment=Augment(resize=(40, 50), crop=(32, 32)),
 )
 MOTION = PlanSpec(
-    arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(1, 4), weight="motion", window=20, augment=EVERY_CHANGE
+    arrangements=orders(3, 2),
+    labels=np.arange(6),
+    bases=3,
+    length=2,
+    gap=(1, 4),
+    weight="motion",
+    window=20,
+    augment=EVERY_CHANGE,
 )
 
 
@@ -45,16 +58,20 @@ def batches(loader: Loader, epochs: int = 2) -> list[Batch]:
 
 
 def same(left: list[Batch], right: list[Batch]) -> bool:
-    return len(left) == len(right) and all(torch.equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True))
+    return len(left) == len(right) and all(
+        torch.equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True)
+    )
 
 
 @pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
 @pytest.mark.parametrize("train", [True, False])
 def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: PlanSpec, train: bool) -> None:
     found = []
-    fused = () if spec.needs_motion else (("fused", 1), ("fused", 3))
-    for engine, workers in (("graph", 1), ("graph", 3), ("eager", 2), *fused):
-        with Loader(index, spec, batch_size=2, device="cpu", seed=5, workers=workers, engine=engine, train=train) as loader:
+    fused = () if spec.needs_motion else (("inline", 1), ("inline", 3))
+    for engine, workers in (("dali", 1), ("dali", 3), ("eager", 2), *fused):
+        with Loader(
+            index, spec, batch_size=2, device="cpu", seed=5, workers=workers, engine=engine, train=train
+        ) as loader:
             found.append(batches(loader))
     assert all(same(found[0], other) for other in found[1:])
     assert len(found[0]) == 6
@@ -64,9 +81,16 @@ def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: P
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
 def test_fused_gives_every_type_and_layout(index: VideoIndex, dtype: Any, channels_last: bool) -> None:
     found = []
-    for engine in ("fused", "eager"):
+    for engine in ("inline", "eager"):
         with Loader(
-            index, PLAIN, batch_size=4, tuples_per_window=2, device="cpu", dtype=dtype, channels_last=channels_last, engine=engine
+            index,
+            PLAIN,
+            batch_size=4,
+            tuples_per_window=2,
+            device="cpu",
+            dtype=dtype,
+            channels_last=channels_last,
+            engine=engine,
         ) as loader:
             found.append(batches(loader))
             assert loader.stats["frames"] > 0
@@ -75,7 +99,7 @@ def test_fused_gives_every_type_and_layout(index: VideoIndex, dtype: Any, channe
 
 
 def test_memory_is_used_again_only_when_nobody_holds_its_batch(index: VideoIndex) -> None:
-    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5, workers=2, engine="fused") as loader:
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5, workers=2, engine="inline") as loader:
         held = [batch.clips for _ in range(2) for batch in loader]
         copies = [clips.clone() for clips in held]
         addresses = {clips.data_ptr() for clips in held}
@@ -90,8 +114,8 @@ def test_memory_is_used_again_only_when_nobody_holds_its_batch(index: VideoIndex
 
 
 def test_fused_is_refused_where_it_cannot_serve(index: VideoIndex) -> None:
-    with pytest.raises(VidsslError, match=r'engine="fused".*motion.*take "auto"'):
-        Loader(index, MOTION, batch_size=2, device="cpu", engine="fused")
+    with pytest.raises(VidsslError, match=r'engine="inline".*motion.*take "auto"'):
+        Loader(index, MOTION, batch_size=2, device="cpu", engine="inline")
 
 
 def test_numbers_are_those_of_the_table(index: VideoIndex) -> None:
@@ -150,7 +174,10 @@ def test_resume_goes_on_with_the_next_batch(index: VideoIndex, spec: PlanSpec) -
 def test_resume_with_other_data_is_refused(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu", seed=4) as loader:
         state = loader.state_dict()
-    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5) as loader, pytest.raises(VidsslError, match="seed: 4 then, 5 now"):
+    with (
+        Loader(index, PLAIN, batch_size=2, device="cpu", seed=5) as loader,
+        pytest.raises(VidsslError, match="seed: 4 then, 5 now"),
+    ):
         loader.load_state_dict(state)
 
 
@@ -172,7 +199,7 @@ def test_what_cannot_be_gone_on_with_says_so(index: VideoIndex) -> None:
 
 
 def test_several_tuples_of_one_window(index: VideoIndex) -> None:
-    for engine, spec in (("fused", PLAIN), ("graph", PLAIN), ("eager", PLAIN), ("graph", MOTION), ("eager", MOTION)):
+    for engine, spec in (("inline", PLAIN), ("dali", PLAIN), ("eager", PLAIN), ("dali", MOTION), ("eager", MOTION)):
         with Loader(index, spec, batch_size=4, tuples_per_window=2, device="cpu", seed=6, engine=engine) as loader:
             found = batches(loader, 2)
             assert len(loader) == 3
@@ -199,7 +226,8 @@ def test_batches_stay_whole_when_kept(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu", seed=8) as loader:
         again = batches(loader, 4)
     assert all(
-        torch.equal(batch.clips, copy) and torch.equal(copy, other.clips) for batch, copy, other in zip(kept, copies, again, strict=True)
+        torch.equal(batch.clips, copy) and torch.equal(copy, other.clips)
+        for batch, copy, other in zip(kept, copies, again, strict=True)
     )
 
 

@@ -1,14 +1,16 @@
-"""The loader serves every method alike: both engines, any number of workers, and frames that were drawn from within the video."""
+"""The loader serves every method alike: both engines, any number of workers, and frames that were drawn from within the
+video.
+"""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.pretext import OddOneOut, Opn, Pretext, ShuffleLearn
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
 from vidssl.types import Batch
 
 SMALL = Augment(resize=(36, 44), crop=(24, 32), crop_scope="tuple", flip=0.5, jitter=2, brightness=0.2)
@@ -17,7 +19,9 @@ TASKS: dict[str, Pretext] = {
     "opn": Opn(interval_min=2, interval_max=8, augment=replace(SMALL, region=(30, 38), split=1.0)),
     "odd_one_out": OddOneOut(augment=SMALL),
     "odd_one_out, random": OddOneOut(elements=3, length=4, sampler="random", augment=SMALL),
-    "odd_one_out, consecutive": OddOneOut(elements=3, length=4, stride=2, sampler="consecutive", wrong="adjacent", augment=SMALL),
+    "odd_one_out, consecutive": OddOneOut(
+        elements=3, length=4, stride=2, sampler="consecutive", wrong="adjacent", augment=SMALL
+    ),
 }
 
 
@@ -30,7 +34,7 @@ def batches(index: VideoIndex, task: Pretext, **how: object) -> list[Batch]:
 @pytest.mark.parametrize("tuples", [1, 2])
 def test_engines_and_workers_agree(name: str, tuples: int, index: VideoIndex) -> None:
     task = TASKS[name]
-    graph = batches(index, task, engine="graph", workers=2, tuples_per_window=tuples)
+    graph = batches(index, task, engine="dali", workers=2, tuples_per_window=tuples)
     eager = batches(index, task, engine="eager", workers=1, tuples_per_window=tuples)
     assert len(graph) == len(eager) > 0
     for one, other in zip(graph, eager, strict=True):

@@ -5,14 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.kernels.workload import orders
 from tests.clips import make_clip
+from tests.kernels.workload import orders
 from vidssl import VideoIndex, VidsslError
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.profile import STEPS, Profile, profile
-from vidssl.kernels.plan import Augment, PlanSpec
 
 SPEC = PlanSpec(
-    arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(2, 2), augment=Augment(resize=(40, 50), crop=(32, 32))
+    arrangements=orders(3, 2),
+    labels=np.arange(6),
+    bases=3,
+    length=2,
+    gap=(2, 2),
+    augment=Augment(resize=(40, 50), crop=(32, 32)),
 )
 
 
@@ -34,7 +40,7 @@ def test_every_step_is_measured(index: VideoIndex, weight: str) -> None:
     spec = SPEC if weight == "even" else replace(SPEC, weight="motion", window=20)
     found = profile(index, Task(spec), workers=1, windows=6)
     assert set(found.steps) == set(STEPS)
-    assert found.engine == ("fused" if weight == "even" else "graph")
+    assert found.engine == ("inline" if weight == "even" else "dali")
     assert found.steps["open"] > 0
     assert found.steps["decode"] > 0
     assert found.steps["assemble"] > 0
@@ -45,9 +51,17 @@ def test_every_step_is_measured(index: VideoIndex, weight: str) -> None:
 
 
 FOUND = Profile(
-    windows=8, workers=2, cores=2, engine="fused", rate=100.0, read=100.0, shown=48.0, side=480.0, wanted=128,
+    windows=8,
+    workers=2,
+    cores=2,
+    engine="inline",
+    rate=100.0,
+    read=100.0,
+    shown=48.0,
+    side=480.0,
+    wanted=128,
     steps={"open": 1.0, "demux": 0.5, "decode": 12.0, "assemble": 3.0, "hand over": 0.1},
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

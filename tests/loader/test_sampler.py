@@ -10,7 +10,9 @@ from vidssl.types import VidsslError
 
 
 def make(train: bool = True, seed: int = 1, tuples: int = 1) -> Sampler:
-    return Sampler(rows=np.array([3, 5, 8, 9]), frames=np.array([64, 70, 100, 65]), span=64, seed=seed, train=train, tuples=tuples)
+    return Sampler(
+        rows=np.array([3, 5, 8, 9]), frames=np.array([64, 70, 100, 65]), span=64, seed=seed, train=train, tuples=tuples
+    )
 
 
 def test_each_video_once_an_epoch_and_always_within_it() -> None:
@@ -47,7 +49,12 @@ def test_the_whole_video_as_a_window() -> None:
     for train in (True, False):
         sampler = replace(make(train), span=10, whole=True)
         windows = {w.video: w for w in (sampler.window(4, position) for position in range(4))}
-        assert {video: (w.first, w.span) for video, w in windows.items()} == {3: (0, 64), 5: (0, 70), 8: (0, 100), 9: (0, 65)}
+        assert {video: (w.first, w.span) for video, w in windows.items()} == {
+            3: (0, 64),
+            5: (0, 70),
+            8: (0, 100),
+            9: (0, 65),
+        }
 
 
 def test_evaluation_is_fixed_and_central() -> None:

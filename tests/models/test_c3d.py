@@ -29,7 +29,9 @@ def test_plan_is_the_published_one() -> None:
     assert [conv.out_channels for conv in convs] == [64, 128, 256, 256, 512, 512, 512, 512]
     assert all(conv.bias is not None and conv.kernel_size == (3, 3, 3) for conv in convs)
     assert [layer.kernel_size for layer in layers if isinstance(layer, nn.MaxPool3d)] == [(1, 2, 2), 2, 2, 2]
-    after = [[type(layers[at + 1]), type(layers[at + 2])] for at, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)]
+    after = [
+        [type(layers[at + 1]), type(layers[at + 2])] for at, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)
+    ]
     assert after == [[nn.BatchNorm3d, nn.ReLU]] * 8
 
 

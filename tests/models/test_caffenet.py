@@ -55,7 +55,9 @@ def test_convolutions_have_the_published_numbers(name: str, request: pytest.Fixt
 
 
 def test_dense_layers_have_the_published_numbers(shuffle_learn: CaffeNet, opn: CaffeNet, o3n: CaffeNet) -> None:
-    found = [[part.weight.shape for part in net.dense if isinstance(part, nn.Linear)] for net in (shuffle_learn, opn, o3n)]
+    found = [
+        [part.weight.shape for part in net.dense if isinstance(part, nn.Linear)] for net in (shuffle_learn, opn, o3n)
+    ]
     assert found == [[(4096, 9216), (4096, 4096)], [(1024, 1024)], [(128, 9216)]]
     assert [net.features for net in (shuffle_learn, opn, o3n)] == [4096, 1024, 128]
 
@@ -87,13 +89,39 @@ def test_order_of_the_layers(shuffle_learn: CaffeNet, opn: CaffeNet, o3n: CaffeN
     """CaffeNet pools, then norms; AlexNet the other way round."""
     for net in (shuffle_learn, opn):
         assert [name for name, _ in net.convs.named_children()] == [
-            *CONV1, "conv2", "relu2", "pool2", "norm2",
-            "conv3", "bn3", "relu3", "conv4", "bn4", "relu4", "conv5", "bn5", "relu5", "pool5",
-        ]  # fmt: skip
+            *CONV1,
+            "conv2",
+            "relu2",
+            "pool2",
+            "norm2",
+            "conv3",
+            "bn3",
+            "relu3",
+            "conv4",
+            "bn4",
+            "relu4",
+            "conv5",
+            "bn5",
+            "relu5",
+            "pool5",
+        ]
     assert [name for name, _ in o3n.convs.named_children()] == [
-        "conv1", "relu1", "norm1", "pool1", "conv2", "relu2", "norm2", "pool2",
-        "conv3", "relu3", "conv4", "relu4", "conv5", "relu5", "pool5",
-    ]  # fmt: skip
+        "conv1",
+        "relu1",
+        "norm1",
+        "pool1",
+        "conv2",
+        "relu2",
+        "norm2",
+        "pool2",
+        "conv3",
+        "relu3",
+        "conv4",
+        "relu4",
+        "conv5",
+        "relu5",
+        "pool5",
+    ]
     both = ["fc6", "bn6", "relu6", "drop6", "fc7", "bn7", "relu7", "drop7"]
     assert [name for name, _ in shuffle_learn.dense.named_children()] == both
     assert [name for name, _ in opn.dense.named_children()] == both[:4]
@@ -121,7 +149,9 @@ def test_weights_begin_as_published(shuffle_learn: CaffeNet, opn: CaffeNet) -> N
 
 
 def test_local_response_norm_is_caffes_and_tensorflows(shuffle_learn: CaffeNet, o3n: CaffeNet) -> None:
-    """x / (1 + 2e-5 * sum of five squares)^0.75. Caffe says alpha 1e-4, which it divides by n = 5; TensorFlow radius 2 and alpha 2e-5."""
+    """x / (1 + 2e-5 * sum of five squares)^0.75. Caffe says alpha 1e-4, which it divides by n = 5; TensorFlow radius 2
+    and alpha 2e-5.
+    """
     x = 100 * torch.randn(1, 96, 2, 2)
     squares = nn.functional.pad(x.square(), (0, 0, 0, 0, 2, 2))
     wanted = x / (1 + 2e-5 * sum(squares[:, i : i + 96] for i in range(5))) ** 0.75
@@ -132,11 +162,17 @@ def test_local_response_norm_is_caffes_and_tensorflows(shuffle_learn: CaffeNet, 
 
 
 def test_o3ns_features_differ_from_picture_to_picture(o3n: CaffeNet) -> None:
-    """Why its weights don't begin as AlexNet's do: without batch norm a deviation of 0.01 leaves nearly the same feature for all."""
-    plain = CaffeNet((227, 227), (128,), channels=15, norm_first=True, batch_norm=False, conv_bias=(0, 1, 0, 1, 1)).eval()
+    """Why its weights don't begin as AlexNet's do: without batch norm a deviation of 0.01 leaves nearly the same
+    feature for all.
+    """
+    plain = CaffeNet(
+        (227, 227), (128,), channels=15, norm_first=True, batch_norm=False, conv_bias=(0, 1, 0, 1, 1)
+    ).eval()
     pictures = nn.functional.interpolate(torch.rand(6, 15, 12, 12) - 0.5, size=(227, 227), mode="bilinear").unsqueeze(2)
     with torch.no_grad():
-        spread = [(features.std(0).mean() / features.abs().mean()).item() for features in (o3n(pictures), plain(pictures))]
+        spread = [
+            (features.std(0).mean() / features.abs().mean()).item() for features in (o3n(pictures), plain(pictures))
+        ]
     assert spread[0] > 0.1
     assert spread[1] < 0.01
 

@@ -15,7 +15,10 @@ def test_every_batch_norm_is_replaced(name: str) -> None:
     with torch.device("meta"):
         plain = build_model(recipe.pretext, recipe.encoder)
         model = build_model(recipe.pretext, recipe.encoder, norm="group")
-    count = [sum(isinstance(module, kind) for module in plain.modules()) for kind in (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)]
+    count = [
+        sum(isinstance(module, kind) for module in plain.modules())
+        for kind in (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
+    ]
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     assert sum(isinstance(module, nn.GroupNorm) for module in model.modules()) == count[0]
     assert not model.slotwise_bn

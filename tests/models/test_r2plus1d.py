@@ -38,7 +38,13 @@ def test_middle_widths_are_the_published_ones() -> None:
 
 
 def test_middle_width_keeps_the_parameters_and_not_one_more() -> None:
-    for channels, width, time, size in ((3, 64, 3, 7), (64, 64, 3, 3), (64, 128, 3, 3), (64, 128, 1, 1), (512, 512, 3, 3)):
+    for channels, width, time, size in (
+        (3, 64, 3, 7),
+        (64, 64, 3, 3),
+        (64, 128, 3, 3),
+        (64, 128, 1, 1),
+        (512, 512, 3, 3),
+    ):
         whole = channels * width * time * size**2
         each = channels * size**2 + width * time  # parameters that one middle channel costs
         assert whole - each < middle_width(channels, width, time, size) * each <= whole

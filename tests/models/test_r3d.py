@@ -16,7 +16,9 @@ def test_parameters_and_last_map_are_the_published_ones() -> None:
         encoder = r3d()
         last = encoder.forward_map(torch.zeros(1, 3, 16, 112, 112))
     assert sum(p.numel() for p in encoder.parameters()) == 14_361_792
-    assert not [name for name, part in encoder.named_modules() if isinstance(part, torch.nn.Conv3d) and part.bias is not None]
+    assert not [
+        name for name, part in encoder.named_modules() if isinstance(part, torch.nn.Conv3d) and part.bias is not None
+    ]
     assert last.shape == (1, 512, 2, 7, 7)
     assert encoder.features == 512
 

@@ -41,7 +41,8 @@ def test_stages_stride_once_each_but_the_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "inputs"), [(nn.Conv2d(96, 256, 5, groups=2), 48 * 25), (nn.Conv3d(32, 64, 3), 32 * 27), (nn.Linear(500, 400), 500)]
+    ("layer", "inputs"),
+    [(nn.Conv2d(96, 256, 5, groups=2), 48 * 25), (nn.Conv3d(32, 64, 3), 32 * 27), (nn.Linear(500, 400), 500)],
 )
 def test_weights_begin_as_he_et_al_do(layer: nn.Conv2d | nn.Conv3d | nn.Linear, inputs: int) -> None:
     begin_he(layer)

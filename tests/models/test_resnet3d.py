@@ -38,10 +38,26 @@ def test_plan_of_r3d_18() -> None:
     assert (stem.out_channels, stem.kernel_size, stem.stride, stem.padding) == (64, (3, 7, 7), (1, 2, 2), (1, 3, 3))
     convs = [(block.conv1, block.conv2) for block in encoder.stages]
     assert [(a.in_channels, b.out_channels) for a, b in convs] == [
-        (64, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512),
-    ]  # fmt: skip
+        (64, 64),
+        (64, 64),
+        (64, 128),
+        (128, 128),
+        (128, 256),
+        (256, 256),
+        (256, 512),
+        (512, 512),
+    ]
     assert [a.stride[0] for a, _ in convs] == [1, 1, 2, 1, 2, 1, 2, 1]
-    assert [type(block.shortcut) is nn.Identity for block in encoder.stages] == [True, True, False, True, False, True, False, True]
+    assert [type(block.shortcut) is nn.Identity for block in encoder.stages] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_middle_widths_of_r2plus1d_18() -> None:

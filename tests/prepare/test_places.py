@@ -1,4 +1,6 @@
-"""prepare: all that it writes is below OUT, no source is touched, and no two sources become one file, however a list names them."""
+"""prepare: all that it writes is below OUT, no source is touched, and no two sources become one file, however a list
+names them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,20 @@ import pytest
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.index.sources import find
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare.run import INDEX, LIST, NOTES, targets
 from vidssl.pretext import Vcop
-from vidssl.index.sources import find
 
 TASK = Vcop(clip_length=4, interval=2)
 
 
 def bytes_below(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -45,7 +51,9 @@ def index_of(paths: list[str], root: Path) -> VideoIndex:
 
 
 @pytest.mark.parametrize("name", ["l.txt", "l.csv"])
-def test_a_list_that_goes_up_is_prepared_below_out(name: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_that_goes_up_is_prepared_below_out(
+    name: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["../videos/a.mp4", "../videos/run/b.avi", str(project / "other" / "run" / "b.avi")]
     (project / "lists" / name).write_text("\n".join((["path"] if name.endswith("csv") else []) + names) + "\n")
     before = bytes_below(tmp_path)
@@ -64,12 +72,16 @@ def test_a_list_that_goes_up_is_prepared_below_out(name: str, project: Path, tmp
 
 
 def test_lists_name_files_that_are_there(project: Path, tmp_path: Path) -> None:
-    """By the place from the list's folder, from the root, by the end of the path, and by a path that was right elsewhere."""
+    """By the place from the list's folder, from the root, by the end of the path, and by a path that was right
+    elsewhere.
+    """
     videos, out = project / "videos", tmp_path / "out"
     make_clip(videos / "run" / "b.mp4", frames=9)  # so that b.avi keeps its ending
     (videos / "run" / "own.txt").write_text("b.avi\n")
     (videos / "train.txt").write_text("run/b.avi 1\na.mp4 2\n")
-    (videos / "moved.csv").write_text(f"name,class\n{videos}/run/b.avi,1\n/before/videos/run/b.mp4,1\n../videos/a.mp4,2\n")
+    (videos / "moved.csv").write_text(
+        f"name,class\n{videos}/run/b.avi,1\n/before/videos/run/b.mp4,1\n../videos/a.mp4,2\n"
+    )
     (videos / LIST).write_text("path,split\na.mp4,train\n")
     report = prepare(VideoIndex.build(videos, progress=False), out, Encoding(), TASK, workers=1, progress=False)
     assert sorted(report.lists) == ["moved.csv", "run/own.txt", f"source_{LIST}", "train.txt"]

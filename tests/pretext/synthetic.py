@@ -1,4 +1,5 @@
-"""Videos that say nothing or everything about order, a net small enough to train in a test, and the statistics to judge it by.
+"""Videos that say nothing or everything about order, a net small enough to train in a test, and the statistics to judge
+it by.
 
 Nothing is read from files: arrays go through motion, plan and assemble, as in training.
 """
@@ -25,7 +26,8 @@ SIZE = (24, 32)  # height, width of a picture
 SHOWN = 8  # what the net sees of a crop: 8 x 8 pixels
 
 
-# ---- videos ---------------------------------------------------------------------------------------------------------------------------
+# ---- videos
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def still(rng: np.random.Generator, frames: int) -> npt.NDArray[np.uint8]:
@@ -42,13 +44,16 @@ def noise(rng: np.random.Generator, frames: int) -> npt.NDArray[np.uint8]:
 def ramp(
     rng: np.random.Generator, frames: int, slope: tuple[float, float] = (4, 8), offset: tuple[float, float] = (0, 40)
 ) -> npt.NDArray[np.uint8]:
-    """Grey without any picture, brighter from frame to frame; how bright, and how fast, is another matter in each video."""
+    """Grey without any picture, brighter from frame to frame; how bright, and how fast, is another matter in each
+    video.
+    """
     level = rng.uniform(*offset) + rng.uniform(*slope) * np.arange(frames)
     assert level.max() < 256
     return np.broadcast_to(level.astype(np.uint8)[:, None, None, None], (frames, *SIZE, 3)).copy()
 
 
-# ---- tuples ---------------------------------------------------------------------------------------------------------------------------
+# ---- tuples
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def window(pretext: Pretext) -> int:
@@ -56,7 +61,9 @@ def window(pretext: Pretext) -> int:
     return pretext.plan.span + 20 if pretext.plan.window == "video" else pretext.plan.frames
 
 
-def plans(pretext: Pretext, frames: npt.NDArray[np.uint8], count: int, *, first: int = 0, seed: int = 1, **how: bool) -> list[Plan]:
+def plans(
+    pretext: Pretext, frames: npt.NDArray[np.uint8], count: int, *, first: int = 0, seed: int = 1, **how: bool
+) -> list[Plan]:
     """Plans of samples first, first + 1, ... of one window of frames."""
     spec, size = pretext.plan, (frames.shape[1], frames.shape[2])
     scores: dict[str, Any] = ops.motion(frames)._asdict() if spec.needs_motion else {}
@@ -67,7 +74,9 @@ def plans(pretext: Pretext, frames: npt.NDArray[np.uint8], count: int, *, first:
 def tuples(
     pretext: Pretext, video: Video, count: int, *, seed: int, tamper: Callable[[Plan], Plan] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """clips float32 [B, K, 3, T, 8, 8] and labels int64 [B], four tuples of each fresh video. tamper: what becomes of a plan."""
+    """clips float32 [B, K, 3, T, 8, 8] and labels int64 [B], four tuples of each fresh video. tamper: what becomes of a
+    plan.
+    """
     rng, clips, labels = np.random.default_rng(seed), [], []
     for first in range(0, count, 4):
         frames = video(rng, window(pretext))
@@ -90,7 +99,8 @@ def shade_by_time(plan: Plan) -> Plan:
     return plan._replace(color=plan.color * (0.5 + order / order.max())[..., None, None].astype(np.float32))
 
 
-# ---- a net ----------------------------------------------------------------------------------------------------------------------------
+# ---- a net
+# ----------------------------------------------------------------------------------------------------------------------------
 
 
 class Pixels(Encoder):
@@ -107,7 +117,9 @@ class Pixels(Encoder):
         return out
 
 
-def learn(pretext: Pretext, clips: torch.Tensor, labels: torch.Tensor, *, steps: int = 300, lr: float = 2e-3) -> PretextModel:
+def learn(
+    pretext: Pretext, clips: torch.Tensor, labels: torch.Tensor, *, steps: int = 300, lr: float = 2e-3
+) -> PretextModel:
     """The method's own head over `Pixels`, trained with batches of 128."""
     torch.manual_seed(0)
     model = PretextModel(Pixels(pretext), pretext, slotwise_bn=False).train()
@@ -123,7 +135,9 @@ def learn(pretext: Pretext, clips: torch.Tensor, labels: torch.Tensor, *, steps:
     return model.eval()
 
 
-def accuracy(pretext: Pretext, video: Video, *, seed: int = 0, tamper: Callable[[Plan], Plan] | None = None, **how: Any) -> float:
+def accuracy(
+    pretext: Pretext, video: Video, *, seed: int = 0, tamper: Callable[[Plan], Plan] | None = None, **how: Any
+) -> float:
     """Of a net trained on 3000 tuples, on 1500 fresh ones of fresh videos."""
     model = learn(pretext, *tuples(pretext, video, 3000, seed=2 * seed, tamper=tamper), **how)
     clips, labels = tuples(pretext, video, 1500, seed=2 * seed + 1, tamper=tamper)
@@ -136,7 +150,8 @@ def without_brightness(pretext: Pretext) -> Pretext:
     return replace(pretext, augment=replace(pretext.augment, brightness=0.0, contrast=0.0))
 
 
-# ---- statistics -----------------------------------------------------------------------------------------------------------------------
+# ---- statistics
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def chance_bound(chance: float, count: int = 1500) -> float:
@@ -162,4 +177,8 @@ def same_everywhere(table: Table) -> float:
 def _upper(statistic: float, freedom: int) -> float:
     if freedom == 0:
         return 1.0
-    return float(torch.special.gammaincc(torch.tensor(freedom / 2, dtype=torch.float64), torch.tensor(statistic / 2, dtype=torch.float64)))
+    return float(
+        torch.special.gammaincc(
+            torch.tensor(freedom / 2, dtype=torch.float64), torch.tensor(statistic / 2, dtype=torch.float64)
+        )
+    )

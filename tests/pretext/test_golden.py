@@ -1,6 +1,7 @@
 """Plans as they were: what every method draws from made-up motion must stay the same, bit for bit, on every twin.
 
-Where a plan is meant to change, `python -m tests.pretext.test_golden` writes tests/golden/*.json anew; the difference is for reading.
+Where a plan is meant to change, `python -m tests.pretext.test_golden` writes tests/golden/*.json anew; the difference
+is for reading.
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ from vidssl.types import Plan
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SIZE = (231, 317)  # no multiple of anything: boxes are no round numbers
-TINY = {"shuffle_learn": "shuffle_learn_tiny", "opn": "opn_tiny", "odd_one_out": "odd_one_out_tiny", "vcop": "vcop_r3d_tiny"}
+TINY = {
+    "shuffle_learn": "shuffle_learn_tiny",
+    "opn": "opn_tiny",
+    "odd_one_out": "odd_one_out_tiny",
+    "vcop": "vcop_r3d_tiny",
+}
 DEFAULTS: dict[str, type[Pretext]] = {"shuffle_learn": ShuffleLearn, "opn": Opn, "odd_one_out": OddOneOut, "vcop": Vcop}
 SAMPLES = list(product((0, 632), (0, 3), (0, 1, 12_345_678_901)))  # seed, epoch, sample
 CASES = [(method, name) for method in DEFAULTS for name in ("defaults", TINY[method])]
@@ -41,26 +47,38 @@ def made_up_motion(frames: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
 
 
 def written(plan: Plan) -> dict[str, Any]:
-    """A plan without its colours as JSON: frames slot by slot; boxes x, y, w, h, one where all frames of a slot share it."""
+    """A plan without its colours as JSON: frames slot by slot; boxes x, y, w, h, one where all frames of a slot share
+    it.
+    """
     box = [[[float(value).hex() for value in one] for one in slot] for slot in np.asarray(plan.box).tolist()]
     return {
         "frame": " | ".join(" ".join(map(str, slot)) for slot in np.asarray(plan.frame).tolist()),
         "label": int(plan.label),
         "status": int(plan.status),
         "flip": " ".join(str(int(flip)) for flip in plan.flip),
-        "box": [" ".join(slot[0]) if slot.count(slot[0]) == len(slot) else [" ".join(one) for one in slot] for slot in box],
+        "box": [
+            " ".join(slot[0]) if slot.count(slot[0]) == len(slot) else [" ".join(one) for one in slot] for slot in box
+        ],
     }
 
 
 def drawn(method: str, name: str, twin: str) -> list[dict[str, Any]]:
-    """What a twin ("cpu", "cuda" or "reference") plans. The window is six frames longer than it must be, so that places are drawn."""
+    """What a twin ("cpu", "cuda" or "reference") plans. The window is six frames longer than it must be, so that places
+    are drawn.
+    """
     spec = settings(method, name).plan
     sad, thumb = made_up_motion(spec.frames + 6)
     if twin == "cuda":
         sad, thumb = torch.from_numpy(sad).cuda(), torch.from_numpy(thumb).cuda()
     out = []
     for seed, epoch, sample in SAMPLES:
-        where: dict[str, Any] = {"frames": spec.frames + 6, "size": SIZE, "seed": seed, "epoch": epoch, "sample": sample}
+        where: dict[str, Any] = {
+            "frames": spec.frames + 6,
+            "size": SIZE,
+            "seed": seed,
+            "epoch": epoch,
+            "sample": sample,
+        }
         plan = (reference if twin == "reference" else ops).plan(spec, **where, sad=sad, thumb=thumb)
         if twin == "cuda":
             assert plan.frame.is_cuda

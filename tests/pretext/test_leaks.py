@@ -1,8 +1,8 @@
 """No method may be solved without motion, and each must be solvable where order is plain to see.
 
-A small net is trained on videos that cannot tell the order (one repeated frame; noise) and must not do better than chance, with every
-augmentation on; and on videos that tell nothing else (a grey ramp), where it must be right. That the net would find a leak is shown by
-planting one.
+A small net is trained on videos that cannot tell the order (one repeated frame; noise) and must not do better than
+chance, with every augmentation on; and on videos that tell nothing else (a grey ramp), where it must be right. That the
+net would find a leak is shown by planting one.
 """
 
 from __future__ import annotations
@@ -29,39 +29,57 @@ from tests.pretext.synthetic import (
     window,
     without_brightness,
 )
+from vidssl.kernels.augment import Augment
 from vidssl.pretext import METHODS, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
-from vidssl.kernels.plan import Augment
 from vidssl.types import Plan
 
 EVERYTHING = Augment(
-    resize=(20, 24), crop=(16, 16), crop_scope="clip", jitter=1, flip=0.5, flip_scope="clip", brightness=0.4, contrast=0.3, saturation=0.5,
-    grey=0.2, split=0.2, color_scope="frame", mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25),
-)  # fmt: skip
+    resize=(20, 24),
+    crop=(16, 16),
+    crop_scope="clip",
+    jitter=1,
+    flip=0.5,
+    flip_scope="clip",
+    brightness=0.4,
+    contrast=0.3,
+    saturation=0.5,
+    grey=0.2,
+    split=0.2,
+    color_scope="frame",
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+)
 
 
 class Comparing(ShuffleLearn):
-    """Its own head only adds up what each frame says, and would miss a leak that lies between frames: a layer more compares them."""
+    """Its own head only adds up what each frame says, and would miss a leak that lies between frames: a layer more
+    compares them.
+    """
 
     def head(self, features: int) -> nn.Module:
         return nn.Sequential(nn.Flatten(1), nn.Linear(3 * features, 128), nn.ReLU(), nn.Linear(128, 2))
 
 
-# Small settings of every method. Right and wrong evenly for Shuffle and Learn: guessing must not pay. Sequences from anywhere for
-# Odd-One-Out: constrained ones share frames, which noise cannot hide; one colour a sequence, or the differences are all colour.
+# Small settings of every method. Right and wrong evenly for Shuffle and Learn: guessing must not pay. Sequences from
+# anywhere for Odd-One-Out: constrained ones share frames, which noise cannot hide; one colour a sequence, or the
+# differences are all colour.
 SMALL: dict[str, Pretext] = {
     "shuffle_learn": Comparing(tau_max=12, tau_min=4, positives=1, negatives=1, similar=0, augment=EVERYTHING),
     "opn": Opn(interval_min=3, interval_max=8, dropout=0.0, augment=replace(EVERYTHING, region=(18, 20))),
-    "odd_one_out": OddOneOut(elements=4, length=4, sampler="consecutive", augment=replace(EVERYTHING, color_scope="clip")),
+    "odd_one_out": OddOneOut(
+        elements=4, length=4, sampler="consecutive", augment=replace(EVERYTHING, color_scope="clip")
+    ),
     "vcop": Vcop(clip_length=4, interval=2, dropout=0.0, augment=EVERYTHING),
 }
 
 
-# ---- what a net can and cannot learn --------------------------------------------------------------------------------------------------
+# ---- what a net can and cannot learn
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("video", [still, noise])
-def test_nothing_is_learnt_where_nothing_shows_the_order(method: str, video: Callable[..., np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_nothing_is_learnt_where_nothing_shows_the_order(method: str, video: Callable[..., np.ndarray]) -> None:
     pretext = SMALL[method]
     assert accuracy(pretext, video) < chance_bound(pretext.chance)
 
@@ -79,7 +97,9 @@ def test_a_ramp_is_solved(method: str) -> None:
 
 
 def test_shuffle_learns_own_head_solves_a_ramp_where_each_frame_tells_its_time() -> None:
-    """It cannot compare (see its tests): the window is so narrow, and videos so alike, that the right middle frame is known by itself."""
+    """It cannot compare (see its tests): the window is so narrow, and videos so alike, that the right middle frame is
+    known by itself.
+    """
     pretext = ShuffleLearn(tau_max=6, tau_min=8, positives=1, negatives=1, similar=0, tries=1000, augment=EVERYTHING)
 
     def alike(rng: np.random.Generator, frames: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -88,11 +108,14 @@ def test_shuffle_learns_own_head_solves_a_ramp_where_each_frame_tells_its_time()
     assert accuracy(without_brightness(pretext), alike, steps=450) > 0.95
 
 
-# ---- slots that change places ---------------------------------------------------------------------------------------------------------
+# ---- slots that change places
+# ---------------------------------------------------------------------------------------------------------
 
 
 def table(pretext: Pretext) -> dict[bytes, int]:
-    return {row.tobytes(): int(label) for row, label in zip(pretext.plan.arrangements, pretext.plan.labels, strict=True)}
+    return {
+        row.tobytes(): int(label) for row, label in zip(pretext.plan.arrangements, pretext.plan.labels, strict=True)
+    }
 
 
 @pytest.mark.parametrize("method", ["opn", "vcop"])
@@ -109,8 +132,13 @@ def test_permuted_slots_are_another_row_of_the_table(method: str) -> None:
         place = ranks(plan)  # bases are numbered in the order of time
         assert labels[_row(spec.length, spec.times, place)] == plan.label
         moved = plan._replace(frame=plan.frame[order])
-        assert labels[_row(spec.length, spec.times, ranks(moved))] == labels[_row(spec.length, spec.times, place[order])]
-    assert len({labels[_row(spec.length, spec.times, row[:, 0] // spec.length)] for row in spec.arrangements}) == spec.classes
+        assert (
+            labels[_row(spec.length, spec.times, ranks(moved))] == labels[_row(spec.length, spec.times, place[order])]
+        )
+    assert (
+        len({labels[_row(spec.length, spec.times, row[:, 0] // spec.length)] for row in spec.arrangements})
+        == spec.classes
+    )
 
 
 def _row(length: int, times: int, bases: np.ndarray) -> bytes:  # type: ignore[type-arg]
@@ -129,7 +157,9 @@ def test_a_wrong_order_of_three_frames_moves_as_the_table_says() -> None:
 
 
 def test_the_odd_place_moves_along() -> None:
-    """Groups of a question are alike: slots in another order are a row of the table once the groups are numbered by slot again."""
+    """Groups of a question are alike: slots in another order are a row of the table once the groups are numbered by
+    slot again.
+    """
     pretext, rng = SMALL["odd_one_out"], np.random.default_rng(0)
     spec, labels = pretext.plan, table(pretext)
     for row, label in zip(spec.arrangements, spec.labels, strict=True):
@@ -138,7 +168,8 @@ def test_the_odd_place_moves_along() -> None:
         assert labels[again.astype(np.int32).tobytes()] == np.flatnonzero(order == label)
 
 
-# ---- augmentation ---------------------------------------------------------------------------------------------------------------------
+# ---- augmentation
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def measured(plan: Plan, time: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -146,12 +177,15 @@ def measured(plan: Plan, time: int) -> np.ndarray:  # type: ignore[type-arg]
     box, color = plan.box[:, time], plan.color[:, time]
     sources = (color[:, :, :3] != 0).any(axis=1)  # [K, 3]: channels that are read
     alike = (color == color[:, :1]).all(axis=(1, 2))
-    kind = np.where(sources.sum(1) == 1, 2 + sources.argmax(1), alike.astype(int))  # colours, grey, one of three channels
+    # colours, grey, one of three channels
+    kind = np.where(sources.sum(1) == 1, 2 + sources.argmax(1), alike.astype(int))
     return np.stack([box[:, 0], box[:, 1], plan.flip, color[:, :, :3].sum((1, 2)), color[:, 0, 3], kind], axis=1)
 
 
 def unfair(pretext: Pretext, count: int, tamper: Callable[[Plan], Plan] | None = None) -> list[str]:
-    """Which part of the augmentation depends on which property of a slot. One time of each slot: times of a slot may share draws."""
+    """Which part of the augmentation depends on which property of a slot. One time of each slot: times of a slot may
+    share draws.
+    """
     values, rows = [], []
     made = plans(pretext, noise(np.random.default_rng(0), window(pretext)), count)
     for number, plan in enumerate(made):
@@ -159,7 +193,9 @@ def unfair(pretext: Pretext, count: int, tamper: Callable[[Plan], Plan] | None =
         values.append(measured(tamper(plan) if tamper else plan, time))
         order = np.argsort(np.argsort(plan.frame, axis=1), axis=1)[:, time]
         label = np.full_like(slots, plan.label)
-        rows.append(np.stack([slots, label, label * len(slots) + slots, ranks(plan), np.full_like(slots, time), order], axis=1))
+        rows.append(
+            np.stack([slots, label, label * len(slots) + slots, ranks(plan), np.full_like(slots, time), order], axis=1)
+        )
     value, row = np.concatenate(values), np.concatenate(rows)
     found = []
     for v, part in enumerate(("x", "y", "mirror", "gain", "shift", "kind")):
@@ -185,7 +221,10 @@ def test_augmentation_depends_on_neither_slot_nor_label(method: str) -> None:
         ("x by label", lambda plan: plan._replace(box=plan.box + np.float32((plan.label == 0) * 0.9))),
         ("mirror by slot", lambda plan: plan._replace(flip=plan.flip | (np.arange(len(plan.flip)) == 1))),
         ("gain by rank", lambda plan: plan._replace(color=plan.color * (1 + 0.1 * ranks(plan)[:, None, None, None]))),
-        ("mirror by label and slot", lambda plan: plan._replace(flip=plan.flip | (np.arange(len(plan.flip)) == plan.label))),
+        (
+            "mirror by label and slot",
+            lambda plan: plan._replace(flip=plan.flip | (np.arange(len(plan.flip)) == plan.label)),
+        ),
     ],
 )
 def test_augmentation_that_depends_on_them_is_found(part: str, tamper: Callable[[Plan], Plan]) -> None:
@@ -193,7 +232,9 @@ def test_augmentation_that_depends_on_them_is_found(part: str, tamper: Callable[
 
 
 def test_a_net_at_chance_is_within_the_bound() -> None:
-    """The bound is one that luck meets: of 2000 coin-flipping nets hardly any exceeds it, and a percent or two above chance would."""
+    """The bound is one that luck meets: of 2000 coin-flipping nets hardly any exceeds it, and a percent or two above
+    chance would.
+    """
     torch.manual_seed(0)
     for chance in (0.5, 1 / 12):
         lucky = torch.distributions.Binomial(1500, torch.tensor(chance)).sample((2000,)) / 1500

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vidssl.kernels.augment import Augment
 from vidssl.models import r3d_tiny
-from vidssl.pretext import PretextModel, Vcop, build_model
-from vidssl.kernels.plan import Augment
+from vidssl.pretext import METHODS, PretextModel, Vcop, build_model
 from vidssl.types import VidsslError
 
 SMALL = Vcop(clip_length=8, interval=2, augment=Augment(resize=(32, 40), crop=(32, 32)))
@@ -40,7 +40,9 @@ def test_both_roads_agree_in_evaluation_and_keep_slots_in_order() -> None:
 
 
 def test_clips_too_small_for_the_encoder_are_refused() -> None:
-    with pytest.raises(VidsslError, match=r"encoder='r3d_tiny': vcop shows it clips of 4 x 32 x 32 .* it takes at least 8 frames"):
+    with pytest.raises(
+        VidsslError, match=r"encoder='r3d_tiny': vcop shows it clips of 4 x 32 x 32 .* it takes at least 8 frames"
+    ):
         build_model(replace(SMALL, clip_length=4), "r3d_tiny")
 
 
@@ -52,3 +54,10 @@ def test_unknown_encoder_names_the_known_ones() -> None:
 def test_model_of_parts() -> None:
     encoder = r3d_tiny()
     assert PretextModel(encoder, SMALL)(torch.rand(2, 3, 3, 8, 32, 32)).shape == (2, 6)
+
+
+def test_every_class_has_a_name() -> None:
+    for method in METHODS.values():
+        pretext = method()
+        assert len(set(pretext.class_names)) == pretext.plan.classes
+    assert METHODS["vcop"]().class_names[:4] == ["012", "021", "102", "120"]

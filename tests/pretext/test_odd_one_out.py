@@ -18,14 +18,46 @@ from vidssl.types import Plan, VidsslError
 # Approximate rank pooling, computed from its formula in the authors' code.
 DYNAMIC_IMAGE = {
     6: [-5.15, -0.15, 1.35, 1.6833, 1.4333, 0.8333],
-    15: [-23.0917, -9.0917, -3.0917, 0.2417, 2.2417, 3.4417, 4.1083, 4.3941, 4.3941, 4.1718, 3.7718, 3.2264, 2.5597, 1.7905, 0.9333],
-    16: [
-        -25.4724, -10.4724, -3.9724, -0.3057, 1.9443, 3.3443, 4.1776, 4.6062, 4.7312, 4.6201, 4.3201, 3.8655, 3.2822, 2.5899, 1.8042, 0.9375
+    15: [
+        -23.0917,
+        -9.0917,
+        -3.0917,
+        0.2417,
+        2.2417,
+        3.4417,
+        4.1083,
+        4.3941,
+        4.3941,
+        4.1718,
+        3.7718,
+        3.2264,
+        2.5597,
+        1.7905,
+        0.9333,
     ],
-}  # fmt: skip
+    16: [
+        -25.4724,
+        -10.4724,
+        -3.9724,
+        -0.3057,
+        1.9443,
+        3.3443,
+        4.1776,
+        4.6062,
+        4.7312,
+        4.6201,
+        4.3201,
+        3.8655,
+        3.2822,
+        2.5899,
+        1.8042,
+        0.9375,
+    ],
+}
 
 
-# ---- weights --------------------------------------------------------------------------------------------------------------------------
+# ---- weights
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("frames", DYNAMIC_IMAGE)
@@ -45,7 +77,8 @@ def test_rank_weights_are_the_sum_of_all_differences(count: int) -> None:
     torch.testing.assert_close(rank_weights(count).double() @ values, wanted)
 
 
-# ---- questions ------------------------------------------------------------------------------------------------------------------------
+# ---- questions
+# ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_every_odd_place_and_wrong_order_is_one_row() -> None:
@@ -92,7 +125,8 @@ def test_default_question_is_drawn_evenly() -> None:
     assert chi_squared(np.bincount([int(plan.label) for plan in made], minlength=6), [4000 / 6] * 6) > 1e-4
 
 
-# ---- samplers -------------------------------------------------------------------------------------------------------------------------
+# ---- samplers
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def sorted_but_the_odd_one(plan: Plan) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -103,7 +137,9 @@ def sorted_but_the_odd_one(plan: Plan) -> np.ndarray[Any, np.dtype[np.int32]]:
     return found
 
 
-@pytest.mark.parametrize(("sampler", "stride"), [("constrained", 1), ("constrained", 2), ("consecutive", 1), ("consecutive", 3)])
+@pytest.mark.parametrize(
+    ("sampler", "stride"), [("constrained", 1), ("constrained", 2), ("consecutive", 1), ("consecutive", 3)]
+)
 def test_neighbours_are_neighbours(sampler: Any, stride: int) -> None:
     pretext = OddOneOut(sampler=sampler, stride=stride)
     frames = noise(np.random.default_rng(2), 60 if sampler == "consecutive" else window(pretext))
@@ -136,12 +172,14 @@ def test_random_frames_come_from_the_whole_video() -> None:
 
 
 def test_only_the_constrained_sampler_has_a_window_of_its_own() -> None:
-    windows = {sampler: OddOneOut(sampler=sampler).plan.window for sampler in ("consecutive", "random", "constrained")}  # type: ignore[arg-type]
+    windows = {sampler: OddOneOut(sampler=sampler).plan.window for sampler in ("consecutive", "random", "constrained")}
     assert windows == {"consecutive": "video", "random": "video", "constrained": 9}
 
 
 def guess_by_overlap(frame: np.ndarray[Any, Any]) -> int:
-    """The sequence that contradicts the others most: how often it shows two frames the other way round than another one does."""
+    """The sequence that contradicts the others most: how often it shows two frames the other way round than another one
+    does.
+    """
     follows: dict[tuple[int, int], set[int]] = {}
     for k, row in enumerate(frame.tolist()):
         for i, one in enumerate(row):
@@ -154,14 +192,19 @@ def guess_by_overlap(frame: np.ndarray[Any, Any]) -> int:
     return int(against.argmax())
 
 
-@pytest.mark.parametrize(("sampler", "video", "least", "most"), [("constrained", 9, 0.99, 1.0), ("consecutive", 600, 0.0, 0.35)])
+@pytest.mark.parametrize(
+    ("sampler", "video", "least", "most"), [("constrained", 9, 0.99, 1.0), ("consecutive", 600, 0.0, 0.35)]
+)
 def test_constrained_sequences_share_frames(sampler: Any, video: int, least: float, most: float) -> None:
-    """Six of nine frames, six times: who knows frames again needs no motion to find the odd one. So noise proves nothing about it."""
+    """Six of nine frames, six times: who knows frames again needs no motion to find the odd one. So noise proves
+    nothing about it.
+    """
     made = plans(OddOneOut(sampler=sampler), noise(np.random.default_rng(5), video), 500)
     assert least <= np.mean([guess_by_overlap(plan.frame) == plan.label for plan in made]) <= most
 
 
-# ---- what the encoder sees ------------------------------------------------------------------------------------------------------------
+# ---- what the encoder sees
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -200,10 +243,14 @@ def test_differences_telescope_but_the_encodings_see_the_order_within() -> None:
 @pytest.mark.parametrize("encoding", ["stack_of_differences", "dynamic_image", "rank_sum"])
 def test_no_encoding_sees_what_all_frames_share(encoding: Any) -> None:
     task, clips = OddOneOut(encoding=encoding), torch.randn(2, 3, 6, 4, 5, dtype=torch.float64)
-    torch.testing.assert_close(task.encode(clips + torch.randn(2, 3, 1, 4, 5)), task.encode(clips), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        task.encode(clips + torch.randn(2, 3, 1, 4, 5)), task.encode(clips), rtol=1e-5, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize(("encoding", "weights"), [("rank_sum", [-5, -3, -1, 1, 3, 5]), ("dynamic_image", DYNAMIC_IMAGE[6])])
+@pytest.mark.parametrize(
+    ("encoding", "weights"), [("rank_sum", [-5, -3, -1, 1, 3, 5]), ("dynamic_image", DYNAMIC_IMAGE[6])]
+)
 def test_sums_are_weighted_by_the_published_coefficients(encoding: Any, weights: list[float]) -> None:
     clips = torch.randn(2, 3, 6, 4, 5)
     found = OddOneOut(encoding=encoding).encode(clips)
@@ -212,7 +259,8 @@ def test_sums_are_weighted_by_the_published_coefficients(encoding: Any, weights:
     torch.testing.assert_close(found[:, :, 0], wanted, rtol=1e-3, atol=1e-3)
 
 
-# ---- head -----------------------------------------------------------------------------------------------------------------------------
+# ---- head
+# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def test_sum_of_difference_weighs_six_elements() -> None:
@@ -221,15 +269,16 @@ def test_sum_of_difference_weighs_six_elements() -> None:
     head, features = OddOneOut().head(32), torch.randn(4, 6, 32)
     fused = sum((features[:, i] - features[:, j] for j in range(6) for i in range(j)), torch.zeros(4, 32))
     torch.testing.assert_close(torch.tensor([5.0, 3, 1, -1, -3, -5]) @ features, fused, rtol=1e-4, atol=1e-4)
-    one, other, last = (layer for layer in head.layers if isinstance(layer, torch.nn.Linear))  # type: ignore[union-attr]
+    one, other, last = (layer for layer in head.layers if isinstance(layer, torch.nn.Linear))
     torch.testing.assert_close(head(features), last(torch.relu(other(torch.relu(one(fused))))), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(head(features + torch.randn(4, 1, 32)), head(features), rtol=1e-4, atol=1e-4)  # what all share is gone
+    # what all share is gone
+    torch.testing.assert_close(head(features + torch.randn(4, 1, 32)), head(features), rtol=1e-4, atol=1e-4)
 
 
 def test_concat_sees_every_element() -> None:
     torch.manual_seed(0)
     head, features = OddOneOut(fusion="concat").head(32), torch.randn(4, 6, 32)
-    one, other, last = (layer for layer in head.layers if isinstance(layer, torch.nn.Linear))  # type: ignore[union-attr]
+    one, other, last = (layer for layer in head.layers if isinstance(layer, torch.nn.Linear))
     wanted = last(torch.relu(other(torch.relu(one(torch.cat(features.unbind(1), dim=1))))))
     torch.testing.assert_close(head(features), wanted)
 
@@ -240,15 +289,22 @@ def test_head_has_two_layers_of_128(fusion: Any, inputs: int) -> None:
     shapes = [tuple(parameter.shape) for parameter in head.parameters()]
     assert shapes == [(128, inputs), (128,), (128, 128), (128,), (6, 128), (6,)]
     assert head(torch.randn(2, 6, 128)).shape == (2, 6)
-    assert [name for name in head.state_dict() if "weight" in name and "layers" not in name] == []  # the fusion is not learnt
+    # the fusion is not learnt
+    assert [name for name in head.state_dict() if "weight" in name and "layers" not in name] == []
 
 
-# ---- settings -------------------------------------------------------------------------------------------------------------------------
+# ---- settings
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_defaults_are_six_sequences_of_six_frames_warped() -> None:
     pretext = OddOneOut()
-    assert (pretext.elements, pretext.length, pretext.sampler, pretext.encoding) == (6, 6, "constrained", "stack_of_differences")
+    assert (pretext.elements, pretext.length, pretext.sampler, pretext.encoding) == (
+        6,
+        6,
+        "constrained",
+        "stack_of_differences",
+    )
     augment = pretext.augment
     assert (augment.resize, augment.crop, augment.region) == ((227, 227), (227, 227), None)
     assert (augment.flip, augment.jitter, augment.brightness, augment.grey, augment.split) == (0, 0, 0, 0, 0)

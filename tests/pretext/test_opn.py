@@ -56,11 +56,18 @@ def test_pairs_share_the_statistics_but_not_the_scale() -> None:
     """One layer and one set of running statistics for six pairs; six scales and shifts; no others."""
     head = Opn().head(1024)
     assert {name: value.numel() for name, value in head.named_parameters()} == {
-        "pair.weight": 512 * 2048, "pair.bias": 512, "scale": 6 * 512, "shift": 6 * 512, "classify.weight": 12 * 3072, "classify.bias": 12,
-    }  # fmt: skip
+        "pair.weight": 512 * 2048,
+        "pair.bias": 512,
+        "scale": 6 * 512,
+        "shift": 6 * 512,
+        "classify.weight": 12 * 3072,
+        "classify.bias": 12,
+    }
     assert {name: value.numel() for name, value in head.named_buffers()} == {
-        "norm.running_mean": 512, "norm.running_var": 512, "norm.num_batches_tracked": 1,
-    }  # fmt: skip
+        "norm.running_mean": 512,
+        "norm.running_var": 512,
+        "norm.num_batches_tracked": 1,
+    }
     head.train()(torch.randn(5, 4, 1024))
     assert int(head.state_dict()["norm.num_batches_tracked"]) == 6
 
@@ -140,7 +147,9 @@ def test_classes_and_orders_are_drawn_evenly() -> None:
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 300), (220, 0), (220, 300), (112, 208)])
 def test_the_patch_lies_where_it_moves(corner: tuple[int, int]) -> None:
-    """A blob of 20 x 20 flickers in one place of a still picture: every crop lies in one 100 x 100 part, which holds it."""
+    """A blob of 20 x 20 flickers in one place of a still picture: every crop lies in one 100 x 100 part, which holds
+    it.
+    """
     y, x = corner
     frames = noisy(240, 320, still=True)
     frames[:, y : y + 20, x : x + 20] = np.random.default_rng(1).integers(0, 256, (49, 20, 20, 3), dtype=np.uint8)
@@ -148,7 +157,8 @@ def test_the_patch_lies_where_it_moves(corner: tuple[int, int]) -> None:
     low, high = at.min(0), at.max(0)
     assert (high - low == 20).all()  # 80 in 100, all of it used
     covered = np.array([x, y]) >= low
-    covered &= np.array([x + 16, y + 16]) <= low + 100  # whole 16 x 16 cells of motion: 4 pixels of the blob may be cut off
+    # whole 16 x 16 cells of motion: 4 pixels of the blob may be cut off
+    covered &= np.array([x + 16, y + 16]) <= low + 100
     assert covered.all(), (low, corner)
 
 
@@ -159,7 +169,9 @@ def test_the_patch_is_the_middle_of_a_still_video() -> None:
 
 
 def test_patches_follow_the_frames_that_are_shown() -> None:
-    """The blob is on the left in the first half and on the right in the second: the patch is where the four frames' blob is."""
+    """The blob is on the left in the first half and on the right in the second: the patch is where the four frames'
+    blob is.
+    """
     frames = noisy(240, 320, still=True)[:40]
     blobs = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     frames[:19, 100:132, 16:48], frames[21:, 100:132, 272:304] = blobs[:19], blobs[21:]
@@ -185,15 +197,19 @@ def test_four_frames_share_crop_and_mirror_up_to_jitter() -> None:
 
 
 def test_jitter_that_would_leave_the_region_stays() -> None:
-    """Where the crop has at least 5 pixels on both sides all 11 steps are drawn alike; at the border only those that fit, and 0."""
+    """Where the crop has at least 5 pixels on both sides all 11 steps are drawn alike; at the border only those that
+    fit, and 0.
+    """
     big = np.zeros((49, 240, 320, 3), dtype=np.uint8)
-    base = corners(plans(Opn(augment=replace(Opn().augment, jitter=0)), big, 4000))[:, :, 0] - 110  # 0 .. 20 in the region
+    # 0 .. 20 in the region
+    base = corners(plans(Opn(augment=replace(Opn().augment, jitter=0)), big, 4000))[:, :, 0] - 110
     moved = corners(plans(Opn(), big, 4000))[:, :, 0] - 110 - base
     inside = (base >= 5) & (base <= 15)
     assert chi_squared(np.bincount((moved[inside] + 5).astype(int), minlength=11), [inside.sum() / 11] * 11) > 1e-4
     edge = np.bincount(moved[base == 0].astype(int), minlength=6)
     assert moved[base == 0].min() == 0
-    assert chi_squared(edge, edge.sum() * np.array([6, 1, 1, 1, 1, 1]) / 11) > 1e-4  # five of eleven would leave on the left
+    # five of eleven would leave on the left
+    assert chi_squared(edge, edge.sum() * np.array([6, 1, 1, 1, 1, 1]) / 11) > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from vidssl import ops
 from vidssl.pretext import ShuffleLearn
 from vidssl.types import VidsslError
 
-# Frames a < b < c < d < e are 0 .. 4: (b, c, d) is right; b and d stay where c gives way to a or to e; each also backwards.
+# Frames a < b < c < d < e are 0 .. 4: (b, c, d) is right; b and d stay where c gives way to a or to e; each also
+# backwards.
 PUBLISHED = {(1, 2, 3): 1, (3, 2, 1): 1, (1, 0, 3): 0, (3, 0, 1): 0, (1, 4, 3): 0, (3, 4, 1): 0}
 
 
@@ -39,7 +40,9 @@ def test_the_ends_tell_nothing() -> None:
         assert ends.count((1, 3)) == ends.count((3, 1)) == len(ends) / 2
 
 
-@pytest.mark.parametrize(("settings", "share"), [({}, 0.25), ({"negatives": 1}, 0.5), ({"positives": 3, "negatives": 17}, 0.15)])
+@pytest.mark.parametrize(
+    ("settings", "share"), [({}, 0.25), ({"negatives": 1}, 0.5), ({"positives": 3, "negatives": 17}, 0.15)]
+)
 def test_share_of_positives_is_exact_and_each_kind_is_even(settings: dict[str, int], share: float) -> None:
     pretext = ShuffleLearn(**settings)
     counts = {row: sum(found == row for found, _ in rows(pretext)) for row in PUBLISHED}
@@ -54,7 +57,8 @@ def test_input_is_the_published_one() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (95, 227, 227, 3), dtype=np.uint8)
     for plan in plans(ShuffleLearn(), frames, 3):
         assert not plan.flip.any()
-        shown = ops.assemble(frames, plan, size=ShuffleLearn().augment.crop)  # of the picture's own size: pixels are copied
+        # of the picture's own size: pixels are copied
+        shown = ops.assemble(frames, plan, size=ShuffleLearn().augment.crop)
         wanted = frames[plan.frame[:, 0]] - np.array([123.68, 116.779, 103.939])
         np.testing.assert_allclose(shown[:, :, 0], wanted.transpose(0, 3, 1, 2), rtol=0, atol=1e-3)
     wide = np.random.default_rng(0).integers(0, 256, (91, 24, 32, 3), dtype=np.uint8)
@@ -118,7 +122,10 @@ def test_similar_is_a_mean_squared_difference(similar: float, met: bool) -> None
     frames = pretext.plan.frames
     thumb = (8 * np.eye(frames, 256)).astype(np.uint8).reshape(frames, 16, 16)
     sad = np.ones((frames - 1, 2, 2), np.uint32)
-    made = [ops.plan(pretext.plan, frames=frames, size=(24, 32), seed=0, epoch=0, sample=s, sad=sad, thumb=thumb) for s in range(50)]
+    made = [
+        ops.plan(pretext.plan, frames=frames, size=(24, 32), seed=0, epoch=0, sample=s, sad=sad, thumb=thumb)
+        for s in range(50)
+    ]
     statuses = {int(plan.status) for plan in made}
     assert statuses == {0} if met else (2 in statuses and 0 not in statuses)
 
@@ -137,9 +144,13 @@ def test_a_still_video_has_no_tuples_unless_similar_frames_are_allowed() -> None
 def test_head_is_one_linear_layer_over_the_three_features() -> None:
     torch.manual_seed(0)
     head = ShuffleLearn().head(4096)
-    assert {name: tuple(value.shape) for name, value in head.state_dict().items()} == {"1.weight": (2, 12_288), "1.bias": (2,)}
+    assert {name: tuple(value.shape) for name, value in head.state_dict().items()} == {
+        "1.weight": (2, 12_288),
+        "1.bias": (2,),
+    }
     weight, bias = head.state_dict().values()
-    assert float(weight.abs().max()) == pytest.approx((6 / (12_288 + 2)) ** 0.5, rel=0.01)  # Xavier's bound, reached by 24,576 numbers
+    # Xavier's bound, reached by 24,576 numbers
+    assert float(weight.abs().max()) == pytest.approx((6 / (12_288 + 2)) ** 0.5, rel=0.01)
     assert not bias.any()
     features = torch.randn(2, 3, 4096)
     torch.testing.assert_close(head(features), torch.cat(features.unbind(1), dim=1) @ weight.T + bias)
@@ -155,7 +166,9 @@ def test_published_head_compares_no_slots() -> None:
         out: torch.Tensor = head(torch.stack((two[0], middle, two[1]))[None])
         return out
 
-    torch.testing.assert_close(logits(ends, c) - logits(ends, a), logits(others, c) - logits(others, a), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        logits(ends, c) - logits(ends, a), logits(others, c) - logits(others, a), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,4 +192,8 @@ def test_wrong_settings_are_named(settings: dict[str, Any], named: str) -> None:
 def test_the_smallest_window_still_holds_five_frames() -> None:
     pretext = ShuffleLearn(tau_max=2, tau_min=3, window=9, similar=0, tries=400)
     made = plans(pretext, noise(np.random.default_rng(6), 9), 100)
-    assert {tuple(sorted(plan.frame[:, 0].tolist())) for plan in made if plan.status == 0} == {(3, 4, 5), (0, 3, 5), (3, 5, 8)}
+    assert {tuple(sorted(plan.frame[:, 0].tolist())) for plan in made if plan.status == 0} == {
+        (3, 4, 5),
+        (0, 3, 5),
+        (3, 5, 8),
+    }

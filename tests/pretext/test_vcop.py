@@ -29,7 +29,13 @@ def test_window_is_the_published_one() -> None:
     assert (plan.gap, plan.draw, plan.stride, plan.needs_motion) == ((8, 8), "chain", 1, False)
     augment = plan.augment
     assert (augment.resize, augment.crop, augment.crop_scope) == ((128, 171), (112, 112), "clip")
-    assert (augment.flip, augment.jitter, augment.brightness, augment.mean, augment.std) == (0, 0, 0, (0, 0, 0), (1, 1, 1))
+    assert (augment.flip, augment.jitter, augment.brightness, augment.mean, augment.std) == (
+        0,
+        0,
+        0,
+        (0, 0, 0),
+        (1, 1, 1),
+    )
 
 
 @pytest.mark.parametrize(("length", "classes"), [(2, 2), (3, 6), (4, 24), (5, 120)])

@@ -13,10 +13,10 @@ import pytest
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
-from vidssl.evaluate.splits import parts
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import View, open_run
+from vidssl.evaluate.splits import parts
 from vidssl.report import write_report
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
@@ -63,7 +63,9 @@ def test_all_is_in_the_page(runs: list[Path], tmp_path: Path) -> None:
     assert not re.search(r"(?:https?:)?//(?!www\.w3\.org/2000/svg)[a-z]", re.sub(r'src="data:[^"]+"', "", text))
     found = json.loads((runs[0] / "retrieval.json").read_text())
     assert f"{100 * found['numbers']['trained']['R@1']['value']:.1f}" in text
-    assert all(name in text for name in ("train/loss", "val/accuracy", "first", "second", "vcop", "r3d_tiny", "Not evaluated"))
+    assert all(
+        name in text for name in ("train/loss", "val/accuracy", "first", "second", "vcop", "r3d_tiny", "Not evaluated")
+    )
     assert text.count("<polyline") >= 2 * 5  # two runs, at least five metrics
     assert len(re.findall(r"taken for", text)) == 3 * 3
 
@@ -83,14 +85,25 @@ def test_wrong_use_is_named(runs: list[Path], tmp_path: Path) -> None:
         write_report(runs, tmp_path / "file" / "r.html")
 
 
-def test_figures_of_different_videos_are_said_not_to_compare(runs: list[Path], index: VideoIndex, tmp_path: Path) -> None:
+def test_figures_of_different_videos_are_said_not_to_compare(
+    runs: list[Path], index: VideoIndex, tmp_path: Path
+) -> None:
     warning = "Not to be compared, tested on different videos: retrieval R@1 ("
     folders = [shutil.copytree(path, tmp_path / path.name) for path in runs]
     first, second = (open_run(folder) for folder in folders)
-    evaluate_retrieval(second, parts(second.recipe, second.meta["data"], index), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    evaluate_retrieval(
+        second,
+        parts(second.recipe, second.meta["data"], index),
+        view=View(clips=2),
+        ks=(1,),
+        device="cpu",
+        progress=False,
+    )
     assert warning not in write_report(folders, tmp_path / "same.html").read_text()
     fewer = index.select(range(8))
-    evaluate_retrieval(first, parts(first.recipe, first.meta["data"], fewer), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    evaluate_retrieval(
+        first, parts(first.recipe, first.meta["data"], fewer), view=View(clips=2), ks=(1,), device="cpu", progress=False
+    )
     assert warning in write_report(folders, tmp_path / "other.html").read_text()
 
 
@@ -105,7 +118,9 @@ def say(run: Path, **changes: Any) -> None:
     (run / "retrieval.json").write_text(json.dumps(about | changes))
 
 
-def test_a_run_shows_nothing_from_outside_of_its_folder(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_shows_nothing_from_outside_of_its_folder(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "secret.png").write_bytes((runs[0] / "retrieval.png").read_bytes())
     out = tmp_path / "r.html"
     for number, name in enumerate(("../secret.png", str(tmp_path / "secret.png"))):
@@ -120,7 +135,9 @@ def test_a_run_shows_nothing_from_outside_of_its_folder(runs: list[Path], tmp_pa
     assert "data:image/png" in out.read_text()
 
 
-@pytest.mark.parametrize("name", ["retrieval.png", "retrieval.json", "metrics.jsonl", "checkpoints/step_00000004", "checkpoints"])
+@pytest.mark.parametrize(
+    "name", ["retrieval.png", "retrieval.json", "metrics.jsonl", "checkpoints/step_00000004", "checkpoints"]
+)
 def test_a_link_that_leads_out_of_a_run_is_not_read(name: str, runs: list[Path], tmp_path: Path) -> None:
     run = copy_of(runs[0], tmp_path / "run")
     (tmp_path / "kept").mkdir()
@@ -160,8 +177,16 @@ def test_what_a_run_says_is_text(runs: list[Path], tmp_path: Path) -> None:
     about = json.loads((run / "retrieval.json").read_text())
     numbers = {HOSTILE: next(iter(about["numbers"].values()))}
     confusion = {HOSTILE: {"classes": [HOSTILE], "table": [[1]]}}
-    say(run, notes=[HOSTILE], split=HOSTILE, protocol=HOSTILE, numbers=numbers, counts={HOSTILE: 1}, detail={"confusion": confusion},
-        images={HOSTILE: "retrieval.png"})  # fmt: skip
+    say(
+        run,
+        notes=[HOSTILE],
+        split=HOSTILE,
+        protocol=HOSTILE,
+        numbers=numbers,
+        counts={HOSTILE: 1},
+        detail={"confusion": confusion},
+        images={HOSTILE: "retrieval.png"},
+    )
     (run / "retrieval.json").rename(run / "<script>.json")
     text = write_report([run], tmp_path / "r.html").read_text()
     assert text.count("&lt;script&gt;alert(1)") >= 6
@@ -191,20 +216,31 @@ def test_an_evaluation_writes_into_the_run_alone(runs: list[Path], index: VideoI
         with pytest.raises(VidsslError, match="a link leads out of"):
             evaluate_retrieval(opened, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
         with pytest.raises(VidsslError, match="a link leads out of"):
-            train(opened.recipe, index, run, steps=5, device="cpu", quiet=True, resume=True) if name == "tensorboard" else evaluate_probe(
+            train(
+                opened.recipe, index, run, steps=5, device="cpu", quiet=True, resume=True
+            ) if name == "tensorboard" else evaluate_probe(
                 opened, data, view=View(clips=2), device="cpu", progress=False
             )
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_an_evaluation_replaces_no_file_that_its_results_are_links_to(runs: list[Path], index: VideoIndex, tmp_path: Path) -> None:
+def test_an_evaluation_replaces_no_file_that_its_results_are_links_to(
+    runs: list[Path], index: VideoIndex, tmp_path: Path
+) -> None:
     run = copy_of(runs[0], tmp_path / "run")
     for name in ("retrieval.json", "retrieval.png"):
         (tmp_path / name).write_text("a source")
         (run / name).unlink()
         (run / name).symlink_to(tmp_path / name)
     opened = open_run(run)
-    evaluate_retrieval(opened, parts(opened.recipe, opened.meta["data"], index), view=View(clips=2), ks=(1,), device="cpu", progress=False)
+    evaluate_retrieval(
+        opened,
+        parts(opened.recipe, opened.meta["data"], index),
+        view=View(clips=2),
+        ks=(1,),
+        device="cpu",
+        progress=False,
+    )
     assert [(tmp_path / name).read_text() for name in ("retrieval.json", "retrieval.png")] == ["a source", "a source"]
     assert not (run / "retrieval.png").is_symlink()
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from vidssl.cli import main
-from vidssl.report.table import differences, draw, read_runs, text
 from vidssl.index.table import VideoIndex
+from vidssl.report.table import differences, draw, read_runs, text
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError
@@ -49,7 +49,13 @@ def test_a_log_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
     line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": float("nan")})
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"step": 4, "tra')
     run = read_runs(tmp_path)[0]
-    assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()[0]) == (3, None, 1.5, None, None)
+    assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()[0]) == (
+        3,
+        None,
+        1.5,
+        None,
+        None,
+    )
     draw([run], tmp_path / "one.png")
     assert "no setting differs" not in text([run])
 

@@ -16,28 +16,73 @@ from vidssl.train.log import TIMED
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
 SMALL = (
-    "--clip-length", "8", "--interval", "2", "--resize", "24", "32", "--crop", "16", "16", "--batch-size", "4", "--lr", "0.01",
-    "--amp", "off", "--holdout", "0.2", "--workers", "1", "--threads", "1", "--seed", "5", "--device", "cpu",
-)  # fmt: skip
+    "--clip-length",
+    "8",
+    "--interval",
+    "2",
+    "--resize",
+    "24",
+    "32",
+    "--crop",
+    "16",
+    "16",
+    "--batch-size",
+    "4",
+    "--lr",
+    "0.01",
+    "--amp",
+    "off",
+    "--holdout",
+    "0.2",
+    "--workers",
+    "1",
+    "--threads",
+    "1",
+    "--seed",
+    "5",
+    "--device",
+    "cpu",
+)
 
 
 def start(
     data: Path, out: Path, *options: str, ranks: int = 1, restarts: int = 0, before: Callable[[], None] | None = None
-) -> subprocess.Popen[str]:  # fmt: skip
-    """Begin to train vcop_r3d_tiny on small pictures. restarts: how often torchrun may start all processes anew. before: called in it."""
+) -> subprocess.Popen[str]:
+    """Begin to train vcop_r3d_tiny on small pictures. restarts: how often torchrun may start all processes anew.
+    before: called in it.
+    """
     launch = [*TORCHRUN, str(ranks), "--max-restarts", str(restarts), "-m", "vidssl"] if ranks > 1 else ["-m", "vidssl"]
-    command = [sys.executable, *launch, "train", "vcop_r3d_tiny", "--data", str(data), "--out", str(out), *SMALL, *options]
+    command = [
+        sys.executable,
+        *launch,
+        "train",
+        "vcop_r3d_tiny",
+        "--data",
+        str(data),
+        "--out",
+        str(out),
+        *SMALL,
+        *options,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        command,
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         preexec_fn=before,
-    )  # fmt: skip
+    )
 
 
 def finish(process: subprocess.Popen[str], *, code: int | None = 0, seconds: float = 240) -> tuple[str, str]:
     """(stdout, stderr) of a process that ends with `code`; None: with another one than 0."""
     out, error = process.communicate(timeout=seconds)
-    assert process.returncode == code if code is not None else process.returncode != 0, f"exit {process.returncode}\n{out}\n{error}"
+    assert process.returncode == code if code is not None else process.returncode != 0, (
+        f"exit {process.returncode}\n{out}\n{error}"
+    )
     return out, error
 
 

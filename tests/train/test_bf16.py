@@ -14,14 +14,15 @@ from torch import nn
 from torch.nn import functional
 
 from vidssl import VidsslError
-from vidssl.models import ENCODERS, FrameEncoder
 from vidssl.index.table import VideoIndex
+from vidssl.models import ENCODERS, FrameEncoder
 from vidssl.train import bf16, checkpoint, setup
 from vidssl.train.bf16 import TOLERANCE, differences, trains_in_bf16
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
-pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")  # what changing any of its flags says
+# what changing any of its flags says
+pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN")
 CPU = torch.device("cpu")
 OF_CLIPS = sorted(name for name, make in ENCODERS.items() if not isinstance(make(), FrameEncoder))
 CLIPS = (3, 8, 32, 32)  # C, T, H, W
@@ -86,7 +87,9 @@ WRONG: dict[str, Callable[..., tuple[torch.Tensor, torch.Tensor]]] = {
 }
 
 
-def spoil(monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., tuple[torch.Tensor, torch.Tensor]], kernel: tuple[int, ...]) -> None:
+def spoil(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., tuple[torch.Tensor, torch.Tensor]], kernel: tuple[int, ...]
+) -> None:
     """conv3d of this kernel size computes something else in autocast."""
     exact = functional.conv3d
 
@@ -100,7 +103,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., tuple[torch.Tens
 
 @pytest.mark.usefixtures("right")
 @pytest.mark.parametrize("part", WRONG)
-def test_a_wrong_convolution_is_found_and_named(part: str, encoder: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+def test_a_wrong_convolution_is_found_and_named(
+    part: str, encoder: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     assert trains_in_bf16(encoder, CLIPS, CPU, clips=2, must=True)
     spoil(monkeypatch, WRONG[part], (3, 7, 7))  # the stem's
@@ -108,7 +113,8 @@ def test_a_wrong_convolution_is_found_and_named(part: str, encoder: Any, monkeyp
     assert ("stem.0", part) in found
     assert {layer for layer, _ in found} == {"stem.0"}
     with pytest.raises(
-        VidsslError, match=r"train: amp=bf16: oneDNN of PyTorch .* of encoder\.stem\.0 wrong .*2 x 3 x 8 x 32 x 32.*amp=off"
+        VidsslError,
+        match=r"train: amp=bf16: oneDNN of PyTorch .* of encoder\.stem\.0 wrong .*2 x 3 x 8 x 32 x 32.*amp=off",
     ):
         trains_in_bf16(encoder, CLIPS, CPU, clips=2, must=True)
     with caplog.at_level(logging.WARNING, "vidssl"):
@@ -144,11 +150,24 @@ def test_where_memory_is_short_fewer_clips_are_tried(encoder: Any, monkeypatch: 
 
 
 @pytest.mark.usefixtures("right")
-@pytest.mark.parametrize(("amp", "asked", "serves", "made"), [
-    ("off", False, True, "off"), ("auto", False, True, "off"), ("auto", True, True, "bf16"), ("auto", True, False, "off"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("amp", "asked", "serves", "made"),
+    [
+        ("off", False, True, "off"),
+        ("auto", False, True, "off"),
+        ("auto", True, True, "bf16"),
+        ("auto", True, False, "off"),
+    ],
+)
 def test_a_run_asks_before_it_trains(
-    amp: Any, asked: bool, serves: bool, made: str, index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    amp: Any,
+    asked: bool,
+    serves: bool,
+    made: str,
+    index: VideoIndex,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`asked`: bfloat16 would pay on this machine."""
     calls: list[tuple[Any, ...]] = []
@@ -159,7 +178,14 @@ def test_a_run_asks_before_it_trains(
 
     monkeypatch.setattr(setup, "trains_in_bf16", answer)
     monkeypatch.setattr(setup, "pick_amp", lambda amp, device, parameters: asked)
-    result = train(replace(recipe, train=replace(recipe.train, amp=amp)), index, tmp_path / "run", steps=1, device="cpu", quiet=True)
+    result = train(
+        replace(recipe, train=replace(recipe.train, amp=amp)),
+        index,
+        tmp_path / "run",
+        steps=1,
+        device="cpu",
+        quiet=True,
+    )
     assert checkpoint.load_meta(result.checkpoint)["amp"] == made
     assert calls == ([(recipe.pretext.input, CPU, recipe.train.batch_size, False)] if asked else [])
 
@@ -169,5 +195,12 @@ def test_a_run_that_would_use_a_wrong_kernel_does_not_begin(
 ) -> None:
     spoil(monkeypatch, first_tap, (3, 7, 7))
     with pytest.raises(VidsslError, match=r"train: amp=bf16: .*take amp=off"):
-        train(replace(recipe, train=replace(recipe.train, amp="bf16")), index, tmp_path / "run", steps=1, device="cpu", quiet=True)
+        train(
+            replace(recipe, train=replace(recipe.train, amp="bf16")),
+            index,
+            tmp_path / "run",
+            steps=1,
+            device="cpu",
+            quiet=True,
+        )
     assert not (tmp_path / "run" / "run.json").exists()

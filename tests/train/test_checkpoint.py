@@ -14,7 +14,9 @@ from vidssl.types import VidsslError
 
 def _save(out: Path, step: int, keep: int = 5) -> Path:
     weights = {"weight": torch.full((2, 3), float(step)).to(memory_format=torch.contiguous_format).T}  # not contiguous
-    return checkpoint.save(out, step, encoder=weights, head=weights, state={"step": step}, meta={"step": step}, keep=keep)
+    return checkpoint.save(
+        out, step, encoder=weights, head=weights, state={"step": step}, meta={"step": step}, keep=keep
+    )
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ def test_a_recipe_survives_json(name: str) -> None:
 def test_a_setting_of_another_version_is_named(recipe: Recipe) -> None:
     values = recipe.as_dict()
     values["train"] = {**values["train"], "warmup": 5}
-    with pytest.raises(VidsslError, match=r"this version of vidssl cannot read it .*warmup.*use the version that wrote it"):
+    with pytest.raises(
+        VidsslError, match=r"this version of vidssl cannot read it .*warmup.*use the version that wrote it"
+    ):
         recipe_from(values)
 
 

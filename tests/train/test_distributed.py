@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.train.processes import family, finish, lines, run, start, wait_for_step
-from vidssl.loader import Loader
 from vidssl.index.table import VideoIndex
+from vidssl.loader import Loader
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.types import VidsslError
@@ -76,14 +76,18 @@ def test_torchrun_starts_it_anew_where_it_was(index: VideoIndex, tmp_path: Path)
     os.kill(workers[0], signal.SIGKILL)
     finish(process)
     one, two = lines(tmp_path / "whole"), lines(tmp_path / "parts")
-    assert [line["train/loss"] for line in one if "train/loss" in line] == [line["train/loss"] for line in two if "train/loss" in line]
+    assert [line["train/loss"] for line in one if "train/loss" in line] == [
+        line["train/loss"] for line in two if "train/loss" in line
+    ]
 
 
 def test_ranks_slice_one_sequence(index: VideoIndex, recipe: Recipe) -> None:
     def shown(size: int) -> list[tuple[int, int]]:
         found = []
         loaders = [
-            Loader(index, recipe.pretext, batch_size=4 // size, rank=rank, world_size=size, device="cpu", workers=1, seed=3)
+            Loader(
+                index, recipe.pretext, batch_size=4 // size, rank=rank, world_size=size, device="cpu", workers=1, seed=3
+            )
             for rank in range(size)
         ]
         for batches in zip(*loaders, strict=True):
@@ -99,9 +103,17 @@ def test_ranks_slice_one_sequence(index: VideoIndex, recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("config", "processes", "named"),
     [
-        (TrainConfig(batch_size=9), 2, r"batch_size=9: take a multiple of accumulate=1 x 2 processes, at least 4: batch norm needs 2"),
+        (
+            TrainConfig(batch_size=9),
+            2,
+            r"batch_size=9: take a multiple of accumulate=1 x 2 processes, at least 4: batch norm needs 2",
+        ),
         (TrainConfig(batch_size=8, accumulate=2), 4, r"batch_size=8: .*accumulate=2 x 4 processes, at least 16"),
-        (TrainConfig(batch_size=6, tuples_per_window=2), 2, r"take a multiple of 4: tuples_per_window=2 for each of 2 proc"),
+        (
+            TrainConfig(batch_size=6, tuples_per_window=2),
+            2,
+            r"take a multiple of 4: tuples_per_window=2 for each of 2 proc",
+        ),
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_named(config: TrainConfig, processes: int, named: str) -> None:

@@ -1,8 +1,8 @@
 """The first ten losses of every method as they were. A change that moves them has to say so.
 
-`python -m tests.train.test_golden` writes tests/golden/train/losses.json anew; the difference is for reading. Processors differ in the last
-bits of a convolution, which at the recipes' own rates grow to 1 % in ten steps (AVX2 and SSE against AVX-512); at a tenth of the rate they
-stay far below TOLERANCE.
+`python -m tests.train.test_golden` writes tests/golden/train/losses.json anew; the difference is for reading.
+Processors differ in the last bits of a convolution, which at the recipes' own rates grow to 1 % in ten steps (AVX2 and
+SSE against AVX-512); at a tenth of the rate they stay far below TOLERANCE.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 
 from tests.conftest import make_videos
 from tests.train.processes import lines
-from vidssl.recipes import RECIPES
 from vidssl.index.table import VideoIndex
+from vidssl.recipes import RECIPES
 from vidssl.train.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "train" / "losses.json"

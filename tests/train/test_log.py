@@ -78,8 +78,13 @@ def test_names_are_text_in_tensorboard(tmp_path: Path) -> None:
         log.text("run", f"skipped: {HOSTILE}\nnext: *b*")
         log.write(1, 0, {"val/loss": 1.0}, torch.eye(2, dtype=torch.int64))
         log.settings({"group": HOSTILE}, {"val/loss": 1.0})
-        log.embedding(torch.eye(3), [("a", HOSTILE, "0..9"), (HOSTILE, "b", "1..9"), ("c", "d", "2..9")], ("class", "video", "frames"),
-                      torch.zeros(3, 3, 8, 8), 1)  # fmt: skip
+        log.embedding(
+            torch.eye(3),
+            [("a", HOSTILE, "0..9"), (HOSTILE, "b", "1..9"), ("c", "d", "2..9")],
+            ("class", "video", "frames"),
+            torch.zeros(3, 3, 8, 8),
+            1,
+        )
     board = shown(tmp_path)
     text = board.Tensors("run/text_summary")[0].tensor_proto.string_val[0].decode()
     page = plugin_util.markdown_to_safe_html(text)

@@ -1,4 +1,6 @@
-"""Every method trains through the same loader and loop, by its recipe for a CPU, and its encoder and head are found again."""
+"""Every method trains through the same loader and loop, by its recipe for a CPU, and its encoder and head are found
+again.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +10,9 @@ import torch
 
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.run import trained_model
+from vidssl.index.table import VideoIndex
 from vidssl.pretext import METHODS, build_model
 from vidssl.recipes import RECIPES
-from vidssl.index.table import VideoIndex
 from vidssl.train.train import train
 from vidssl.types import VidsslError
 
@@ -36,7 +38,11 @@ def test_every_recipe_fits_its_encoder(name: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "encoder", "reason"),
     [
-        ("shuffle_learn_caffenet", "r3d", "shuffle_learn shows it clips of 1 x 227 x 227 .* it takes at least 8 frames"),
+        (
+            "shuffle_learn_caffenet",
+            "r3d",
+            "shuffle_learn shows it clips of 1 x 227 x 227 .* it takes at least 8 frames",
+        ),
         ("vcop_r3d", "resnet18", "vcop shows it clips of 16 x 112 x 112 .* it takes exactly 1 frames"),
         ("opn_caffenet", "caffenet", "opn shows it clips of 1 x 80 x 80 .* it takes exactly 227 rows"),
     ],
@@ -49,7 +55,9 @@ def test_what_does_not_fit_is_refused_with_the_reason(recipe: str, encoder: str,
 @pytest.mark.parametrize("name", TINY)
 def test_it_trains_and_is_found_again(name: str, index: VideoIndex, tmp_path: Path) -> None:
     recipe = RECIPES[name]()
-    few = replace(recipe.train, batch_size=4, accumulate=2, workers=1, threads=1, amp="off", holdout=0.3, steps=2, log_every=1)
+    few = replace(
+        recipe.train, batch_size=4, accumulate=2, workers=1, threads=1, amp="off", holdout=0.3, steps=2, log_every=1
+    )
     recipe = replace(recipe, train=few)
     result = train(recipe, index, tmp_path / "run", device="cpu", quiet=True)
     assert result.step == 2

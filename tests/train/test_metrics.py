@@ -41,7 +41,10 @@ def test_a_tuple_off_the_limits_may_have_any_loss() -> None:
 
 def test_it_goes_on_where_it_was() -> None:
     random = torch.Generator().manual_seed(0)
-    parts = [(torch.randn(5, 3, generator=random), torch.randint(3, (5,), generator=random), torch.ones(5, dtype=torch.bool)) for _ in "12"]
+    parts = [
+        (torch.randn(5, 3, generator=random), torch.randint(3, (5,), generator=random), torch.ones(5, dtype=torch.bool))
+        for _ in "12"
+    ]
     whole, first, second = filled(parts), filled(parts[:1]), Metrics(3, CPU)
     second.load_state_dict(first.state_dict())
     logits, label, kept = parts[1]

@@ -36,7 +36,7 @@ def poison(steps: set[int]) -> object:
 
 def test_a_loss_that_is_not_finite_stops_the_run(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(Stepper, "backward", poison({5}))
     with pytest.raises(
         VidsslError,
@@ -52,7 +52,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert all(value.isfinite().all() for value in weights.values())
 
 
-def test_such_steps_can_be_left_out(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_such_steps_can_be_left_out(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = replace(recipe, train=replace(recipe.train, nonfinite="skip", log_every=1))
     monkeypatch.setattr(Stepper, "backward", poison({3, 6}))
     result = train(recipe, index, tmp_path / "run", steps=9, device="cpu", quiet=True)
@@ -70,7 +72,9 @@ def test_such_steps_can_be_left_out(index: VideoIndex, recipe: Recipe, tmp_path:
     assert all(line["train/rejected"] == 0 for line in found)
 
 
-def test_leaving_out_every_step_ends(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_out_every_step_ends(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = replace(recipe, train=replace(recipe.train, nonfinite="skip", save_every=1000, val_every=1000))
     monkeypatch.setattr(Stepper, "backward", poison(set(range(1, 1000))))
     with pytest.raises(VidsslError, match="20 steps in a row were skipped"):
@@ -100,5 +104,7 @@ def test_the_first_step_that_is_not_finite_is_named(index: VideoIndex, tmp_path:
 
 
 def test_every_tuple_is_suspect_of_a_gradient(index: VideoIndex, tmp_path: Path) -> None:
-    with pytest.raises(VidsslError, match=r"gradient is not finite at step 4, shown: (\S+ frames 0..5; ){4}and 2 more tuples"):
+    with pytest.raises(
+        VidsslError, match=r"gradient is not finite at step 4, shown: (\S+ frames 0..5; ){4}and 2 more tuples"
+    ):
         check_finite([shown(4, [1.0] * 6, math.nan)], index, tmp_path / "n.jsonl")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
+from vidssl.kernels.augment import Augment
 from vidssl.train import projector
 from vidssl.train.projector import Points
 from vidssl.types import Batch
@@ -19,7 +19,12 @@ class Spy:
     """Takes what a log would write."""
 
     def embedding(
-        self, features: torch.Tensor, about: Sequence[tuple[str, ...]], head: Sequence[str], thumbs: torch.Tensor, step: int
+        self,
+        features: torch.Tensor,
+        about: Sequence[tuple[str, ...]],
+        head: Sequence[str],
+        thumbs: torch.Tensor,
+        step: int,
     ) -> None:
         self.features, self.about, self.head, self.thumbs, self.step = features, about, head, thumbs, step
 

@@ -32,7 +32,9 @@ def same(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(request: pytest.FixtureRequest, index: VideoIndex, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+def whole(
+    request: pytest.FixtureRequest, index: VideoIndex, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, Path]:
     """(processes, a run that nothing interrupted)."""
     out = tmp_path_factory.mktemp("whole") / "run"
     run(index.root, out, *OPTIONS, ranks=request.param)

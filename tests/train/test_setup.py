@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import build_model
-from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint, setup
 from vidssl.train.compute import pick_amp
 from vidssl.train.config import Recipe
@@ -39,9 +39,13 @@ def test_a_folder_in_use_is_refused_in_the_words_of_the_command(tmp_path: Path) 
     (tmp_path / "new" / "run.json").write_text("{}")  # of a run that made no step
     assert open_run(tmp_path / "new", resume=False) is None
     (tmp_path / "new" / "metrics.jsonl").touch()
-    with pytest.raises(VidsslError, match=r"^train: out=.*not empty; --resume continues the run in it, or take another out$"):
+    with pytest.raises(
+        VidsslError, match=r"^train: out=.*not empty; --resume continues the run in it, or take another out$"
+    ):
         open_run(tmp_path / "new", resume=False)
-    with pytest.raises(VidsslError, match=r"^tune: folder=.*not empty; --resume continues the run in it, or move it away$"):
+    with pytest.raises(
+        VidsslError, match=r"^tune: folder=.*not empty; --resume continues the run in it, or move it away$"
+    ):
         open_run(tmp_path / "new", resume=False, command=OTHER)
     assert open_run(tmp_path / "new", resume=True) is None  # it has no checkpoint yet
     with pytest.raises(VidsslError, match=r"^tune: resume: folder=.*has no run in it"):
@@ -84,7 +88,9 @@ def test_each_difference_is_named_with_its_fix(tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match=r"^tune: .*move it away: amp: 'off' then, 'bf16' now$"):
         check_resumable(start, meta | {"amp": "bf16"}, tmp_path, OTHER)
     other = meta | {"data": "bb", "videos": 4}
-    with pytest.raises(VidsslError, match=r"another out: data: '3 videos, fingerprint aa' then, '4 videos, fingerprint bb' now"):
+    with pytest.raises(
+        VidsslError, match=r"another out: data: '3 videos, fingerprint aa' then, '4 videos, fingerprint bb' now"
+    ):
         check_resumable(start, other, tmp_path)
     (tmp_path / "index.arrow").touch()
     with pytest.raises(VidsslError, match=r"--data \S+index.arrow lists the videos as they were"):
@@ -116,5 +122,7 @@ def test_a_task_brings_its_loader_its_decoder_stays_and_its_precision_is_compare
     assert [settings["workers"] for settings in asked] == [1, 1, 2, 2]
     assert {settings["quarantine"] for settings in asked} == {tmp_path / "quarantine.jsonl"}
     assert not pick_amp(recipe.train.amp, alone().device, 1)
-    with pytest.raises(VidsslError, match=r"^tune: resume: .*amp: 'off' then, 'bf16' now; train.amp: 'off' then, 'bf16' now"):
+    with pytest.raises(
+        VidsslError, match=r"^tune: resume: .*amp: 'off' then, 'bf16' now; train.amp: 'off' then, 'bf16' now"
+    ):
         run(3, amp="bf16")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vidssl.kernels.augment import Augment
 from vidssl.pretext import Vcop, build_model
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.step import Stepper, make_optimizer, step_seed
@@ -27,7 +27,9 @@ def batch(status: list[int]) -> Batch:
     count = len(status)
     clips = torch.randn(count, 3, 3, 8, 16, 16, generator=random)
     label, number = torch.arange(count) % 6, torch.zeros(count, dtype=torch.int64)
-    return Batch(clips, label, number, torch.zeros(count, 3, 8, dtype=torch.int64), torch.tensor(status, dtype=torch.int32))
+    return Batch(
+        clips, label, number, torch.zeros(count, 3, 8, dtype=torch.int64), torch.tensor(status, dtype=torch.int32)
+    )
 
 
 def gradients(one: Stepper) -> list[torch.Tensor]:

@@ -27,7 +27,9 @@ def _steady(line: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in line.items() if key not in (*TIMED, "seconds")}
 
 
-def test_a_run_leaves_checkpoints_and_logs(index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_leaves_checkpoints_and_logs(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = train(recipe, index, tmp_path / "run", steps=4, device="cpu")
     lines = _lines(tmp_path / "run")
     assert [line["step"] for line in lines] == [2, 3, 4, 4]  # every 2 steps, with each checkpoint, and the validation
@@ -55,7 +57,9 @@ def test_a_run_leaves_checkpoints_and_logs(index: VideoIndex, recipe: Recipe, tm
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(schedule: str, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    schedule: str, index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
     recipe = replace(recipe, train=replace(recipe.train, schedule=schedule, save_every=2))
     whole = train(recipe, index, tmp_path / "whole", steps=8, device="cpu", quiet=True)
     stop_at = 5  # not where it would have saved, and in the middle of an epoch
@@ -79,7 +83,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(schedule: str, index
         assert all(torch.equal(one[name], other[name]) for name in one)
     one, other = checkpoint.load_state(whole.checkpoint), checkpoint.load_state(parts.checkpoint)
     assert one["loader"] == other["loader"]
-    assert [_steady(line) for line in _lines(tmp_path / "whole")] == [_steady(line) for line in _lines(tmp_path / "parts")]
+    assert [_steady(line) for line in _lines(tmp_path / "whole")] == [
+        _steady(line) for line in _lines(tmp_path / "parts")
+    ]
 
 
 def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
@@ -101,7 +107,9 @@ def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, t
     assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
 
 
-def test_a_run_without_a_checkpoint_begins_anew(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_a_checkpoint_begins_anew(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train(recipe, index, tmp_path / "whole", steps=4, device="cpu", quiet=True)
     real = Stepper.backward
 
@@ -117,12 +125,16 @@ def test_a_run_without_a_checkpoint_begins_anew(index: VideoIndex, recipe: Recip
     with pytest.raises(VidsslError, match=r"not empty.*--resume"):
         train(recipe, index, tmp_path / "parts", steps=4, device="cpu", quiet=True)
     parts = train(recipe, index, tmp_path / "parts", steps=4, resume=True, device="cpu", quiet=True)
-    assert [_steady(line) for line in _lines(tmp_path / "whole")] == [_steady(line) for line in _lines(tmp_path / "parts")]
+    assert [_steady(line) for line in _lines(tmp_path / "whole")] == [
+        _steady(line) for line in _lines(tmp_path / "parts")
+    ]
     weights = [checkpoint.load_weights(result.checkpoint, "encoder") for result in (whole, parts)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_run_that_could_not_begin_leaves_a_folder_for_the_next(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_run_that_could_not_begin_leaves_a_folder_for_the_next(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
     large = replace(recipe, train=replace(recipe.train, batch_size=100))
     with pytest.raises(VidsslError, match="an epoch has only 7 tuples"):
         train(large, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
@@ -136,19 +148,26 @@ def test_resuming_nothing_is_refused(index: VideoIndex, recipe: Recipe, tmp_path
 
 def test_a_loss_that_is_not_finite_names_its_video(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     wild = replace(recipe, train=replace(recipe.train, lr=1e30))
-    with pytest.raises(VidsslError, match=r"not finite at step \d+, shown: [abc]/\d_g\d\.avi frames \d+\.\.\d+.*lower lr"):
+    with pytest.raises(
+        VidsslError, match=r"not finite at step \d+, shown: [abc]/\d_g\d\.avi frames \d+\.\.\d+.*lower lr"
+    ):
         train(wild, index, tmp_path / "run", steps=12, device="cpu", quiet=True)
 
 
 @pytest.mark.parametrize(
-    ("steps", "device", "named"), [(0, "cpu", "steps=0"), (1, "tpu", "device='tpu'"), (1, "cuda:99", "device='cuda:99'")]
+    ("steps", "device", "named"),
+    [(0, "cpu", "steps=0"), (1, "tpu", "device='tpu'"), (1, "cuda:99", "device='cuda:99'")],
 )
-def test_wrong_arguments_are_named(steps: int, device: str, named: str, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+def test_wrong_arguments_are_named(
+    steps: int, device: str, named: str, index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
     with pytest.raises(VidsslError, match=named):
         train(recipe, index, tmp_path / "run", steps=steps, device=device)
 
 
-@pytest.mark.parametrize(("name", "value"), [("lr", 0.0), ("batch_size", 1), ("holdout", 1.0), ("momentum", 1.0), ("workers", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("lr", 0.0), ("batch_size", 1), ("holdout", 1.0), ("momentum", 1.0), ("workers", 0)]
+)
 def test_wrong_settings_are_named(name: str, value: float, recipe: Recipe) -> None:
     with pytest.raises(VidsslError, match=f"{name}={value}"):
         replace(recipe.train, **{name: value})
@@ -156,7 +175,7 @@ def test_wrong_settings_are_named(name: str, value: float, recipe: Recipe) -> No
 
 def test_a_damaged_checkpoint_is_left_aside(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:  # fmt: skip
+) -> None:
     recipe = replace(recipe, train=replace(recipe.train, save_every=2, keep=3))
     whole = train(recipe, index, tmp_path / "run", steps=6, device="cpu", quiet=True)
     weights = checkpoint.load_weights(whole.checkpoint, "encoder")

@@ -52,7 +52,7 @@ def test_without_held_out_videos_nothing_is_best(index: VideoIndex, recipe: Reci
 
 def test_a_run_at_its_end_says_that_there_is_nothing_to_train(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     train(recipe, index, tmp_path / "run", steps=3, device="cpu", quiet=True)
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
     result = train(recipe, index, tmp_path / "run", steps=2, resume=True, device="cpu")

@@ -18,27 +18,56 @@ from vidssl.train.watchdog import HUNG, stop_requests
 HANGS = """
 import sys, time
 from pathlib import Path
-from vidssl.loader import worker as fetch
+from vidssl.loader import worker
 from vidssl.cli import main
-real = fetch.fused
+real = worker.decode_assemble
 
 def hangs(video, *rest, **options):
     if video.path.name == "4_g1.avi":
         time.sleep(3600)
     return real(video, *rest, **options)
 
-fetch.fused = hangs
+worker.decode_assemble = hangs
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def test_a_loader_that_hangs_is_named_and_ends_the_run(index: VideoIndex, tmp_path: Path) -> None:
-    small = ("--clip-length", "8", "--interval", "2", "--resize", "24", "32", "--crop", "16", "16", "--batch-size", "4", "--workers", "1")
-    command = [sys.executable, "-c", HANGS, "train", "vcop_r3d_tiny", "--data", str(index.root), "--out", str(tmp_path / "run")]
+    small = (
+        "--clip-length",
+        "8",
+        "--interval",
+        "2",
+        "--resize",
+        "24",
+        "32",
+        "--crop",
+        "16",
+        "16",
+        "--batch-size",
+        "4",
+        "--workers",
+        "1",
+    )
+    command = [
+        sys.executable,
+        "-c",
+        HANGS,
+        "train",
+        "vcop_r3d_tiny",
+        "--data",
+        str(index.root),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(
         [*command, *small, "--steps", "50", "--timeout", "2", "--threads", "1", "--amp", "off", "--holdout", "0"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == HUNG, done.stderr
     assert "timeout=2: no batch for 2 s; the loader waits for 1 window" in done.stderr
     assert "4_g1.avi frames" in done.stderr

@@ -72,7 +72,9 @@ def test_where_decoding_begins_anew(ending: str, tmp_path: Path) -> None:
     open_gop = {"x264-params": "keyint=10:min-keyint=10:scenecut=0:bframes=2:open-gop=1"}
     found, extradata = packets(make_clip(tmp_path / f"a.{ending}", frames=30, options=open_gop))
     assert [begins_anew("h264", packet, extradata) for packet in found] == [True] + [False] * 29
-    found, extradata = packets(make_clip(tmp_path / f"b.{ending}", frames=30, gop=10, options={"x264-params": "scenecut=0"}))
+    found, extradata = packets(
+        make_clip(tmp_path / f"b.{ending}", frames=30, gop=10, options={"x264-params": "scenecut=0"})
+    )
     assert [at for at, packet in enumerate(found) if begins_anew("h264", packet, extradata)] == [0, 10, 20]
     options = {"x265-params": "log-level=none:keyint=10:min-keyint=10:scenecut=0:open-gop=1:pools=none:frame-threads=1"}
     found, extradata = packets(make_clip(tmp_path / f"c.{ending}", "libx265", frames=30, options=options))
@@ -108,8 +110,12 @@ def test_a_lost_first_slice_begins_no_picture(tmp_path: Path) -> None:
 
 
 def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:
-    """libvpx as PyAV brings it hides none, so they are put together by hand: two pictures and the index behind them (Annex B)."""
-    found, _ = packets(make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=40, options={"cpu-used": "8", "deadline": "realtime"}))
+    """libvpx as PyAV brings it hides none, so they are put together by hand: two pictures and the index behind them
+    (Annex B).
+    """
+    found, _ = packets(
+        make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=40, options={"cpu-used": "8", "deadline": "realtime"})
+    )
     assert all(is_one_picture(packet) for packet in found)
     first, second = bytes(found[1]), bytes(found[2])
     for pictures in ([first], [first, second]):
@@ -125,13 +131,23 @@ def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 64), (30, 142), (720, 1280)])
-@pytest.mark.parametrize(("codec", "options"), [
-    ("libvpx", {}), ("libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}), ("libvpx-vp9", {"deadline": "realtime"}),
-    ("libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16"}), ("libvpx-vp9", {"error-resilient": "default"}),
-])  # fmt: skip
-def test_vpx_packets_name_their_size(codec: str, options: dict[str, str], size: tuple[int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libvpx", {}),
+        ("libvpx", {"auto-alt-ref": "1", "lag-in-frames": "16"}),
+        ("libvpx-vp9", {"deadline": "realtime"}),
+        ("libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16"}),
+        ("libvpx-vp9", {"error-resilient": "default"}),
+    ],
+)
+def test_vpx_packets_name_their_size(
+    codec: str, options: dict[str, str], size: tuple[int, int], tmp_path: Path
+) -> None:
     frames = 12 if size[0] > 500 else 40
-    found, _ = packets(make_clip(tmp_path / "a.webm", codec, frames=frames, gop=20, size=size, options={"cpu-used": "8", **options}))
+    found, _ = packets(
+        make_clip(tmp_path / "a.webm", codec, frames=frames, gop=20, size=size, options={"cpu-used": "8", **options})
+    )
     name = {"libvpx": "vp8", "libvpx-vp9": "vp9"}[codec]
     named = [sizes(name, packet) for packet in found]
     assert named[0] == {size}
@@ -141,15 +157,22 @@ def test_vpx_packets_name_their_size(codec: str, options: dict[str, str], size: 
 
 @pytest.mark.parametrize("form", ["yuv444p", "yuv422p", "yuv440p"])
 def test_vp9_of_other_profiles_names_its_size(form: str, tmp_path: Path) -> None:
-    found, _ = packets(make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=3, form=form, options={"deadline": "realtime"}))
+    found, _ = packets(
+        make_clip(tmp_path / "a.webm", "libvpx-vp9", frames=3, form=form, options={"deadline": "realtime"})
+    )
     assert sizes("vp9", found[0]) == {(48, 64)}
 
 
-@pytest.mark.parametrize(("codec", "damaged", "reason"), [
-    ("vp8", b"\x10\0\0\x9d\x01\x2b@\0\x30\0", "start code"), ("vp8", b"\x10\0\0\x9d", "start code"),
-    ("vp9", b"\x42\x49\x83\x42\0", "marker"),
-    ("vp9", b"\x82\x49\x83\x43" + bytes(8), "sync code"), ("vp9", b"\x82\x49\x83\x42\0", "end too early"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("codec", "damaged", "reason"),
+    [
+        ("vp8", b"\x10\0\0\x9d\x01\x2b@\0\x30\0", "start code"),
+        ("vp8", b"\x10\0\0\x9d", "start code"),
+        ("vp9", b"\x42\x49\x83\x42\0", "marker"),
+        ("vp9", b"\x82\x49\x83\x43" + bytes(8), "sync code"),
+        ("vp9", b"\x82\x49\x83\x42\0", "end too early"),
+    ],
+)
 def test_a_damaged_vpx_header_is_said(codec: str, damaged: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         sizes(codec, Packet(damaged))

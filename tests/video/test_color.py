@@ -1,4 +1,6 @@
-"""color: matrices against the standard's own forward equations and against swscale; chroma where swscale really puts it."""
+"""color: matrices against the standard's own forward equations and against swscale; chroma where swscale really puts
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +14,46 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from tests.clips import split
-from vidssl.video.color import MATRICES, chroma_position, color_space, refusal, rgb_space, turned
-from vidssl.video.decode import decode
 from vidssl.index.table import VideoIndex
 from vidssl.types import RGB, VidsslError
+from vidssl.video.color import MATRICES, chroma_position, color_space, refusal, rgb_space, turned
+from vidssl.video.decode import decode
 
 LINEAR = ("bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc", "unknown", "ycgco", "chroma-derived-nc")
 SWSCALE = {
-    "bt709": Colorspace.ITU709, "fcc": Colorspace.FCC, "bt470bg": Colorspace.ITU601, "smpte170m": Colorspace.SMPTE170M,
-    "smpte240m": Colorspace.SMPTE240M, "bt2020nc": Colorspace.BT2020,
-}  # fmt: skip
+    "bt709": Colorspace.ITU709,
+    "fcc": Colorspace.FCC,
+    "bt470bg": Colorspace.ITU601,
+    "smpte170m": Colorspace.SMPTE170M,
+    "smpte240m": Colorspace.SMPTE240M,
+    "bt2020nc": Colorspace.BT2020,
+}
 
 
-def forward(matrix: str, range_: str, rgb: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def forward(
+    matrix: str, range_: str, rgb: np.ndarray[Any, np.dtype[np.float64]]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """RGB [N, 3] in 0..1 to YUV in 0..255, by the equations of H.273 (31 to 46), written out."""
     red, green, blue = rgb.T
     full = range_ == "pc"
     if matrix == "ycgco":
         scale, offset = (255.0, 0.0) if full else (219.0, 16.0)
         red, green, blue = (scale * part + offset for part in (red, green, blue))
-        return np.stack([0.5 * green + 0.25 * (red + blue), 0.5 * green - 0.25 * (red + blue) + 128, 0.5 * (red - blue) + 128], 1)
+        return np.stack(
+            [0.5 * green + 0.25 * (red + blue), 0.5 * green - 0.25 * (red + blue) + 128, 0.5 * (red - blue) + 128], 1
+        )
     kr, kb = {
-        "bt709": (0.2126, 0.0722), "fcc": (0.30, 0.11), "smpte240m": (0.212, 0.087), "bt2020nc": (0.2627, 0.0593),
+        "bt709": (0.2126, 0.0722),
+        "fcc": (0.30, 0.11),
+        "smpte240m": (0.212, 0.087),
+        "bt2020nc": (0.2627, 0.0593),
         "chroma-derived-nc": (0.2126, 0.0722),  # of the primaries of BT.709, to 4 digits
-    }.get(matrix, (0.299, 0.114))  # fmt: skip
+    }.get(matrix, (0.299, 0.114))
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     pb, pr = 0.5 * (blue - luma) / (1 - kb), 0.5 * (red - luma) / (1 - kr)
-    return np.stack([255 * luma, 255 * pb + 128, 255 * pr + 128] if full else [219 * luma + 16, 224 * pb + 128, 224 * pr + 128], 1)
+    return np.stack(
+        [255 * luma, 255 * pb + 128, 255 * pr + 128] if full else [219 * luma + 16, 224 * pb + 128, 224 * pr + 128], 1
+    )
 
 
 @pytest.mark.parametrize("range_", ["tv", "pc"])
@@ -59,10 +74,18 @@ def test_matrix_agrees_with_swscale(matrix: str, range_: str) -> None:
     """Within 1.5 of 255: swscale works in fixed point and rounds."""
     planes = np.random.default_rng(1).integers(16, 236, (3, 32, 64), dtype=np.uint8)
     span = ColorRange.MPEG if range_ == "tv" else ColorRange.JPEG
-    rgb = VideoReformatter().reformat(
-        VideoFrame.from_ndarray(planes, format="yuv444p"), format="rgb24", src_colorspace=SWSCALE[matrix], src_color_range=span,
-        dst_color_range=ColorRange.JPEG, interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-    ).to_ndarray()  # fmt: skip
+    rgb = (
+        VideoReformatter()
+        .reformat(
+            VideoFrame.from_ndarray(planes, format="yuv444p"),
+            format="rgb24",
+            src_colorspace=SWSCALE[matrix],
+            src_color_range=span,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+        )
+        .to_ndarray()
+    )
     map_ = color_space(matrix, range_).to_rgb
     own = np.clip(np.tensordot(planes.transpose(1, 2, 0).astype(np.float32), map_[:, :3].T, 1) + map_[:, 3], 0, 255)
     assert np.abs(own - rgb).max() < 1.5
@@ -73,7 +96,10 @@ def test_white_black_and_grey_stay_so() -> None:
         for range_, black, white in (("tv", 16, 235), ("pc", 0, 255), ("unknown", 16, 235)):
             map_ = color_space(matrix, range_, primaries="bt709").to_rgb
             for luma, expected in ((black, 0), (white, 255)):
-                assert np.allclose(map_ @ np.array([luma, 128, 128, 1], np.float32), expected, atol=2e-3), (matrix, range_)
+                assert np.allclose(map_ @ np.array([luma, 128, 128, 1], np.float32), expected, atol=2e-3), (
+                    matrix,
+                    range_,
+                )
 
 
 def test_every_matrix_is_taken_or_refused_by_name() -> None:
@@ -90,34 +116,47 @@ def test_every_matrix_is_taken_or_refused_by_name() -> None:
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_chroma_turns_with_the_picture(size: tuple[int, int], rotation: int, mirror: bool) -> None:
-    """Truth: mark the luma sample that chroma sample lies on (left: x = 0) or between, turn both planes, and look where it went."""
+    """Truth: mark the luma sample that chroma sample lies on (left: x = 0) or between, turn both planes, and look where
+    it went.
+    """
     height, width = size
     rows, cols = (height + 1) // 2, (width + 1) // 2
     luma = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1)
     chroma = np.stack(np.meshgrid(2 * np.arange(rows) + 0.5, 2.0 * np.arange(cols), indexing="ij"), -1)
     turn = [np.rot90(plane, -rotation // 90) for plane in (luma, chroma)]
     turn = [plane[:, ::-1] for plane in turn] if mirror else turn
-    # where is chroma (0, 0) on the grid of the turned luma plane? one step along x there is `right` here, one along y `down`
+    # where is chroma (0, 0) on the grid of the turned luma plane? one step along x there is `right` here, one along y
+    # `down`
     origin, right, down = turn[0][0, 0], turn[0][0, 1] - turn[0][0, 0], turn[0][1, 0] - turn[0][0, 0]
     away = turn[1][0, 0] - origin
     assert turned((0.0, 0.5), size, rotation, mirror) == (float(away @ right), float(away @ down))
 
 
 CONVERTED = [
-    ("libx264", "yuv444p"), ("libx264", "yuv422p"), ("ffv1", "yuv444p"), ("ffv1", "yuv422p"), ("ffv1", "bgr0"),
-    ("mjpeg", "yuvj422p"), ("mjpeg", "yuvj444p"), ("mpeg2video", "yuv422p"),
-]  # fmt: skip
+    ("libx264", "yuv444p"),
+    ("libx264", "yuv422p"),
+    ("ffv1", "yuv444p"),
+    ("ffv1", "yuv422p"),
+    ("ffv1", "bgr0"),
+    ("mjpeg", "yuvj422p"),
+    ("mjpeg", "yuvj444p"),
+    ("mpeg2video", "yuv422p"),
+]
 
 
 @pytest.mark.parametrize(("codec", "form"), CONVERTED)
 def test_chroma_of_converted_formats_lies_where_we_say(codec: str, form: str, tmp_path: Path) -> None:
-    """A ramp in blue along x (and red along y): its value tells the place a chroma sample was taken from, within 0.15 samples."""
+    """A ramp in blue along x (and red along y): its value tells the place a chroma sample was taken from, within 0.15
+    samples.
+    """
     size = 64
     place = np.arange(size) * 2.0
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(
-            codec, rate=25, options={"qp": "0"} if codec == "libx264" else {"flags": "qscale"} if codec != "ffv1" else {}
+            codec,
+            rate=25,
+            options={"qp": "0"} if codec == "libx264" else {"flags": "qscale"} if codec != "ffv1" else {},
         )
         stream.width = stream.height = size
         stream.pix_fmt = form
@@ -128,8 +167,13 @@ def test_chroma_of_converted_formats_lies_where_we_say(codec: str, form: str, tm
             frame = VideoFrame.from_ndarray(rgb, format="bgra").reformat(format="bgr0")
         else:
             frame = VideoFrame(size, size, form)
-            across = place if "444" in form else place[::2] + (1.0 if codec == "mjpeg" else 0.0)  # JPEG has its samples between
-            planes = (np.full((size, size), 128), np.tile(across + 40, (size, 1)), np.tile(place[:, None] + 40, (1, len(across))))
+            # JPEG has its samples between
+            across = place if "444" in form else place[::2] + (1.0 if codec == "mjpeg" else 0.0)
+            planes = (
+                np.full((size, size), 128),
+                np.tile(across + 40, (size, 1)),
+                np.tile(place[:, None] + 40, (1, len(across))),
+            )
             for plane, values in zip(frame.planes, planes, strict=True):
                 buffer = np.zeros((plane.height, plane.line_size), np.uint8)
                 buffer[:, : plane.width] = values

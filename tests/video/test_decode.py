@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from tests.clips import make_clip, make_packed_avi, same, split, subsets, truth, upright
-from vidssl.video.decode import Video, decode
-from vidssl.index.table import VideoIndex
 from vidssl.index.row import make_video
 from vidssl.index.scan import scan
+from vidssl.index.table import VideoIndex
+from vidssl.video.decode import Video, decode
 from vidssl.video.packets import DecodeError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
@@ -38,7 +38,11 @@ CLIPS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "h264_vfr_mkv": ("a.mkv", "libx264", {"times": [i * 40 + (i % 5) * 9 for i in range(50)]}),
     "h264_late_start": ("a.mp4", "libx264", {"times": [1700 + 40 * i for i in range(50)]}),
     "h264_ts": ("a.ts", "libx264", {"options": {"x264-params": X264}}),
-    "hevc_open_gop": ("a.mp4", "libx265", {"options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"}}),
+    "hevc_open_gop": (
+        "a.mp4",
+        "libx265",
+        {"options": {"x265-params": "log-level=none:keyint=15:open-gop=1:pools=none:frame-threads=1"}},
+    ),
     "mpeg4_avi": ("a.avi", "mpeg4", B),
     "mpeg2_mpg": ("a.mpg", "mpeg2video", B | {"gop": 12}),
     "mpeg1_mpg": ("a.mpg", "mpeg1video", B | {"gop": 12}),
@@ -47,7 +51,7 @@ CLIPS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mjpeg_avi": ("a.avi", "mjpeg", {"form": "yuvj420p"}),
     "ffv1_rgb": ("a.mkv", "ffv1", {"form": "bgr0"}),
     "one_frame": ("a.mp4", "libx264", {"frames": 1}),
-}  # fmt: skip
+}
 
 
 def index_one(path: Path) -> tuple[VideoIndex, Video]:
@@ -64,7 +68,9 @@ def wrong_frames(video: Video, seed: int = 0, count: int = 3) -> int:
     for numbers in subsets(len(frames), seed, count):
         got = decode(video, numbers)
         assert got.number.tolist() == numbers.tolist()
-        wrong += sum(not same(split(data, got.size), expected[number]) for data, number in zip(got.data, numbers, strict=True))
+        wrong += sum(
+            not same(split(data, got.size), expected[number]) for data, number in zip(got.data, numbers, strict=True)
+        )
     return wrong
 
 
@@ -87,7 +93,9 @@ def test_packed_bframes_in_avi(bframes: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("hflip", [False, True])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_frames_stand_upright(rotation: int, hflip: bool, tmp_path: Path) -> None:
-    """The encoded picture is turned by hand the way FFmpeg's display matrix is defined: counter-clockwise, then mirrored."""
+    """The encoded picture is turned by hand the way FFmpeg's display matrix is defined: counter-clockwise, then
+    mirrored.
+    """
     path = make_clip(tmp_path / "a.mp4", frames=3, rotation=rotation, hflip=hflip)
     _, video = index_one(path)
     got = decode(video, np.array([1]))
@@ -180,7 +188,10 @@ def test_only_seek_points_that_reproduce_are_kept(tmp_path: Path) -> None:
     frames = truth(path)
     for start in video.points.frame:
         numbers = np.arange(start, video.frames)
-        assert all(same(split(data, video.size), frames[n]) for data, n in zip(decode(video, numbers).data, numbers, strict=True))
+        assert all(
+            same(split(data, video.size), frames[n])
+            for data, n in zip(decode(video, numbers).data, numbers, strict=True)
+        )
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"real videos are not there: {SHARED}")

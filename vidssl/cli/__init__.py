@@ -1,4 +1,13 @@
-"""The command `vidssl`: what can be done, as subcommands. Everything heavy is imported where it is used, so that help is quick."""
+"""The command `vidssl`. Everything heavy is imported where it is used, so that help is quick.
+
+| file | what it does |
+|---|---|
+| commands.py | demo, info, index, recipes |
+| train.py, evaluate.py, audit.py | a command a recipe, or an evaluation |
+| prepare.py, bench.py, datasets.py | work on data |
+| runs.py, report.py | look at runs |
+| data.py | `--data`: opens a folder, a list or an index |
+"""
 
 from __future__ import annotations
 
@@ -6,99 +15,59 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.cli.commands import demo, index, info, recipes
-from vidssl.cli.runs import runs
 from vidssl.paths import shown
 from vidssl.types import VidsslError
 
 
-def train() -> None:
-    """Train an encoder on a pretext task, by a recipe: `vidssl train RECIPE --data DATA --out RUN`."""
+class Command(NamedTuple):
+    """module: of vidssl.cli. name: its function that is the command or, with `grouped`, that returns subcommands by
+    name.
+    """
+
+    module: str
+    name: str
+    help: str
+    grouped: bool = False
 
 
-def prepare() -> None:
-    """Re-encode videos once, so that training decodes them quickly: `vidssl prepare DATA OUT`."""
-
-
-def evaluate() -> None:
-    """Measure what a trained encoder has learnt: `vidssl evaluate retrieval RUN --train DATA`."""
-
-
-def datasets() -> None:
-    """Check data sets that you have, and make lists of their splits: `vidssl datasets check ucf101 VIDEOS`. Downloads nothing."""
-
-
-def report() -> None:
-    """Write one HTML page about runs, and what was found of them: `vidssl report RUN... --out report.html`."""
-
-
-def audit() -> None:
-    """Find out how much of a task low-level cues give away: `vidssl audit RECIPE --data DATA`."""
-
-
-def _train() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.train import commands
-
-    return commands()
-
-
-def _evaluate() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.evaluate import commands
-
-    return commands()
-
-
-def _datasets() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.datasets import commands
-
-    return commands()
-
-
-def _report() -> Callable[..., None]:
-    from vidssl.cli.report import report
-
-    return report
-
-
-def bench() -> None:
-    """Measure on this machine: `vidssl bench loader --data DATA` says how fast videos load, and what holds them up."""
-
-
-def _bench() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.bench import loader
-
-    return {"loader": loader}
-
-
-def _prepare() -> Callable[..., None]:
-    from vidssl.cli.prepare import prepare
-
-    return prepare
-
-
-def _audit() -> dict[str, Callable[..., None]]:
-    from vidssl.cli.audit import commands
-
-    return commands()
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo, "info": info, "index": index, "recipes": recipes, "train": train, "evaluate": evaluate, "audit": audit,
-    "prepare": prepare, "bench": bench, "datasets": datasets, "runs": runs, "report": report,
-}  # fmt: skip
-# What these take is imported only when they are called: (help text, subcommands or the command itself).
-GROUPS: dict[str, tuple[Callable[..., None], Callable[[], dict[str, Callable[..., None]] | Callable[..., None]]]] = {
-    "train": (train, _train),
-    "evaluate": (evaluate, _evaluate),
-    "audit": (audit, _audit),
-    "prepare": (prepare, _prepare),
-    "bench": (bench, _bench),
-    "datasets": (datasets, _datasets),
-    "report": (report, _report),
+COMMANDS = {
+    "demo": Command(
+        "commands", "demo", "Render scenes, learn their order in time, and show what was learnt. Needs no data."
+    ),
+    "info": Command("commands", "info", "Show versions, how this vidssl was built, and what the machine has."),
+    "index": Command("commands", "index", "Index videos: decode every file once, and write down what each of them is."),
+    "recipes": Command("commands", "recipes", "List the recipes and where their settings come from."),
+    "train": Command(
+        "train", "commands", "Train an encoder by a recipe: `vidssl train RECIPE --data DATA --out RUN`.", True
+    ),
+    "evaluate": Command(
+        "evaluate",
+        "commands",
+        "Measure what an encoder has learnt: `vidssl evaluate retrieval RUN --train DATA`.",
+        True,
+    ),
+    "audit": Command(
+        "audit",
+        "commands",
+        "Find out how much of a task low-level cues give away: `vidssl audit RECIPE --data DATA`.",
+        True,
+    ),
+    "prepare": Command(
+        "prepare", "prepare", "Re-encode videos once, so that they decode quickly: `vidssl prepare DATA OUT`."
+    ),
+    "bench": Command(
+        "bench", "commands", "Measure how fast your videos load: `vidssl bench loader --data DATA`.", True
+    ),
+    "datasets": Command(
+        "datasets", "commands", "Check a data set and list its splits: `vidssl datasets check ucf101 VIDEOS`.", True
+    ),
+    "runs": Command("runs", "runs", "Compare runs: a line each, what their recipes differ in, and their curves."),
+    "report": Command("report", "report", "Write one HTML page about runs: `vidssl report RUN... --out report.html`."),
 }
 
 
@@ -117,17 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("vidssl").setLevel(logging.INFO)
     try:
-        if arguments and arguments[0] in GROUPS:
-            doc, commands = GROUPS[arguments[0]]
-            _choose(commands(), f"vidssl {arguments[0]}", doc.__doc__, arguments[1:])
+        if arguments and arguments[0] in COMMANDS:
+            _run(arguments[0], arguments[1:])
         else:
             text = "Self-supervised learning from video: a pretext task is a table, and frames stay in device memory."
-            _choose(COMMANDS, "vidssl", text, arguments)
+            _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
     except VidsslError as error:
         print(shown(f"error: {error}", lines=True), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what is printed wanted no more, such as `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail either
+        # so that Python's last flush does not fail either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as stopped:
         print(shown(str(stopped) or "stopped", lines=True), file=sys.stderr)
@@ -135,13 +104,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _choose(
-    commands: Mapping[str, Callable[..., Any]] | Callable[..., Any], prog: str, description: str | None, arguments: Sequence[str]
-) -> None:
-    if not isinstance(commands, Mapping):
-        tyro.cli(commands, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
-        return
+def _run(name: str, arguments: Sequence[str]) -> None:
+    """Imports a command and calls it."""
+    command = COMMANDS[name]
+    found = getattr(import_module(f"vidssl.cli.{command.module}"), command.name)
+    if command.grouped:
+        _choose(found(), f"vidssl {name}", command.help, arguments)
+    else:
+        tyro.cli(found, prog=f"vidssl {name}", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str, arguments: Sequence[str]) -> None:
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     tyro.extras.subcommand_cli_from_dict(
-        dict(commands), prog=prog, description=description, args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )  # fmt: skip
+        dict(commands), prog=prog, description=description, args=arguments, config=config
+    )
+
+
+def _stub(text: str) -> Callable[[], None]:
+    """What the list of commands shows of a command that is not imported for it."""
+
+    def stub() -> None: ...
+
+    stub.__doc__ = text
+    return stub

@@ -46,7 +46,13 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
             make_folder(out)  # a wrong run or folder is said before videos are indexed
         print(
             audit(
-                settings, open_data(data, where, allow_outside=allow_outside), name=name, run=run, tuples=tuples, device=device, out=out
+                settings,
+                open_data(data, where, allow_outside=allow_outside),
+                name=name,
+                run=run,
+                tuples=tuples,
+                device=device,
+                out=out,
             ).text()
         )
         if out is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,7 +42,11 @@ def loader(
         raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
     apart(out, data)
     found = profile(
-        open_data(data, None, allow_outside=allow_outside), RECIPES[recipe]().pretext, workers=workers, windows=windows, seed=seed
+        open_data(data, None, allow_outside=allow_outside),
+        RECIPES[recipe]().pretext,
+        workers=workers,
+        windows=windows,
+        seed=seed,
     )
     print(found.text())
     if out is not None:
@@ -50,5 +55,12 @@ def loader(
             with written(out) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
-            raise VidsslError(f"out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
+            raise VidsslError(
+                f"out={str(out)!r}: {error.strerror or error}; name a file that can be written"
+            ) from error
         print(f"wrote {out}")
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """Name to command."""
+    return {"loader": loader}

@@ -22,7 +22,11 @@ def info() -> None:
         **versions(),
         **{f"build {key}": value for key, value in build_info().items()},
         "cores": len(os.sched_getaffinity(0)),
-        "cpu amp": "bf16" if pick_amp("auto", cpu, 0) else "bf16 for wide models" if pick_amp("auto", cpu, WIDE) else "off",
+        "cpu amp": "bf16"
+        if pick_amp("auto", cpu, 0)
+        else "bf16 for wide models"
+        if pick_amp("auto", cpu, WIDE)
+        else "off",
         "gpu": ", ".join(gpus) or "none that torch can see",
         "nvdec": _nvdec() if gpus else "none without a GPU",
     }
@@ -47,12 +51,12 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
     """Index videos: decode every file once, and write what each of them is. Again: only new and changed files are read.
 
     Args:
-        data: Folder of videos (the folder a video lies in is its class; *.tar are WebDataset shards), or a list of them: .txt with a path a
-            line, .csv with the columns path[,label[,group]].
+        data: Folder of videos (the folder a video lies in is its class; *.tar are WebDataset shards), or a list of
+            them: .txt with a path a line, .csv with the columns path[,label[,group]].
         out: File (.arrow) to write, or to bring up to date. Cut off, the next call goes on.
         workers: Threads; none takes one a core.
-        file_timeout: Seconds that a file may take, and one more for each MiB of it and each frame that comes. What takes longer is
-            left out.
+        file_timeout: Seconds that a file may take, and one more for each MiB of it and each frame that comes. What
+            takes longer is left out.
     """
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError

@@ -6,15 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidssl.paths import inside
 from vidssl.index.sources import LISTS
 from vidssl.index.table import ENDING, VideoIndex
+from vidssl.paths import inside
 from vidssl.types import VidsslError
 
 
 def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> VideoIndex:
-    """An index as named; or that of a folder or list as it is now: rows of files that have not changed are taken from the index kept in
-    `out`, which is made if there is none. allow_outside: an index as named may name files outside of its root."""
+    """An index as named; or that of a folder or list as it is now: rows of files that have not changed are taken from
+    the index kept in `out`, which is made if there is none. allow_outside: an index as named may name files outside of
+    its root.
+    """
     kept = [out / "index.arrow"] if out is not None else []
     index = _open(data, kept, allow_outside)
     if data.suffix != ENDING and kept and not kept[0].exists():  # never in place of another folder's
@@ -23,8 +25,8 @@ def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> V
 
 
 def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoIndex:
-    """As `open_data`, but rows that are known are taken from the index kept in RUN/features, which is always of what is there now, or from
-    the run's own.
+    """As `open_data`, but rows that are known are taken from the index kept in RUN/features, which is always of what is
+    there now, or from the run's own.
 
     A run's own index may be of a part of a folder, or of more than a list names, so it never stands for either.
     """
@@ -42,7 +44,9 @@ def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
     _check(data)
     found = next((path for path in known if path.is_file()), None) if data.exists() else None
     # What is known is compared with files that `data` names; the paths in it are not opened.
-    return VideoIndex.build(data, known=VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None)
+    return VideoIndex.build(
+        data, known=VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
+    )
 
 
 def _check(data: Path) -> None:

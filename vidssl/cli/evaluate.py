@@ -11,12 +11,12 @@ from tyro.conf import Positional
 
 from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
-from vidssl.evaluate.result import Finding
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
-from vidssl.evaluate.splits import Parts, parts
 from vidssl.evaluate.probe import evaluate_probe
+from vidssl.evaluate.result import Finding
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import Trained, View, open_run
+from vidssl.evaluate.splits import Parts, parts
 from vidssl.paths import apart, inside
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -28,11 +28,16 @@ class Data:
 
     Args:
         train: Folder, list or index (.arrow) of the videos to learn from; of retrieval, to find neighbours among.
-        test: Those to test on; of retrieval, to look up. None tests on the part of train that the run's recipe holds out.
-        labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left out.
-        groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in bend/daria_bend.avi.
-        by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each video.
-        allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the index's root.
+        test: Those to test on; of retrieval, to look up. None tests on the part of train that the run's recipe holds
+            out.
+        labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left
+            out.
+        groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in
+            bend/daria_bend.avi.
+        by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each
+            video.
+        allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the
+            index's root.
     """
 
     train: Path
@@ -46,12 +51,19 @@ class Data:
         """The indexes, kept in RUN/features."""
         test = None if self.test is None else open_kept(self.test, run.folder, allow_outside=self.allow_outside)
         return parts(
-            run.recipe, run.meta["data"], open_kept(self.train, run.folder, allow_outside=self.allow_outside), test=test,
-            labels=self.labels, groups=self.groups, by_group=self.by_group,
-        )  # fmt: skip
+            run.recipe,
+            run.meta["data"],
+            open_kept(self.train, run.folder, allow_outside=self.allow_outside),
+            test=test,
+            labels=self.labels,
+            groups=self.groups,
+            by_group=self.by_group,
+        )
 
     def run(self, run: Path, out: Path | None) -> Trained:
-        """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before videos are indexed."""
+        """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before
+        videos are indexed.
+        """
         apart(out, self.train, self.test, self.labels)
         return open_run(run, allow_outside=self.allow_outside)
 
@@ -60,21 +72,34 @@ _WHOLE, _TUNE = View(), FineTune()
 
 
 def retrieval(
-    run: Positional[Path], data: Data, view: View = _WHOLE, *, ks: tuple[int, ...] = KS, drop_last: bool = False, pictures: int = 6,
-    device: Device = "auto", out: Path | None = None,
-) -> None:  # fmt: skip
-    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed, and chance.
+    run: Positional[Path],
+    data: Data,
+    view: View = _WHOLE,
+    *,
+    ks: tuple[int, ...] = KS,
+    drop_last: bool = False,
+    pictures: int = 6,
+    device: Device = "auto",
+    out: Path | None = None,
+) -> None:
+    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed,
+    and chance.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         ks: Numbers of neighbours.
-        drop_last: Leave out what VCOP's published code leaves out: of queries and gallery, the last videos, which fill no batch of 8.
+        drop_last: Leave out what VCOP's published code leaves out: of queries and gallery, the last videos, which fill
+            no batch of 8.
         pictures: Queries of each verdict, right and wrong, that RUN/retrieval.png shows at most.
         device: Where to compute.
         out: JSON file to write; none writes RUN/retrieval.json.
     """
     opened = data.run(run, out)
-    _say(evaluate_retrieval(opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out))
+    _say(
+        evaluate_retrieval(
+            opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
+        )
+    )
 
 
 def probe(
@@ -86,7 +111,8 @@ def probe(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """Can a linear model, or the nearest neighbours, tell classes from frozen features? The trained encoder beside the untrained one.
+    """Can a linear model, or the nearest neighbours, tell classes from frozen features? The trained encoder beside the
+    untrained one.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
@@ -99,18 +125,26 @@ def probe(
 
 
 def finetune(
-    run: Positional[Path], data: Data, how: FineTune = _TUNE, *, resume: bool = False, device: Device = "auto", out: Path | None = None
+    run: Positional[Path],
+    data: Data,
+    how: FineTune = _TUNE,
+    *,
+    resume: bool = False,
+    device: Device = "auto",
+    out: Path | None = None,
 ) -> None:
     """How well does the encoder do when it goes on learning with labels? From the run's checkpoint, or from scratch.
 
     Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. The new run lies in RUN/finetune/<init>.
+        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. The new run lies in
+            RUN/finetune/<init>.
         resume: Go on with a fine-tuning that was stopped.
         device: Where to compute.
         out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
     opened = data.run(run, out)
-    open_finetuned(inside(opened.folder, f"finetune/{how.init}"), resume=resume)  # a wrong folder is said before videos are indexed
+    # a wrong folder is said before videos are indexed
+    open_finetuned(inside(opened.folder, f"finetune/{how.init}"), resume=resume)
     _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 
 
@@ -123,12 +157,13 @@ def complement(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """Do the run's features add to others, such as a supervised model's? A probe on each, on both, and how their errors overlap.
+    """Do the run's features add to others, such as a supervised model's? A probe on each, on both, and how their errors
+    overlap.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
-        other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function that gives a torch
-            module and the vidssl.evaluate.features.Clips that it is to see.
+        other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function
+            that gives a torch module and the vidssl.evaluate.features.Clips that it is to see.
         device: Where to compute.
         out: JSON file to write; none writes RUN/complement.json.
     """

@@ -18,9 +18,15 @@ _ENCODING = Encoding()
 
 
 def prepare(
-    data: Positional[Path], out: Positional[Path], settings: Encoding = _ENCODING, *, recipe: str = "vcop_r3d", workers: int | None = None,
-    dry_run: bool = False, allow_outside: bool = False,
-) -> None:  # fmt: skip
+    data: Positional[Path],
+    out: Positional[Path],
+    settings: Encoding = _ENCODING,
+    *,
+    recipe: str = "vcop_r3d",
+    workers: int | None = None,
+    dry_run: bool = False,
+    allow_outside: bool = False,
+) -> None:
     """Re-encode videos once, so that training decodes them quickly. Called again, it goes on where it was.
 
     Args:

@@ -1,4 +1,12 @@
-"""Data sets that people have on their disks: what they should hold, what of it is there, and lists of it. Nothing is downloaded."""
+"""Data sets on disk: what they should hold, what of it is there, and lists of it. Nothing is downloaded.
+
+| file | what it does |
+|---|---|
+| base.py | `Dataset`, its parts and problems; finds files by name |
+| ucf101.py, hmdb51.py, kinetics.py | each with its official lists |
+| plain.py | a folder a class, or a list of your own, with a split by groups |
+| lists.py | writes a list for each part |
+"""
 
 from __future__ import annotations
 

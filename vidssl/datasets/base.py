@@ -10,15 +10,17 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vidssl.files import read_text
-from vidssl.paths import shown
 from vidssl.index.sources import find
+from vidssl.paths import shown
 from vidssl.types import VidsslError
 
 _SHOWN = 10  # of a list, in what is said
 
 
 class Entry(NamedTuple):
-    """A video that a data set names. path: where it lies; None: it is missing. label: of its class. group: what must not be parted."""
+    """A video that a data set names. path: where it lies; None: it is missing. label: of its class. group: what must
+    not be parted.
+    """
 
     name: str
     path: Path | None
@@ -28,7 +30,9 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """parts: the videos of "train_1", "test_1" ... extra: files that no part names. problems: what is wrong; notes: what is not."""
+    """parts: the videos of "train_1", "test_1" ... extra: files that no part names. problems: what is wrong; notes:
+    what is not.
+    """
 
     name: str
     parts: dict[str, list[Entry]]
@@ -54,7 +58,9 @@ class Dataset:
         for part, entries in self.parts.items():
             there = sum(entry.path is not None for entry in entries)
             classes, groups = ({getattr(entry, what) for entry in entries} - {None} for what in ("label", "group"))
-            lines.append(f"{part:12s}{len(entries):9d}{there:9d}{len(entries) - there:9d}{len(classes):9d}{len(groups):9d}")
+            lines.append(
+                f"{part:12s}{len(entries):9d}{there:9d}{len(entries) - there:9d}{len(classes):9d}{len(groups):9d}"
+            )
         lines += [f"problem: {problem}" for problem in self.problems]
         for part, names in self.missing.items():
             lines += _listed(f"missing in {part}", names)
@@ -68,7 +74,9 @@ def _listed(what: str, names: Sequence[str]) -> list[str]:
 
 
 class Files:
-    """The videos of a folder, found by name whatever their ending is. exact: names differ by their case too (YouTube's do)."""
+    """The videos of a folder, found by name whatever their ending is. exact: names differ by their case too (YouTube's
+    do).
+    """
 
     def __init__(self, videos: Path, *, exact: bool = False) -> None:
         if not videos.is_dir():
@@ -84,7 +92,9 @@ class Files:
             self._ends.setdefault(stem, []).append(path)
 
     def get(self, name: str, label: str | None) -> Path | None:
-        """The file of a name, in the folder of its class if it lies in one; None where there is none, or several it could be."""
+        """The file of a name, in the folder of its class if it lies in one; None where there is none, or several it
+        could be.
+        """
         same = self._whole.get((_folder(label or ""), self._stem(name))) or self._ends.get(self._stem(name), [])
         if len(same) != 1:
             return None
@@ -97,7 +107,9 @@ class Files:
 
     def twice(self) -> list[str]:
         """What is wrong: files of one name in one folder, which cannot be told apart."""
-        return [f"{' and '.join(paths)}: the same name twice; keep one" for paths in self._whole.values() if len(paths) > 1]
+        return [
+            f"{' and '.join(paths)}: the same name twice; keep one" for paths in self._whole.values() if len(paths) > 1
+        ]
 
     def _stem(self, name: str) -> str:
         stem = PurePosixPath(name).stem
@@ -123,7 +135,11 @@ def empty_files(parts: dict[str, list[Entry]]) -> list[str]:
 
 def twice_named(entries: Sequence[Entry], part: str) -> list[str]:
     """What is wrong: names that stand in a part twice."""
-    return [f"{part}: {name} stands in it {count} times" for name, count in Counter(entry.name for entry in entries).items() if count > 1]
+    return [
+        f"{part}: {name} stands in it {count} times"
+        for name, count in Counter(entry.name for entry in entries).items()
+        if count > 1
+    ]
 
 
 def read_lines(path: Path) -> list[str]:
@@ -135,10 +151,14 @@ def read_lines(path: Path) -> list[str]:
 
 
 def annotations_in(videos: Path, given: Path | None, name: str, pattern: str) -> Path:
-    """The folder of a data set's lists: as given, else `name` in or beside the folder of videos. Raises VidsslError where it has none."""
+    """The folder of a data set's lists: as given, else `name` in or beside the folder of videos. Raises VidsslError
+    where it has none.
+    """
     places = [given] if given is not None else [videos / name, videos.parent / name]
     for place in places:
         if any(place.glob(pattern)):
             return place
     said = "" if given is None else f"={str(given)!r}"
-    raise VidsslError(f"annotations{said}: no {pattern} in {' or '.join(map(str, places))}; name the folder {name} of the release")
+    raise VidsslError(
+        f"annotations{said}: no {pattern} in {' or '.join(map(str, places))}; name the folder {name} of the release"
+    )

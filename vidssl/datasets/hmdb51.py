@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vidssl.datasets.base import Dataset, Entry, Files, annotations_in, empty_files, read_lines, shared_groups, twice_named
+from vidssl.datasets.base import (
+    Dataset,
+    Entry,
+    Files,
+    annotations_in,
+    empty_files,
+    read_lines,
+    shared_groups,
+    twice_named,
+)
 from vidssl.types import VidsslError
 
 CLASSES, TRAIN, TEST = 51, 70, 30
@@ -17,10 +26,11 @@ _PARTS = {"1": "train", "2": "test"}
 
 
 def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
-    """The three splits, as far as their lists are there. A group is the film that a clip is cut from, by the beginning of its name.
+    """The three splits, as far as their lists are there. A group is the film that a clip is cut from, by the beginning
+    of its name.
 
-    videos: folder of the videos, with or without a folder a class. annotations: folder of the *_test_splitN.txt; None looks for
-    testTrainMulti_7030_splits in and beside videos.
+    videos: folder of the videos, with or without a folder a class. annotations: folder of the *_test_splitN.txt; None
+    looks for testTrainMulti_7030_splits in and beside videos.
     """
     where = annotations_in(videos, annotations, "testTrainMulti_7030_splits", "*_test_split[123].txt")
     files = Files(videos)
@@ -41,7 +51,9 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
                 unused += code == "0" and number == 1
                 if code in _PARTS:
                     counts[_PARTS[code]] += 1
-                    entry = Entry(name=f"{label}/{name.strip()}", path=found, label=label, group=_film(name.strip(), label))
+                    entry = Entry(
+                        name=f"{label}/{name.strip()}", path=found, label=label, group=_film(name.strip(), label)
+                    )
                     parts.setdefault(f"{_PARTS[code]}_{number}", []).append(entry)
             if counts != {"train": TRAIN, "test": TEST}:
                 notes.append(
@@ -50,7 +62,9 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
         train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
         both = shared_groups(train, test)
         if both:
-            notes.append(f"train_{number} and test_{number} share {len(both)} films of the same name, such as {both[0]}, as released")
+            notes.append(
+                f"train_{number} and test_{number} share {len(both)} films of the same name, such as {both[0]}, as released"
+            )
     for part, entries in parts.items():
         problems += twice_named(entries, part)
     if unused:

@@ -19,8 +19,9 @@ COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which 
 def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
     """The parts that the CSVs' column `split` names. A group is a YouTube video.
 
-    videos: folder of the videos, with or without a folder a class (spaces or underscores). annotations: a CSV, or a folder of them; None
-    looks for *.csv in videos. Files are called id_000010_000020.mp4: the id, and the seconds in six digits; the ending may be another.
+    videos: folder of the videos, with or without a folder a class (spaces or underscores). annotations: a CSV, or a
+    folder of them; None looks for *.csv in videos. Files are called id_000010_000020.mp4: the id, and the seconds in
+    six digits; the ending may be another.
     """
     place = annotations or videos
     lists = [place] if place.suffix == ".csv" else sorted(place.glob("*.csv"))
@@ -42,7 +43,11 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
     problems = files.twice() + empty_files(parts)
     for part, entries in parts.items():
         problems += twice_named(entries, part)
-    notes = ["videos disappear from YouTube: copies differ in what is missing, so say of how many a figure is"] if parts else []
+    notes = (
+        ["videos disappear from YouTube: copies differ in what is missing, so say of how many a figure is"]
+        if parts
+        else []
+    )
     return Dataset(name="kinetics", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 
@@ -53,5 +58,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         raise VidsslError(f"annotations: {path}: cannot be read as text ({error})") from error
     lacking = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
     if lacking:
-        raise VidsslError(f"annotations: {path}: lacks the columns {', '.join(lacking)}; they are label,{','.join(COLUMNS)}")
+        raise VidsslError(
+            f"annotations: {path}: lacks the columns {', '.join(lacking)}; they are label,{','.join(COLUMNS)}"
+        )
     return list(reader)

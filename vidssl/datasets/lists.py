@@ -8,19 +8,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
-from vidssl.paths import written
 from vidssl.index.table import VideoIndex
+from vidssl.paths import written
 from vidssl.types import VidsslError
 
 
-def write_lists(dataset: Dataset, out: Path, *, index: bool = False, workers: int | None = None, progress: bool = True) -> list[Path]:
-    """Write OUT/NAME_PART.csv (path,label,group) for each part, of the videos that are there; with `index`, .arrow in their stead.
+def write_lists(
+    dataset: Dataset, out: Path, *, index: bool = False, workers: int | None = None, progress: bool = True
+) -> list[Path]:
+    """Write OUT/NAME_PART.csv (path,label,group) for each part, of the videos that are there; with `index`, .arrow in
+    their stead.
 
-    A video of several parts is decoded once. Returns what was written. Raises VidsslError where nothing is there, or OUT cannot be written.
+    A video of several parts is decoded once. Returns what was written. Raises VidsslError where nothing is there, or
+    OUT cannot be written.
     """
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
-        raise VidsslError(f"datasets: none of the videos of {dataset.name} are there; `vidssl datasets check` says what was looked for")
+        raise VidsslError(
+            f"datasets: none of the videos of {dataset.name} are there; `vidssl datasets check` says what was looked for"
+        )
     made: list[Path] = []
     try:
         if not index:
@@ -32,11 +38,15 @@ def write_lists(dataset: Dataset, out: Path, *, index: bool = False, workers: in
         _write(whole, {entry.path: entry for entries in parts.values() for entry in entries}.values())
         saved = whole.with_suffix(".arrow")
         known = VideoIndex.load(saved, root=out, allow_outside=True) if saved.is_file() else None
-        built = VideoIndex.build(whole, known=known, journal=out / f".{dataset.name}.partial", workers=workers, progress=progress)
+        built = VideoIndex.build(
+            whole, known=known, journal=out / f".{dataset.name}.partial", workers=workers, progress=progress
+        )
         built.save(saved)
         (out / f".{dataset.name}.partial").unlink(missing_ok=True)
     except OSError as error:
-        raise VidsslError(f"datasets: out={str(out)!r}: {error.strerror or error}; name a folder that can be written") from error
+        raise VidsslError(
+            f"datasets: out={str(out)!r}: {error.strerror or error}; name a folder that can be written"
+        ) from error
     rows = {built.root / path: row for row, path in enumerate(built.column("path").to_pylist())}
     made = [whole, saved]
     for part, entries in parts.items():
@@ -48,7 +58,9 @@ def write_lists(dataset: Dataset, out: Path, *, index: bool = False, workers: in
 def _write(path: Path, entries: Iterable[Entry]) -> None:
     head = ["path", "label", "group"]
     if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(head).encode():
-        raise VidsslError(f"datasets: out={str(path.parent)!r}: {path.name} in it is another list, not made here; name another folder")
+        raise VidsslError(
+            f"datasets: out={str(path.parent)!r}: {path.name} in it is another list, not made here; name another folder"
+        )
     with written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
@@ -56,4 +68,10 @@ def _write(path: Path, entries: Iterable[Entry]) -> None:
             assert entry.path is not None
             place = entry.path.resolve()
             below = place.is_relative_to(path.parent.resolve())
-            writer.writerow([os.path.relpath(place, path.parent.resolve()) if below else place, entry.label or "", entry.group or ""])
+            writer.writerow(
+                [
+                    os.path.relpath(place, path.parent.resolve()) if below else place,
+                    entry.label or "",
+                    entry.group or "",
+                ]
+            )

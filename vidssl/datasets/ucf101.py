@@ -1,8 +1,9 @@
 """UCF101: 101 classes, three splits, groups g01 to g25 that must not be parted.
 
-Source: Soomro, Zamir, Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012, and the release's
-ucfTrainTestlist: classInd.txt ("1 ApplyEyeMakeup", from 1), trainlist0N.txt ("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"),
-testlist0N.txt (the same without the number).
+Source: Soomro, Zamir, Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012, and the
+release's
+ucfTrainTestlist: classInd.txt ("1 ApplyEyeMakeup", from 1), trainlist0N.txt
+("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"), testlist0N.txt (the same without the number).
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vidssl.datasets.base import Dataset, Entry, Files, annotations_in, empty_files, read_lines, shared_groups, twice_named
+from vidssl.datasets.base import (
+    Dataset,
+    Entry,
+    Files,
+    annotations_in,
+    empty_files,
+    read_lines,
+    shared_groups,
+    twice_named,
+)
 from vidssl.types import VidsslError
 
 VIDEOS, CLASSES = 13_320, 101  # of the release
@@ -18,10 +28,12 @@ _GROUP = re.compile(r"_g(\d+)_c\d+$", re.IGNORECASE)
 
 
 def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
-    """The three splits, as far as their lists are there. Labels are names: the lists' numbers, which begin with 1, are only checked.
+    """The three splits, as far as their lists are there. Labels are names: the lists' numbers, which begin with 1, are
+    only checked.
 
-    videos: folder of the videos, with or without a folder a class. annotations: ucfTrainTestlist; None looks for it in and beside videos.
-    File and folder names are compared without regard to case: the class HandstandPushups has files v_HandStandPushups_*.
+    videos: folder of the videos, with or without a folder a class. annotations: ucfTrainTestlist; None looks for it in
+    and beside videos. File and folder names are compared without regard to case: the class HandstandPushups has files
+    v_HandStandPushups_*.
     """
     where = annotations_in(videos, annotations, "ucfTrainTestlist", "trainlist0*.txt")
     classes, problems = _classes(where / "classInd.txt")
@@ -39,7 +51,9 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
         train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
         both = shared_groups(train, test)
         if both:
-            problems.append(f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: near duplicates on both sides")
+            problems.append(
+                f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: near duplicates on both sides"
+            )
         if train and test and len(train) + len(test) != VIDEOS:
             notes.append(f"split {number} names {len(train) + len(test)} videos, the release has {VIDEOS}")
     if len(set(classes.values())) != CLASSES:
@@ -61,7 +75,9 @@ def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
     first = min(classes)
     if first == 1:
         return classes, []
-    return classes, [f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"]
+    return classes, [
+        f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"
+    ]
 
 
 def _entries(path: Path, classes: dict[int, str], files: Files) -> tuple[list[Entry], list[str]]:

@@ -14,10 +14,12 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Canvas:
-    """`frames` pictures of one scene. Lengths are in picture heights: y runs down from 0 to 1, x from 0 to WIDTH / HEIGHT.
+    """`frames` pictures of one scene. Lengths are in picture heights: y runs down from 0 to 1, x from 0 to WIDTH /
+    HEIGHT.
 
-    picture: float32 [3, F, H, W] in 0..1. t: float32 [F], frame numbers. Shapes are coverages (alpha) [F, H, W] in 0..1; their
-    positions and sizes are numbers or float32 [F]. lit: what moves is lighter than its background, else darker.
+    picture: float32 [3, F, H, W] in 0..1. t: float32 [F], frame numbers. Shapes are coverages (alpha) [F, H, W] in
+    0..1; their positions and sizes are numbers or float32 [F]. lit: what moves is lighter than its background, else
+    darker.
     """
 
     def __init__(self, rng: np.random.Generator, frames: int, *, lit: bool) -> None:
@@ -82,7 +84,9 @@ class Canvas:
         return np.asarray(np.einsum("fyn,fxn->fyx", tall, wide), np.float32)
 
     def shoot(self) -> npt.NDArray[np.uint8]:
-        """What a camera sees: uint8 [F, H, W, 3], with a wandering exposure and sensor noise, neither of which tells the time."""
+        """What a camera sees: uint8 [F, H, W, 3], with a wandering exposure and sensor noise, neither of which tells
+        the time.
+        """
         rng, frames = self.rng, self.t.size
         phase = rng.uniform(0, 2 * np.pi, 3) + np.outer(self.t, rng.uniform(0.05, 0.4, 3))
         exposure = 255 * (1 + rng.uniform(0.0, 0.02) * np.sin(phase).sum(1, dtype=np.float32))

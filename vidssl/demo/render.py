@@ -31,7 +31,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
         (name, number): inside(folder, f"{name}/{name}_{number:02d}.{('mp4', 'avi')[number % 2]}")
         for name in SCENES
         for number in range(each)
-    }  # fmt: skip
+    }
     key = folder / _KEY
     try:
         if key.is_file() and json.loads(key.read_text()) == wanted and all(path.is_file() for path in names.values()):
@@ -43,12 +43,16 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
             aside.write_text("{}\n")  # ours, and not whole yet
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             jobs = [pool.submit(_make, path, name, number, seed) for (name, number), path in names.items()]
-            for job in tqdm(as_completed(jobs), total=len(jobs), desc="scenes", unit="video", disable=None if progress else True):
+            for job in tqdm(
+                as_completed(jobs), total=len(jobs), desc="scenes", unit="video", disable=None if progress else True
+            ):
                 job.result()
         with written(key) as aside:
             aside.write_text(json.dumps(wanted) + "\n")
     except (OSError, ValueError) as error:
-        raise VidsslError(f"demo: out={str(folder.parent)!r}: {error}; name another folder, one that can be written") from error
+        raise VidsslError(
+            f"demo: out={str(folder.parent)!r}: {error}; name another folder, one that can be written"
+        ) from error
     return True
 
 
@@ -57,7 +61,9 @@ def _clear(folder: Path, key: Path) -> None:
     if not folder.exists():
         return
     if not key.is_file() and any(folder.iterdir()):
-        raise VidsslError(f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder")
+        raise VidsslError(
+            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder"
+        )
     for name in SCENES:
         for path in (folder / name).glob(f"{name}_*"):
             path.unlink()

@@ -13,39 +13,60 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidssl.demo.picture import CELL, Shown, draw
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
-from vidssl.evaluate.splits import parts
 from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import open_run, trained_model
+from vidssl.evaluate.splits import parts
+from vidssl.index.holdout import split
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.assemble import assemble
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import own_colors, plan
 from vidssl.loader import Loader
+from vidssl.plots.tuples import CELL, Ordered, draw_orders
 from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
 from vidssl.recipes.vcop import vcop_r3d_tiny
-from vidssl.kernels.assemble import assemble
-from vidssl.video.decode import decode
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment, plan
 from vidssl.train.config import Recipe
-from vidssl.train.split import split
 from vidssl.train.train import train
 from vidssl.types import VidsslError
+from vidssl.video.decode import decode
 
 STEPS, EACH = 800, 28  # training steps; videos of each scene
 
 
 def demo_recipe(seed: int) -> Recipe:
-    """`vcop_r3d_tiny` for scenes of 64 frames and more, for two minutes on two cores: clips further apart, smaller pictures."""
+    """`vcop_r3d_tiny` for scenes of 64 frames and more, for two minutes on two cores: clips further apart, smaller
+    pictures.
+    """
     base = vcop_r3d_tiny()
     augment = Augment(
-        resize=(36, 36), crop=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), flip=0.5,
-        brightness=0.2, contrast=0.2, saturation=0.5, color_scope="tuple",
-    )  # fmt: skip
+        resize=(36, 36),
+        crop=(32, 32),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        flip=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.5,
+        color_scope="tuple",
+    )
     settings = replace(
-        base.train, batch_size=16, lr=0.015, momentum=0.8, schedule="cosine", slotwise_bn=False, seed=seed, holdout=0.24,
-        tuples_per_window=2, val_every=200, save_every=STEPS, log_every=50, amp="off",
-    )  # fmt: skip
+        base.train,
+        batch_size=16,
+        lr=0.015,
+        momentum=0.8,
+        schedule="cosine",
+        slotwise_bn=False,
+        seed=seed,
+        holdout=0.24,
+        tuples_per_window=2,
+        val_every=200,
+        save_every=STEPS,
+        log_every=50,
+        amp="off",
+    )
     return replace(base, pretext=Vcop(clip_length=8, interval=20, dropout=0.0, augment=augment), train=settings)
 
 
@@ -71,7 +92,7 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
-    draw(show_tuples(recipe, model, held), out / "order.png")
+    draw_orders(show_tuples(recipe, model, held), out / "order.png")
     _summary(out, pretext_accuracy(model, held), table.text(), time.perf_counter() - began)
 
 
@@ -86,14 +107,16 @@ def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
     return index
 
 
-def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Shown]:
+def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Ordered]:
     """Held-out tuples of different scenes: the surest right ones, and a wrong one where there is one."""
-    found: dict[tuple[str, bool], Shown] = {}  # one of each scene, ordered right and wrong
+    found: dict[tuple[str, bool], Ordered] = {}  # one of each scene, ordered right and wrong
     with Loader(held, recipe.pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
         for batch in loader:
             with torch.no_grad():
                 chances = model(batch.clips).softmax(1)
-            for chance, label, row, frame in zip(chances, batch.label.tolist(), batch.video.tolist(), batch.frame.numpy(), strict=True):
+            for chance, label, row, frame in zip(
+                chances, batch.label.tolist(), batch.video.tolist(), batch.frame.numpy(), strict=True
+            ):
                 guess = int(chance.argmax())
                 key = (held.video(row).path.parent.name, guess == label)
                 if key not in found:
@@ -104,19 +127,27 @@ def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count:
     return [*others[: count - len(wrong)], *wrong]
 
 
-def _shown(recipe: Recipe, index: VideoIndex, row: int, frame: npt.NDArray[np.int64], label: int, found: int, probability: float) -> Shown:
+def _shown(
+    recipe: Recipe,
+    index: VideoIndex,
+    row: int,
+    frame: npt.NDArray[np.int64],
+    label: int,
+    found: int,
+    probability: float,
+) -> Ordered:
     """The same frames and crop again, larger and in their own colours."""
     spec, video = recipe.pretext.plan, index.video(row)
     numbers = np.unique(frame)
     frames = decode(video, numbers)
     made = plan(spec, frames=spec.frames, size=frames.size, seed=recipe.train.seed, epoch=0, sample=row, train=False)
-    plain = np.zeros_like(made.color)
-    plain[..., :3] = np.eye(3, dtype=np.float32)
-    made = made._replace(frame=np.searchsorted(numbers, frame).astype(np.int32), color=plain)
+    made = own_colors(made._replace(frame=np.searchsorted(numbers, frame).astype(np.int32)))
     clips = assemble(frames, made, size=CELL, dtype="uint8")
     table = orders(spec.slots)
     name = str(video.path.relative_to(index.root))
-    return Shown(name=name, clips=clips, frame=frame, true=table[label], predicted=table[found], probability=probability)
+    return Ordered(
+        name=name, clips=clips, frame=frame, true=table[label], predicted=table[found], probability=probability
+    )
 
 
 def _clear(folder: Path) -> None:
@@ -124,7 +155,9 @@ def _clear(folder: Path) -> None:
     if not folder.exists():
         return
     if not (folder / "metrics.jsonl").is_file():
-        raise VidsslError(f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder")
+        raise VidsslError(
+            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder"
+        )
     shutil.rmtree(folder)
 
 
@@ -149,7 +182,9 @@ Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/fi
 
 
 def _commands() -> str:
-    """What to put before a command of this environment so that the shell finds it: nothing where its folder is on the PATH."""
+    """What to put before a command of this environment so that the shell finds it: nothing where its folder is on the
+    PATH.
+    """
     folder = Path(sys.executable).parent
     on_path = shutil.which("tensorboard")
     return "" if on_path and Path(on_path).parent == folder else f"{os.path.relpath(folder)}/"

@@ -1,7 +1,7 @@
 """The demo's scenes: nine everyday processes that run one way, so that the order of three clips can be seen.
 
-Every scene is a function that paints on a `Canvas`. Colours, sizes, places, speeds, background, exposure, noise and encoder settings
-are drawn for each video; what stays the same within a class is the physics.
+Every scene is a function that paints on a `Canvas`. Colours, sizes, places, speeds, background, exposure, noise and
+encoder settings are drawn for each video; what stays the same within a class is the physics.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def ripple(c: Canvas) -> None:
 Scene = Callable[[Canvas], None]
 SCENES: dict[str, Scene] = {
     scene.__name__: scene for scene in (ball, pendulum, ink, plant, car, fireworks, ice, glass, ripple)
-}  # fmt: skip
+}
 
 
 # Ink in lit water, a car and its smoke in daylight: the longer, the darker. With the others, where more is

@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
-from vidssl.index.table import VideoIndex
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """accuracy: share of tuples answered right; balanced: the mean of that over the classes, whose chance is 1 / classes.
+    """accuracy: share of tuples answered right; balanced: the mean of that over the classes, whose chance is 1 /
+    classes.
 
-    chance: share of the commonest label in the task's table. rejected: share of tuples that no try brought within the task's limits.
+    chance: share of the commonest label in the task's table. rejected: share of tuples that no try brought within the
+    task's limits.
     """
 
     accuracy: float
@@ -29,12 +31,22 @@ class Accuracy:
 
 @torch.no_grad()
 def pretext_accuracy(
-    model: PretextModel, index: VideoIndex, *, tuples: int = 4, device: torch.device | str = "cpu", workers: int | None = None
+    model: PretextModel,
+    index: VideoIndex,
+    *,
+    tuples: int = 4,
+    device: torch.device | str = "cpu",
+    workers: int | None = None,
 ) -> Accuracy:
     """`tuples` tuples of the middle window of every usable video: always the same ones, not augmented."""
     model.to(device).eval()
     answers, labels, count = [], [], 0
-    loading: dict[str, Any] = {"batch_size": 8 * tuples, "tuples_per_window": tuples, "device": device, "workers": workers}
+    loading: dict[str, Any] = {
+        "batch_size": 8 * tuples,
+        "tuples_per_window": tuples,
+        "device": device,
+        "workers": workers,
+    }
     with Loader(index, model.pretext, train=False, **loading) as loader:
         for batch in loader:
             kept = batch.status == 0

@@ -1,7 +1,8 @@
 """The shortcut audit: how much of a pretext task does a linear model solve that sees nothing but low-level cues?
 
-A task that brightness, colour or the codec give away teaches an encoder just these. The cues (vidssl/evaluate/cues.py) come of the very
-batches that training sees, augmentation included; the model learns on tuples of the training videos and is measured on held-out ones.
+A task that brightness, colour or the codec give away teaches an encoder just these. The cues (vidssl/evaluate/cues.py)
+come of the very batches that training sees, augmentation included; the model learns on tuples of the training videos
+and is measured on held-out ones.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ import numpy.typing as npt
 import torch
 
 from vidssl.device import pick_device
-from vidssl.evaluate.chart import Bar, draw
-from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.confidence import Z, clustered, wilson, worth
+from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.logistic import apply, choose, fit
 from vidssl.evaluate.run import trained_model
-from vidssl.paths import written
-from vidssl.pretext import PretextModel
+from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
+from vidssl.paths import written
+from vidssl.plots.bars import Bar, draw_bars
+from vidssl.pretext import PretextModel
 from vidssl.train import checkpoint
 from vidssl.train.compute import torch_threads
 from vidssl.train.config import Recipe, flat, recipe_from
-from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 
 
@@ -36,9 +37,10 @@ from vidssl.types import VidsslError
 class Score:
     """How much of the task a set of cues, or a trained model, solves on the held-out tuples.
 
-    accuracy: share answered right; low, high: its 95 % interval; worth: independent tuples that would give the same. balanced: the mean
-    over the classes of the share answered right when every class is taken for equally likely, whose chance is 1 / classes; spread: half of
-    its 95 % interval. features: numbers a tuple; strength: of the penalty as chosen; both None for a trained model.
+    accuracy: share answered right; low, high: its 95 % interval; worth: independent tuples that would give the same.
+    balanced: the mean over the classes of the share answered right when every class is taken for equally likely, whose
+    chance is 1 / classes; spread: half of its 95 % interval. features: numbers a tuple; strength: of the penalty as
+    chosen; both None for a trained model.
     """
 
     name: str
@@ -55,7 +57,9 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What an audit found. chance: accuracy of always giving the commonest label; known, fresh: tuples learnt from and measured on."""
+    """What an audit found. chance: accuracy of always giving the commonest label; known, fresh: tuples learnt from and
+    measured on.
+    """
 
     recipe: str
     classes: int
@@ -84,21 +88,31 @@ class Audit:
 
     def bars(self) -> list[Bar]:
         """The scores as the chart shows them."""
-        kinds = {name: "picture" if name in (*PICTURE, "picture") else "file" for name in self.scores} | {"trained": "trained"}
+        kinds = {name: "picture" if name in (*PICTURE, "picture") else "file" for name in self.scores} | {
+            "trained": "trained"
+        }
         all_ = self.scores | ({"trained": self.trained} if self.trained else {})
         return [Bar(one.name, one.accuracy, one.low, one.high, one.verdict, kinds[name]) for name, one in all_.items()]
 
 
 def audit(
-    recipe: Recipe, index: VideoIndex, *, name: str = "", run: Path | None = None, tuples: int = 1000, device: str = "auto",
-    out: Path | None = None, progress: bool = True,
-) -> Audit:  # fmt: skip
+    recipe: Recipe,
+    index: VideoIndex,
+    *,
+    name: str = "",
+    run: Path | None = None,
+    tuples: int = 1000,
+    device: str = "auto",
+    out: Path | None = None,
+    progress: bool = True,
+) -> Audit:
     """Audit the task of a recipe on the videos of an index.
 
-    name: what to call the recipe. run: a run of it, whose newest checkpoint is measured on the same held-out tuples. tuples: number to
-    learn from, and number to measure on. device: where the trained model computes. out: folder that gets audit.json and audit.png.
-    The videos are split as training splits them; recipe.train.seed also draws the tuples.
-    Raises VidsslError where nothing is held out, too few tuples meet the task's limits, or the run is of another task or other videos.
+    name: what to call the recipe. run: a run of it, whose newest checkpoint is measured on the same held-out tuples.
+    tuples: number to learn from, and number to measure on. device: where the trained model computes. out: folder that
+    gets audit.json and audit.png. The videos are split as training splits them; recipe.train.seed also draws the
+    tuples. Raises VidsslError where nothing is held out, too few tuples meet the task's limits, or the run is of
+    another task or other videos.
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
@@ -112,7 +126,9 @@ def audit(
         known = collect(recipe, train_part, tuples, seed=config.seed, says="to learn from", progress=progress)
         # Another seed, or position p of both parts would show the same arrangement.
         other = (config.seed + 1) % 2**63
-        fresh = collect(recipe, held, tuples, seed=other, says="held out", model=model, device=picked, progress=progress)
+        fresh = collect(
+            recipe, held, tuples, seed=other, says="held out", model=model, device=picked, progress=progress
+        )
         scores = {cue: _score(cue, recipe, known, fresh) for cue in known.cues}
     found = Audit(
         recipe=name or pretext.name,
@@ -122,18 +138,24 @@ def audit(
         fresh=len(fresh.label),
         videos=(known.videos, fresh.videos),
         scores=scores,
-        trained=None if fresh.logits is None else measure(f"trained, {step}", fresh.logits, fresh.label, fresh.video, pretext.plan.labels),
+        trained=None
+        if fresh.logits is None
+        else measure(f"trained, {step}", fresh.logits, fresh.label, fresh.video, pretext.plan.labels),
         notes=(*_notes(known, fresh), *_overfit(scores)),
     )
     if out is not None:
-        about = asdict(found) | {"settings": recipe.as_dict(), "data": fingerprint(index), "run": None if run is None else str(run)}
+        about = asdict(found) | {
+            "settings": recipe.as_dict(),
+            "data": fingerprint(index),
+            "run": None if run is None else str(run),
+        }
         _write(out, about, found)
     return found
 
 
 def measure(
     name: str, logits: torch.Tensor, label: torch.Tensor, video: torch.Tensor, table: npt.NDArray[Any], **about: Any
-) -> Score:  # fmt: skip
+) -> Score:
     """The score of logits [N, classes] for the labels [N] of tuples of video [N]. table: labels of the task's rows."""
     right = (logits.argmax(1) == label).double()
     accuracy = float(right.mean())
@@ -146,18 +168,31 @@ def measure(
     hit = torch.bincount(label, fair, len(count)) / each  # of each class; not a number where there is none
     here = int((each > 0).sum())
     balanced = float(hit.nansum()) / here
-    spread = max(clustered((fair - hit[label]) / each[label] / here, video), Z * math.sqrt(float((hit * (1 - hit) / each).nansum())) / here)
+    spread = max(
+        clustered((fair - hit[label]) / each[label] / here, video),
+        Z * math.sqrt(float((hit * (1 - hit) / each).nansum())) / here,
+    )
     chance, even = float(count.max() / count.sum()), 1 / int((count > 0).sum())
     if low > chance:
         way = [(value - chance) / (1 - chance) for value in (accuracy, low, high)]
-        verdict = f"solves {100 * way[0]:.0f} % of the way from chance to right ({100 * way[1]:.0f} to {100 * way[2]:.0f})"
+        verdict = (
+            f"solves {100 * way[0]:.0f} % of the way from chance to right ({100 * way[1]:.0f} to {100 * way[2]:.0f})"
+        )
     elif chance > even + 1e-9 and balanced - spread > even:
         verdict = f"no better than the commonest label, yet tells the classes apart ({100 * balanced:.0f} % balanced)"
     else:
         verdict = "solves nothing"
     return Score(
-        name=name, accuracy=accuracy, low=low, high=high, worth=independent, balanced=balanced, spread=spread, verdict=verdict, **about
-    )  # fmt: skip
+        name=name,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        worth=independent,
+        balanced=balanced,
+        spread=spread,
+        verdict=verdict,
+        **about,
+    )
 
 
 def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
@@ -167,11 +202,15 @@ def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
     classes = recipe.pretext.plan.classes
     strength, _ = choose(x, known.label, known.video, classes)
     logits = apply(fit(x, known.label, classes, strength), other)
-    return measure(NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), strength=strength)
+    return measure(
+        NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), strength=strength
+    )
 
 
 def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, str]:
-    """The run's model, and its step. Raises VidsslError where its task, its videos or its held-out videos are not these."""
+    """The run's model, and its step. Raises VidsslError where its task, its videos or its held-out videos are not
+    these.
+    """
     path = checkpoint.find(run)
     meta = checkpoint.load_meta(path)
     theirs = recipe_from(meta["recipe"])
@@ -182,7 +221,10 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
     elif _shows(theirs) == _shows(recipe):  # what differs of the task is the head's, or another way to say the same
         keys = [key for key in keys if not key.startswith("pretext.")]
     differ = "; ".join(f"{key}: {then.get(key)!r} in the run, {now[key]!r} here" for key in keys)
-    _need(not keys, f"run={str(run)!r}: of another recipe ({differ}); audit the run's own recipe and settings, or leave run out")
+    _need(
+        not keys,
+        f"run={str(run)!r}: of another recipe ({differ}); audit the run's own recipe and settings, or leave run out",
+    )
     _need(
         meta["data"] == fingerprint(index),
         f"run={str(run)!r}: trained on other videos ({meta['videos']}, here {len(index)}), so some held out here may have been among them; "
@@ -217,16 +259,22 @@ def _notes(known: Tuples, fresh: Tuples) -> tuple[str, ...]:
         )
     rejected = known.rejected + fresh.rejected
     if rejected:
-        notes.append(f"{rejected} of {known.drawn + fresh.drawn} tuples were off the task's limits and left out, as in training.")
+        notes.append(
+            f"{rejected} of {known.drawn + fresh.drawn} tuples were off the task's limits and left out, as in training."
+        )
     return tuple(notes)
 
 
 def _overfit(scores: dict[str, Score]) -> tuple[str, ...]:
     """What to say where cues together tell less than one of them alone."""
-    single = max((score for name, score in scores.items() if name not in ("picture", "all")), key=lambda score: score.accuracy)
+    single = max(
+        (score for name, score in scores.items() if name not in ("picture", "all")), key=lambda score: score.accuracy
+    )
     if single.accuracy <= max(scores["picture"].accuracy, scores["all"].accuracy):
         return ()
-    return (f"Together the cues are many numbers for few videos, and tell less than {single.name} alone: that row is the audit's answer.",)
+    return (
+        f"Together the cues are many numbers for few videos, and tell less than {single.name} alone: that row is the audit's answer.",
+    )
 
 
 def make_folder(out: Path) -> None:
@@ -241,7 +289,13 @@ def _write(out: Path, about: dict[str, Any], found: Audit) -> None:
     try:
         with written(out / "audit.json") as aside:
             aside.write_text(json.dumps(about, indent=1) + "\n")
-        draw(found.bars(), found.chance, f"What low-level cues give away of {found.recipe}", found.notes, out / "audit.png")
+        draw_bars(
+            found.bars(),
+            found.chance,
+            f"What low-level cues give away of {found.recipe}",
+            found.notes,
+            out / "audit.png",
+        )
     except OSError as error:
         raise _unwritable(out, error) from error
 

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
 from vidssl.models import Encoder
 from vidssl.pretext import SlotModel
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Batch, VidsslError
 
 
@@ -29,7 +29,9 @@ class Classifier(SlotModel):
         VidsslError: The encoder has no such part.
     """
 
-    def __init__(self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor], classes: int, frozen: Sequence[str]) -> None:
+    def __init__(
+        self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor], classes: int, frozen: Sequence[str]
+    ) -> None:
         super().__init__()
         self.encoder, self.encode = encoder, encode
         self.head = nn.Sequential(nn.Flatten(1), nn.Linear(encoder.features, classes))

@@ -1,7 +1,7 @@
 """Do the run's features add to others, such as those of a supervised model? A probe on each, and on both side by side.
 
-A is the run's encoder, B what it is compared with. Whether any features would add as much is what the untrained encoder tells, which takes
-A's place in the rows below.
+A is the run's encoder, B what it is compared with. Whether any features would add as much is what the untrained encoder
+tells, which takes A's place in the rows below.
 """
 
 from __future__ import annotations
@@ -17,24 +17,32 @@ from torch import nn
 
 from vidssl.device import pick_device
 from vidssl.evaluate.cache import load_features, taken
-from vidssl.evaluate.features import Clips, Features, extract
-from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.confidence import Number, gain, numbered, share
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.probe import PROTOCOL, Answers, commonest, linear_probe
+from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.run import WHOLE, Trained, View
+from vidssl.evaluate.splits import Parts
 from vidssl.types import VidsslError
 
 Both = tuple[Features, Features]  # of the known videos, and of those asked
 
 
 def evaluate_complement(
-    run: Trained, data: Parts, other: str, *, view: View = WHOLE, device: str = "auto", out: Path | None = None, progress: bool = True
+    run: Trained,
+    data: Parts,
+    other: str,
+    *,
+    view: View = WHOLE,
+    device: str = "auto",
+    out: Path | None = None,
+    progress: bool = True,
 ) -> Finding:
     """A probe on the run's features, on others, and on both.
 
-    other: a features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function" that gives a torch module and the `Clips` that
-    it is to see. Videos that either has no features of are left out, and counted. out: JSON file, RUN/complement.json if None.
+    other: a features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function" that gives a torch module
+    and the `Clips` that it is to see. Videos that either has no features of are left out, and counted. out: JSON file,
+    RUN/complement.json if None.
     """
     encoders = run.encoders()
     known, asked = taken(run, data, encoders, view, device=device, progress=progress)
@@ -76,14 +84,18 @@ def evaluate_complement(
 
 
 def errors_shared(a: Answers, b: Answers) -> dict[str, float]:
-    """How many test videos both get right, either alone, or neither; `expected`: neither, were their errors independent of each other."""
+    """How many test videos both get right, either alone, or neither; `expected`: neither, were their errors independent
+    of each other.
+    """
     right_a, right_b = a.right, b.right
     wrong = float((~right_a).double().mean() * (~right_b).double().mean())
     return {
-        "both right": int((right_a & right_b).sum()), "only A right": int((right_a & ~right_b).sum()),
-        "only B right": int((~right_a & right_b).sum()), "both wrong": int((~right_a & ~right_b).sum()),
+        "both right": int((right_a & right_b).sum()),
+        "only A right": int((right_a & ~right_b).sum()),
+        "only B right": int((~right_a & right_b).sum()),
+        "both wrong": int((~right_a & ~right_b).sum()),
         "both wrong, expected": round(wrong * len(right_a), 1),
-    }  # fmt: skip
+    }
 
 
 def _said(name: str, found: dict[str, float]) -> str:
@@ -103,7 +115,9 @@ def _others(other: str, data: Parts, *, device: str, progress: bool) -> Both:
         bad = (~features.feature.isfinite().all(dim=1)).nonzero().flatten().tolist()
         if bad:
             path = part.select(features.row).column("path")[bad[0]]
-            raise VidsslError(f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; mend or leave these out")
+            raise VidsslError(
+                f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; mend or leave these out"
+            )
     return found[0], found[-1]
 
 
@@ -116,9 +130,15 @@ def build_other(name: str) -> tuple[nn.Module, Clips]:
     try:
         made: Any = getattr(importlib.import_module(place), function)()
     except (ImportError, AttributeError, TypeError) as error:
-        raise VidsslError(f"{where} {error}; name a function without arguments of a module that Python finds (PYTHONPATH)") from error
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], Clips)):
-        raise VidsslError(f"{where} gives {type(made).__name__}; let it give (torch module, vidssl.evaluate.features.Clips)")
+        raise VidsslError(
+            f"{where} {error}; name a function without arguments of a module that Python finds (PYTHONPATH)"
+        ) from error
+    if not (
+        isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], Clips)
+    ):
+        raise VidsslError(
+            f"{where} gives {type(made).__name__}; let it give (torch module, vidssl.evaluate.features.Clips)"
+        )
     return made
 
 
@@ -128,12 +148,16 @@ def _common(of: Both, others: Both) -> Both:
     for one, other in zip(of, others, strict=True):
         places = np.flatnonzero(np.isin(one.row, other.row))
         if not len(places):
-            raise VidsslError("evaluate: complement: A and B have features of no video in common; take shorter clips, or other videos")
+            raise VidsslError(
+                "evaluate: complement: A and B have features of no video in common; take shorter clips, or other videos"
+            )
         pair.append(one.take(places))
     return pair[0], pair[1]
 
 
 def _beside(a: Both, b: Both) -> Both:
-    """Both features of each video as one. The probe standardises every number, so that neither outweighs the other by its scale."""
+    """Both features of each video as one. The probe standardises every number, so that neither outweighs the other by
+    its scale.
+    """
     made = [one._replace(feature=torch.cat((one.feature, other.feature), 1)) for one, other in zip(a, b, strict=True)]
     return made[0], made[1]

@@ -39,10 +39,11 @@ def student(freedom: int) -> float:
 
 
 def clustered(residual: torch.Tensor, group: torch.Tensor) -> float:
-    """Half of the 95 % interval of a sum, from how much its parts by group differ; 0 for a single group, which tells nothing of it.
+    """Half of the 95 % interval of a sum, from how much its parts by group differ; 0 for a single group, which tells
+    nothing of it.
 
-    residual: [N], what each one adds, less what it was to add. Tuples of one video, or videos of one person, are right or wrong together,
-    even where there is nothing to learn.
+    residual: [N], what each one adds, less what it was to add. Tuples of one video, or videos of one person, are right
+    or wrong together, even where there is nothing to learn.
     """
     _, at = np.unique(group.numpy(), return_inverse=True)
     parts = np.bincount(at, residual.numpy())
@@ -58,9 +59,11 @@ def worth(right: torch.Tensor, group: torch.Tensor) -> float:
 
 
 def share(right: torch.Tensor, group: torch.Tensor) -> Number:
-    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs together.
+    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs
+    together.
 
-    Where all are right, or none, nothing shows how much a group's own agree: they are taken for as many as there are groups.
+    Where all are right, or none, nothing shows how much a group's own agree: they are taken for as many as there are
+    groups.
     """
     value, count = float(right.double().mean()), worth(right.double(), group)
     if value in (0.0, 1.0):
@@ -76,17 +79,23 @@ def mean(values: Sequence[float]) -> Number:
     return Number(fmean(values), fmean(values) - half, fmean(values) + half)
 
 
-def gain(after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS) -> Number:
-    """How much larger the share of right ones is after than before, by a paired bootstrap: whole groups are drawn with replacement.
+def gain(
+    after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS
+) -> Number:
+    """How much larger the share of right ones is after than before, by a paired bootstrap: whole groups are drawn with
+    replacement.
 
-    after, before: bool [N], of the same videos; group: [N]. Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+    after, before: bool [N], of the same videos; group: [N]. Source: Efron and Tibshirani, "An Introduction to the
+    Bootstrap", 1993.
     """
     _, at = np.unique(group.numpy(), return_inverse=True)
     difference = np.bincount(at, (after.double() - before.double()).numpy())
     sizes = np.bincount(at).astype(np.float64)
     random, means = np.random.default_rng(seed), []
     for start in range(0, draws, 500):  # so that the draws of many thousand videos stay small
-        taken = random.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=min(500, draws - start)).astype(np.float64)
+        taken = random.multinomial(
+            len(sizes), np.full(len(sizes), 1 / len(sizes)), size=min(500, draws - start)
+        ).astype(np.float64)
         means.append(taken @ difference / (taken @ sizes))
     low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
     return Number(float(difference.sum() / sizes.sum()), float(low), float(high))

@@ -1,7 +1,7 @@
 """Low-level cues of a tuple: what can be told of it without knowing what it shows.
 
-Each cue is a row of numbers a tuple, float64 [B, F]: the cue of every slot, and its distance between every pair of slots, because a linear
-model cannot compare two slots by itself.
+Each cue is a row of numbers a tuple, float64 [B, F]: the cue of every slot, and its distance between every pair of
+slots, because a linear model cannot compare two slots by itself.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
-from vidssl.video.packets import Source
 from vidssl.train.config import Recipe
-from vidssl.train.pictures import undone
 from vidssl.types import Batch, VidsslError
+from vidssl.video.packets import Source
 
 BINS = 8  # of a channel's histogram
 LEAST = 50  # tuples, to say anything
@@ -41,7 +40,11 @@ _LUMA = (0.299, 0.587, 0.114)  # BT.601
 def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Tensor]:
     """The cues of every tuple, by name: those of PICTURE, and "gop"."""
     shown = restore(batch.clips.cpu().float(), augment)
-    values = {"color": color(shown), "luma": luma(shown), "gop": keys.places(batch.video.cpu().numpy(), batch.frame.cpu().numpy())}
+    values = {
+        "color": color(shown),
+        "luma": luma(shown),
+        "gop": keys.places(batch.video.cpu().numpy(), batch.frame.cpu().numpy()),
+    }
     found = {name: with_pairs(value.double()) for name, value in values.items()}
     return found | {"difference": difference(shown).double()}
 
@@ -49,7 +52,8 @@ def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Ten
 def restore(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
     """Clips [B, K, 3, T, H, W] before mean and std, in 0..1, thinned."""
     step = max(1, min(clips.shape[-2:]) // SIDE)
-    return undone(clips[..., ::step, ::step], augment)
+    shown: torch.Tensor = augment.denormalize(clips[..., ::step, ::step])
+    return shown
 
 
 def color(shown: torch.Tensor) -> torch.Tensor:
@@ -69,11 +73,13 @@ def luma(shown: torch.Tensor) -> torch.Tensor:
 def difference(shown: torch.Tensor) -> torch.Tensor:
     """Mean absolute difference of frames: [B, F].
 
-    Within each slot from frame to frame, with the pairs of slots; and between slots, from the last frame of one to the first of another.
+    Within each slot from frame to frame, with the pairs of slots; and between slots, from the last frame of one to the
+    first of another.
     """
     within = (shown[:, :, :, 1:] - shown[:, :, :, :-1]).abs().mean(dim=(2, 4, 5))  # [B, K, T - 1]
     slots, times = shown.shape[1], shown.shape[3]
-    ordered = combinations(range(slots), 2) if times == 1 else permutations(range(slots), 2)  # one frame: both ways are the same
+    # one frame: both ways are the same
+    ordered = combinations(range(slots), 2) if times == 1 else permutations(range(slots), 2)
     between = [(shown[:, i, :, -1] - shown[:, j, :, 0]).abs().mean(dim=(1, 2, 3)) for i, j in ordered]
     return torch.cat([with_pairs(within), *(one[:, None] for one in between)], dim=1)
 
@@ -87,7 +93,8 @@ def with_pairs(values: torch.Tensor) -> torch.Tensor:
 class KeyFrames:
     """Which frames of a video are key frames, by the flags of its packets.
 
-    Not the index's seek points: those leave out key frames that stand close together, or from which decoding does not come out right.
+    Not the index's seek points: those leave out key frames that stand close together, or from which decoding does not
+    come out right.
     """
 
     def __init__(self, index: VideoIndex) -> None:
@@ -105,8 +112,8 @@ class KeyFrames:
         return self._starts[row]
 
     def places(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:
-        """[B, K, 2 T]: distance of every frame from the key frame before it, as a share of the way to the next one (or to the end of
-        the video); then whether it is a key frame.
+        """[B, K, 2 T]: distance of every frame from the key frame before it, as a share of the way to the next one (or
+        to the end of the video); then whether it is a key frame.
 
         video: [B] rows. frame: [B, K, T] frame numbers.
         """
@@ -143,20 +150,36 @@ class Tuples(NamedTuple):
 
 @torch.no_grad()
 def collect(
-    recipe: Recipe, index: VideoIndex, tuples: int, *, seed: int, says: str, model: PretextModel | None = None,
-    device: torch.device | str = "cpu", progress: bool = True,
-) -> Tuples:  # fmt: skip
-    """`tuples` tuples as training sees them, rounded up to a whole number for each class; those off the task's limits are left out.
+    recipe: Recipe,
+    index: VideoIndex,
+    tuples: int,
+    *,
+    seed: int,
+    says: str,
+    model: PretextModel | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> Tuples:
+    """`tuples` tuples as training sees them, rounded up to a whole number for each class; those off the task's limits
+    are left out.
 
-    The classes have just their shares of the task's table: else whoever always gives one label would now and then seem to know something.
-    says: which ones, for the bar. model: what to show the same tuples to, on `device`. Raises VidsslError where hardly any meet the limits.
+    The classes have just their shares of the task's table: else whoever always gives one label would now and then seem
+    to know something.
+    says: which ones, for the bar. model: what to show the same tuples to, on `device`. Raises VidsslError where hardly
+    any meet the limits.
     """
     config, pretext, keys = recipe.train, recipe.pretext, KeyFrames(index)
     each = config.tuples_per_window
     windows = max(1, min(8, len(index.usable(pretext.plan.frames))))  # an epoch has one of every video
-    loading: dict[str, Any] = {"tuples_per_window": each, "workers": config.workers, "max_bad": config.max_bad, "decode": config.decode}
+    loading: dict[str, Any] = {
+        "tuples_per_window": each,
+        "workers": config.workers,
+        "max_bad": config.max_bad,
+        "decode": config.decode,
+    }
     parts: list[dict[str, torch.Tensor]] = []
-    left = np.ceil(tuples * np.bincount(pretext.plan.labels) / len(pretext.plan.labels) - 1e-9).astype(int)  # of each class
+    # of each class
+    left = np.ceil(tuples * np.bincount(pretext.plan.labels) / len(pretext.plan.labels) - 1e-9).astype(int)
     drawn = rejected = 0
     if model is not None:
         model.to(device).eval()
@@ -178,7 +201,9 @@ def collect(
                 break
     count = sum(len(part["label"]) for part in parts)
     if count < LEAST:
-        raise VidsslError(f"audit: only {count} of {drawn} tuples {says} met the task's limits; widen these, or take other videos")
+        raise VidsslError(
+            f"audit: only {count} of {drawn} tuples {says} met the task's limits; widen these, or take other videos"
+        )
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     found = {name: whole[name] for name in PICTURE}
     found["picture"] = torch.cat(list(found.values()), dim=1)

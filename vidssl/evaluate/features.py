@@ -1,7 +1,8 @@
 """Features of whole videos: the mean over clips evenly spaced in time, centre crop or ten crops, no augmentation.
 
-Sources: 10 clips a video, centre crop: the retrieval and test protocol of VCOP (Xu et al., CVPR 2019, and the authors' code). 25 frames
-a video, each cut from the corners and the centre, mirrored too: the test of two-stream networks, which OPN takes (its authors' code).
+Sources: 10 clips a video, centre crop: the retrieval and test protocol of VCOP (Xu et al., CVPR 2019, and the authors'
+code). 25 frames a video, each cut from the corners and the centre, mirrored too: the test of two-stream networks, which
+OPN takes (its authors' code).
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vidssl.models import Encoder
-from vidssl.kernels.assemble import assemble
-from vidssl.video.decode import Video, decode
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment, PlanSpec, plan
+from vidssl.kernels.assemble import assemble
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec, plan
+from vidssl.models import Encoder
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video, decode
 
 Pool = Literal["mean", "max", "map"]
 Crops = Literal["centre", "ten"]
@@ -34,7 +36,8 @@ _AT_ONCE = 64  # views that go through an encoder together
 
 
 class Features(NamedTuple):
-    """One vector a video. feature: float32 [V, D]; label: names, None where the video has none; row: int64 [V] of the index.
+    """One vector a video. feature: float32 [V, D]; label: names, None where the video has none; row: int64 [V] of the
+    index.
 
     group: names of what belongs together, such as a person; None: each video is by itself.
     """
@@ -52,15 +55,18 @@ class Features(NamedTuple):
         """Those at some places, in that order."""
         chosen = places.tolist()
         group = None if self.group is None else [self.group[at] for at in chosen]
-        return Features(self.feature[torch.from_numpy(places)], [self.label[at] for at in chosen], self.row[places], group)
+        return Features(
+            self.feature[torch.from_numpy(places)], [self.label[at] for at in chosen], self.row[places], group
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first frame to its last.
+    """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first
+    frame to its last.
 
-    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves. crops: of each clip, its centre, or "ten": the corners
-    and the centre, and the five mirrored.
+    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves. crops: of each clip, its centre, or
+    "ten": the corners and the centre, and the five mirrored.
     """
 
     count: int = 10
@@ -110,7 +116,9 @@ class Clips:
 
 
 def _ten(box: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Boxes [10, T, 4] and flips [10]: the corners and the centre of a picture of size (height, width), then the same mirrored."""
+    """Boxes [10, T, 4] and flips [10]: the corners and the centre of a picture of size (height, width), then the same
+    mirrored.
+    """
     boxes = np.repeat(box, 5, axis=0)
     for at, (x, y) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
         boxes[at, :, 0], boxes[at, :, 1] = x * (size[1] - boxes[at, :, 2]), y * (size[0] - boxes[at, :, 3])
@@ -125,7 +133,8 @@ def single_frames(clips: torch.Tensor) -> torch.Tensor:
 def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
     """clips [N, 3, T, H, W] to features [N, D].
 
-    "mean": the encoder's own feature, the mean of its last map unless it says otherwise. "max": VCOP's 1x2x2 max pooling of the last map,
+    "mean": the encoder's own feature, the mean of its last map unless it says otherwise. "max": VCOP's 1x2x2 max
+    pooling of the last map,
     flattened: 9216 numbers for R3D. "map": the last map, flattened: 9216 numbers for CaffeNet's pool5.
     """
     if pool == "mean":
@@ -151,12 +160,20 @@ def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
 
 @torch.no_grad()
 def extract(
-    encoders: Sequence[nn.Module], index: VideoIndex, clips: Clips, *, pool: Pool = "mean", device: torch.device | str = "cpu",
-    workers: int | None = None, progress: bool = True,
-) -> list[Features]:  # fmt: skip
-    """Features of every usable video for each of the encoders, which see the same clips. Videos shorter than a clip are left out.
+    encoders: Sequence[nn.Module],
+    index: VideoIndex,
+    clips: Clips,
+    *,
+    pool: Pool = "mean",
+    device: torch.device | str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Features]:
+    """Features of every usable video for each of the encoders, which see the same clips. Videos shorter than a clip are
+    left out.
 
-    A video's feature is the mean over its clips, in float32. Raises VidsslError where no video is long enough or one cannot be read.
+    A video's feature is the mean over its clips, in float32. Raises VidsslError where no video is long enough or one
+    cannot be read.
     """
     rows = index.usable(clips.extent)
     if not len(rows):
@@ -164,7 +181,13 @@ def extract(
     for encoder in encoders:
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]
-    bar = tqdm(_ahead(index, rows, clips, workers), total=len(rows), desc="features", unit="video", disable=None if progress else True)
+    bar = tqdm(
+        _ahead(index, rows, clips, workers),
+        total=len(rows),
+        desc="features",
+        unit="video",
+        disable=None if progress else True,
+    )
     with torch_threads(None):
         for shown in bar:
             views = shown.to(device)

@@ -19,15 +19,15 @@ from torch import nn
 
 from vidssl.device import pick_device
 from vidssl.evaluate.classifier import Classifier, Labelled
-from vidssl.evaluate.features import extract
-from vidssl.evaluate.result import Finding
 from vidssl.evaluate.confidence import Number, numbered, share
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.features import extract
 from vidssl.evaluate.probe import Answers, commonest
+from vidssl.evaluate.result import Finding
 from vidssl.evaluate.run import Trained, View, untrained_encoder
+from vidssl.evaluate.splits import Parts
+from vidssl.kernels.plan import PlanSpec
 from vidssl.paths import inside
 from vidssl.pretext import SlotModel, build_model
-from vidssl.kernels.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
@@ -131,7 +131,9 @@ def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
 def _select(run: Trained, how: FineTune) -> Literal["last", "best"]:
     """Which weights are tested."""
     if how.select == "best" and not how.train.holdout:
-        raise VidsslError("finetune: select='best': holdout=0 leaves no videos to validate on; take holdout > 0, or select=last")
+        raise VidsslError(
+            "finetune: select='best': holdout=0 leaves no videos to validate on; take holdout > 0, or select=last"
+        )
     return how.select or (PUBLISHED_SELECT.get(run.recipe.pretext.name, "last") if how.train.holdout else "last")
 
 
@@ -140,7 +142,9 @@ def _selected(result: TrainResult, select: str) -> Path:
     if select == "last":
         return result.checkpoint
     if result.best is None:
-        raise VidsslError("finetune: select='best': no validation gave a finite loss; take select=last, a lower lr, or a larger holdout")
+        raise VidsslError(
+            "finetune: select='best': no validation gave a finite loss; take select=last, a lower lr, or a larger holdout"
+        )
     return checkpoint.find(result.best)
 
 
@@ -170,14 +174,23 @@ def _task(run: Trained, how: FineTune, classes: list[str]) -> Task:
 def _build(run: Trained, recipe: Recipe, how: FineTune, classes: int) -> Classifier:
     encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks that clips fit
     scratch = how.init == "scratch"
-    encoder.load_state_dict(untrained_encoder(run.recipe).state_dict() if scratch else checkpoint.load_weights(run.path, "encoder"))
+    encoder.load_state_dict(
+        untrained_encoder(run.recipe).state_dict() if scratch else checkpoint.load_weights(run.path, "encoder")
+    )
     return Classifier(encoder, recipe.pretext.encode, classes, how.freeze)
 
 
 def _test(
-    run: Trained, data: Parts, how: FineTune, model: SlotModel, recipe: Recipe, classes: list[str], trained: dict[str, Any],
-    out: Path | None, quiet: bool,
-) -> Finding:  # fmt: skip
+    run: Trained,
+    data: Parts,
+    how: FineTune,
+    model: SlotModel,
+    recipe: Recipe,
+    classes: list[str],
+    trained: dict[str, Any],
+    out: Path | None,
+    quiet: bool,
+) -> Finding:
     single = recipe.pretext.input[1] == 1
     clips = how.clips or (25 if single else 10)
     crops = how.crops or ("ten" if single else "centre")
@@ -190,7 +203,9 @@ def _test(
         device=device,
         progress=not quiet,
     )[0]
-    answers = Answers(logits.feature.argmax(1), torch.tensor([classes.index(str(name)) for name in logits.label]), classes)
+    answers = Answers(
+        logits.feature.argmax(1), torch.tensor([classes.index(str(name)) for name in logits.label]), classes
+    )
     (group,) = numbered(logits.groups())
     views = f"{clips} {'frames' if single else 'clips'} x {10 if crops == 'ten' else 1} crop(s)"
     weights = f"the last weights (step {trained['tested_step']})"
@@ -206,7 +221,9 @@ def _test(
         split=data.split,
         counts={"videos to learn from": len(data.known), "to test": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
-        notes=(f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.asked) - len(logits.label)} test videos too short.",),
+        notes=(
+            f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.asked) - len(logits.label)} test videos too short.",
+        ),
         detail={"confusion": {how.init: answers.table()}},
     )
     finding.publish(run, data, out=out)
@@ -217,9 +234,13 @@ def _classes(data: Parts) -> list[str]:
     assert data.asked is not None
     labels, asked = (part.column("label").to_pylist() for part in (data.known, data.asked))
     if None in labels or None in asked:
-        raise VidsslError("finetune: label: some videos have none; give labels as a .csv with the columns path,label[,group]")
+        raise VidsslError(
+            "finetune: label: some videos have none; give labels as a .csv with the columns path,label[,group]"
+        )
     if unknown := sorted(set(asked) - set(labels)):
-        raise VidsslError(f"finetune: test: {len(unknown)} classes, such as {unknown[0]!r}, are not among the training videos")
+        raise VidsslError(
+            f"finetune: test: {len(unknown)} classes, such as {unknown[0]!r}, are not among the training videos"
+        )
     return sorted(set(labels))
 
 
@@ -230,9 +251,19 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
         raise VidsslError(f"finetune: norm={how.train.norm!r}: the run's encoder has norm={norm!r}; leave norm out")
     old = recipe.pretext.augment
     augment = replace(
-        old, resize=how.resize or old.resize, crop=how.crop or old.crop, region=None, crop_scope="clip", jitter=0, flip=how.flip,
-        brightness=0.0, contrast=0.0, saturation=0.0, grey=0.0, split=0.0,
-    )  # fmt: skip
+        old,
+        resize=how.resize or old.resize,
+        crop=how.crop or old.crop,
+        region=None,
+        crop_scope="clip",
+        jitter=0,
+        flip=how.flip,
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        grey=0.0,
+        split=0.0,
+    )
     return replace(recipe, pretext=replace(recipe.pretext, augment=augment), train=replace(how.train, norm=norm))
 
 
@@ -240,6 +271,10 @@ def _spec(recipe: Recipe) -> PlanSpec:
     """One clip from anywhere in the video."""
     plan = recipe.pretext.plan
     return PlanSpec(
-        arrangements=np.arange(plan.times)[None, None], labels=np.zeros(1), bases=1, length=plan.times, stride=plan.stride,
+        arrangements=np.arange(plan.times)[None, None],
+        labels=np.zeros(1),
+        bases=1,
+        length=plan.times,
+        stride=plan.stride,
         augment=recipe.pretext.augment,
-    )  # fmt: skip
+    )

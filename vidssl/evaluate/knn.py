@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from vidssl.evaluate.features import Features
 from vidssl.evaluate.confidence import numbered
+from vidssl.evaluate.features import Features
 from vidssl.types import VidsslError
 
 
 @torch.no_grad()
 def nearest(query: Features, gallery: Features, count: int, *, apart: bool = False, chunk: int = 1024) -> torch.Tensor:
-    """int64 [Q, count]: places in the gallery, the nearest first. Memory: both features once more, and chunk x V numbers.
+    """int64 [Q, count]: places in the gallery, the nearest first. Memory: both features once more, and chunk x V
+    numbers.
 
     apart: videos of the query's own group are not looked at; one without a group is a group by itself.
     Raises VidsslError where `count` videos cannot be found.
@@ -23,7 +24,10 @@ def nearest(query: Features, gallery: Features, count: int, *, apart: bool = Fal
     limit = findable(query, gallery, apart=apart)
     if not 1 <= count <= limit:
         raise VidsslError(f"evaluate: {count} neighbours: take 1..{limit}, as many videos can be found")
-    queries, videos = functional.normalize(query.feature.float(), dim=1), functional.normalize(gallery.feature.float(), dim=1)
+    queries, videos = (
+        functional.normalize(query.feature.float(), dim=1),
+        functional.normalize(gallery.feature.float(), dim=1),
+    )
     found = torch.empty(len(queries), count, dtype=torch.int64)
     for start in range(0, len(queries), chunk):
         near = queries[start : start + chunk] @ videos.T  # [q, V]

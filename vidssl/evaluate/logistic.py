@@ -8,22 +8,36 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)  # of the L2 penalty; the first lets hardly anything through
+# of the L2 penalty; the first lets hardly anything through
+STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 STEPS = 100  # of L-BFGS, at most
 
 
 def fit(
-    x: torch.Tensor, label: torch.Tensor, classes: int, strength: float, start: torch.Tensor | None = None, *, tolerance: float = 1e-6
+    x: torch.Tensor,
+    label: torch.Tensor,
+    classes: int,
+    strength: float,
+    start: torch.Tensor | None = None,
+    *,
+    tolerance: float = 1e-6,
 ) -> torch.Tensor:
-    """Multinomial logistic regression by L-BFGS: weights [F + 1, classes], the last row the bias, which is not penalised.
+    """Multinomial logistic regression by L-BFGS: weights [F + 1, classes], the last row the bias, which is not
+    penalised.
 
-    Minimises the mean cross entropy + strength / 2 * the sum of the squared weights. x: float [N, F]. start: weights to begin with.
+    Minimises the mean cross entropy + strength / 2 * the sum of the squared weights. x: float [N, F]. start: weights to
+    begin with.
     tolerance: where the largest part of the gradient is less, it ends.
     """
     weight = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype) if start is None else start.clone()
     weight.grad = torch.empty_like(weight)
     optimizer = torch.optim.LBFGS(
-        [weight], max_iter=STEPS, history_size=10, tolerance_grad=tolerance, tolerance_change=1e-10, line_search_fn="strong_wolfe"
+        [weight],
+        max_iter=STEPS,
+        history_size=10,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-10,
+        line_search_fn="strong_wolfe",
     )
     rows = torch.arange(len(label))
 
@@ -52,7 +66,9 @@ def apply(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    """Features [N, F] less the mean of the known ones, divided by their deviation; what does not vary among those becomes 0."""
+    """Features [N, F] less the mean of the known ones, divided by their deviation; what does not vary among those
+    becomes 0.
+    """
     mean, spread = known.mean(0), known.std(0)
     scale = torch.where(spread > 1e-6 * (1 + mean.abs()), 1 / spread, 0)
     return [(part - mean).mul_(scale) for part in (known, *others)]
@@ -61,8 +77,9 @@ def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tenso
 def choose(
     x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
 ) -> tuple[float, torch.Tensor]:
-    """The strength of STRENGTHS with which what three quarters of the groups show tells most of the others', by cross entropy; and the
-    weights that these learnt with it, to begin with. Each strength begins with the weights of the one before.
+    """The strength of STRENGTHS with which what three quarters of the groups show tells most of the others', by cross
+    entropy; and the weights that these learnt with it, to begin with. Each strength begins with the weights of the one
+    before.
     """
     groups = torch.from_numpy(np.unique(group.numpy()))
     if len(groups) >= 4:

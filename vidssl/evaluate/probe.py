@@ -1,7 +1,8 @@
-"""What a linear model, and the nearest neighbours, read off frozen features: do classes lie apart that nobody named in training?
+"""What a linear model, and the nearest neighbours, read off frozen features: do classes lie apart that nobody named in
+training?
 
-The linear model is logistic regression on features that were standardised on the training videos; how strongly it is held back is chosen
-on a quarter of these (whole groups where there are some), never on the test videos.
+The linear model is logistic regression on features that were standardised on the training videos; how strongly it is
+held back is chosen on a quarter of these (whole groups where there are some), never on the test videos.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from vidssl.evaluate.cache import taken
-from vidssl.evaluate.features import Features
-from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.confidence import Number, numbered, share
-from vidssl.evaluate.logistic import apply, choose, fit, standardised
+from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import findable, labelled, nearest
-from vidssl.evaluate.splits import Parts, by_turns
+from vidssl.evaluate.logistic import apply, choose, fit, standardised
+from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.run import WHOLE, Trained, View
+from vidssl.evaluate.splits import Parts, by_turns
 from vidssl.types import VidsslError
 
 PROTOCOL = "logistic regression on standardised frozen features, its penalty chosen on a quarter of the known videos; k-NN by cosine"
@@ -50,7 +51,8 @@ class Answers(NamedTuple):
 
 
 def linear_probe(known: Features, asked: Features, *, apart: bool = False, progress: bool = False) -> Answers:
-    """What logistic regression on the known videos says of those asked. apart: asked is known; each group by a model of the others.
+    """What logistic regression on the known videos says of those asked. apart: asked is known; each group by a model of
+    the others.
 
     Raises VidsslError where labels are missing, or there are fewer than two classes.
     """
@@ -58,16 +60,21 @@ def linear_probe(known: Features, asked: Features, *, apart: bool = False, progr
     turns = by_turns(known.groups()) if apart else [(np.arange(len(label)), np.arange(len(wanted)))]
     (group,) = numbered(known.groups())
     answer = torch.empty(len(wanted), dtype=torch.int64)
-    for others, own in tqdm(turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True):
+    for others, own in tqdm(
+        turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True
+    ):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown_ = standardised(known.feature[learnt].float(), asked.feature[tested].float())
-        strength, begin = choose(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)  # near enough to tell strengths apart
+        # near enough to tell strengths apart
+        strength, begin = choose(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)
         answer[tested] = apply(fit(x, label[learnt], len(classes), strength, begin, tolerance=1e-4), shown_).argmax(1)
     return Answers(answer, wanted, classes)
 
 
 def neighbours(known: Features, asked: Features, k: int, *, apart: bool = False, chunk: int = 1024) -> Answers:
-    """What the k nearest known videos (cosine) say of those asked, by vote; a tie goes to the nearer. apart: as for linear_probe."""
+    """What the k nearest known videos (cosine) say of those asked, by vote; a tie goes to the nearer. apart: as for
+    linear_probe.
+    """
     label, wanted, classes = _coded(known, asked)
     limit = findable(asked, known, apart=apart)
     if not 1 <= k <= limit:
@@ -100,13 +107,19 @@ def commonest(asked: Features) -> float:
 
 
 def evaluate_probe(
-    run: Trained, data: Parts, *, view: View = WHOLE, ks: Sequence[int] = (1, 5), device: str = "auto", out: Path | None = None,
+    run: Trained,
+    data: Parts,
+    *,
+    view: View = WHOLE,
+    ks: Sequence[int] = (1, 5),
+    device: str = "auto",
+    out: Path | None = None,
     progress: bool = True,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """A run's encoder beside the untrained one of the same seed.
 
-    data: videos to learn from and to test on. ks: of the nearest neighbours; those that cannot be found are left out. Features are kept in
-    RUN/features. out: JSON file, RUN/probe.json if None.
+    data: videos to learn from and to test on. ks: of the nearest neighbours; those that cannot be found are left out.
+    Features are kept in RUN/features. out: JSON file, RUN/probe.json if None.
     """
     encoders = run.encoders()
     known, asked = taken(run, data, encoders, view, device=device, progress=progress)
@@ -125,7 +138,11 @@ def evaluate_probe(
         protocol=PROTOCOL,
         numbers=numbers,
         split=data.split,
-        counts={"videos to learn from": len(known[0].label), "to test": len(asked[0].label), "classes": len(set(known[0].label))},
+        counts={
+            "videos to learn from": len(known[0].label),
+            "to test": len(asked[0].label),
+            "classes": len(set(known[0].label)),
+        },
         settings={**asdict(view), "ks": list(few), "features": known[0].feature.shape[1]},
         notes=(
             "Chance: always the commonest class of the test videos.",

@@ -1,4 +1,6 @@
-"""What an evaluation found, in one shape for all of them: a table for people, a JSON file for programs, TensorBoard for both."""
+"""What an evaluation found, in one shape for all of them: a table for people, a JSON file for programs, TensorBoard for
+both.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from vidssl.evaluate.confidence import Number
-from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.run import Trained
+from vidssl.evaluate.splits import Parts
 from vidssl.paths import code, inside, shown, written
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -24,9 +26,11 @@ Numbers = dict[str, dict[str, Number]]  # row ("trained", "untrained", "chance")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """kind: of evaluation, "retrieval" for instance. protocol: its name, and where it comes from. numbers: shares, in 0..1.
+    """kind: of evaluation, "retrieval" for instance. protocol: its name, and where it comes from. numbers: shares, in
+    0..1.
 
-    counts: of videos, classes ... notes: sentences for people. settings: what else the numbers depend on. detail: what else was found.
+    counts: of videos, classes ... notes: sentences for people. settings: what else the numbers depend on. detail: what
+    else was found.
     """
 
     kind: str
@@ -48,27 +52,41 @@ class Finding:
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         return "\n".join(map(shown, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
-    def publish(self, run: Trained, data: Parts, *, out: Path | None = None, images: Mapping[str, Path] | None = None) -> Path:
-        """Write the JSON file (`out`, or KIND.json in the run's folder) and the run's TensorBoard entries. images: name to PNG."""
+    def publish(
+        self, run: Trained, data: Parts, *, out: Path | None = None, images: Mapping[str, Path] | None = None
+    ) -> Path:
+        """Write the JSON file (`out`, or KIND.json in the run's folder) and the run's TensorBoard entries. images: name
+        to PNG.
+        """
         about = {
-            **asdict(self), "data": data.data(), "seed": run.recipe.train.seed, "checkpoint": str(run.path), "step": run.step,
-            "pretrained_on": run.meta["data"], "recipe": run.recipe.as_dict(), "versions": versions(),
+            **asdict(self),
+            "data": data.data(),
+            "seed": run.recipe.train.seed,
+            "checkpoint": str(run.path),
+            "step": run.step,
+            "pretrained_on": run.meta["data"],
+            "recipe": run.recipe.as_dict(),
+            "versions": versions(),
             "images": {name: path.name for name, path in (images or {}).items()},
             "numbers": {name: {at: one._asdict() for at, one in row.items()} for name, row in self.numbers.items()},
-        }  # fmt: skip
+        }
         target = out if out is not None else run.folder / f"{self.kind}.json"
         try:
             with written(target) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
-            raise VidsslError(f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written") from error
+            raise VidsslError(
+                f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written"
+            ) from error
         with SummaryWriter(str(inside(run.folder, "tensorboard"))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():
                     board.add_scalar(f"{self.kind}/{name}/{column}", one.value, run.step)
             board.add_text(self.kind, code(self.text()), run.step)
             for name, path in (images or {}).items():
-                board.add_image(f"{self.kind}/{name}", np.asarray(Image.open(path).convert("RGB")), run.step, dataformats="HWC")
+                board.add_image(
+                    f"{self.kind}/{name}", np.asarray(Image.open(path).convert("RGB")), run.step, dataformats="HWC"
+                )
         return target
 
 

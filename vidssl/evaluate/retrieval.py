@@ -1,7 +1,7 @@
 """Retrieval: is one of the k nearest videos of the same class? No training, so it measures the feature itself.
 
-Source: the protocol of Buechler et al., ECCV 2018, as VCOP (Xu et al., CVPR 2019) uses it: cosine distance, queries from the test
-videos, neighbours from the training videos, a hit where any of the k neighbours has the query's class.
+Source: the protocol of Buechler et al., ECCV 2018, as VCOP (Xu et al., CVPR 2019) uses it: cosine distance, queries
+from the test videos, neighbours from the training videos, a hit where any of the k neighbours has the query's class.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from vidssl.evaluate.cache import taken
-from vidssl.evaluate.features import Features
-from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.confidence import Number, numbered, share
+from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import findable, labelled, nearest
-from vidssl.evaluate.splits import Parts
 from vidssl.evaluate.picture import draw_neighbours
 from vidssl.evaluate.probe import left_out
+from vidssl.evaluate.result import Finding, Numbers
 from vidssl.evaluate.run import WHOLE, Trained, View
+from vidssl.evaluate.splits import Parts
 from vidssl.types import VidsslError
 
 KS = (1, 5, 10, 20, 50)
@@ -33,7 +33,8 @@ PUBLISHED_BATCH = 8  # of VCOP's code, which leaves out what fills none
 def retrieval(
     query: Features, gallery: Features, ks: Sequence[int] = KS, *, apart: bool = False, chunk: int = 1024
 ) -> dict[int, torch.Tensor]:
-    """k to bool [Q]: whether one of the k nearest by cosine has the query's class. apart: only videos of other groups are looked at.
+    """k to bool [Q]: whether one of the k nearest by cosine has the query's class. apart: only videos of other groups
+    are looked at.
 
     Raises VidsslError where a label is missing or k is larger than what can be found.
     """
@@ -47,7 +48,9 @@ def retrieval(
 
 
 def chance(query: Features, gallery: Features, ks: Sequence[int] = KS, *, apart: bool = False) -> dict[int, float]:
-    """What `retrieval` gives on average for neighbours drawn at random: 1 - C(V - m, k) / C(V, k) for m of V videos of the class."""
+    """What `retrieval` gives on average for neighbours drawn at random: 1 - C(V - m, k) / C(V, k) for m of V videos of
+    the class.
+    """
     query_label, label = (part.tolist() for part in labelled(query, gallery))
     own, group = (part.tolist() for part in numbered(query.groups(), gallery.groups()))
     count, size = Counter(label), Counter(group)
@@ -62,19 +65,29 @@ def chance(query: Features, gallery: Features, ks: Sequence[int] = KS, *, apart:
 
 
 def without_last(features: Features) -> Features:
-    """Without the last videos, which fill no batch of 8: of UCF101's 3,783 test videos seven, of its 9,537 training videos one."""
+    """Without the last videos, which fill no batch of 8: of UCF101's 3,783 test videos seven, of its 9,537 training
+    videos one.
+    """
     return features.take(np.arange(len(features.label) // PUBLISHED_BATCH * PUBLISHED_BATCH))
 
 
 def evaluate_retrieval(
-    run: Trained, data: Parts, *, view: View = WHOLE, ks: Sequence[int] = KS, drop_last: bool = False, pictures: int = 6,
-    device: str = "auto", out: Path | None = None, progress: bool = True,
-) -> Finding:  # fmt: skip
+    run: Trained,
+    data: Parts,
+    *,
+    view: View = WHOLE,
+    ks: Sequence[int] = KS,
+    drop_last: bool = False,
+    pictures: int = 6,
+    device: str = "auto",
+    out: Path | None = None,
+    progress: bool = True,
+) -> Finding:
     """Compare a run's encoder with the untrained one of the same seed.
 
-    data: the test videos are looked up among the others. ks: those that cannot be found are left out. drop_last: leave out the videos that
-    VCOP's code leaves out. pictures: queries of each verdict, right and wrong, that RUN/retrieval.png shows at most. out: JSON file,
-    RUN/retrieval.json if None.
+    data: the test videos are looked up among the others. ks: those that cannot be found are left out. drop_last: leave
+    out the videos that VCOP's code leaves out. pictures: queries of each verdict, right and wrong, that
+    RUN/retrieval.png shows at most. out: JSON file, RUN/retrieval.json if None.
     """
     encoders = run.encoders()
     said = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
@@ -84,14 +97,18 @@ def evaluate_retrieval(
     if drop_last:
         found, asked = [without_last(one) for one in found], [without_last(one) for one in asked]
     if not len(asked[0].label) or not len(found[0].label):
-        raise VidsslError(f"retrieval: drop_last=True: fewer than {PUBLISHED_BATCH} videos, so none are left; leave it out")
+        raise VidsslError(
+            f"retrieval: drop_last=True: fewer than {PUBLISHED_BATCH} videos, so none are left; leave it out"
+        )
     few = [k for k in ks if k <= findable(asked[0], found[0], apart=data.apart)]
     (group,) = numbered(asked[0].groups())
     numbers: Numbers = {
         name: {f"R@{k}": share(right, group) for k, right in retrieval(query, gallery, few, apart=data.apart).items()}
         for name, query, gallery in zip(encoders, asked, found, strict=True)
     }
-    numbers["chance"] = {f"R@{k}": Number(value) for k, value in chance(asked[0], found[0], few, apart=data.apart).items()}
+    numbers["chance"] = {
+        f"R@{k}": Number(value) for k, value in chance(asked[0], found[0], few, apart=data.apart).items()
+    }
     picture = run.folder / "retrieval.png"
     draw_neighbours(asked[0], found[0], data, picture, apart=data.apart, most=pictures)
     finding = Finding(
@@ -99,7 +116,11 @@ def evaluate_retrieval(
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
         numbers=numbers,
         split=data.split,
-        counts={"queries": len(asked[0].label), "videos to find": len(found[0].label), "classes": len(set(found[0].label))},
+        counts={
+            "queries": len(asked[0].label),
+            "videos to find": len(found[0].label),
+            "classes": len(set(found[0].label)),
+        },
         settings={**asdict(view), "drop_last": drop_last, "features": found[0].feature.shape[1]},
         notes=notes + left_out(ks, few),
     )

@@ -58,8 +58,9 @@ class Trained:
 
 
 def open_run(run: Path, *, allow_outside: bool = False) -> Trained:
-    """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or where links lead out
-    of the run's folder, unless `allow_outside`."""
+    """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or
+    where links lead out of the run's folder, unless `allow_outside`.
+    """
     folder, path = checkpoint.of_run(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path)
     return Trained(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
@@ -71,11 +72,11 @@ class View:
 
     Args:
         clips: Clips a video, evenly spaced; their features are averaged. Of encoders of frames: frames.
-        pool: The encoder's own feature (mean); VCOP's 1x2x2 max pooling of the last map (max: 9216 numbers for R3D); or the last map as
-            it is (map: 9216 numbers for CaffeNet's pool5).
+        pool: The encoder's own feature (mean); VCOP's 1x2x2 max pooling of the last map (max: 9216 numbers for R3D); or
+            the last map as it is (map: 9216 numbers for CaffeNet's pool5).
         resize: Height and width that the picture is resized to; none takes the recipe's.
-        crop: Height and width cut from its centre; none takes the recipe's. 256 256 and 224 224, with pool=map, is how VCOP's paper shows
-            single frames.
+        crop: Height and width cut from its centre; none takes the recipe's. 256 256 and 224 224, with pool=map, is how
+            VCOP's paper shows single frames.
     """
 
     clips: int = 10
@@ -88,8 +89,13 @@ class View:
         plan, augment = recipe.pretext.plan, recipe.pretext.augment
         augment = replace(augment, resize=self.resize or augment.resize, crop=self.crop or augment.crop, region=None)
         return Clips(
-            count=self.clips, length=plan.times, stride=plan.stride, augment=augment, encode=recipe.pretext.encode, crops=crops
-        )  # fmt: skip
+            count=self.clips,
+            length=plan.times,
+            stride=plan.stride,
+            augment=augment,
+            encode=recipe.pretext.encode,
+            crops=crops,
+        )
 
 
 WHOLE = View()

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vidssl.index.holdout import fingerprint, match_groups, split
+from vidssl.index.names import Names
 from vidssl.index.sources import find
 from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
-from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
-    """known: videos to learn from, the gallery of retrieval. asked: to test on, its queries; None: the known ones, each with help of those
-    of other groups alone. split: how they were parted, in words.
+    """known: videos to learn from, the gallery of retrieval. asked: to test on, its queries; None: the known ones, each
+    with help of those of other groups alone. split: how they were parted, in words.
     """
 
     known: VideoIndex
@@ -42,31 +42,45 @@ class Parts:
         """What a table of `tested` test videos hides. known: labels of the videos to learn from."""
         found, test = [], self.tested
         if tested < len(test):
-            found.append(f"{len(test) - tested} of {len(test)} test videos left out: they cannot be read, or are shorter than a clip.")
+            found.append(
+                f"{len(test) - tested} of {len(test)} test videos left out: they cannot be read, or are shorter than a clip."
+            )
         strange = [label for label in test.column("label").to_pylist() if label not in set(known)]
         if strange:
-            found.append(f"{len(strange)} test videos are of a class that is not known, such as {strange[0]!r}: they count as wrong.")
+            found.append(
+                f"{len(strange)} test videos are of a class that is not known, such as {strange[0]!r}: they count as wrong."
+            )
         return tuple(found)
 
     def data(self) -> dict[str, object]:
         """What was evaluated on, for a result."""
         test = self.tested
         return {
-            "train": fingerprint(self.known), "train_root": self.known.root.name, "train_videos": len(self.known),
-            "test": fingerprint(test), "test_root": test.root.name, "test_videos": len(test),
-        }  # fmt: skip
+            "train": fingerprint(self.known),
+            "train_root": self.known.root.name,
+            "train_videos": len(self.known),
+            "test": fingerprint(test),
+            "test_root": test.root.name,
+            "test_videos": len(test),
+        }
 
 
 def parts(
-    recipe: Recipe, pretrained: str, train: VideoIndex, *, test: VideoIndex | None = None, labels: Path | None = None, groups: str = "",
+    recipe: Recipe,
+    pretrained: str,
+    train: VideoIndex,
+    *,
+    test: VideoIndex | None = None,
+    labels: Path | None = None,
+    groups: str = "",
     by_group: bool = False,
-) -> Parts:  # fmt: skip
-    """train: videos to learn from. test: to test on. None: the part of `train` that the run's recipe holds out; or, by_group, each group of
-    `train` in turn (a person, say), with what the others tell.
+) -> Parts:
+    """train: videos to learn from. test: to test on. None: the part of `train` that the run's recipe holds out; or,
+    by_group, each group of `train` in turn (a person, say), with what the others tell.
 
-    pretrained: fingerprint of the run's videos. labels: a .csv (path,label[,group]) whose labels and groups count; videos that it does not
-    name are left out. groups: regular expression; what it matches in a path is the video's group.
-    Raises VidsslError where these contradict each other, or nothing is left to test on.
+    pretrained: fingerprint of the run's videos. labels: a .csv (path,label[,group]) whose labels and groups count;
+    videos that it does not name are left out. groups: regular expression; what it matches in a path is the video's
+    group. Raises VidsslError where these contradict each other, or nothing is left to test on.
     """
     if by_group and test is not None:
         raise VidsslError("evaluate: by_group=True: it tests each group of train in turn; leave test out, or by_group")
@@ -76,44 +90,55 @@ def parts(
         first, second = ({one.root / path for path in one.column("path").to_pylist()} for one in (known, asked))
         shared = first & second
         if shared:
-            raise VidsslError(f"evaluate: test: {len(shared)} of its videos are in train too, such as {min(shared)}; part them")
+            raise VidsslError(
+                f"evaluate: test: {len(shared)} of its videos are in train too, such as {min(shared)}; part them"
+            )
         return Parts(known=known, asked=asked, split="training and test videos as given")
     if by_group:
-        names = {said or path for said, path in zip(known.column("group").to_pylist(), known.column("path").to_pylist(), strict=True)}
+        names = {
+            said or path
+            for said, path in zip(known.column("group").to_pylist(), known.column("path").to_pylist(), strict=True)
+        }
         kind = "videos" if len(names) == len(known) else "groups"
         return Parts(known=known, asked=None, split=f"each of {len(names)} {kind} tested with what the others tell")
     share = recipe.train.holdout
     if not share:
-        raise VidsslError("evaluate: test: the run's recipe holds out no videos (holdout=0); name some with test, or take by_group")
+        raise VidsslError(
+            "evaluate: test: the run's recipe holds out no videos (holdout=0); name some with test, or take by_group"
+        )
     span = recipe.pretext.plan.frames
     rest, held = split(known, share, seed=recipe.train.seed, group=recipe.train.group, span=span)
     own = fingerprint(train) == pretrained
-    said = "the run's held-out videos" if own else f"{share:.0%} of the videos, held out as the recipe does (the run was trained on others)"
+    said = (
+        "the run's held-out videos"
+        if own
+        else f"{share:.0%} of the videos, held out as the recipe does (the run was trained on others)"
+    )
     return Parts(known=rest, asked=held, split=f"tested on {said}")
 
 
 def relabelled(index: VideoIndex, labels: Path) -> VideoIndex:
-    """The videos that a .csv names, with its labels and groups: by their paths from the list's folder, or else by the ends of them."""
+    """The videos that a .csv names, with its labels and groups: by their paths from the list's folder, or else by the
+    ends of them.
+    """
     if labels.suffix != ".csv":
         raise VidsslError(f"labels={str(labels)!r}: take a .csv with the columns path,label[,group]")
     root, found = find(labels)
     if any(one.label is None for one in found):
-        raise VidsslError(f"labels={str(labels)!r}: some lines have no label, such as {next(o.path for o in found if o.label is None)}'s")
-    whole = {(root / one.path).resolve(): one for one in found}
-    ends: dict[str, list[int]] = {}
-    for at, one in enumerate(found):
-        ends.setdefault(PurePosixPath(one.path).name, []).append(at)
+        raise VidsslError(
+            f"labels={str(labels)!r}: some lines have no label, such as {next(o.path for o in found if o.label is None)}'s"
+        )
+    names = Names([(root / one.path).resolve().as_posix() for one in found], f"labels={str(labels)!r}")
     rows, said = [], []
     for row, path in enumerate(index.column("path").to_pylist()):
-        same = ends.get(PurePosixPath(path).name, [])
-        entry = whole.get((index.root / path).resolve()) or (found[same[0]] if len(same) == 1 else None)
-        if entry is None and len(same) > 1:
-            raise VidsslError(f"labels={str(labels)!r}: {path} could be {found[same[0]].path} or {found[same[1]].path}; name whole paths")
-        if entry is not None:
+        place = names.find((index.root / path).resolve().as_posix(), name=path)
+        if place is not None:
             rows.append(row)
-            said.append(entry)
+            said.append(found[place])
     if not rows:
-        raise VidsslError(f"labels={str(labels)!r}: names none of the {len(index)} videos, such as {index.column('path')[0]}")
+        raise VidsslError(
+            f"labels={str(labels)!r}: names none of the {len(index)} videos, such as {index.column('path')[0]}"
+        )
     return _with(index.select(rows), {"label": [one.label for one in said], "group": [one.group for one in said]})
 
 
@@ -121,13 +146,7 @@ def grouped(index: VideoIndex, pattern: str) -> VideoIndex:
     """With what a regular expression matches in each path as its group; an empty one changes nothing."""
     if not pattern:
         return index
-    try:
-        found = [re.search(pattern, path) for path in index.column("path").to_pylist()]
-    except re.error as error:
-        raise VidsslError(f"evaluate: groups={pattern!r}: not a regular expression ({error})") from error
-    if not any(found):
-        raise VidsslError(f"evaluate: groups={pattern!r}: matches none of the paths, such as {index.column('path')[0]}")
-    return _with(index, {"group": [match.group() if match else None for match in found]})
+    return _with(index, {"group": match_groups(index.column("path").to_pylist(), pattern, "evaluate: groups")})
 
 
 def _with(index: VideoIndex, columns: dict[str, list[str | None]]) -> VideoIndex:

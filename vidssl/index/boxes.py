@@ -12,7 +12,8 @@ from vidssl.video.packets import Member
 
 # Boxes that are made of boxes, on the way to those that say how many samples there are.
 _NESTED = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"})
-# Where the number of samples stands in a box, behind its head: in stsz and stz2 a size comes first, in trun the flags do.
+# Where the number of samples stands in a box, behind its head: in stsz and stz2 a size comes first, in trun the flags
+# do.
 _COUNTED = {b"stsz": 8, b"stz2": 8, b"trun": 4}
 
 
@@ -25,7 +26,9 @@ class Box(NamedTuple):
 
 
 def boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two places of a file. One that is shorter than its own head is the last: none can be found behind it."""
+    """The boxes between two places of a file. One that is shorter than its own head is the last: none can be found
+    behind it.
+    """
     while start + 8 <= end:
         file.seek(start)
         head = file.read(16)
@@ -51,7 +54,9 @@ def lacks_moov(file: BinaryIO, place: Member) -> bool:
 
 
 def most_samples(file: BinaryIO, place: Member) -> int:
-    """The most samples that a table of an ISO base media file claims; 0 for any other file. FFmpeg takes memory for each of them."""
+    """The most samples that a table of an ISO base media file claims; 0 for any other file. FFmpeg takes memory for
+    each of them.
+    """
     most = 0
     waiting = [(place.offset, place.offset + place.bytes)]
     while waiting:

@@ -1,13 +1,15 @@
 """seal: checksums within an Arrow file, so that a damaged one ends in an error and never in a crash.
 
-Arrow trusts the offsets that it finds in a file's buffers, and reads wherever they point. So the seal has a checksum of all that says
-where buffers lie, which is compared before Arrow sees the file; one of each column of each record batch, compared before a column is
-first read as a whole; and one of each row, over the bytes of all its columns, compared before that row is first read alone. The seal
-knows no names of columns: it goes by the types of the schema. It stands between the last record batch and the footer, where Arrow looks
-for nothing, so any reader of Arrow files still opens the file.
+Arrow trusts the offsets that it finds in a file's buffers, and reads wherever they point. So the seal has a checksum of
+all that says where buffers lie, which is compared before Arrow sees the file; one of each column of each record batch,
+compared before a column is first read as a whole; and one of each row, over the bytes of all its columns, compared
+before that row is first read alone. The seal knows no names of columns: it goes by the types of the schema. It stands
+between the last record batch and the footer, where Arrow looks for nothing, so any reader of Arrow files still opens
+the file.
 
-A mapped file must be replaced by renaming another, which a reader of the old one never notices. One that is changed in place is an error
-from then on; one that is cut short in place at the very moment that it is read ends the process (SIGBUS), as with any mapped file.
+A mapped file must be replaced by renaming another, which a reader of the old one never notices. One that is changed in
+place is an error from then on; one that is cut short in place at the very moment that it is read ends the process
+(SIGBUS), as with any mapped file.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ import pyarrow as pa
 
 from vidssl.types import VidsslError
 
-# Magic, rows, record batches, columns, checksum of footer and messages, checksum of the seal until here. Before it, little-endian:
-# a checksum of each row, of each column of each batch, zeros up to a multiple of 8 bytes, and (offset, length) of each batch's message.
+# Magic, rows, record batches, columns, checksum of footer and messages, checksum of the seal until here. Before it,
+# little-endian: a checksum of each row, of each column of each batch, zeros up to a multiple of 8 bytes, and (offset,
+# length) of each batch's message.
 _TAIL = struct.Struct("<8sQIIII")
 _MAGIC = b"vid.seal"
 _ARROW = b"ARROW1"
@@ -40,7 +43,9 @@ _Part = Callable[[int, int, list[memoryview | bytes]], None]
 
 
 def write_sealed(aside: Path, table: pa.Table, rows: int) -> None:
-    """Write `table`, to a file that gets its name later, as an Arrow file with a seal, `rows` rows a record batch. Raises OSError."""
+    """Write `table`, to a file that gets its name later, as an Arrow file with a seal, `rows` rows a record batch.
+    Raises OSError.
+    """
     ends: list[int] = []
     with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         for batch in table.to_batches(max_chunksize=rows):
@@ -60,7 +65,9 @@ def _seal(data: memoryview, ends: list[int], footer: bytes) -> bytes:
     batches = [reader.get_batch(at) for at in range(reader.num_record_batches)]
     places = [_SCHEMA + _length(data, _SCHEMA), *ends][: len(batches)]
     messages = np.array([(place, _length(data, place)) for place in places], "<i8").reshape(-1, 2)
-    rows = [_sum(parts, at, at + 1) for batch in batches for parts in [_parts(batch.columns)] for at in range(len(batch))]
+    rows = [
+        _sum(parts, at, at + 1) for batch in batches for parts in [_parts(batch.columns)] for at in range(len(batch))
+    ]
     columns = [_sum(_parts([column]), 0, len(column)) for batch in batches for column in batch.columns]
     body = np.array([*rows, *columns], "<u4").tobytes()
     body += bytes(-len(body) % 8) + messages.tobytes()
@@ -95,8 +102,8 @@ def _structure(data: memoryview, messages: npt.NDArray[np.int64], footer: bytes 
 class Sealed:
     """A file that `write_sealed` wrote, mapped into memory.
 
-    footer: the bytes of its footer, as they are. hint: what mends a damaged file, for messages. Raises VidsslError where the file does not
-    end as an Arrow file does.
+    footer: the bytes of its footer, as they are. hint: what mends a damaged file, for messages. Raises VidsslError
+    where the file does not end as an Arrow file does.
     """
 
     def __init__(self, path: Path, hint: str) -> None:
@@ -112,8 +119,9 @@ class Sealed:
         self.footer = bytes(self._data[self._footer :])
 
     def open(self) -> pa.Table:
-        """Its columns, to be read only row by row, each after `check_row`: damaged, they crash. Raises VidsslError for a file whose
-        checksums or structure are damaged."""
+        """Its columns, to be read only row by row, each after `check_row`: damaged, they crash. Raises VidsslError for
+        a file whose checksums or structure are damaged.
+        """
         data, tail = self._data, self._footer - _TAIL.size
         if tail < 0 or bytes(data[tail:][: len(_MAGIC)]) != _MAGIC:
             raise self._damaged("its checksums are missing")
@@ -137,8 +145,9 @@ class Sealed:
         return self._table
 
     def columns(self, names: list[str], rows: npt.NDArray[np.int64] | None = None) -> pa.Table:
-        """Columns of `rows`, or of all. The record batches that these rows lie in are compared, whole, and no other is read. Raises
-        VidsslError where they are damaged."""
+        """Columns of `rows`, or of all. The record batches that these rows lie in are compared, whole, and no other is
+        read. Raises VidsslError where they are damaged.
+        """
         self._unchanged()
         if rows is None:
             self._compare(names, range(len(self._batches)))
@@ -176,7 +185,9 @@ class Sealed:
         self._good[row] = True
 
     def _unchanged(self) -> None:
-        """Raises VidsslError where the file was changed in place since it was opened: what is mapped may be anything, or gone."""
+        """Raises VidsslError where the file was changed in place since it was opened: what is mapped may be anything,
+        or gone.
+        """
         if _state(self._descriptor) != self._state:
             raise VidsslError(
                 f"path={str(self.path)!r}: the index was changed in place while it was open; start anew, and replace an index only by "
@@ -213,8 +224,9 @@ def _sum(parts: Iterable[_Part], first: int, end: int) -> int:
 
 
 def _parts(arrays: Iterable[pa.Array]) -> list[_Part]:
-    """What finds the bytes of a range of rows, for each buffer of the arrays. Where offsets point outside of a buffer, there are no bytes:
-    nothing else is read."""
+    """What finds the bytes of a range of rows, for each buffer of the arrays. Where offsets point outside of a buffer,
+    there are no bytes: nothing else is read.
+    """
     out: list[_Part] = []
     for array in arrays:
         _add_parts(array.type, array.buffers(), out)
@@ -240,7 +252,9 @@ def _add_parts(kind: pa.DataType, buffers: list[pa.Buffer | None], out: list[_Pa
         out.append(partial(_nested, view.cast("q" if pa.types.is_large_list(kind) else "i"), inner))
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
         values = buffers.pop(0)
-        out.append(partial(_nested, view.cast("i"), [partial(_fixed, memoryview(values if values is not None else b""), 1)]))
+        out.append(
+            partial(_nested, view.cast("i"), [partial(_fixed, memoryview(values if values is not None else b""), 1)])
+        )
     else:
         out.append(partial(_fixed, view, kind.bit_width // 8))
 

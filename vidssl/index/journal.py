@@ -1,6 +1,8 @@
-"""journal: rows of an index that is being built, kept as they come, so that a build that is cut off goes on where it was.
+"""journal: rows of an index that is being built, kept as they come, so that a build that is cut off goes on where it
+was.
 
-A file of records, each with its length and a checksum, so that a damaged one costs only its own rows: the next is found by its mark.
+A file of records, each with its length and a checksum, so that a damaged one costs only its own rows: the next is found
+by its mark.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class Journal:
                 self._file = aside.open("wb")
                 self.add(self.found.to_batches())
         except OSError as error:
-            raise VidsslError(f"journal={str(self.path)!r}: {error.strerror or error}; name a file that can be written") from error
+            raise VidsslError(
+                f"journal={str(self.path)!r}: {error.strerror or error}; name a file that can be written"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

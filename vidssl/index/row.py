@@ -25,17 +25,30 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
     chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
     points = row.get("points") or []
     return Video(
-        path=path, bytes=row["bytes"], mtime_ns=row["mtime_ns"], member=member_of(row), container=row["container"], codec=row["codec"],
-        pixel_format=row["pixel_format"], full_range=row["color_range"] == "pc", size=(row["height"], row["width"]), stored=stored,
-        rotation=row["rotation"], mirror=row["mirror"],
+        path=path,
+        bytes=row["bytes"],
+        mtime_ns=row["mtime_ns"],
+        member=member_of(row),
+        container=row["container"],
+        codec=row["codec"],
+        pixel_format=row["pixel_format"],
+        full_range=row["color_range"] == "pc",
+        size=(row["height"], row["width"]),
+        stored=stored,
+        rotation=row["rotation"],
+        mirror=row["mirror"],
         space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
         packet=np.asarray(row["packet"], np.int32),
-        points=make_points([(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]),
-    )  # fmt: skip
+        points=make_points(
+            [(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]
+        ),
+    )
 
 
 def _check_row(path: Path, row: dict[str, Any]) -> None:
-    """Raises DecodeError where a row asks for more memory than any file that was scanned can: its index is damaged, or made up."""
+    """Raises DecodeError where a row asks for more memory than any file that was scanned can: its index is damaged, or
+    made up.
+    """
     packet, points, sides = np.asarray(row["packet"], np.int32), row.get("points") or [], (row["width"], row["height"])
     again = "the index is damaged; index it anew"
     if row["frames"] > min(FRAMES, row["bytes"]):
@@ -44,9 +57,15 @@ def _check_row(path: Path, row: dict[str, Any]) -> None:
         raise DecodeError(f"{path}: packets {packet.min()}..{packet.max()} in {row['bytes']} bytes: {again}")
     if len(points) > max(row["frames"], 1):
         raise DecodeError(f"{path}: {len(points)} seek points for {row['frames']} frames: {again}")
-    if sorted(sides) != sorted((row["coded_width"], row["coded_height"])) or min(sides) < 1 or sides[0] * sides[1] > PIXELS:
+    if (
+        sorted(sides) != sorted((row["coded_width"], row["coded_height"]))
+        or min(sides) < 1
+        or sides[0] * sides[1] > PIXELS
+    ):
         stored = f"{row['coded_width']}x{row['coded_height']}"
-        raise DecodeError(f"{path}: pictures of {sides[0]}x{sides[1]}, stored as {stored}, of at most {PIXELS} pixels: {again}")
+        raise DecodeError(
+            f"{path}: pictures of {sides[0]}x{sides[1]}, stored as {stored}, of at most {PIXELS} pixels: {again}"
+        )
 
 
 def make_points(points: list[tuple[int, int, int, Landing]]) -> SeekPoints:

@@ -1,4 +1,6 @@
-"""scan: one file to one row of the index. Everything is decoded once in sequence; seek points enter only where they reproduce it."""
+"""scan: one file to one row of the index. Everything is decoded once in sequence; seek points enter only where they
+reproduce it.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,19 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
+from vidssl.deadline import Deadline, Late
 from vidssl.files import regular
 from vidssl.index.boxes import lacks_moov, most_samples
-from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
-from vidssl.deadline import Deadline, Late
-from vidssl.video.decode import PLANAR, Planes, Video, decode, is_yuv
 from vidssl.index.row import FRAMES, make_points, make_video, member_of
+from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
+from vidssl.video.decode import PLANAR, Planes, Video, decode, is_yuv
 from vidssl.video.packets import DecodeError, Landing, Member, SeekPoints, Source, landing_of, number_of
 
 # Seek points closer than this save less decoding than they cost to verify.
 _APART = 12
-# The first frames after a seek point, and the last one that is decoded from it, must be those of the sequential pass. The last one
-# stands on all the reference frames between, and is decoded as in training: with the non-reference frames left out.
+# The first frames after a seek point, and the last one that is decoded from it, must be those of the sequential pass.
+# The last one stands on all the reference frames between, and is decoded as in training: with the non-reference frames
+# left out.
 _PROBED = 3
 _LANDING = ("pos", "pts", "dts", "size")
 
@@ -32,11 +35,13 @@ class UnusableError(Exception):
     """Why a file is left out."""
 
 
-def scan(path: Path, offset: int | None = None, size: int | None = None, refused: str = "", seconds: float | None = None) -> dict[str, Any]:
+def scan(
+    path: Path, offset: int | None = None, size: int | None = None, refused: str = "", seconds: float | None = None
+) -> dict[str, Any]:
     """What the file itself decides of a row of `vidssl.index.table.SCHEMA`; `status` says why where it cannot be used.
 
-    offset, size: of a member, if `path` is a tar file, in bytes. refused: why it is not to be opened, if that is known. seconds: that
-    it may take at least, as in `Deadline`.
+    offset, size: of a member, if `path` is a tar file, in bytes. refused: why it is not to be opened, if that is known.
+    seconds: that it may take at least, as in `Deadline`.
     """
     row = unusable("ok")
     try:
@@ -84,7 +89,9 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
             raise UnusableError("truncated: its table of contents (moov box) is missing")
         samples = most_samples(file, place)
         if samples > place.bytes:
-            raise UnusableError(f"damaged: its table of contents says {samples} frames, more than it has bytes ({place.bytes})")
+            raise UnusableError(
+                f"damaged: its table of contents says {samples} frames, more than it has bytes ({place.bytes})"
+            )
 
 
 def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +129,9 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         "packet": watch.packets,
         "points": [
             {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
-            for frame, packet, stamp, landing in zip(points.frame, points.packet, points.timestamp, points.landing, strict=True)
+            for frame, packet, stamp, landing in zip(
+                points.frame, points.packet, points.timestamp, points.landing, strict=True
+            )
         ],
         "note": "; ".join(notes),
     }
@@ -155,17 +164,33 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
         raise UnusableError(reason)
     chroma = chroma_position(codec, form.name)
     return {
-        "pixel_format": form.name, "coded_width": frame.width, "coded_height": frame.height, "width": width, "height": height,
-        "rotation": rotation, "mirror": mirror, "color_matrix": matrix, "color_primaries": primaries, "color_range": range_,
-        "chroma_x": chroma[0], "chroma_y": chroma[1],
-    }  # fmt: skip
+        "pixel_format": form.name,
+        "coded_width": frame.width,
+        "coded_height": frame.height,
+        "width": width,
+        "height": height,
+        "rotation": rotation,
+        "mirror": mirror,
+        "color_matrix": matrix,
+        "color_primaries": primaries,
+        "color_range": range_,
+        "chroma_x": chroma[0],
+        "chroma_y": chroma[1],
+    }
 
 
-# (a, b, c, d) of FFmpeg's display matrix, x' = a x + c y, y' = b x + d y, y downwards: (degrees clockwise, then mirrored left to right).
+# (a, b, c, d) of FFmpeg's display matrix, x' = a x + c y, y' = b x + d y, y downwards: (degrees clockwise, then
+# mirrored left to right).
 _UPRIGHT = {
-    (1, 0, 0, 1): (0, False), (0, 1, -1, 0): (90, False), (-1, 0, 0, -1): (180, False), (0, -1, 1, 0): (270, False),
-    (-1, 0, 0, 1): (0, True), (0, 1, 1, 0): (90, True), (1, 0, 0, -1): (180, True), (0, -1, -1, 0): (270, True),
-}  # fmt: skip
+    (1, 0, 0, 1): (0, False),
+    (0, 1, -1, 0): (90, False),
+    (-1, 0, 0, -1): (180, False),
+    (0, -1, 1, 0): (270, False),
+    (-1, 0, 0, 1): (0, True),
+    (0, 1, 1, 0): (90, True),
+    (1, 0, 0, -1): (180, True),
+    (0, -1, -1, 0): (270, True),
+}
 
 
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
@@ -183,7 +208,9 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
 
 @dataclass
 class _Watch:
-    """What the sequential pass saw: each frame's packet and time, and checksums of the frames that seek points have to reproduce."""
+    """What the sequential pass saw: each frame's packet and time, and checksums of the frames that seek points have to
+    reproduce.
+    """
 
     video: Video
     keys: dict[int, Landing]
@@ -218,7 +245,9 @@ class _Watch:
         return ""
 
     def _cut(self, number: int, ordinal: int) -> None:
-        """Keep the frames before the first that was decoded after a damaged one: it may lean on it, although it is shown earlier."""
+        """Keep the frames before the first that was decoded after a damaged one: it may lean on it, although it is
+        shown earlier.
+        """
         count = next((at for at, packet in enumerate(self.packets) if packet > ordinal >= 0), len(self.packets))
         del self.packets[count:], self.times[count:]
         self.starts = [start for start in self.starts if start < count]
@@ -268,4 +297,6 @@ class _Watch:
             frames = decode(video, numbers)
         except DecodeError:
             return False
-        return all(zlib.crc32(data.data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True))
+        return all(
+            zlib.crc32(data.data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True)
+        )

@@ -8,11 +8,16 @@ import pyarrow as pa
 
 VERSION = 3  # of the file; another is refused
 _POINT = pa.struct(
-    [("frame", pa.int32()), ("packet", pa.int32()), *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size"))]
+    [
+        ("frame", pa.int32()),
+        ("packet", pa.int32()),
+        *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size")),
+    ]
 )
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # relative to the root, with forward slashes; of a member of a tar: the tar's, then its own
+        # relative to the root, with forward slashes; of a member of a tar: the tar's, then its own
+        ("path", pa.string()),
         ("label", pa.string()),  # the folder it lies in, or what a shard or a list says; null directly under the root
         ("group", pa.string()),  # what belongs together (a person, a source); null where no list says so
         ("archive", pa.string()),  # of a member: path of the tar; null for a file
@@ -38,14 +43,16 @@ SCHEMA = pa.schema(
         ("chroma_y", pa.float32()),
         ("bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        ("packet", pa.large_list(pa.int32())),  # of each frame: ordinal of the packet it came from; null where that is the frame's own
+        # of each frame: ordinal of the packet it came from; null where that is the frame's own
+        ("packet", pa.large_list(pa.int32())),
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.decode.SeekPoints
     ]
 )
 
 
 def said_of(footer: bytes) -> tuple[int | None, str | None, bool]:
-    """(version, root, whether that is the folder it was made of): what `VideoIndex.save` put into the schema, by a footer's text.
+    """(version, root, whether that is the folder it was made of): what `VideoIndex.save` put into the schema, by a
+    footer's text.
 
     It is read without Arrow, for a footer may be damaged.
     """

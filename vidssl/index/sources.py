@@ -10,18 +10,42 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from vidssl.files import parse_json, read_text, regular
 from vidssl.paths import leaves
 from vidssl.types import VidsslError
 
-EXTENSIONS = frozenset({
-    ".3gp", ".asf", ".avi", ".divx", ".flv", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov",
-    ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m",
-})  # fmt: skip
+EXTENSIONS = frozenset(
+    {
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".divx",
+        ".flv",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mjpeg",
+        ".mjpg",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    }
+)
 LISTS = (".csv", ".txt")
-SIDECAR_BYTES = 2**20  # the longest .json or .cls in a shard, and the longest header of one of its members, that is read
+# the longest .json or .cls in a shard, and the longest header of one of its members, that is read
+SIDECAR_BYTES = 2**20
 _FARTHEST = 2**63 - 1  # an offset or a size that a header makes up may be larger than the index can say
 
 log = logging.getLogger(__name__)
@@ -29,10 +53,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind the tar's.
+    """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind
+    the tar's.
 
-    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length. refused: why it cannot be used,
-    where that is known already.
+    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length. refused: why it
+    cannot be used, where that is known already.
     """
 
     path: str
@@ -52,7 +77,8 @@ class Found:
 def find(source: Path) -> tuple[Path, list[Found]]:
     """The root that paths are relative to, and the videos, ordered by path. Raises VidsslError where there are none.
 
-    The root of a list is its folder, or, where it names videos elsewhere, the deepest folder that holds all of its videos.
+    The root of a list is its folder, or, where it names videos elsewhere, the deepest folder that holds all of its
+    videos.
     """
     where = f"root={str(source)!r}:"
     if not source.exists():
@@ -87,13 +113,21 @@ def _in_folder(root: Path) -> Iterator[Found]:
         for name in files:
             path = Path(base, name)
             if path.suffix.lower() in EXTENSIONS:
-                yield Found(path=path.relative_to(root).as_posix(), label=path.parent.name if path.parent != root else None)
+                yield Found(
+                    path=path.relative_to(root).as_posix(), label=path.parent.name if path.parent != root else None
+                )
             elif path.suffix.lower() == ".tar":
                 yield from _in_tar(path, path.relative_to(root).as_posix())
 
 
+def _open_tar(file: Any) -> tarfile.TarFile:
+    """The tar that lies, uncompressed, in a file object; tarfile's types know fewer kinds of those than it takes."""
+    return tarfile.open(fileobj=file, mode="r:")
+
+
 def _in_tar(path: Path, name: str) -> Iterator[Found]:
-    """Members that are videos. The label is what the sample's `.cls` says, or "label" in its `.json`, or the member's folder.
+    """Members that are videos. The label is what the sample's `.cls` says, or "label" in its `.json`, or the member's
+    folder.
 
     A tar that cannot be read to its end is found itself, beside the members before that.
     Source: WebDataset's convention that files of one sample share the name up to the first dot of its last part.
@@ -102,7 +136,7 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
     videos: list[tarfile.TarInfo] = []
     try:
         size = regular(path).st_size
-        with path.open("rb") as file, tarfile.open(fileobj=_Bounded(file), mode="r:") as tar:  # type: ignore[call-overload]
+        with path.open("rb") as file, _open_tar(_Bounded(file)) as tar:
             for member in _forwards(tar):
                 kind = PurePosixPath(member.name).suffix.lower()
                 if not member.isfile():
@@ -113,15 +147,21 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
                     said = _label_of(tar, member, f"{name}/{member.name}")
                     if said is not None:
                         labels[_sample(member.name)] = said
-    except Exception:  # of a damaged header tarfile raises whatever its own arithmetic meets, IndexError and RecursionError among it
+    # of a damaged header tarfile raises whatever its own arithmetic meets, IndexError and RecursionError among it
+    except Exception:
         yield Found(path=name, label=None)  # the index says of it what is wrong
     for member in videos:
         folder = PurePosixPath(member.name).parent.name or None
         yield Found(
-            path=_text(f"{name}/{member.name}"), label=labels.get(_sample(member.name), folder and _text(folder)), archive=name,
-            offset=min(member.offset_data, _FARTHEST), bytes=min(member.size, _FARTHEST),
-            refused="a sparse member of a tar, whose bytes do not lie in one piece; pack it without --sparse" if member.issparse() else "",
-        )  # fmt: skip
+            path=_text(f"{name}/{member.name}"),
+            label=labels.get(_sample(member.name), folder and _text(folder)),
+            archive=name,
+            offset=min(member.offset_data, _FARTHEST),
+            bytes=min(member.size, _FARTHEST),
+            refused="a sparse member of a tar, whose bytes do not lie in one piece; pack it without --sparse"
+            if member.issparse()
+            else "",
+        )
 
 
 class _Bounded:
@@ -205,8 +245,9 @@ def _in_list(source: Path) -> tuple[Path, list[Found]]:
 
 
 def _places(names: Sequence[Path], folder: Path) -> list[Path]:
-    """Where the files lie that a list in `folder` names. Where a name is absolute or goes up, links to folders are followed, as the system
-    follows them before it goes up; a name that stays below the folder is kept as it is written."""
+    """Where the files lie that a list in `folder` names. Where a name is absolute or goes up, links to folders are
+    followed, as the system follows them before it goes up; a name that stays below the folder is kept as it is written.
+    """
     real: dict[Path, Path] = {}
     places = []
     for name in names:

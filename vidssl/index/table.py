@@ -1,7 +1,8 @@
-"""index: what every video of a source is, found once by decoding it. One Arrow file, one row a video, mapped into memory.
+"""index: what every video of a source is, found once by decoding it. One Arrow file, one row a video, mapped into
+memory.
 
-A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages. What is read of it is
-compared with its checksums first (vidssl.index.checksums): the whole column, or the one row.
+A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages. What is
+read of it is compared with its checksums first (vidssl.index.checksums): the whole column, or the one row.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from vidssl.paths import shown, written
 from vidssl.deadline import Late, check_timeout
-from vidssl.video.decode import Video
-from vidssl.index.sources import Found, find
+from vidssl.index.checksums import Sealed, write_sealed
 from vidssl.index.journal import Journal
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA, VERSION, said_of
-from vidssl.index.checksums import Sealed, write_sealed
-from vidssl.workers import Workers
+from vidssl.index.sources import Found, find
+from vidssl.paths import shown, written
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video
+from vidssl.workers import Workers
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
@@ -49,32 +50,45 @@ class VideoIndex:
     """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to, and stay
     below; links in it are followed.
 
-    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. sealed: the mapped file that
-    `table` is of, if it is. source: the folder of which it was made, or that of the list; None where a file that was loaded does not say.
+    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. sealed:
+    the mapped file that `table` is of, if it is. source: the folder of which it was made, or that of the list; None
+    where a file that was loaded does not say.
     read: files that `build` read. Raises VidsslError, here and wherever rows are read, where the file is damaged.
     """
 
     def __init__(
-        self, table: pa.Table, root: Path, *, rows: npt.NDArray[np.int64] | None = None, sealed: Sealed | None = None,
+        self,
+        table: pa.Table,
+        root: Path,
+        *,
+        rows: npt.NDArray[np.int64] | None = None,
+        sealed: Sealed | None = None,
         source: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
     @classmethod
     def build(
-        cls, root: str | os.PathLike[str], *, known: VideoIndex | None = None, journal: str | os.PathLike[str] | None = None,
-        workers: int | None = None, progress: bool = True, file_timeout: float | None = None,
-    ) -> VideoIndex:  # fmt: skip
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        known: VideoIndex | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+        progress: bool = True,
+        file_timeout: float | None = None,
+    ) -> VideoIndex:
         """Decode every video of `root` once. A bad file becomes a row that says what is wrong with it.
 
-        root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or .csv with the
-        columns path[,label[,group]], which may name files anywhere: the index's root is then the folder that holds them all. known: rows of
-        files that have not changed since are taken from it. journal: a file that keeps finished rows until all are; a build that was cut
-        off goes on with them. workers: threads; None takes one a processor. progress: show a bar. file_timeout: seconds that a file may
-        take, with one more for each MiB of it and each frame that comes; None takes 60. What takes longer is a bad file.
-        Raises VidsslError where there is no video to index.
+        root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or
+        .csv with the columns path[,label[,group]], which may name files anywhere: the index's root is then the folder
+        that holds them all. known: rows of files that have not changed since are taken from it. journal: a file that
+        keeps finished rows until all are; a build that was cut off goes on with them. workers: threads; None takes one
+        a processor. progress: show a bar. file_timeout: seconds that a file may take, with one more for each MiB of it
+        and each frame that comes; None takes 60. What takes longer is a bad file. Raises VidsslError where there is no
+        video to index.
         """
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
@@ -96,8 +110,13 @@ class VideoIndex:
                 kept.append((one, at))
         batches: list[pa.RecordBatch] = []
         with book or nullcontext(), Workers(workers or os.cpu_count() or 1, "vidssl-index") as pool:
-            jobs = {pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout): one for one in fresh}
-            bar = tqdm(as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True)
+            jobs = {
+                pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout): one
+                for one in fresh
+            }
+            bar = tqdm(
+                as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True
+            )
             done = (_row(jobs[job], job) for job in bar)
             while rows := list(islice(done, _SAVED)):
                 batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
@@ -110,7 +129,9 @@ class VideoIndex:
             )
         table = pa.concat_tables([old_rows, pa.Table.from_batches(batches, SCHEMA)])
         whole = Path(root).resolve()
-        index = cls(table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent)
+        index = cls(
+            table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
+        )
         index.read = len(fresh)
         return index
 
@@ -122,15 +143,18 @@ class VideoIndex:
             with written(target) as aside:
                 write_sealed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
         except OSError as error:
-            raise VidsslError(f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written") from error
+            raise VidsslError(
+                f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written"
+            ) from error
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, allow_outside: bool = False
-    ) -> VideoIndex:  # fmt: skip
+    ) -> VideoIndex:
         """Map an index into memory. root: where the videos lie now; None takes the folder it was built from.
 
-        allow_outside: take it too where it names files outside of its root (absolute paths, ..), which are then opened when asked for.
+        allow_outside: take it too where it names files outside of its root (absolute paths, ..), which are then opened
+            when asked for.
         """
         where = f"VideoIndex.load: path={str(path)!r}:"
         if not Path(path).is_file():
@@ -144,20 +168,26 @@ class VideoIndex:
             raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
         if version != VERSION:
-            raise VidsslError(f"{where} version {version}, this vidssl reads {VERSION}; delete it, and make it anew with {sealed.hint}")
+            raise VidsslError(
+                f"{where} version {version}, this vidssl reads {VERSION}; delete it, and make it anew with {sealed.hint}"
+            )
         table = sealed.open()  # before anything is done by what it says
         folder = Path(root if root is not None else made_of)
         if not folder.is_dir():
             raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
         index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
-        files = pc.coalesce(index.column("archive"), index.column("path"))
-        at = -1 if allow_outside else pc.index(pc.match_substring_regex(files, _LEAVES), True).as_py()
-        if at >= 0:
+        if not allow_outside and (outside := index._outside()):
             raise VidsslError(
-                f"{where} it names {shown(files[at])}, outside of its root {shown(folder)}; make it anew with {sealed.hint}, or, if you "
-                "trust it, say allow_outside=True (--allow-outside)"
+                f"{where} it names {shown(outside)}, outside of its root {shown(folder)}; make it anew with {sealed.hint}, "
+                "or, if you trust it, say allow_outside=True (--allow-outside)"
             )
         return index
+
+    def _outside(self) -> str:
+        """The first file that is not below the root by the text of its path; "" where all are."""
+        files = pc.coalesce(self.column("archive"), self.column("path"))
+        at = pc.index(pc.match_substring_regex(files, _LEAVES), True).as_py()
+        return files[at].as_py() if at >= 0 else ""
 
     @property
     def table(self) -> pa.Table:
@@ -179,10 +209,14 @@ class VideoIndex:
         return VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
 
     def is_current(self) -> bool:
-        """True where every file is there as it was indexed, by size and time of change. Files that are new are not looked for."""
+        """True where every file is there as it was indexed, by size and time of change. Files that are new are not
+        looked for.
+        """
         columns = [self.column(name).to_pylist() for name in _IDENTITY]
         return all(
-            _identity(self.root, Found(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None))
+            _identity(
+                self.root, Found(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None)
+            )
             == (path, archive, offset, size, mtime)
             for path, archive, offset, size, mtime in zip(*columns, strict=True)
         )
@@ -208,7 +242,9 @@ class VideoIndex:
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
         packet = self._table["packet"][at]
-        values["packet"] = packet.values.to_numpy() if packet.is_valid else np.arange(min(values["frames"], FRAMES), dtype=np.int32)
+        values["packet"] = (
+            packet.values.to_numpy() if packet.is_valid else np.arange(min(values["frames"], FRAMES), dtype=np.int32)
+        )
         values["points"] = self._table["points"][at].as_py()
         return make_video(self.root / (values["archive"] or values["path"]), values)
 
@@ -264,7 +300,9 @@ class VideoIndex:
         ]
         lines += _listed("left out", self.skipped(span))
         noted = self.select(rows[np.asarray(pc.not_equal(self.select(rows).column("note"), "").to_numpy(), bool)])
-        lines += _listed("note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True)))
+        lines += _listed(
+            "note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True))
+        )
         return "\n".join(lines)
 
 
@@ -294,4 +332,11 @@ def _row(one: Found, job: Future[dict[str, Any]]) -> dict[str, Any]:
         row = unusable(late.reason)
     if row["packet"] == list(range(len(row["packet"]))):
         row["packet"] = None
-    return {"path": one.path, "label": one.label, "group": one.group, "archive": one.archive, "offset": one.offset, **row}
+    return {
+        "path": one.path,
+        "label": one.label,
+        "group": one.group,
+        "archive": one.archive,
+        "offset": one.offset,
+        **row,
+    }

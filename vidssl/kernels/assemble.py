@@ -14,17 +14,24 @@ Layout = Literal["kcthw", "kthwc"]
 
 
 def assemble(
-    frames: Frames | Array, plan: Plan, *, size: tuple[int, int], dtype: DType = "float32", layout: Layout = "kcthw",
-    out: Array | None = None, threads: int = 1,
-) -> Array:  # fmt: skip
+    frames: Frames | Array,
+    plan: Plan,
+    *,
+    size: tuple[int, int],
+    dtype: DType = "float32",
+    layout: Layout = "kcthw",
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
     """Gathers, resizes, crops, mirrors, colours, normalises and permutes.
 
-    frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device. size: (height, width)
-    of the output. out: memory of that shape and dtype to write to, such as the last call's; None takes new memory.
-    Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames' kind on their device.
-    Raises VidsslError for another type, shape, position or layout, for boxes and colours that are not finite, for boxes without a
-    size, and where `out` shares memory with what is read. On a GPU, what the plan's arrays hold is not looked at.
-    Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within `plan.box`; uint8 rounds and clamps.
+    frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device.
+    size: (height, width) of the output. out: memory of that shape and dtype to write to, such as the last call's; None
+    takes new memory. Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames'
+    kind on their device. Raises VidsslError for another type, shape, position or layout, for boxes and colours that are
+    not finite, for boxes without a size, and where `out` shares memory with what is read. On a GPU, what the plan's
+    arrays hold is not looked at. Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within
+    `plan.box`; uint8 rounds and clamps.
     """
     frames = as_frames(frames, "frames")
     if layout not in ("kcthw", "kthwc"):
@@ -37,7 +44,9 @@ def assemble(
         raise VidsslError(f"size={size!r}: take positive (height, width), at most {MAX_SIDE}")
     shown = tuple(getattr(plan.frame, "shape", ()))
     if len(shown) != 2:
-        raise VidsslError(f"plan.frame is a {type(plan.frame).__name__} {list(shown)}: take int32 [K, T], as plan gives it")
+        raise VidsslError(
+            f"plan.frame is a {type(plan.frame).__name__} {list(shown)}: take int32 [K, T], as plan gives it"
+        )
     slots, times = (int(n) for n in shown)
     shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
     used_before = out is not None
@@ -47,7 +56,18 @@ def assemble(
         raise VidsslError(f"out is {kind} {list(has)}: it must be {dtype} {list(shape)}")
     with device_of(frames.data):
         kernels.assemble(
-            frames.data, *frames.size, frames.space.to_rgb.ravel().tolist(), list(frames.space.chroma),
-            plan.frame, plan.box, plan.flip, plan.color, out, layout == "kthwc", used_before, threads, stream=stream_of(frames.data),
-        )  # fmt: skip
+            frames.data,
+            *frames.size,
+            frames.space.to_rgb.ravel().tolist(),
+            list(frames.space.chroma),
+            plan.frame,
+            plan.box,
+            plan.flip,
+            plan.color,
+            out,
+            layout == "kthwc",
+            used_before,
+            threads,
+            stream=stream_of(frames.data),
+        )
     return out

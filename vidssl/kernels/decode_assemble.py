@@ -1,4 +1,4 @@
-"""fused: decode and assemble in one pass. Each frame is assembled while it is still in a cache, and its planes are never copied."""
+"""decode_assemble: each frame is assembled as it is decoded, while it is still in a cache; its planes are never copied."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from vidssl.native import kernels
 from vidssl.kernels.assemble import Layout
-from vidssl.video.decode import PLANAR, Planes, Video, check_frame, decode_to
+from vidssl.native import kernels
 from vidssl.types import Array, Plan
+from vidssl.video.decode import PLANAR, Planes, Video, check_frame, decode_to
 
 
-def fused(video: Video, numbers: npt.NDArray[np.int64], plan: Plan, out: Array, *, layout: Layout, used_before: bool) -> None:
+def decode_assemble(
+    video: Video, numbers: npt.NDArray[np.int64], plan: Plan, out: Array, *, layout: Layout, used_before: bool
+) -> None:
     """`assemble(decode(video, numbers), plan)` into `out`, bit for bit, on the CPU.
 
-    numbers: as in `decode`; plan.frame counts in them. out: as `assemble` returns it. used_before: it is not fresh memory, so writing past
-    the caches pays. Raises DecodeError as `decode` does; `out` then holds anything.
+    numbers: as in `decode`; plan.frame counts in them. out: as `assemble` returns it. used_before: it is not fresh
+    memory, so writing past the caches pays. Raises DecodeError as `decode` does; `out` then holds anything.
     """
     decode_to(_Assembled(video, plan, out, layout == "kthwc", used_before), video, numbers)
 
@@ -27,9 +29,16 @@ class _Assembled:
     def __init__(self, video: Video, plan: Plan, out: Array, channels_last: bool, used_before: bool) -> None:
         self._video = video
         self._assembler = kernels.FrameAssembler(
-            video.space.to_rgb.ravel().tolist(), list(video.space.chroma), plan.frame, plan.box, plan.flip, plan.color, out,
-            channels_last, used_before,
-        )  # fmt: skip
+            video.space.to_rgb.ravel().tolist(),
+            list(video.space.chroma),
+            plan.frame,
+            plan.box,
+            plan.flip,
+            plan.color,
+            out,
+            channels_last,
+            used_before,
+        )
         as_decoded = video.pixel_format in PLANAR and not video.rotation and not video.mirror
         self._upright = None if as_decoded else Planes(video, 1)  # else it is turned or converted there first
 

@@ -12,7 +12,9 @@ CELL = 16  # pixels a side of a cell, and cells a side of a thumbnail
 
 
 class Motion(NamedTuple):
-    """sad uint32 [F - 1, ceil(H / 16), ceil(W / 16)]: luma change of frame f + 1 against f; thumb uint8 [F, 16, 16]: mean luma."""
+    """sad uint32 [F - 1, ceil(H / 16), ceil(W / 16)]: luma change of frame f + 1 against f; thumb uint8 [F, 16, 16]:
+    mean luma.
+    """
 
     sad: Array
     thumb: Array
@@ -21,8 +23,9 @@ class Motion(NamedTuple):
 def motion(frames: Frames | Array) -> Motion:
     """Scores motion, in integers: the same bits on CPU and GPU.
 
-    frames: `Frames`, or an array uint8 [F, H, W, 3] RGB or [F, 3 * H / 2, W] planar YUV 4:2:0 (numpy, torch, cupy; first axis may be
-    strided). The result is of the same kind on the same device. Raises VidsslError for another type, shape or layout.
+    frames: `Frames`, or an array uint8 [F, H, W, 3] RGB or [F, 3 * H / 2, W] planar YUV 4:2:0 (numpy, torch, cupy;
+    first axis may be strided). The result is of the same kind on the same device. Raises VidsslError for another type,
+    shape or layout.
     """
     frames = as_frames(frames, "frames")
     count, (height, width) = int(frames.data.shape[0]), frames.size

@@ -15,7 +15,7 @@ import torch
 _LINE = 64  # bytes of a cache line: what is written past the caches begins on one
 
 
-class Memory:
+class Buffers:
     """Hands out tensors of `bytes` bytes. Thread-safe: a batch may be let go of in any thread."""
 
     def __init__(self, size: int) -> None:
@@ -29,7 +29,8 @@ class Memory:
         except IndexError:
             block, used = np.empty(self._size + _LINE, np.uint8), False
         start = -block.ctypes.data % _LINE
-        # torch keeps this very view for as long as any tensor of the batch lives; when it goes, the block is free again.
+        # torch keeps this very view for as long as any tensor of the batch lives; when it goes, the block is free
+        # again.
         view = block[start : start + self._size]
         weakref.finalize(view, self._free.append, block).atexit = False
         return torch.from_numpy(view), used

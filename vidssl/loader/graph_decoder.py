@@ -1,6 +1,7 @@
 """nvdec: which videos a decoder of DALI's takes: the GPU's own (NVDEC), or DALI's software decoder in its place.
 
-What the operator does was read in its source (DALI 2.4, dali/operators/video) and tried on a CPU; NVDEC itself is asked what it takes.
+What the operator does was read in its source (DALI 2.4, dali/operators/video) and tried on a CPU; NVDEC itself is asked
+what it takes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from vidssl.video.decode import Video
 from vidssl.types import VidsslError
+from vidssl.video.decode import Video
 
 # Numbers of cudaVideoCodec. DALI has no way to others (MPEG-1/2), and AV1 hides pictures within its packets.
 _CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}
@@ -36,7 +37,7 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class GraphDecoder:
     """A device of DALI's `decoders.video`, and what it takes. limits: by codec; None where there are none.
 
     mixed_up: sizes that it does not take, since other videos have a size that these may be coded in (see `beside`).
@@ -57,7 +58,8 @@ class Hardware:
         if video.pixel_format != "yuv420p":
             return f"no {video.pixel_format}, only yuv420p"
         if video.full_range:
-            return "no full range"  # DALI goes by what a stream says of itself, which is not always what the index found
+            # DALI goes by what a stream says of itself, which is not always what the index found
+            return "no full range"
         if video.rotation or video.mirror:
             return "it is stored turned"
         height, width = video.stored
@@ -75,12 +77,13 @@ class Hardware:
             return f"{width}x{height} is beyond {limits.width[0]}x{limits.height[0]} to {limits.width[1]}x{limits.height[1]}"
         return ""
 
-    def beside(self, sizes: Set[Size]) -> Hardware:
+    def beside(self, sizes: Set[Size]) -> GraphDecoder:
         """The same for videos of these sizes, all that a process may decode.
 
-        DALI keeps NVDEC's decoders for the next stream. It looks for one by the size in which that is coded (a multiple of 16), but enters
-        each by the size that is shown: a stream of 320x236 takes over the decoder of one of 320x240, and its chroma is read from the wrong
-        line, which nothing says. So of two such sizes, the one that is no multiple goes to the CPU.
+        DALI keeps NVDEC's decoders for the next stream. It looks for one by the size in which that is coded (a multiple
+        of 16), but enters each by the size that is shown: a stream of 320x236 takes over the decoder of one of 320x240,
+        and its chroma is read from the wrong line, which nothing says. So of two such sizes, the one that is no
+        multiple goes to the CPU.
         """
         if self.device == "cpu":
             return self
@@ -96,24 +99,26 @@ def _coded(size: Size) -> set[Size]:
     return {(codec, -(-height // block) * block, -(-width // block) * block) for block in blocks}
 
 
-SOFTWARE = Hardware(device="cpu", limits={"vp8": None, "vp9": None})  # and MJPEG, which has no limited range
+SOFTWARE = GraphDecoder(device="cpu", limits={"vp8": None, "vp9": None})  # and MJPEG, which has no limited range
 
 
-def find_nvdec(device: torch.device) -> Hardware:
+def find_nvdec(device: torch.device) -> GraphDecoder:
     """NVDEC of `device`. Raises VidsslError, with the mend, where it cannot be had."""
     if device.type != "cuda":
         raise VidsslError(f'decode="nvdec": device={device} has no NVDEC; take device="cuda", or decode="cpu"')
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        raise VidsslError(f'decode="nvdec": {_LIBRARY} is not there ({error}); {_mend()}; or take decode="cpu"') from error
+        raise VidsslError(
+            f'decode="nvdec": {_LIBRARY} is not there ({error}); {_mend()}; or take decode="cpu"'
+        ) from error
     with torch.cuda.device(device):
         torch.cuda.current_stream().query()  # the driver asks the current context, which exists from here on
         asked = {codec: _limits(library, number) for codec, number in _CODECS.items()}
     found: dict[str, Limits | None] = {codec: limits for codec, limits in asked.items() if limits is not None}
     if not found:
         raise VidsslError(f'decode="nvdec": device={device} decodes none of {", ".join(_CODECS)}; take decode="cpu"')
-    return Hardware(device="mixed", limits=found)
+    return GraphDecoder(device="mixed", limits=found)
 
 
 def _mend() -> str:
@@ -131,11 +136,23 @@ class _Caps(ctypes.Structure):
     """CUVIDDECODECAPS of NVIDIA's cuviddec.h."""
 
     _fields_ = (
-        ("codec", ctypes.c_int), ("chroma", ctypes.c_int), ("depth_minus_8", ctypes.c_uint), ("reserved1", ctypes.c_uint * 3),
-        ("supported", ctypes.c_ubyte), ("engines", ctypes.c_ubyte), ("formats", ctypes.c_ushort), ("max_width", ctypes.c_uint),
-        ("max_height", ctypes.c_uint), ("max_blocks", ctypes.c_uint), ("min_width", ctypes.c_ushort), ("min_height", ctypes.c_ushort),
-        ("histogram", ctypes.c_ubyte), ("counter_depth", ctypes.c_ubyte), ("max_bins", ctypes.c_ushort), ("reserved3", ctypes.c_uint * 10),
-    )  # fmt: skip
+        ("codec", ctypes.c_int),
+        ("chroma", ctypes.c_int),
+        ("depth_minus_8", ctypes.c_uint),
+        ("reserved1", ctypes.c_uint * 3),
+        ("supported", ctypes.c_ubyte),
+        ("engines", ctypes.c_ubyte),
+        ("formats", ctypes.c_ushort),
+        ("max_width", ctypes.c_uint),
+        ("max_height", ctypes.c_uint),
+        ("max_blocks", ctypes.c_uint),
+        ("min_width", ctypes.c_ushort),
+        ("min_height", ctypes.c_ushort),
+        ("histogram", ctypes.c_ubyte),
+        ("counter_depth", ctypes.c_ubyte),
+        ("max_bins", ctypes.c_ushort),
+        ("reserved3", ctypes.c_uint * 10),
+    )
 
 
 def _limits(library: ctypes.CDLL, codec: int) -> Limits | None:

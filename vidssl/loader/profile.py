@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidssl.loader.engines.base import Engine
-from vidssl.loader.engines import make_engine
-from vidssl.loader.worker import Fetched, Fetcher
-from vidssl.loader.loader import Loader
-from vidssl.video.decode import Video, decode, decode_to
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
+from vidssl.loader.engines import make_engine
+from vidssl.loader.engines.base import Engine
+from vidssl.loader.loader import Loader
+from vidssl.loader.pipeline import windows_per_second
+from vidssl.loader.windows import AssembledWindow, Request
+from vidssl.loader.worker import Worker
+from vidssl.types import VidsslError
+from vidssl.video.decode import Video, decode_to
 from vidssl.video.packets import Source
-from vidssl.types import Batch, VidsslError
 
 _T = TypeVar("_T")
 
@@ -36,9 +39,9 @@ STEPS = {
 class Profile:
     """What `profile` found.
 
-    rate: windows a second of the loader in its steady state. steps: milliseconds a window of each of STEPS, alone in one thread.
-    read, shown: frames from the seek point to the last one shown, and frames shown; means of a window. side, wanted: mean short side of the
-    videos, and short side they are resized to, in pixels.
+    rate: windows a second of the loader in its steady state. steps: milliseconds a window of each of STEPS, alone in
+    one thread. read, shown: frames from the seek point to the last one shown, and frames shown; means of a window.
+    side, wanted: mean short side of the videos, and short side they are resized to, in pixels.
     """
 
     windows: int
@@ -59,10 +62,19 @@ class Profile:
 
     def text(self) -> str:
         whole = sum(self.steps.values())
-        lines = [f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); alone in one thread:"]
-        lines += [f"  {name:9s} {ms:8.2f} ms a window  {100 * ms / whole:5.1f} %  {STEPS[name]}" for name, ms in self.steps.items()]
-        lines.append(f"  {'together':9s} {whole:8.2f} ms a window, {1e3 / whole:.1f} windows/s ({self.windows} windows)")
-        lines.append(f"{self.read:.0f} frames are read to show {self.shown:.0f}; short side {self.side:.0f} pixels, {self.wanted} are used")
+        lines = [
+            f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); alone in one thread:"
+        ]
+        lines += [
+            f"  {name:9s} {ms:8.2f} ms a window  {100 * ms / whole:5.1f} %  {STEPS[name]}"
+            for name, ms in self.steps.items()
+        ]
+        lines.append(
+            f"  {'together':9s} {whole:8.2f} ms a window, {1e3 / whole:.1f} windows/s ({self.windows} windows)"
+        )
+        lines.append(
+            f"{self.read:.0f} frames are read to show {self.shown:.0f}; short side {self.side:.0f} pixels, {self.wanted} are used"
+        )
         return "\n".join([*lines, f"what binds: {self.binds}", *(f"  {line}" for line in self.advice())])
 
     def advice(self) -> list[str]:
@@ -76,7 +88,9 @@ class Profile:
                 waste.append("frames are decoded that nobody sees")
             if self.side > 1.3 * self.wanted:
                 waste.append("they are larger than is used")
-            said.append(f"{' and '.join(waste) or 'decoding is the work itself'}: `vidssl prepare` re-encodes them once, to decode quickly")
+            said.append(
+                f"{' and '.join(waste) or 'decoding is the work itself'}: `vidssl prepare` re-encodes them once, to decode quickly"
+            )
         if share["open"] > 0.2:
             said.append("opening costs much: a local disk, or several tuples of one window (tuples_per_window)")
         if share["assemble"] > 0.4:
@@ -91,7 +105,9 @@ class Profile:
         return said or ["nothing stands out; more cores would help"]
 
 
-def profile(index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0) -> Profile:
+def profile(
+    index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0
+) -> Profile:
     """Loads `windows` random windows on the CPU for `pretext`, through the loader, and then step by step.
 
     Raises VidsslError where no video is long enough.
@@ -101,17 +117,21 @@ def profile(index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, 
     batch = _batch(index, pretext)
     with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
         found = _rate(loader, -(-windows // batch), batch)
-        setting = replace(loader.setting, windows=1, threads=1)
-        engine = make_engine(loader.engine, setting)
-        fetcher = Fetcher(index=index, spec=loader.spec, sampler=loader.sampler, decoder=decode)
-        shown = [_Window(fetcher, engine, epoch, position) for epoch, position in _places(loader, windows)]
+        worker, engine = make_engine(loader.engine, replace(loader.settings, windows=1, threads=1), index)
+        shown = [_Window(worker, engine, epoch, position) for epoch, position in _places(loader, windows)]
         engine.close()
         return Profile(
-            windows=windows, workers=loader.setting.threads, cores=len(os.sched_getaffinity(0)), engine=loader.engine, rate=found,
+            windows=windows,
+            workers=loader.settings.threads,
+            cores=len(os.sched_getaffinity(0)),
+            engine=loader.engine,
+            rate=found,
             steps={name: float(np.mean([one.steps[name] for one in shown])) for name in STEPS},
-            read=float(np.mean([one.read for one in shown])), shown=float(np.mean([one.shown for one in shown])),
-            side=float(np.mean([one.side for one in shown])), wanted=min(loader.spec.augment.resize),
-        )  # fmt: skip
+            read=float(np.mean([one.read for one in shown])),
+            shown=float(np.mean([one.shown for one in shown])),
+            side=float(np.mean([one.side for one in shown])),
+            wanted=min(loader.spec.augment.resize),
+        )
 
 
 def rate(index: VideoIndex, pretext: HasPlan, *, workers: int, windows: int, seed: int = 0) -> float:
@@ -126,19 +146,9 @@ def _batch(index: VideoIndex, pretext: HasPlan) -> int:
 
 
 def _rate(loader: Loader, count: int, size: int) -> float:
-    """Windows a second of `count` batches of `size`, after as many as were running ahead."""
-    batches = _endless(loader)
-    for _ in range(3):
-        next(batches)
-    began = perf_counter()
-    for _ in range(count):
-        next(batches)
-    return count * size / (perf_counter() - began)
-
-
-def _endless(loader: Loader) -> Iterator[Batch]:
-    while True:
-        yield from loader
+    """Windows a second of `count` batches of `size`, after as many as were fetched ahead of time."""
+    endless = chain.from_iterable(repeat(loader))
+    return windows_per_second(endless, size, warm_up=3, count=count)
 
 
 def _places(loader: Loader, count: int) -> list[tuple[int, int]]:
@@ -149,17 +159,18 @@ def _places(loader: Loader, count: int) -> list[tuple[int, int]]:
 class _Window:
     """One window, taken step by step; what a later step repeats of an earlier one is taken off."""
 
-    def __init__(self, fetcher: Fetcher, engine: Engine, epoch: int, position: int) -> None:
-        fetcher(epoch, position, engine.rooms(1)[0])  # so that no step pays for cold files and caches alone
-        rooms = engine.rooms(1)
-        fetched, fetching = _clock(lambda: fetcher(epoch, position, rooms[0]))
-        _, pushing = _clock(lambda: engine.push([fetched], rooms))
+    def __init__(self, worker: Worker[Any], engine: Engine[Any], epoch: int, position: int) -> None:
+        worker(epoch, position, engine.output_slots(1)[0])  # so that no step pays for cold files and caches alone
+        slot = engine.output_slots(1)[0]
+        fetched, fetching = _clock(lambda: worker(epoch, position, slot))
+        _, pushing = _clock(lambda: engine.push([fetched]))
         _, pulling = _clock(engine.pull)
-        video = fetcher.index.video(fetched.window.video)
-        _, opening = _clock(lambda: _read(video, fetched, packets=False))
-        count, reading = _clock(lambda: _read(video, fetched, packets=True))
-        _, decoding = _clock(lambda: decode_to(_Nowhere(), video, fetched.number))
-        planned = fetched.frames is None  # the workers assemble; else the engine does
+        request: Request = fetched.request
+        video = request.video
+        _, opening = _clock(lambda: _read(video, request, packets=False))
+        count, reading = _clock(lambda: _read(video, request, packets=True))
+        _, decoding = _clock(lambda: decode_to(_Nowhere(), video, request.number))
+        planned = isinstance(fetched, AssembledWindow)  # the workers assemble; else the engine does
         self.steps = {
             "open": opening,
             "demux": max(0.0, reading - opening),
@@ -167,7 +178,7 @@ class _Window:
             "assemble": max(0.0, fetching - decoding) + (0.0 if planned else pulling),
             "hand over": pushing + (pulling if planned else 0.0),
         }
-        self.read, self.shown, self.side = count, len(fetched.number), min(video.size)
+        self.read, self.shown, self.side = count, len(request.number), min(video.size)
 
 
 class _Nowhere:
@@ -175,12 +186,12 @@ class _Nowhere:
         """Decoded, and that is all."""
 
 
-def _read(video: Video, fetched: Fetched, *, packets: bool) -> int:
+def _read(video: Video, request: Request, *, packets: bool) -> int:
     """Opens the file, and reads the packets that decoding the window reads. Returns their number."""
-    last, count = int(video.packet[fetched.number].max()), 0
+    last, count = int(video.packet[request.number].max()), 0
     with Source(video.path, member=video.member, container=video.container) as source:
         if packets:
-            for number, _ in source.packets(video.points, video.points.before(int(fetched.number[0]))):
+            for number, _ in source.packets(video.points, video.points.before(int(request.number[0]))):
                 if number > last:
                     break
                 count += 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidssl.loader.worker import Bad
+from vidssl.loader.windows import Failure
 from vidssl.paths import appended, shown
 from vidssl.types import VidsslError
 
@@ -17,17 +17,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantine:
-    """path: a .jsonl file that gets a line for each bad window, or none. max_bad: share of `videos` that may be bad; one always may."""
+    """path: a .jsonl file that gets a line for each bad window, or none. max_bad: share of `videos` that may be bad;
+    one always may.
+    """
 
     path: Path | None
     max_bad: float
     videos: int
 
-    def add(self, bad: Sequence[Bad], known: int) -> None:
-        """bad: windows, each replaced by the next video's. known: bad videos until now. Raises VidsslError where these are too many."""
+    def add(self, bad: Sequence[Failure], known: int) -> None:
+        """bad: windows, each replaced by the next video's. known: bad videos until now. Raises VidsslError where these
+        are too many.
+        """
         for entry in bad:
             reason = shown(entry.reason)
-            log.warning("epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, reason)
+            log.warning(
+                "epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, reason
+            )
         if self.path is not None:
             with appended(self.path) as file:
                 for entry in bad:

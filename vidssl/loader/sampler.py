@@ -1,4 +1,6 @@
-"""window: which frames of which video the place `position` of an epoch shows. A pure function of (seed, epoch, position)."""
+"""window: which frames of which video the place `position` of an epoch shows. A pure function of (seed, epoch,
+position).
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,11 @@ def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampler:
-    """Windows of `span` frames, or the whole of each video; an epoch shows `tuples` tuples of one window of every video.
+    """Windows of `span` frames, or the whole of each video; an epoch shows `tuples` tuples of one window of every
+    video.
 
-    rows: int64 [N] rows of the index, each of a video with at least span frames; frames: int64 [N] their numbers of frames.
+    rows: int64 [N] rows of the index, each of a video with at least span frames; frames: int64 [N] their numbers of
+    frames.
     train: videos shuffled, first frame random; else videos in order, the window in the middle, the same in every epoch.
     """
 
@@ -60,12 +64,18 @@ class Sampler:
         return position if self.train else video * self.tuples + position % self.tuples
 
     def window(self, epoch: int, position: int, attempt: int = 0) -> Window:
-        """The window at `position` of `epoch`; attempt > 0: the one in its stead when the windows of the attempts before are bad."""
+        """The window at `position` of `epoch`; attempt > 0: the one in its stead when the windows of the attempts
+        before are bad.
+        """
         place = position // self.tuples
         at = (place + attempt) % len(self.rows)
         if self.train:
             at = int(_order(self.seed, epoch, len(self.rows))[at])
         span = int(self.frames[at]) if self.whole else self.span
         room = int(self.frames[at]) - span
-        first = int(_random(self.seed, epoch, place, 1, "window", attempt)[0]) * (room + 1) >> 64 if self.train else room // 2
+        first = (
+            int(_random(self.seed, epoch, place, 1, "window", attempt)[0]) * (room + 1) >> 64
+            if self.train
+            else room // 2
+        )
         return Window(position, int(self.rows[at]), first, span)

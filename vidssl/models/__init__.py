@@ -1,4 +1,12 @@
-"""Encoders: feature extractors without a classifier. `ENCODERS[name](channels=3)` builds one."""
+"""Encoders: feature extractors without a classifier. `ENCODERS[name](channels=3)` builds one.
+
+| file | what it does |
+|---|---|
+| base.py, frame.py | `Encoder`: what all declare; `FrameEncoder`: those of single frames |
+| c3d.py, r3d.py, r2plus1d.py, resnet3d.py | encoders of clips |
+| caffenet.py, resnet.py | encoders of frames |
+| residual.py, norm.py | blocks that residual encoders share; group norm in the place of batch norm |
+"""
 
 from __future__ import annotations
 
@@ -14,13 +22,38 @@ from vidssl.models.resnet import ResNet, resnet18, resnet50, resnet_tiny
 from vidssl.models.resnet3d import r2plus1d_18, r3d_18
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
-    "caffenet": caffenet, "caffenet_opn": caffenet_opn, "alexnet_o3n": alexnet_o3n,
-    "c3d": c3d, "r3d": r3d, "r2plus1d": r2plus1d, "r3d_18": r3d_18, "r2plus1d_18": r2plus1d_18, "r3d_tiny": r3d_tiny,
-    "resnet18": resnet18, "resnet50": resnet50, "resnet_tiny": resnet_tiny,
-}  # fmt: skip
+    "caffenet": caffenet,
+    "caffenet_opn": caffenet_opn,
+    "alexnet_o3n": alexnet_o3n,
+    "c3d": c3d,
+    "r3d": r3d,
+    "r2plus1d": r2plus1d,
+    "r3d_18": r3d_18,
+    "r2plus1d_18": r2plus1d_18,
+    "r3d_tiny": r3d_tiny,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "resnet_tiny": resnet_tiny,
+}
 
 __all__ = [
-    "C3D", "ENCODERS", "R3D", "CaffeNet", "Encoder", "FrameEncoder", "ResNet",
-    "alexnet_o3n", "c3d", "caffenet", "caffenet_opn", "r2plus1d", "r2plus1d_18", "r3d", "r3d_18", "r3d_tiny",
-    "resnet18", "resnet50", "resnet_tiny",
-]  # fmt: skip
+    "C3D",
+    "ENCODERS",
+    "R3D",
+    "CaffeNet",
+    "Encoder",
+    "FrameEncoder",
+    "ResNet",
+    "alexnet_o3n",
+    "c3d",
+    "caffenet",
+    "caffenet_opn",
+    "r2plus1d",
+    "r2plus1d_18",
+    "r3d",
+    "r3d_18",
+    "r3d_tiny",
+    "resnet18",
+    "resnet50",
+    "resnet_tiny",
+]

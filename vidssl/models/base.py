@@ -13,7 +13,8 @@ class Encoder(nn.Module, ABC):
 
     features: size D of the feature. channels: C of its clips.
     made_for: (T, H, W) of the clips it is meant for; minimum: the smallest (T, H, W) that still reaches its last map;
-    maximum: the largest, None where there is no bound. A fully connected layer fixes H and W: then minimum and maximum agree.
+    maximum: the largest, None where there is no bound. A fully connected layer fixes H and W: then minimum and maximum
+    agree.
     """
 
     features: int
@@ -27,5 +28,7 @@ class Encoder(nn.Module, ABC):
         """float [N, C, T, H, W] to the last map [N, M, t, h, w]."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, T, H, W] to the features [N, D]: the mean of the last map over time and place, unless an encoder says otherwise."""
+        """float [N, C, T, H, W] to the features [N, D]: the mean of the last map over time and place, unless an encoder
+        says otherwise.
+        """
         return self.forward_map(clips).mean(dim=(2, 3, 4))

@@ -1,7 +1,8 @@
 """C3D as VCOP trains it: batch norm after every convolution, and a mean over the last map where C3D had dense layers.
 
-Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the authors' code; the plan is
-that of Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015.
+Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
+authors' code; the plan is that of Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV
+2015.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # between them poo
 
 
 class C3D(Encoder):
-    """Eight convolutions 3x3x3 with bias, batch norm and ReLU; between the five stages max pooling, the first over height and width only.
+    """Eight convolutions 3x3x3 with bias, batch norm and ReLU; between the five stages max pooling, the first over
+    height and width only.
 
     channels: of the clips. 27,661,440 parameters; 16 x 112 x 112 gives a last map of 512 x 2 x 7 x 7.
     """

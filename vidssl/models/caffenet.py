@@ -1,9 +1,9 @@
 """CaffeNet as Shuffle and Learn and as OPN train it, and the AlexNet of O3N: five convolutions, then dense layers.
 
-Sources: Misra et al., "Shuffle and Learn: Unsupervised Learning using Temporal Order Verification", ECCV 2016; Lee et al., "Unsupervised
-Representation Learning by Sorting Sequences", ICCV 2017, each with the authors' code; Fernando et al., "Self-Supervised Video
-Representation Learning With Odd-One-Out Networks", CVPR 2017. The plan is that of Krizhevsky et al., "ImageNet Classification with Deep
-Convolutional Neural Networks", NIPS 2012.
+Sources: Misra et al., "Shuffle and Learn: Unsupervised Learning using Temporal Order Verification", ECCV 2016; Lee et
+al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, each with the authors' code; Fernando et
+al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017. The plan is that of
+Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ SMALLEST = 55  # rows or columns: less, and a pool's first window is larger than
 
 
 def pool5_size(pixels: int) -> int:
-    """Rows of pool5 for rows of the frame, columns likewise: 227 to 6, 80 to 2. As in Caffe a pool's last window may be cut off."""
+    """Rows of pool5 for rows of the frame, columns likewise: 227 to 6, 80 to 2. As in Caffe a pool's last window may be
+    cut off.
+    """
     rows = (pixels - 11) // 4 + 1
     for _ in range(3):
         rows = -(-(rows - 3) // 2) + 1
@@ -38,7 +40,9 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
         if batch_norm and at > 2:
             layers[f"bn{at}"] = nn.BatchNorm2d(width, affine=affine)
         layers[f"relu{at}"] = nn.ReLU(inplace=True)
-        tail: list[tuple[str, nn.Module]] = [(f"pool{at}", nn.MaxPool2d(3, 2, ceil_mode=True))] if at in (1, 2, 5) else []
+        tail: list[tuple[str, nn.Module]] = (
+            [(f"pool{at}", nn.MaxPool2d(3, 2, ceil_mode=True))] if at in (1, 2, 5) else []
+        )
         if at <= 2:  # Caffe and torch divide alpha by the five channels, TensorFlow does not: its 2e-5 is this 1e-4
             tail.append((f"norm{at}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)))
         layers.update(reversed(tail) if norm_first else tail)
@@ -47,26 +51,40 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
 
 
 class CaffeNet(FrameEncoder):
-    """Five convolutions; pooling and local response norm after the first two, pooling after the fifth; then layers of `dense` numbers.
+    """Five convolutions; pooling and local response norm after the first two, pooling after the fifth; then layers of
+    `dense` numbers.
 
-    The feature is the last dense layer's, the last map pool5. Weights begin normal: deviation 0.01 in convolutions, 0.005 in dense layers.
+    The feature is the last dense layer's, the last map pool5. Weights begin normal: deviation 0.01 in convolutions,
+    0.005 in dense layers.
 
-    size: (H, W) of the frames, which fixes the first dense layer. channels: of the clips. norm_first: norm before pooling, as in AlexNet;
-    else after it, as in CaffeNet. batch_norm: on conv3, conv4, conv5 and the dense layers; affine: it has a scale and a shift.
-    dropout: after each dense layer. conv_bias: what the biases of conv1 .. conv5 begin with; the dense layers' begin with 1.
+    size: (H, W) of the frames, which fixes the first dense layer. channels: of the clips. norm_first: norm before
+    pooling, as in AlexNet; else after it, as in CaffeNet. batch_norm: on conv3, conv4, conv5 and the dense layers;
+    affine: it has a scale and a shift.
+    dropout: after each dense layer. conv_bias: what the biases of conv1 .. conv5 begin with; the dense layers' begin
+    with 1.
     """
 
     def __init__(
-        self, size: tuple[int, int], dense: Sequence[int], *, channels: int = 3, norm_first: bool = False, batch_norm: bool = True,
-        affine: bool = True, dropout: float = 0.5, conv_bias: Sequence[float] = (0, 0, 0, 0, 0),
-    ) -> None:  # fmt: skip
+        self,
+        size: tuple[int, int],
+        dense: Sequence[int],
+        *,
+        channels: int = 3,
+        norm_first: bool = False,
+        batch_norm: bool = True,
+        affine: bool = True,
+        dropout: float = 0.5,
+        conv_bias: Sequence[float] = (0, 0, 0, 0, 0),
+    ) -> None:
         super().__init__()
         if min(size) < SMALLEST:
             raise ValueError(f"CaffeNet: size={tuple(size)}: take at least {SMALLEST} x {SMALLEST}")
         if len(conv_bias) != len(CONVS):
             raise ValueError(f"CaffeNet: conv_bias={tuple(conv_bias)}: give {len(CONVS)} numbers, one a convolution")
         if not dense or min(dense) < 1:
-            raise ValueError(f"CaffeNet: dense={tuple(dense)}: give one positive number or more, of the dense layers' outputs")
+            raise ValueError(
+                f"CaffeNet: dense={tuple(dense)}: give one positive number or more, of the dense layers' outputs"
+            )
         self.features, self.channels = dense[-1], channels
         self.made_for = self.minimum = self.maximum = (1, *size)
         self.convs = _convs(channels, norm_first=norm_first, batch_norm=batch_norm, affine=affine)
@@ -86,33 +104,44 @@ class CaffeNet(FrameEncoder):
             part.bias = nn.Parameter(torch.full((part.weight.shape[0],), float(bias)))
 
     def frame_map(self, frames: torch.Tensor) -> torch.Tensor:
-        """float [N, C, H, W] to pool5 [N, 256, h, w]: frames of any size that reaches it, though the features take only one."""
+        """float [N, C, H, W] to pool5 [N, 256, h, w]: frames of any size that reaches it, though the features take only
+        one.
+        """
         out: torch.Tensor = self.convs(frames)
         return out
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, 1, H, W] to the last dense layer's [N, D]. Raises ValueError where the frames are of another size."""
+        """float [N, C, 1, H, W] to the last dense layer's [N, D]. Raises ValueError where the frames are of another
+        size.
+        """
         if tuple(clips.shape[2:]) != self.minimum:
-            raise ValueError(f"clips: shape {tuple(clips.shape)}: this encoder takes [N, C, {', '.join(map(str, self.minimum))}]")
+            raise ValueError(
+                f"clips: shape {tuple(clips.shape)}: this encoder takes [N, C, {', '.join(map(str, self.minimum))}]"
+            )
         out: torch.Tensor = self.dense(self.forward_map(clips).flatten(1))
         return out
 
 
 def caffenet(*, channels: int = 3) -> CaffeNet:
-    """Shuffle and Learn's: frames 227 x 227, batch norm without scale and shift, pool5 of 9216 numbers, 4096 features (fc7)."""
+    """Shuffle and Learn's: frames 227 x 227, batch norm without scale and shift, pool5 of 9216 numbers, 4096 features
+    (fc7).
+    """
     return CaffeNet((227, 227), (4096, 4096), channels=channels, affine=False, conv_bias=(0, 1, 0, 1, 1))
 
 
 def caffenet_opn(*, channels: int = 3) -> CaffeNet:
-    """OPN's: frames 80 x 80, batch norm with scale and shift, pool5 of 1024 numbers, 1024 features (fc6). fc7 is in OPN's head."""
+    """OPN's: frames 80 x 80, batch norm with scale and shift, pool5 of 1024 numbers, 1024 features (fc6). fc7 is in
+    OPN's head.
+    """
     return CaffeNet((80, 80), (1024,), channels=channels)
 
 
 def alexnet_o3n(*, channels: int = 3) -> CaffeNet:
-    """O3N's: AlexNet up to its first dense layer, frames 227 x 227, 128 features. Stacks of differences have 15 channels.
+    """O3N's: AlexNet up to its first dense layer, frames 227 x 227, 128 features. Stacks of differences have 15
+    channels.
 
-    Not found in the paper, hence ours: no batch norm, no dropout, ReLU after the dense layer, weights begun as He et al. 2015 do, since
-    without batch norm AlexNet's own deviation of 0.01 would leave almost nothing of a picture.
+    Not found in the paper, hence ours: no batch norm, no dropout, ReLU after the dense layer, weights begun as He et
+    al. 2015 do, since without batch norm AlexNet's own deviation of 0.01 would leave almost nothing of a picture.
     """
     encoder = CaffeNet((227, 227), (128,), channels=channels, norm_first=True, batch_norm=False, dropout=0.0)
     begin_he(encoder)

@@ -21,5 +21,7 @@ class FrameEncoder(Encoder):
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
         """float [N, C, 1, H, W] to [N, M, 1, h, w]. Raises ValueError where a clip has more frames than one."""
         if clips.dim() != 5 or clips.shape[2] != 1:
-            raise ValueError(f"clips: shape {tuple(clips.shape)}: this encoder looks at single frames; give [N, C, 1, H, W]")
+            raise ValueError(
+                f"clips: shape {tuple(clips.shape)}: this encoder looks at single frames; give [N, C, 1, H, W]"
+            )
         return self.frame_map(clips.squeeze(2)).unsqueeze(2)

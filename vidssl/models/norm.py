@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from torch import nn
 
-GROUPS, CHANNELS = 32, 16  # groups at most, and channels of one at least, as in the paper: of two alone little but signs is left
+# groups at most, and channels of one at least, as in the paper: of two alone little but signs is left
+GROUPS, CHANNELS = 32, 16
 M = TypeVar("M", bound=nn.Module)
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

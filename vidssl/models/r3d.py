@@ -1,7 +1,8 @@
 """R3D as VCOP trains it: a plain 3D ResNet with one basic block a stage ("R3D-10").
 
-Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the authors' code;
-the plan is that of Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018.
+Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
+authors' code; the plan is that of Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
+CVPR 2018.
 """
 
 from __future__ import annotations
@@ -28,22 +29,33 @@ def plain_block(channels: int, width: int, stride: int) -> BasicBlock:
 
 
 class R3D(Encoder):
-    """Stem 3x7x7 (stride 1x2x2, no pooling) and four stages of basic blocks; the last three halve time, height and width.
+    """Stem 3x7x7 (stride 1x2x2, no pooling) and four stages of basic blocks; the last three halve time, height and
+    width.
 
-    widths: channels of the stem and the four stages; (64, 64, 128, 256, 512) is the published encoder: 14,361,792 parameters.
-    channels: of the clips. made_for: (T, H, W) of the clips it is meant for; 16 x 112 x 112 gives a last map of 512 x 2 x 7 x 7.
+    widths: channels of the stem and the four stages; (64, 64, 128, 256, 512) is the published encoder: 14,361,792
+    parameters.
+    channels: of the clips. made_for: (T, H, W) of the clips it is meant for; 16 x 112 x 112 gives a last map of 512 x 2
+    x 7 x 7.
     blocks: in every stage; stem, block: what they are made of, here whole 3D convolutions.
     """
 
     minimum = (8, 16, 16)  # what the strides divide by: less, and the last map sees more padding than picture
 
     def __init__(
-        self, widths: Sequence[int] = (64, 64, 128, 256, 512), *, channels: int = 3, made_for: tuple[int, int, int] = (16, 112, 112),
-        blocks: int = 1, stem: Stem = plain_stem, block: Block = plain_block,
-    ) -> None:  # fmt: skip
+        self,
+        widths: Sequence[int] = (64, 64, 128, 256, 512),
+        *,
+        channels: int = 3,
+        made_for: tuple[int, int, int] = (16, 112, 112),
+        blocks: int = 1,
+        stem: Stem = plain_stem,
+        block: Block = plain_block,
+    ) -> None:
         super().__init__()
         if len(widths) != 5 or min(widths) < 1:
-            raise ValueError(f"R3D: widths={tuple(widths)}: give five positive channel numbers, of the stem and of the four stages")
+            raise ValueError(
+                f"R3D: widths={tuple(widths)}: give five positive channel numbers, of the stem and of the four stages"
+            )
         self.features, self.channels, self.made_for = widths[-1], channels, made_for
         self.stem = nn.Sequential(stem(channels, widths[0]), nn.BatchNorm3d(widths[0]), nn.ReLU(inplace=True))
         self.stages = stages(widths, [blocks] * 4, block)

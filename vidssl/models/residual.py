@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-Conv = Callable[[int, int, int, int], nn.Module]  # channels in, channels out, size of the kernel, stride; pads to keep the size
+# channels in, channels out, size of the kernel, stride; pads to keep the size
+Conv = Callable[[int, int, int, int], nn.Module]
 Norm = Callable[[int], nn.Module]  # channels
 Block = Callable[[int, int, int], nn.Module]  # channels in, channels out, stride
 
@@ -33,9 +34,13 @@ def shortcut(channels: int, width: int, stride: int, conv: Conv, norm: Norm) -> 
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions of size 3 with batch norm, and a shortcut. The first one strides; `around` is the shortcut's, else as the others."""
+    """Two convolutions of size 3 with batch norm, and a shortcut. The first one strides; `around` is the shortcut's,
+    else as the others.
+    """
 
-    def __init__(self, channels: int, width: int, stride: int, *, conv: Conv, norm: Norm, around: Conv | None = None) -> None:
+    def __init__(
+        self, channels: int, width: int, stride: int, *, conv: Conv, norm: Norm, around: Conv | None = None
+    ) -> None:
         super().__init__()
         self.conv1, self.bn1 = conv(channels, width, 3, stride), norm(width)
         self.conv2, self.bn2 = conv(width, width, 3, 1), norm(width)
@@ -50,7 +55,9 @@ class BasicBlock(nn.Module):
 
 
 def stages(widths: Sequence[int], blocks: Sequence[int], block: Block) -> nn.Sequential:
-    """`blocks[i]` blocks from `widths[i]` to `widths[i + 1]` channels; the first block of every stage but the first strides by two."""
+    """`blocks[i]` blocks from `widths[i]` to `widths[i + 1]` channels; the first block of every stage but the first
+    strides by two.
+    """
     row = []
     for stage, count in enumerate(blocks):
         row.append(block(widths[stage], widths[stage + 1], 2 if stage else 1))
@@ -59,7 +66,9 @@ def stages(widths: Sequence[int], blocks: Sequence[int], block: Block) -> nn.Seq
 
 
 def begin_he(module: nn.Module) -> None:
-    """Weights of convolutions and dense layers as He et al. 2015 begin them: normal, variance 2 / inputs of a sum; biases 0."""
+    """Weights of convolutions and dense layers as He et al. 2015 begin them: normal, variance 2 / inputs of a sum;
+    biases 0.
+    """
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Conv3d, nn.Linear)):
             nn.init.kaiming_normal_(part.weight, nonlinearity="relu")

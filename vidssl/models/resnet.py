@@ -1,7 +1,7 @@
 """ResNet for single frames.
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. In the bottleneck the 3x3 convolution strides, as in
-torchvision, where the paper's first 1x1 does.
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. In the bottleneck the 3x3 convolution
+strides, as in torchvision, where the paper's first 1x1 does.
 """
 
 from __future__ import annotations
@@ -27,10 +27,15 @@ class Bottleneck(nn.Module):
         super().__init__()
         narrow, relu = width // 4, nn.ReLU(inplace=True)
         self.body = nn.Sequential(
-            conv2d(channels, narrow, 1, 1), nn.BatchNorm2d(narrow), relu,
-            conv2d(narrow, narrow, 3, stride), nn.BatchNorm2d(narrow), relu,
-            conv2d(narrow, width, 1, 1), nn.BatchNorm2d(width),
-        )  # fmt: skip
+            conv2d(channels, narrow, 1, 1),
+            nn.BatchNorm2d(narrow),
+            relu,
+            conv2d(narrow, narrow, 3, stride),
+            nn.BatchNorm2d(narrow),
+            relu,
+            conv2d(narrow, width, 1, 1),
+            nn.BatchNorm2d(width),
+        )
         self.shortcut = shortcut(channels, width, stride, conv2d, nn.BatchNorm2d)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -40,19 +45,29 @@ class Bottleneck(nn.Module):
 class ResNet(FrameEncoder):
     """A stem and four stages; the last three halve height and width.
 
-    widths: channels of the stem and the four stages. blocks: in each stage. channels: of the clips. block: what the stages are made of.
-    small: a stem 3x3 of stride 2 without pooling, which divides by 16 in all; else 7x7 of stride 2 and pooling 3x3 / 2: by 32 in all.
+    widths: channels of the stem and the four stages. blocks: in each stage. channels: of the clips. block: what the
+    stages are made of.
+    small: a stem 3x3 of stride 2 without pooling, which divides by 16 in all; else 7x7 of stride 2 and pooling 3x3 / 2:
+    by 32 in all.
     made_for: (1, H, W) of the frames it is meant for.
     """
 
     def __init__(
-        self, widths: Sequence[int], blocks: Sequence[int], *, channels: int = 3, block: Block = basic, small: bool = False,
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        *,
+        channels: int = 3,
+        block: Block = basic,
+        small: bool = False,
         made_for: tuple[int, int, int] = (1, 112, 112),
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         for name, value, count in (("widths", widths, 5), ("blocks", blocks, 4)):
             if len(value) != count or min(value) < 1:
-                raise ValueError(f"ResNet: {name}={tuple(value)}: give {count} positive numbers; widths begin with the stem's")
+                raise ValueError(
+                    f"ResNet: {name}={tuple(value)}: give {count} positive numbers; widths begin with the stem's"
+                )
         self.features, self.channels, self.made_for = widths[-1], channels, made_for
         self.minimum = (1, 16, 16) if small else (1, 32, 32)  # what the strides divide by
         stem = [conv2d(channels, widths[0], 3 if small else 7, 2), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
@@ -69,8 +84,8 @@ class ResNet(FrameEncoder):
 def resnet18(*, channels: int = 3) -> ResNet:
     """ResNet-18: 512 features, 11,176,512 parameters.
 
-    Published on 224 x 224; meant here for 112 x 112, the crops of the 3D encoders, a quarter of the work: frames of the usual sets have
-    240 rows, and a crop that leaves room to vary has fewer. Other sizes work as well.
+    Published on 224 x 224; meant here for 112 x 112, the crops of the 3D encoders, a quarter of the work: frames of the
+    usual sets have 240 rows, and a crop that leaves room to vary has fewer. Other sizes work as well.
     """
     return ResNet((64, 64, 128, 256, 512), (2, 2, 2, 2), channels=channels)
 

@@ -1,7 +1,7 @@
 """R3D-18 and R(2+1)D-18: the 3D ResNets with two basic blocks a stage.
 
-Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, in the form of torchvision's
-`r3d_18` and `r2plus1d_18`.
+Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, in the form of
+torchvision's `r3d_18` and `r2plus1d_18`.
 """
 
 from __future__ import annotations

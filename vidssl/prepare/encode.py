@@ -13,10 +13,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from vidssl.types import VidsslError
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES
 from vidssl.video.decode import Planes, Video
 from vidssl.video.packets import DecodeError, Source, number_of
-from vidssl.types import VidsslError
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -28,9 +28,9 @@ class Encoding:
 
     Args:
         short_side: Pixels of the shorter side; smaller videos are not scaled. 256 is as much as the recipes use.
-        multiple: The shorter side is rounded to the nearest multiple of this, then the longer one to that which keeps the aspect best. With
-            16, NVDEC keeps one decoder for all videos of a size; others cost it a new one (50 to 70 ms) a window, or go to the CPU.
-            2 keeps sizes as they are, as far as 4:2:0 can.
+        multiple: The shorter side is rounded to the nearest multiple of this, then the longer one to that which keeps
+            the aspect best. With 16, NVDEC keeps one decoder for all videos of a size; others cost it a new one (50 to
+            70 ms) a window, or go to the CPU. 2 keeps sizes as they are, as far as 4:2:0 can.
         gop: Frames from one key frame to the next: what has to be decoded before a window begins, at most.
         crf: Quality, 0 (lossless) to 51; 18 can hardly be told from the source.
         preset: Of x264: how long it may take to find small files.
@@ -67,9 +67,13 @@ class Encoding:
 def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> None:
     """Frame k of `target` is frame k of `video`, upright, scaled, at the same time; colours keep their meaning.
 
-    row: `video`'s row of the index. Raises DecodeError where a frame does not come, av.FFmpegError where one cannot be written.
+    row: `video`'s row of the index. Raises DecodeError where a frame does not come, av.FFmpegError where one cannot be
+    written.
     """
-    with Source(video.path, member=video.member, container=video.container) as source, av.open(str(target), "w", format="mp4") as output:
+    with (
+        Source(video.path, member=video.member, container=video.container) as source,
+        av.open(str(target), "w", format="mp4") as output,
+    ):
         times = _Times(source, even=row["regular"])
         height, width = how.size(*video.size)
         stream: Any = output.add_stream(

@@ -16,16 +16,16 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from vidssl.deadline import FILE_SECONDS, Deadline, Late
 from vidssl.files import parse_json
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.paths import appended, entry, inside, shown, written
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import carry
-from vidssl.deadline import FILE_SECONDS, Deadline, Late
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import HasPlan
-from vidssl.workers import Workers
 from vidssl.types import VidsslError
+from vidssl.workers import Workers
 
 NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
 LIST, INDEX = "videos.csv", "index.arrow"
@@ -35,8 +35,9 @@ _SECONDS_A_FRAME = 10.0  # that encoding a large one may take on a busy machine
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `prepare` did. before, after: bytes of the videos that are now in OUT. speedup: windows/s of the loader, after / before, each
-    round's; empty where no video is long enough. skipped: (path, reason)."""
+    """What `prepare` did. before, after: bytes of the videos that are now in OUT. speedup: windows/s of the loader,
+    after / before, each round's; empty where no video is long enough. skipped: (path, reason).
+    """
 
     out: Path
     made: int
@@ -52,7 +53,9 @@ class Report:
         lines += [f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in self.skipped[:20]]
         if len(self.skipped) > 20:
             lines.append(f"  and {len(self.skipped) - 20} more: {self.out / NOTES} names them")
-        lines.append(f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)")
+        lines.append(
+            f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)"
+        )
         if self.speedup:
             found = median(self.speedup)
             lines.append(
@@ -68,12 +71,19 @@ class Report:
 
 
 def prepare(
-    index: VideoIndex, out: str | os.PathLike[str], how: Encoding, task: HasPlan, *, workers: int | None = None, progress: bool = True
+    index: VideoIndex,
+    out: str | os.PathLike[str],
+    how: Encoding,
+    task: HasPlan,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
 ) -> Report:
-    """Re-encodes every usable video of `index` into the folder `out`, which keeps folders, and gets a list and an index of its own.
+    """Re-encodes every usable video of `index` into the folder `out`, which keeps folders, and gets a list and an index
+    of its own.
 
-    task: whose windows the speed-up is measured with. workers: threads; None takes one a core. Called again, it goes on.
-    Raises VidsslError where `out` cannot be used, or was made with other settings.
+    task: whose windows the speed-up is measured with. workers: threads; None takes one a core. Called again, it goes
+    on. Raises VidsslError where `out` cannot be used, or was made with other settings.
     """
     target = Path(out)
     names = _refuse(index, target)
@@ -86,7 +96,9 @@ def prepare(
     count = workers or len(os.sched_getaffinity(0))
     with notes, Workers(count, "vidssl-prepare") as pool:
         jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
-        for job in tqdm(as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True):
+        for job in tqdm(
+            as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True
+        ):
             row = jobs[job]
             try:
                 reason = job.result()
@@ -97,31 +109,45 @@ def prepare(
                 skipped.append((index.column("path")[row].as_py(), reason))
     whole = [row for row, name in rows.items() if notes.has(_source(index, row), target / name)]
     made = _indexed(index, target, {row: rows[row] for row in whole}, workers=count, progress=progress)
-    for row, name, frames in zip(whole, made.column("path").to_pylist(), made.column("frames").to_pylist(), strict=True):
+    for row, name, frames in zip(
+        whole, made.column("path").to_pylist(), made.column("frames").to_pylist(), strict=True
+    ):
         if frames != index.frames(row):
-            raise VidsslError(f"prepare: {name} has {frames} frames, its source {index.frames(row)}; report this, and leave the video out")
+            raise VidsslError(
+                f"prepare: {name} has {frames} frames, its source {index.frames(row)}; report this, and leave the video out"
+            )
     return Report(
-        out=target, made=len(todo) - (len(skipped) - len(index.skipped())), kept=len(rows) - len(todo), skipped=skipped,
-        before=int(np.sum(index.select(whole).column("bytes").to_numpy())), after=int(np.sum(made.column("bytes").to_numpy())),
+        out=target,
+        made=len(todo) - (len(skipped) - len(index.skipped())),
+        kept=len(rows) - len(todo),
+        skipped=skipped,
+        before=int(np.sum(index.select(whole).column("bytes").to_numpy())),
+        after=int(np.sum(made.column("bytes").to_numpy())),
         lists=_lists(index, target, {index.column("path")[row].as_py(): names[row] for row in whole}),
         speedup=_speedup(index.select(whole), made, task, count),
-    )  # fmt: skip
+    )
 
 
 def targets(index: VideoIndex) -> dict[int, str]:
-    """Row to path below OUT, no two the same, and none a folder of another. Two that would be so keep their old endings.
+    """Row to path below OUT, no two the same, and none a folder of another. Two that would be so keep their old
+    endings.
 
-    What would lead out of OUT (a leading slash, ..) is left out of a path. Raises VidsslError where two paths then cannot be told apart.
+    What would lead out of OUT (a leading slash, ..) is left out of a path. Raises VidsslError where two paths then
+    cannot be told apart.
     """
     paths = index.column("path").to_pylist()
-    old = [PurePosixPath("/".join(part for part in path.split("/") if part not in ("", "..")) or "video") for path in paths]
+    old = [
+        PurePosixPath("/".join(part for part in path.split("/") if part not in ("", "..")) or "video") for path in paths
+    ]
     new = [path.with_suffix(".mp4") for path in old]
     while clash := _clash(new):
         changed = {row: old[row].with_name(f"{old[row].name}.mp4") for row in clash}
         if all(new[row] == name for row, name in changed.items()):
             one = min(clash)
             other = next(row for row, name in enumerate(new) if row != one and new[one] in (name, *name.parents))
-            raise VidsslError(f"prepare: {shown(paths[one])} and {shown(paths[other])} would have one place in OUT; rename one of them")
+            raise VidsslError(
+                f"prepare: {shown(paths[one])} and {shown(paths[other])} would have one place in OUT; rename one of them"
+            )
         for row, name in changed.items():
             new[row] = name
     return dict(enumerate(map(str, new)))
@@ -135,10 +161,14 @@ def _clash(names: list[PurePosixPath]) -> set[int]:
 
 
 def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
-    """What is made of each row, below `out`. Raises VidsslError where `out` cannot be used, or a file in it is one of the sources."""
+    """What is made of each row, below `out`. Raises VidsslError where `out` cannot be used, or a file in it is one of
+    the sources.
+    """
     where = f"prepare: out={str(out)!r}:"
     if index.source is not None and out.resolve().is_relative_to(index.source.resolve()):
-        raise VidsslError(f"{where} it lies within the videos' own folder {str(index.source)!r}; name a folder elsewhere")
+        raise VidsslError(
+            f"{where} it lies within the videos' own folder {str(index.source)!r}; name a folder elsewhere"
+        )
     if not len(index.usable()):
         raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` says why")
     try:
@@ -168,13 +198,21 @@ def _source(index: VideoIndex, row: int) -> dict[str, Any]:
 def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
     """Encodes one video; it appears whole or not at all. Returns why it could not be."""
     try:
-        about = {name: index.column(name)[row].as_py() for name in ("regular", "color_range", "color_matrix", "color_primaries")}
+        about = {
+            name: index.column(name)[row].as_py()
+            for name in ("regular", "color_range", "color_matrix", "color_primaries")
+        }
         video = index.video(row)
-        with Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames), written(target) as aside:
+        with (
+            Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames),
+            written(target) as aside,
+        ):
             encode(video, about, aside, how)
     except (VidsslError, av.FFmpegError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
-            raise VidsslError(f"prepare: {target}: no space left; make room and call it again, what is done is kept") from error
+            raise VidsslError(
+                f"prepare: {target}: no space left; make room and call it again, what is done is kept"
+            ) from error
         return str(error)
     return ""
 
@@ -195,8 +233,12 @@ class _Notes:
         settings = asdict(how)
         if found and found[0].get("settings") != settings:
             then = found[0].get("settings") or {}
-            changed = "; ".join(f"{key}: {then.get(key)} then, {value} now" for key, value in settings.items() if then.get(key) != value)
-            raise VidsslError(f"prepare: out={str(out)!r}: made with other settings ({changed}); take these, or another folder")
+            changed = "; ".join(
+                f"{key}: {then.get(key)} then, {value} now" for key, value in settings.items() if then.get(key) != value
+            )
+            raise VidsslError(
+                f"prepare: out={str(out)!r}: made with other settings ({changed}); take these, or another folder"
+            )
         for one in found[1:]:
             self._done[one["path"]] = one
         self._lines = [{"settings": settings}] if not found else []
@@ -215,7 +257,12 @@ class _Notes:
     def has(self, source: dict[str, Any], target: Path) -> bool:
         """Whether `target` was made of this very source, and is still as it was then."""
         one = self._done.get(source["path"])
-        if one is None or one["reason"] or any(one[key] != value for key, value in source.items()) or not target.is_file():
+        if (
+            one is None
+            or one["reason"]
+            or any(one[key] != value for key, value in source.items())
+            or not target.is_file()
+        ):
             return False
         return bool(target.stat().st_size == one["size"])
 
@@ -235,7 +282,9 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
     with written(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "group"])
-        writer.writerows(zip(names.values(), chosen.column("label").to_pylist(), chosen.column("group").to_pylist(), strict=True))
+        writer.writerows(
+            zip(names.values(), chosen.column("label").to_pylist(), chosen.column("group").to_pylist(), strict=True)
+        )
     saved = out / INDEX
     known = VideoIndex.load(saved, root=out) if saved.is_file() else None
     made = VideoIndex.build(out / LIST, known=known, workers=workers, progress=progress)

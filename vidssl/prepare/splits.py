@@ -16,14 +16,18 @@ _NAME = re.compile(r"[^\s,;\"']+")
 
 
 def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()) -> list[str]:
-    """Copies every list below `source` that names a video to the same place below `out`, renamed as `names` says. Returns their paths.
+    """Copies every list below `source` that names a video to the same place below `out`, renamed as `names` says.
+    Returns their paths.
 
-    names: path of a video below `root` to that below `out`. A list may also name it from the list's own folder, or by the end of its path.
+    names: path of a video below `root` to that below `out`. A list may also name it from the list's own folder, or by
+    the end of its path.
     taken: files in `out` that are others; a list of such a name becomes source_NAME.
     """
     found: list[Path] = []
     for base, folders, files in os.walk(source):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not os.path.samefile(Path(base, name), out))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not os.path.samefile(Path(base, name), out)
+        )
         found += [Path(base, name) for name in sorted(files) if Path(name).suffix.lower() in ENDINGS]
     videos, used = _Videos(root, out, names), set(taken)
     carried = []
@@ -50,7 +54,8 @@ class _Videos:
     def __init__(self, root: Path, out: Path, names: Mapping[str, str]) -> None:
         self._out, self._names = out, names
         self._places = {entry(root / old): new for old, new in names.items()}
-        self._ends: dict[str, set[str]] = {}  # the last part of a path, the last two ...: to the new paths of all that end so
+        # the last part of a path, the last two ...: to the new paths of all that end so
+        self._ends: dict[str, set[str]] = {}
         for old, new in names.items():
             parts = PurePosixPath(old).parts
             for count in range(1, len(parts) + 1):

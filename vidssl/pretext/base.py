@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
 from vidssl.types import VidsslError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretext(ABC):
-    """A pretext task. A subclass declares its settings as fields, its table and its head; nothing else is needed to train it.
+    """A pretext task. A subclass declares its settings as fields, its table and its head; nothing else is needed to
+    train it.
 
     Args:
         augment: How frames are cut and coloured.

@@ -12,12 +12,19 @@ class PairHead(nn.Module):
     """Every pair of slots through one shared layer, then one classifier over all pairs.
 
     features [B, K, D] to logits [B, classes]; 534,022 parameters for D = 512, three pairs, classes = 6.
-    pairs: of slots, in the order in which the classifier sees them. norm: batch norm after the shared layer: one set of running
-    statistics for all pairs, each pair normalised by itself, and a scale and shift of its own for each pair.
+    pairs: of slots, in the order in which the classifier sees them. norm: batch norm after the shared layer: one set of
+    running statistics for all pairs, each pair normalised by itself, and a scale and shift of its own for each pair.
     """
 
     def __init__(
-        self, features: int, pairs: Sequence[tuple[int, int]], classes: int, *, hidden: int = 512, dropout: float = 0.5, norm: bool = False
+        self,
+        features: int,
+        pairs: Sequence[tuple[int, int]],
+        classes: int,
+        *,
+        hidden: int = 512,
+        dropout: float = 0.5,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.pairs = list(pairs)

@@ -31,8 +31,9 @@ class SlotModel(nn.Module, ABC):
 class PretextModel(SlotModel):
     """The model of a pretext task.
 
-    slotwise_bn: the encoder is called once a slot, so that batch norm sees each slot's B clips by themselves and updates its running
-    statistics K times a step, as VCOP's authors do. False calls it once for all B * K clips: faster, and other statistics.
+    slotwise_bn: the encoder is called once a slot, so that batch norm sees each slot's B clips by themselves and
+    updates its running statistics K times a step, as VCOP's authors do. False calls it once for all B * K clips:
+    faster, and other statistics.
     """
 
     def __init__(self, encoder: Encoder, pretext: Pretext, *, slotwise_bn: bool = True) -> None:
@@ -49,7 +50,9 @@ class PretextModel(SlotModel):
 
 
 def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encoder:
-    """The encoder of that name, newly initialised. norm: "group" has group norm for batch norm. Raises VidsslError where there is none."""
+    """The encoder of that name, newly initialised. norm: "group" has group norm for batch norm. Raises VidsslError
+    where there is none.
+    """
     if name not in ENCODERS:
         raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}")
     encoder = ENCODERS[name](channels=channels)
@@ -57,15 +60,20 @@ def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encod
 
 
 def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, norm: str = "batch") -> PretextModel:
-    """A model for a pretext. Raises VidsslError where the encoder is unknown, or what the pretext shows does not fit it.
+    """A model for a pretext. Raises VidsslError where the encoder is unknown, or what the pretext shows does not fit
+    it.
 
     norm: "batch", or "group": group norm in its stead, in encoder and head; then slots need no calls of their own.
     """
     channels, *size = pretext.input
     module = build_encoder(encoder, channels=channels, norm=norm)
-    for axis, have, least, most in zip(("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True):
+    for axis, have, least, most in zip(
+        ("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True
+    ):
         if have < least or (most is not None and have > most):
-            takes = f"exactly {least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            takes = (
+                f"exactly {least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+            )
             raise VidsslError(
                 f"encoder={encoder!r}: {pretext.name} shows it clips of {' x '.join(map(str, size))} (frames x height x width), "
                 f"and it takes {takes} {axis}; take another encoder, or clips of {' x '.join(map(str, module.made_for))}"

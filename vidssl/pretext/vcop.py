@@ -1,6 +1,7 @@
 """VCOP: video clip order prediction. A few clips of one video are shuffled; which order was it?
 
-Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the authors' code.
+Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
+authors' code.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 from torch import nn
 
+from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
-from vidssl.kernels.plan import PlanSpec
 
 
 def orders(tuple_length: int) -> list[tuple[int, ...]]:
@@ -35,7 +36,8 @@ class Vcop(Pretext):
         stride: From one frame of a clip to its next; 1 takes every frame.
         interval: Unused frames between one clip's last frame and the next clip's first.
         dropout: Of the head, before the classifier.
-        augment: How frames are cut and coloured. Published: resized to 128 x 171, one 112 x 112 crop a clip; no flip, colour, mean and std.
+        augment: How frames are cut and coloured. Published: resized to 128 x 171, one 112 x 112 crop a clip; no flip,
+            colour, mean and std.
     """
 
     name: ClassVar[str] = "vcop"
@@ -71,4 +73,6 @@ class Vcop(Pretext):
 
     def head(self, features: int) -> nn.Module:
         """Every pair of clips i < j, 512 numbers a pair, then the classes."""
-        return PairHead(features, list(combinations(range(self.tuple_length), 2)), self.plan.classes, dropout=self.dropout)
+        return PairHead(
+            features, list(combinations(range(self.tuple_length), 2)), self.plan.classes, dropout=self.dropout
+        )

@@ -1,4 +1,10 @@
-"""Recipes: a function each, one for a method and an encoder, whose docstring says where its settings come from."""
+"""Recipes: a function each, for a method and an encoder; its docstring says where the settings come from.
+
+| file | what it does |
+|---|---|
+| shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | the recipes of one method: as published, modern, and tiny for CPUs
+|
+"""
 
 from __future__ import annotations
 
@@ -13,11 +19,22 @@ from vidssl.train.config import Recipe
 RECIPES: dict[str, Callable[[], Recipe]] = {
     recipe.__name__: recipe
     for recipe in (
-        shuffle_learn_caffenet, shuffle_learn_resnet18, shuffle_learn_tiny,
-        opn_caffenet, opn_resnet18, opn_tiny,
-        odd_one_out_alexnet, odd_one_out_resnet18, odd_one_out_tiny,
-        vcop_c3d, vcop_r3d, vcop_r2plus1d, vcop_r3d_18, vcop_r2plus1d_18, vcop_r3d_tiny,
+        shuffle_learn_caffenet,
+        shuffle_learn_resnet18,
+        shuffle_learn_tiny,
+        opn_caffenet,
+        opn_resnet18,
+        opn_tiny,
+        odd_one_out_alexnet,
+        odd_one_out_resnet18,
+        odd_one_out_tiny,
+        vcop_c3d,
+        vcop_r3d,
+        vcop_r2plus1d,
+        vcop_r3d_18,
+        vcop_r2plus1d_18,
+        vcop_r3d_tiny,
     )
-}  # fmt: skip
+}
 
 __all__ = ["RECIPES", *RECIPES]

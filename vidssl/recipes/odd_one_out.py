@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from vidssl.kernels.augment import Augment
 from vidssl.pretext import OddOneOut
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 
 def odd_one_out_alexnet() -> Recipe:
-    """Odd-One-Out with an AlexNet up to its first fully connected layer: six sequences of six frames, stacks of differences.
+    """Odd-One-Out with an AlexNet up to its first fully connected layer: six sequences of six frames, stacks of
+    differences.
 
-    Source: Fernando et al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017, for the task. How it was
-    trained was not found: learning rate, batch size, epochs and batch norm are ours.
+    Source: Fernando et al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017, for
+    the task. How it was trained was not found: learning rate, batch size, epochs and batch norm are ours.
     """
     train = TrainConfig(epochs=300, batch_size=64, lr=0.01, schedule="cosine", slotwise_bn=False)
     return Recipe(pretext=OddOneOut(), encoder="alexnet_o3n", train=train)
@@ -28,12 +29,20 @@ def odd_one_out_resnet18() -> Recipe:
 
 
 def odd_one_out_tiny() -> Recipe:
-    """Odd-One-Out with a narrow ResNet for small pictures on a CPU: six sequences of six frames, two apart; videos of 16 frames and more.
+    """Odd-One-Out with a narrow ResNet for small pictures on a CPU: six sequences of six frames, two apart; videos of
+    16 frames and more.
 
     Source: ours.
     """
     augment = Augment(resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, std=(0.25, 0.25, 0.25))
     train = TrainConfig(
-        epochs=100, batch_size=32, lr=0.02, schedule="cosine", slotwise_bn=False, tuples_per_window=2, val_every=200, save_every=200
-    )  # fmt: skip
+        epochs=100,
+        batch_size=32,
+        lr=0.02,
+        schedule="cosine",
+        slotwise_bn=False,
+        tuples_per_window=2,
+        val_every=200,
+        save_every=200,
+    )
     return Recipe(pretext=OddOneOut(stride=2, augment=augment), encoder="resnet_tiny", train=train)

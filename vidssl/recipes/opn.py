@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from vidssl.kernels.augment import Augment
 from vidssl.pretext import Opn
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 
 def opn_caffenet() -> Recipe:
     """OPN with CaffeNet as published: four frames in 12 orders, the 80 x 80 patch that moves most, split channels.
 
-    Source: Lee et al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the authors' code (the network with
-    batch norm): SGD, learning rate 0.01, a tenth of it after 130,000 of 170,000 steps, momentum 0.9, weight decay 5e-4, 64 tuples a step.
+    Source: Lee et al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the authors' code
+    (the network with batch norm): SGD, learning rate 0.01, a tenth of it after 130,000 of 170,000 steps, momentum 0.9,
+    weight decay 5e-4, 64 tuples a step.
     Ours: 4 to 16 frames between the four, batch norm over the four frames together, the held-out videos.
     """
-    train = TrainConfig(steps=170_000, batch_size=64, lr=0.01, schedule="step", milestones=(130_000,), slotwise_bn=False)
+    train = TrainConfig(
+        steps=170_000, batch_size=64, lr=0.01, schedule="step", milestones=(130_000,), slotwise_bn=False
+    )
     return Recipe(pretext=Opn(), encoder="caffenet_opn", train=train)
 
 
@@ -24,9 +27,15 @@ def opn_resnet18() -> Recipe:
     Source: ours.
     """
     augment = Augment(
-        resize=(128, 171), crop=(112, 112), crop_scope="tuple", jitter=5, flip=0.5, split=1.0,
-        mean=(0.45, 0.45, 0.45), std=(0.225, 0.225, 0.225),
-    )  # fmt: skip
+        resize=(128, 171),
+        crop=(112, 112),
+        crop_scope="tuple",
+        jitter=5,
+        flip=0.5,
+        split=1.0,
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+    )
     train = TrainConfig(epochs=300, batch_size=128, lr=0.05, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
     return Recipe(pretext=Opn(augment=augment), encoder="resnet18", train=train)
 
@@ -36,9 +45,24 @@ def opn_tiny() -> Recipe:
 
     Source: ours. Grey in the place of split channels, which a short run does not get over.
     """
-    augment = Augment(resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, grey=1.0, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    augment = Augment(
+        resize=(36, 36),
+        crop=(32, 32),
+        crop_scope="tuple",
+        flip=0.5,
+        grey=1.0,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+    )
     train = TrainConfig(
-        epochs=400, batch_size=64, lr=0.01, schedule="cosine", slotwise_bn=False, tuples_per_window=4, val_every=200, save_every=200
-    )  # fmt: skip
+        epochs=400,
+        batch_size=64,
+        lr=0.01,
+        schedule="cosine",
+        slotwise_bn=False,
+        tuples_per_window=4,
+        val_every=200,
+        save_every=200,
+    )
     pretext = Opn(interval_min=4, interval_max=10, tries=256, dropout=0.0, augment=augment)
     return Recipe(pretext=pretext, encoder="resnet_tiny", train=train)

@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
+from vidssl.kernels.augment import Augment
 from vidssl.pretext import ShuffleLearn
-from vidssl.kernels.plan import Augment
 from vidssl.train.config import Recipe, TrainConfig
 
 
 def shuffle_learn_caffenet() -> Recipe:
     """Shuffle and Learn with CaffeNet as published: three of five frames, up to 60 apart, warped to 227 x 227.
 
-    Source: Misra et al., "Shuffle and Learn", ECCV 2016, and the authors' code: SGD, learning rate 1e-3, a tenth of it after 80,000 of
-    100,000 steps, momentum 0.9, weight decay 5e-4 (biases: twice the rate, no decay), 128 tuples a step in four parts, seed 2, one tuple in
-    four is in order. Ours: the window of 91 frames, the threshold of similarity, the held-out videos.
+    Source: Misra et al., "Shuffle and Learn", ECCV 2016, and the authors' code: SGD, learning rate 1e-3, a tenth of it
+    after 80,000 of 100,000 steps, momentum 0.9, weight decay 5e-4 (biases: twice the rate, no decay), 128 tuples a step
+    in four parts, seed 2, one tuple in four is in order. Ours: the window of 91 frames, the threshold of similarity,
+    the held-out videos.
     """
     train = TrainConfig(
-        steps=100_000, batch_size=128, accumulate=4, lr=1e-3, caffe_bias=True, schedule="step", milestones=(80_000,),
-        slotwise_bn=False, seed=2,
-    )  # fmt: skip
+        steps=100_000,
+        batch_size=128,
+        accumulate=4,
+        lr=1e-3,
+        caffe_bias=True,
+        schedule="step",
+        milestones=(80_000,),
+        slotwise_bn=False,
+        seed=2,
+    )
     return Recipe(pretext=ShuffleLearn(), encoder="caffenet", train=train)
 
 
 def shuffle_learn_resnet18() -> Recipe:
-    """Shuffle and Learn with a ResNet-18: the published tuples, one 112 x 112 crop and mirror for all, colours for each frame.
+    """Shuffle and Learn with a ResNet-18: the published tuples, one 112 x 112 crop and mirror for all, colours for each
+    frame.
 
     Source: ours.
     """
     augment = Augment(
-        resize=(128, 171), crop=(112, 112), crop_scope="tuple", flip=0.5, brightness=0.4, contrast=0.4, saturation=0.4, grey=0.2,
-        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
-    )  # fmt: skip
+        resize=(128, 171),
+        crop=(112, 112),
+        crop_scope="tuple",
+        flip=0.5,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        grey=0.2,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
     train = TrainConfig(epochs=300, batch_size=128, lr=0.05, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
     return Recipe(pretext=ShuffleLearn(augment=augment), encoder="resnet18", train=train)
 
 
 def shuffle_learn_tiny() -> Recipe:
-    """Shuffle and Learn with a narrow ResNet for small pictures on a CPU: frames up to 20 apart, 32 x 32; videos of 35 frames and more.
+    """Shuffle and Learn with a narrow ResNet for small pictures on a CPU: frames up to 20 apart, 32 x 32; videos of 35
+    frames and more.
 
-    Source: ours. As many right orders as wrong ones, and a hidden layer that can compare frames: short runs then learn something.
+    Source: ours. As many right orders as wrong ones, and a hidden layer that can compare frames: short runs then learn
+    something.
     """
-    augment = Augment(resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    augment = Augment(
+        resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+    )
     train = TrainConfig(
-        epochs=400, batch_size=64, lr=0.02, schedule="cosine", slotwise_bn=False, tuples_per_window=4, val_every=200, save_every=200
-    )  # fmt: skip
-    pretext = ShuffleLearn(tau_max=20, tau_min=7, positives=1, negatives=1, similar=0.25, tries=256, hidden=128, augment=augment)
+        epochs=400,
+        batch_size=64,
+        lr=0.02,
+        schedule="cosine",
+        slotwise_bn=False,
+        tuples_per_window=4,
+        val_every=200,
+        save_every=200,
+    )
+    pretext = ShuffleLearn(
+        tau_max=20, tau_min=7, positives=1, negatives=1, similar=0.25, tries=256, hidden=128, augment=augment
+    )
     return Recipe(pretext=pretext, encoder="resnet_tiny", train=train)

@@ -1,4 +1,11 @@
-"""One HTML page about runs: how they were trained, and what was found of them. It opens from disk, without a network."""
+"""What runs left behind, side by side. The HTML page opens from disk, without a network.
+
+| file | what it does |
+|---|---|
+| read.py | a run's folder: checkpoint, log, results |
+| page.py | one HTML page about runs |
+| table.py | a table and curves for the terminal's `vidssl runs` |
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vidssl.paths import readable, shown, written
-from vidssl.report.draw import confusion, curves, legend
+from vidssl.plots.confusion import svg_confusion
+from vidssl.plots.curves import html_legend, svg_curves
 from vidssl.report.read import RunFiles, read_runs
 from vidssl.train.config import flat
 from vidssl.train.log import METRICS
@@ -43,8 +44,8 @@ _SHOWN = (
 def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False) -> Path:
     """Write one HTML file about runs, with all that it shows in it.
 
-    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, names what is no picture or, unless `allow_outside`, lies
-    outside of its folder, or where `out` cannot be written.
+    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, names what is no picture or, unless
+    `allow_outside`, lies outside of its folder, or where `out` cannot be written.
     """
     if not runs:
         raise VidsslError("report: runs=[]: name at least one folder that `vidssl train` wrote")
@@ -52,13 +53,17 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
     try:
         body = _body(found, allow_outside)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
-        raise VidsslError(f"report: runs={[str(run) for run in runs]}: a file in one is not as vidssl writes it ({error!r})") from error
+        raise VidsslError(
+            f"report: runs={[str(run) for run in runs]}: a file in one is not as vidssl writes it ({error!r})"
+        ) from error
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
     try:
         with written(out) as aside:
             aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
     except OSError as error:
-        raise VidsslError(f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written") from error
+        raise VidsslError(
+            f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written"
+        ) from error
     return out
 
 
@@ -68,7 +73,7 @@ def _body(found: Sequence[RunFiles], allow_outside: bool) -> list[str]:
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
         _overview(found),
         "<h2>Training</h2>",
-        legend([run.name for run in found]) if len(found) > 1 else "",
+        html_legend([run.name for run in found]) if len(found) > 1 else "",
         f'<div class="charts">{_charts(found)}</div>',
         *(_run(run, allow_outside) for run in found),
     ]
@@ -85,31 +90,41 @@ def _overview(runs: Sequence[RunFiles]) -> str:
         cells.append(f"{100 * right[-1][1]:.1f} %" if right else "")
         for kind, column, _ in columns:
             numbers = run.findings.get(kind, {}).get("numbers", {})
-            shown = (f"{escape(name)} {_cell(row[column])}" for name, row in numbers.items() if column in row and name != "chance")
+            shown = (
+                f"{escape(name)} {_cell(row[column])}"
+                for name, row in numbers.items()
+                if column in row and name != "chance"
+            )
             cells.append("<br>".join(shown))
         rows.append(cells)
     return _table(head, rows) + "".join(_unlike(runs, kind, heading) for kind, _, heading in columns)
 
 
 def _unlike(runs: Sequence[RunFiles], kind: str, heading: str) -> str:
-    """A warning where the runs' figures of one kind are of other videos, or were asked for in another way: then they do not compare."""
+    """A warning where the runs' figures of one kind are of other videos, or were asked for in another way: then they do
+    not compare.
+    """
     found = {run.name: run.findings[kind] for run in runs if kind in run.findings}
     asked = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
     if len(set(asked.values())) < 2:
         return ""
-    said = "; ".join(f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items())
+    said = "; ".join(
+        f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
+    )
     return f'<p class="soft">Not to be compared, tested on different videos: {escape(heading)} ({escape(said)}).</p>'
 
 
 def _charts(runs: Sequence[RunFiles]) -> str:
     names = [name for name in METRICS if any(run.curves.get(name) for run in runs)]
-    return "".join(curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
+    return "".join(svg_curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
 
 
 def _run(run: RunFiles, allow_outside: bool) -> str:
     recipe, seen = run.meta["recipe"], run.meta
     settings = [[escape(key), escape(repr(value))] for key, value in flat(recipe).items()]
-    about = f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
+    about = (
+        f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
+    )
     parts = [
         f"<h2>{escape(run.name)}</h2>",
         f"<p>{escape(recipe['method'])} with {escape(recipe['encoder'])}: {escape(about)}.</p>",
@@ -118,7 +133,9 @@ def _run(run: RunFiles, allow_outside: bool) -> str:
         *(_finding(run, name, found, allow_outside) for name, found in run.findings.items()),
     ]
     if not run.findings:
-        parts.append("<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>")
+        parts.append(
+            "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>"
+        )
     return "\n".join(parts)
 
 
@@ -143,7 +160,9 @@ def _finding(run: RunFiles, name: str, found: Mapping[str, Any], allow_outside: 
     tables = found.get("detail", {}).get("confusion", {})
     if tables:
         label, matrix = next(iter(tables.items()))
-        parts.append(confusion(f"{name}, {label}: row is shown, column is answered", matrix["classes"], matrix["table"]))
+        parts.append(
+            svg_confusion(f"{name}, {label}: row is shown, column is answered", matrix["classes"], matrix["table"])
+        )
     return "\n".join(parts)
 
 
@@ -168,4 +187,6 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _said(found: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version[:12]}" for name, version in found.items() if name in ("vidssl", "python", "torch", "commit"))
+    return ", ".join(
+        f"{name} {version[:12]}" for name, version in found.items() if name in ("vidssl", "python", "torch", "commit")
+    )

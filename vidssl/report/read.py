@@ -10,16 +10,18 @@ from typing import Any
 
 from vidssl.files import parse_json, read_text
 from vidssl.paths import readable
+from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
 
-_FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}  # what tells the file of an evaluation
-
-Curve = list[tuple[float, float]]  # (step, value)
+# what tells the file of an evaluation
+_FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """name: short, and different from the other runs'. curves: by name of the metric. findings: JSON of `vidssl evaluate`, by kind."""
+    """name: short, and different from the other runs'. curves: by name of the metric. findings: JSON of `vidssl
+    evaluate`, by kind.
+    """
 
     name: str
     folder: Path
@@ -29,17 +31,21 @@ class RunFiles:
 
 
 def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunFiles]:
-    """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless `allow_outside`."""
+    """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless
+    `allow_outside`.
+    """
     found = [checkpoint.of_run(run, allow_outside=allow_outside) for run in runs]
     names = _names([folder for folder, _ in found])
     return [
         RunFiles(
-            name=name, folder=folder, meta=checkpoint.load_meta(path),
+            name=name,
+            folder=folder,
+            meta=checkpoint.load_meta(path),
             curves=read_curves(readable(folder, "metrics.jsonl", allow_outside=allow_outside)),
             findings=read_findings(folder, allow_outside=allow_outside),
         )
         for (folder, path), name in zip(found, names, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def read_curves(path: Path) -> dict[str, Curve]:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from vidssl.evaluate.chart import INK, PAPER, SCALE, SOFT, Pen
 from vidssl.files import parse_json, read_text
-from vidssl.paths import readable, shown, written
-from vidssl.report.read import Curve, read_curves
+from vidssl.paths import readable, shown
+from vidssl.plots.curves import Curve, draw_curves
+from vidssl.report.read import read_curves
 from vidssl.train import checkpoint
 from vidssl.train.config import flat
 from vidssl.types import VidsslError
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
-COLORS = ("#3b6ea8", "#c2571a", "#1a7f37", "#8e3b8e", "#b3261e", "#6e6e73", "#b08900", "#1f8a8a", "#d1568b", "#5b4fc7")
-_PANEL, _GAP, _EDGE, _LEFT, _TOP = (430, 240), 60, 28, 60, 70
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +46,18 @@ class RunLog:
 
 
 def read_runs(folder: Path, *, allow_outside: bool = False) -> list[RunLog]:
-    """The runs in a folder and below, by name. Raises VidsslError where there is none, or where links in one lead out of it, unless
-    `allow_outside`."""
+    """The runs in a folder and below, by name. Raises VidsslError where there is none, or where links in one lead out
+    of it, unless `allow_outside`.
+    """
     if not folder.is_dir():
-        raise VidsslError(f"runs: {str(folder)!r}: no such folder; name one with runs of `vidssl train ... --out` in it")
+        raise VidsslError(
+            f"runs: {str(folder)!r}: no such folder; name one with runs of `vidssl train ... --out` in it"
+        )
     found = [_read(path.parent, folder, allow_outside) for path in sorted(folder.rglob("metrics.jsonl"))]
     if not found:
-        raise VidsslError(f"runs: {str(folder)!r}: no run in it or below; name a folder with runs of `vidssl train ... --out` in it")
+        raise VidsslError(
+            f"runs: {str(folder)!r}: no run in it or below; name a folder with runs of `vidssl train ... --out` in it"
+        )
     return found
 
 
@@ -70,7 +70,9 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
         try:
             about = parse_json(read_text(run / "run.json"))
         except (OSError, ValueError) as error:
-            raise VidsslError(f"runs: {str(run)!r}: run.json cannot be read ({error}); remove it, or this run") from error
+            raise VidsslError(
+                f"runs: {str(run)!r}: run.json cannot be read ({error}); remove it, or this run"
+            ) from error
     elif saved:
         about = checkpoint.load_meta(saved[-1])
     name = run.name if run == folder else str(run.relative_to(folder))
@@ -78,10 +80,12 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
     if about.get("data"):
         settings["data"] = f"{about['videos']} videos, {about['data']}"
     return RunLog(
-        name=name, settings=settings, commit=about.get("versions", {}).get("commit", "")[:7],
+        name=name,
+        settings=settings,
+        commit=about.get("versions", {}).get("commit", "")[:7],
         curves=read_curves(run / "metrics.jsonl"),
         saved=int(saved[-1].name[5:]) if saved else None,
-    )  # fmt: skip
+    )
 
 
 def differences(runs: Sequence[RunLog]) -> dict[str, list[Any]]:
@@ -99,10 +103,14 @@ def text(runs: Sequence[RunLog]) -> str:
     for run in runs:
         loss, right, at = run.best()
         cells = (
-            (run.last("train/loss"), "{:8.4f}", 8), (run.last("train/accuracy"), "{:7.1%}", 7), (loss, "{:10.4f}", 10),
-            (right, "{:7.1%}", 7), (at, "{:9d}", 9), (run.last("train/clips_per_second"), "{:9.1f}", 9),
+            (run.last("train/loss"), "{:8.4f}", 8),
+            (run.last("train/accuracy"), "{:7.1%}", 7),
+            (loss, "{:10.4f}", 10),
+            (right, "{:7.1%}", 7),
+            (at, "{:9d}", 9),
+            (run.last("train/clips_per_second"), "{:9.1f}", 9),
             (run.last("train/data_wait"), "{:7.0%}", 7),
-        )  # fmt: skip
+        )
         figures = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
         saved = "-" if run.saved is None else str(run.saved)
         who = f"{run.settings.get('method', '-'):15s}{run.settings.get('encoder', '-'):14s}"
@@ -120,45 +128,11 @@ def draw(runs: Sequence[RunLog], path: Path) -> None:
     """Write a PNG: a panel for each of CURVES, a line a run."""
     if path.suffix.lower() != ".png":
         raise VidsslError(f"runs: out={str(path)!r}: the picture is a PNG; name a .png file")
-    width, height = 2 * (_PANEL[0] + _LEFT) + _GAP + 2 * _EDGE, _TOP + 2 * (_PANEL[1] + _GAP) + 22 * len(runs) + _EDGE
-    canvas = Image.new("RGB", (SCALE * width, SCALE * height), PAPER)
-    pen = Pen(canvas)
-    pen.text(_EDGE, 34, f"{len(runs)} run{'s' if len(runs) > 1 else ''}", INK, 22)
-    for at, name in enumerate(CURVES):
-        left = _EDGE + _LEFT + at % 2 * (_PANEL[0] + _LEFT + _GAP)
-        _panel(pen, runs, name, left, _TOP + at // 2 * (_PANEL[1] + _GAP))
-    for at, run in enumerate(runs):
-        y = _TOP + 2 * (_PANEL[1] + _GAP) + 22 * at
-        pen.box(_EDGE, y - 6, _EDGE + 22, y + 6, COLORS[at % len(COLORS)])
-        pen.text(_EDGE + 32, y, run.name, INK, 14)
+    title = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+    panels = {name: [run.curves.get(name, []) for run in runs] for name in CURVES}
     try:
-        with written(path) as aside:
-            canvas.save(aside, "PNG")
+        draw_curves(title, [run.name for run in runs], panels).save(path)
     except OSError as error:
-        raise VidsslError(f"runs: out={str(path)!r}: {error}; name a .png file in a folder that can be written") from error
-
-
-def _panel(pen: Pen, runs: Sequence[RunLog], name: str, left: float, top: float) -> None:
-    wide, high = _PANEL
-    curves = [run.curves.get(name, []) for run in runs]
-    pen.text(left, top - 14, name, INK, 15)
-    points = [point for curve in curves for point in curve]
-    if not points:
-        pen.text(left + wide / 2, top + high / 2, "none", SOFT, 14, "mm")
-        return
-    last = max(step for step, _ in points) or 1
-    low, high_value = min(value for _, value in points), max(value for _, value in points)
-    if name.endswith("accuracy"):
-        low, high_value = 0.0, 1.0
-    spread = (high_value - low) or 1.0
-    for part in range(5):
-        y = top + high * (1 - part / 4)
-        pen.line(left, y, left + wide, y, "#e5e5ea")
-        pen.text(left - 8, y, f"{low + spread * part / 4:.3g}", SOFT, 12, "rm")
-        pen.text(left + wide * part / 4, top + high + 14, f"{last * part / 4:.0f}", SOFT, 12, "mm")
-    for at, curve in enumerate(curves):
-        places = [(left + wide * step / last, top + high * (1 - (value - low) / spread)) for step, value in curve]
-        for (x0, y0), (x1, y1) in pairwise(places):
-            pen.line(x0, y0, x1, y1, COLORS[at % len(COLORS)], 1.5)
-        if len(places) == 1:
-            pen.box(places[0][0] - 2, places[0][1] - 2, places[0][0] + 2, places[0][1] + 2, COLORS[at % len(COLORS)])
+        raise VidsslError(
+            f"runs: out={str(path)!r}: {error}; name a .png file in a folder that can be written"
+        ) from error

@@ -1,9 +1,9 @@
 """bf16: whether a machine's convolutions in bfloat16 can be trained with.
 
 Libraries give wrong results for some of them, and no error. Known are cuDNN 9.10.2 for large inputs of conv3d
-(https://github.com/pytorch/pytorch/issues/163539), and oneDNN 3.12 (PyTorch 2.13 on a CPU) for the gradient of conv3d's weights where
-clips are two frames long, as in the last stage of R3D: it holds memory that was never written. So before a run trains in bfloat16, each
-convolution of its encoder computes one step in both precisions, forward and backward.
+(https://github.com/pytorch/pytorch/issues/163539), and oneDNN 3.12 (PyTorch 2.13 on a CPU) for the gradient of conv3d's
+weights where clips are two frames long, as in the last stage of R3D: it holds memory that was never written. So before
+a run trains in bfloat16, each convolution of its encoder computes one step in both precisions, forward and backward.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from vidssl.types import VidsslError
 log = logging.getLogger(__name__)
 _Conv = nn.Conv2d | nn.Conv3d
 
-# bfloat16 has 8 significant bits: rounding moves a number by 0.2 % of it at most. A convolution rounds what it is given, its weights and
-# its result, and adds up in float32; so the norm of the difference is about 0.3 % of the norm, and was 0.3 to 3 % in the worst row of all
-# encoders. A row that is wrong differs by its whole size.
+# bfloat16 has 8 significant bits: rounding moves a number by 0.2 % of it at most. A convolution rounds what it is
+# given, its weights and its result, and adds up in float32; so the norm of the difference is about 0.3 % of the norm,
+# and was 0.3 to 3 % in the worst row of all encoders. A row that is wrong differs by its whole size.
 TOLERANCE = 0.1
 _ON_CPU = 2  # clips, which take a CPU long enough: its kernels do not depend on their number
 
@@ -40,14 +40,17 @@ class Difference(NamedTuple):
     part: str
 
 
-def trains_in_bf16(encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int, must: bool) -> bool:
+def trains_in_bf16(
+    encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int, must: bool
+) -> bool:
     """Whether every convolution of an encoder computes a training step in bfloat16 as in float32, but for rounding.
 
     Args:
         encoder: As it will be trained; it stays as it is.
         size: (C, T, H, W) of its clips.
         device: Where it will be trained.
-        clips: How many it will see at a time: on a GPU, kernels are chosen by that. Where memory is short, half of them are tried.
+        clips: How many it will see at a time: on a GPU, kernels are chosen by that. Where memory is short, half of them
+            are tried.
         must: Raise where one is wrong; else warn, and return False.
 
     Raises:
@@ -73,13 +76,19 @@ def trains_in_bf16(encoder: Encoder, size: tuple[int, int, int, int], device: to
         f"it differs from float32 by {worst.error:.0%}, and rounding makes less than {TOLERANCE:.0%}"
     )
     if must:
-        raise VidsslError(f"train: amp=bf16: {wrong}; take amp=off, or another version of {library.split()[0]} or PyTorch")
+        raise VidsslError(
+            f"train: amp=bf16: {wrong}; take amp=off, or another version of {library.split()[0]} or PyTorch"
+        )
     log.warning("amp=auto: %s; the run computes in float32", wrong)
     return False
 
 
-def differences(encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int) -> list[Difference]:
-    """Of every convolution's output and gradients. Noise goes through the encoder in float32; each layer is compared on what reaches it."""
+def differences(
+    encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int
+) -> list[Difference]:
+    """Of every convolution's output and gradients. Noise goes through the encoder in float32; each layer is compared on
+    what reaches it.
+    """
     copied = deepcopy(encoder).to(device).train().requires_grad_(True)
     channels_last(copied)
     random = torch.Generator(device).manual_seed(0)
@@ -88,7 +97,11 @@ def differences(encoder: Encoder, size: tuple[int, int, int, int], device: torch
     def compare(name: str, layer: _Conv, given: torch.Tensor, output: torch.Tensor) -> None:
         gradient = torch.empty_like(output).normal_(generator=random)
         exact, rounded = (_step(layer, given, gradient, amp=amp) for amp in (False, True))
-        parts = ("the output", "the gradient of the input", *(f"the gradient of the {part}" for part, _ in layer.named_parameters()))
+        parts = (
+            "the output",
+            "the gradient of the input",
+            *(f"the gradient of the {part}" for part, _ in layer.named_parameters()),
+        )
         found.extend(Difference(_error(a, b), name, part) for a, b, part in zip(rounded, exact, parts, strict=True))
 
     for name, layer in copied.named_modules():
@@ -110,7 +123,9 @@ def _step(layer: _Conv, given: torch.Tensor, gradient: torch.Tensor, *, amp: boo
 
 
 def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """Norm of the difference by the norm, of the worst row; a vector is one row. Infinite where something is not finite."""
+    """Norm of the difference by the norm, of the worst row; a vector is one row. Infinite where something is not
+    finite.
+    """
     rows, others = ((part.float() if part.dim() > 1 else part.float()[None]).flatten(1) for part in (exact, found))
     error = ((others - rows).norm(dim=1) / rows.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)).max()
     return float(error) if bool(error.isfinite()) else float("inf")

@@ -26,9 +26,16 @@ Tensors = dict[str, torch.Tensor]
 
 
 def save(
-    out: Path, step: int, *, encoder: Tensors, head: Tensors, state: Mapping[str, Any], meta: Mapping[str, Any], keep: int,
+    out: Path,
+    step: int,
+    *,
+    encoder: Tensors,
+    head: Tensors,
+    state: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    keep: int,
     best: int | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Writes OUT/checkpoints/step_NNNNNNNN, then removes all but the latest `keep` and the best one.
 
     Args:
@@ -149,17 +156,28 @@ def find(run: Path) -> Path:
         return run
     found, damaged = newest(run)
     if found is None:
-        what = "all its checkpoints are damaged" if damaged else "no checkpoint in it" if run.is_dir() else "no such folder"
-        raise VidsslError(f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints")
+        what = (
+            "all its checkpoints are damaged"
+            if damaged
+            else "no checkpoint in it"
+            if run.is_dir()
+            else "no such folder"
+        )
+        raise VidsslError(
+            f"run={str(run)!r}: {what}; name the folder that `vidssl train ... --out` wrote, or one of its checkpoints"
+        )
     return found
 
 
 def of_run(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
-    """(folder of the run, the checkpoint that `run` means, see `find`). Raises VidsslError also where links lead out of the run's folder,
-    unless `allow_outside`."""
+    """(folder of the run, the checkpoint that `run` means, see `find`). Raises VidsslError also where links lead out of
+    the run's folder, unless `allow_outside`.
+    """
     found = find(run)
     real = run.resolve()
-    folder, place = (real.parents[1], real.relative_to(real.parents[1])) if found == run else (real, found.relative_to(run))
+    folder, place = (
+        (real.parents[1], real.relative_to(real.parents[1])) if found == run else (real, found.relative_to(run))
+    )
     for name in FILES:
         readable(folder, str(place / name), allow_outside=allow_outside)
     return folder, found
@@ -170,7 +188,9 @@ def load_meta(checkpoint: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = parse_json(read_text(checkpoint / FILES[3]))
     except (OSError, ValueError) as error:
-        raise VidsslError(f"checkpoint={str(checkpoint)!r}: meta.json cannot be read ({error}); take another checkpoint") from error
+        raise VidsslError(
+            f"checkpoint={str(checkpoint)!r}: meta.json cannot be read ({error}); take another checkpoint"
+        ) from error
     return meta
 
 
@@ -189,7 +209,9 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(checkpoint / FILES[2], map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError ... for a damaged file
-        raise VidsslError(f"checkpoint={str(checkpoint)!r}: state.pt cannot be read ({error}); remove this checkpoint") from error
+        raise VidsslError(
+            f"checkpoint={str(checkpoint)!r}: state.pt cannot be read ({error}); remove this checkpoint"
+        ) from error
     return state
 
 

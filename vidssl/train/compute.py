@@ -58,7 +58,9 @@ def torch_threads(threads: int | None, *, processes: int = 1) -> Iterator[int]:
         The number of threads.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads if threads is not None else max(1, min(before, len(os.sched_getaffinity(0)) // processes - 1)))
+    torch.set_num_threads(
+        threads if threads is not None else max(1, min(before, len(os.sched_getaffinity(0)) // processes - 1))
+    )
     try:
         yield torch.get_num_threads()
     finally:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from vidssl.kernels.augment import Augment
 from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import METHODS, Pretext
-from vidssl.kernels.plan import Augment
 from vidssl.types import VidsslError
 
 
@@ -142,7 +142,9 @@ class TrainConfig:
         what = f"accumulate={self.accumulate}" + (f" x {processes} processes" if processes > 1 else "")
         if self.batch_size % parts or self.batch_size < least * parts:
             why = ": batch norm needs 2 at a time" if least == 2 else ""
-            raise VidsslError(f"train: batch_size={self.batch_size}: take a multiple of {what}, at least {least * parts}{why}")
+            raise VidsslError(
+                f"train: batch_size={self.batch_size}: take a multiple of {what}, at least {least * parts}{why}"
+            )
         if self.batch_size // processes % self.tuples_per_window:
             each = f" for each of {processes} processes" if processes > 1 else ""
             raise VidsslError(
@@ -188,9 +190,13 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
         pretext, train = ({key: _tuples(value) for key, value in values[part].items()} for part in ("pretext", "train"))
         augment = Augment(**{key: _tuples(value) for key, value in values["pretext"]["augment"].items()})
         method = METHODS[values["method"]]
-        return Recipe(pretext=method(**pretext | {"augment": augment}), encoder=values["encoder"], train=TrainConfig(**train))
+        return Recipe(
+            pretext=method(**pretext | {"augment": augment}), encoder=values["encoder"], train=TrainConfig(**train)
+        )
     except (TypeError, KeyError, AttributeError) as error:
-        raise VidsslError(f"recipe={values!r}: this version of vidssl cannot read it ({error}); use the version that wrote it") from error
+        raise VidsslError(
+            f"recipe={values!r}: this version of vidssl cannot read it ({error}); use the version that wrote it"
+        ) from error
 
 
 def _tuples(value: Any) -> Any:

@@ -115,7 +115,10 @@ def process_group(device: str | torch.device = "auto") -> Iterator[ProcessGroup]
     if not dist.is_torchelastic_launched() and not dist.is_initialized():
         yield ProcessGroup(device=pick_device(device))
         return
-    here = {name: int(os.environ.get(name.upper(), default)) for name, default in (("local_rank", 0), ("local_world_size", 1))}
+    here = {
+        name: int(os.environ.get(name.upper(), default))
+        for name, default in (("local_rank", 0), ("local_world_size", 1))
+    }
     picked = torch.device(device) if device != "auto" else torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if picked.type == "cuda":
         if picked.index is not None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -20,8 +22,8 @@ from tqdm import tqdm
 
 from vidssl.files import parse_json
 from vidssl.paths import appended, code, inside, shown, written
+from vidssl.plots.confusion import confusion_image
 from vidssl.train.metrics import class_accuracy
-from vidssl.train.pictures import Picture, confusion
 
 # Name of each metric, and how the terminal shows it.
 METRICS = {
@@ -43,8 +45,13 @@ METRICS = {
     "val/tuples": "of {:.0f} tuples",
 }
 TIMED = (  # these depend on the machine
-    "train/clips_per_second", "train/frames_per_second", "train/data_wait", "train/queue_depth", "train/host_memory", "train/gpu_memory",
-)  # fmt: skip
+    "train/clips_per_second",
+    "train/frames_per_second",
+    "train/data_wait",
+    "train/queue_depth",
+    "train/host_memory",
+    "train/gpu_memory",
+)
 _WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected", "train/skipped_steps")
 _FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "train/frames_per_second")
 MOST_CLASSES = 24  # with more classes, neither a confusion matrix nor the accuracy of each class is logged
@@ -62,12 +69,19 @@ class Log:
         mute: Print and write nothing; for all processes except rank 0.
     """
 
-    def __init__(self, out: Path, *, step: int, total: int, classes: Sequence[str], quiet: bool = False, mute: bool = False) -> None:
+    def __init__(
+        self, out: Path, *, step: int, total: int, classes: Sequence[str], quiet: bool = False, mute: bool = False
+    ) -> None:
         self._quiet, self._mute, self._total, self._classes = quiet or mute, mute, total, classes
         self._started = time.monotonic()
         self._bar = tqdm(
-            total=total, initial=step, desc="train", unit="step", disable=self._quiet or not sys.stderr.isatty(), dynamic_ncols=True
-        )  # fmt: skip
+            total=total,
+            initial=step,
+            desc="train",
+            unit="step",
+            disable=self._quiet or not sys.stderr.isatty(),
+            dynamic_ncols=True,
+        )
         if mute:
             return
         path = out / "metrics.jsonl"
@@ -101,12 +115,21 @@ class Log:
                 if accuracy is not None:
                     self._board.add_scalar(f"{part}_class_accuracy/{_plain(name)}", accuracy, step)
             if part == "val":
-                self._board.add_image("val/confusion", confusion(matrix, self._classes), step, dataformats="HWC")
-        finite = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in record.items()}
+                self._board.add_image(
+                    "val/confusion", confusion_image(matrix.cpu().numpy(), self._classes), step, dataformats="HWC"
+                )
+        finite = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
         self._file.write(json.dumps(finite, allow_nan=False) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        printed = {name: value for name, value in values.items() if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)}
+        printed = {
+            name: value
+            for name, value in values.items()
+            if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)
+        }
         text = ", ".join(METRICS[name].format(value) for name, value in printed.items())
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
@@ -120,14 +143,19 @@ class Log:
         if not self._mute:
             self._board.add_text(name, code(value))
 
-    def picture(self, name: str, picture: Picture, step: int) -> None:
+    def picture(self, name: str, picture: npt.NDArray[np.uint8], step: int) -> None:
         """Adds a picture to TensorBoard."""
         if not self._mute:
             self._board.add_image(name, picture, step, dataformats="HWC")
 
     def embedding(
-        self, features: torch.Tensor, about: Sequence[tuple[str, ...]], head: Sequence[str], thumbs: torch.Tensor, step: int
-    ) -> None:  # fmt: skip
+        self,
+        features: torch.Tensor,
+        about: Sequence[tuple[str, ...]],
+        head: Sequence[str],
+        thumbs: torch.Tensor,
+        step: int,
+    ) -> None:
         """Adds points to TensorBoard's projector.
 
         Args:
@@ -147,7 +175,10 @@ class Log:
     def settings(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Adds settings and final metrics to TensorBoard's table of runs."""
         if not self._mute:
-            plain = {name: value if isinstance(value, (bool, int, float)) else _plain(str(value)) for name, value in values.items()}
+            plain = {
+                name: value if isinstance(value, (bool, int, float)) else _plain(str(value))
+                for name, value in values.items()
+            }
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
@@ -164,7 +195,9 @@ class Log:
     def __enter__(self) -> Log:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()
         if not self._mute:
             self._board.close()

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
-from vidssl.paths import appended
 from vidssl.index.table import VideoIndex
+from vidssl.paths import appended
 from vidssl.types import VidsslError
 
 _NAMED = 4  # tuples that a message names

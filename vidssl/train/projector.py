@@ -6,8 +6,7 @@ import torch
 from torch.nn import functional
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
-from vidssl.train import pictures
+from vidssl.kernels.augment import Augment
 from vidssl.train.log import Log
 from vidssl.types import Batch
 
@@ -32,7 +31,7 @@ class Points:
         """Adds the clips of a batch, unless there are MOST_CLIPS already. features: [B, K, D]."""
         if len(self.features) >= MOST_CLIPS:
             return
-        seen = pictures.as_seen(batch.clips[:, :, :, batch.clips.shape[3] // 2, None], self._augment)[:, :, :, 0]
+        seen = self._augment.as_shown(batch.clips[:, :, :, batch.clips.shape[3] // 2, None])[:, :, :, 0]
         rows = self._index.select(batch.video.cpu().numpy())
         names = zip(rows.column("label").to_pylist(), rows.column("path").to_pylist(), batch.frame.cpu(), strict=True)
         for at, (label, path, frame) in enumerate(names):

@@ -24,18 +24,18 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vidssl.index.holdout import fingerprint, split
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
 from vidssl.paths import inside, shown, written
 from vidssl.pretext import SlotModel
-from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import PlanSpec
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.log import TIMED, Log
-from vidssl.train.split import fingerprint, split
 from vidssl.train.step import Stepper
 from vidssl.train.trainer import Trainer, TrainResult
 from vidssl.types import VidsslError
@@ -110,7 +110,9 @@ def open_run(
     restarted = process_group.restarts > 0 and (out / "run.json").is_file()
     found, damaged = process_group.run_on_first(lambda: _open_run(out, resume=resume or restarted, command=command))
     if not quiet and process_group.is_first:
-        instead = f"the run continues from {found.name}" if found else "no other checkpoint is there, so the run begins anew"
+        instead = (
+            f"the run continues from {found.name}" if found else "no other checkpoint is there, so the run begins anew"
+        )
         for path in damaged:
             log.warning("%s is damaged and not used; %s", path, instead)
     return found
@@ -123,20 +125,26 @@ def _open_run(out: Path, *, resume: bool, command: Command) -> tuple[Path | None
     if resume:
         found, damaged = checkpoint.newest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
-            raise VidsslError(f"{name}: resume: {folder}={str(out)!r} has no run in it; leave --resume out, or name the folder of a run")
+            raise VidsslError(
+                f"{name}: resume: {folder}={str(out)!r} has no run in it; leave --resume out, or name the folder of a run"
+            )
         return found, damaged
     try:
         if out.is_dir() and any(path.name not in _BEFORE_STEP_ONE for path in out.iterdir()):
-            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {another}")
+            raise VidsslError(
+                f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {another}"
+            )
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise VidsslError(f"{name}: {folder}={str(out)!r}: {error.strerror or error}; name a folder that can be written") from error
+        raise VidsslError(
+            f"{name}: {folder}={str(out)!r}: {error.strerror or error}; name a folder that can be written"
+        ) from error
     return None, []
 
 
 def fit(
     task: Task, index: VideoIndex, out: Path, *, start: Path | None, process_group: ProcessGroup, quiet: bool = False
-) -> TrainResult:  # fmt: skip
+) -> TrainResult:
     """Sets a run up, and trains it to its end.
 
     Args:
@@ -196,11 +204,15 @@ def _set_up(
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
     augment = task.recipe.pretext.augment
-    trainer = Trainer(stepper, loader, val_loader, train_part, held_out, out, meta, names=task.class_names, augment=augment)
+    trainer = Trainer(
+        stepper, loader, val_loader, train_part, held_out, out, meta, names=task.class_names, augment=augment
+    )
     if start is not None:
         trainer.load(start)
     others = f" x {process_group.world_size} processes" if process_group.world_size > 1 else ""
-    where = f"device {process_group.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
+    where = (
+        f"device {process_group.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
+    )
     return trainer, [where, *_summary(trainer, index, held_out, task.plan.frames)]
 
 
@@ -217,9 +229,15 @@ def _trains_in_bf16(task: Task, model: SlotModel, process_group: ProcessGroup) -
 
 
 def _loaders(
-    task: Task, train_part: VideoIndex, held_out: VideoIndex, out: Path, start: Path | None, process_group: ProcessGroup,
-    meta: dict[str, Any], stack: ExitStack,
-) -> tuple[Loader, Loader | None]:  # fmt: skip
+    task: Task,
+    train_part: VideoIndex,
+    held_out: VideoIndex,
+    out: Path,
+    start: Path | None,
+    process_group: ProcessGroup,
+    meta: dict[str, Any],
+    stack: ExitStack,
+) -> tuple[Loader, Loader | None]:
     """Returns the loaders of the training and the held-out videos, and adds the decoder to `meta`.
 
     The last processes may have no held-out videos. What decode="auto" chose in rank 0 holds for all processes, and for
@@ -228,11 +246,17 @@ def _loaders(
     config, rank, world_size = task.recipe.train, process_group.rank, process_group.world_size
     batch_size = config.local_batch_size(world_size)
     make = partial(
-        task.loader, rank=rank, world_size=world_size, device=loads_on(process_group.device), seed=config.seed,
+        task.loader,
+        rank=rank,
+        world_size=world_size,
+        device=loads_on(process_group.device),
+        seed=config.seed,
         workers=config.workers or max(1, len(os.sched_getaffinity(0)) // process_group.local_world_size),
-        dtype="bfloat16" if meta["amp"] == "bf16" else "float32", channels_last=True, max_bad=config.max_bad,
+        dtype="bfloat16" if meta["amp"] == "bf16" else "float32",
+        channels_last=True,
+        max_bad=config.max_bad,
         quarantine=out / "quarantine.jsonl",
-    )  # fmt: skip
+    )
     make_train = partial(make, train_part, task.plan, batch_size=batch_size, tuples_per_window=config.tuples_per_window)
     decode: Any = config.decode if start is None else checkpoint.load_meta(start)["decode"]
     loader = stack.enter_context(make_train(decode=decode)) if process_group.is_first else None
@@ -278,8 +302,15 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
         VidsslError: Something differs; the message names each difference.
     """
     old = checkpoint.load_meta(start)
-    before, now = ({**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]} for one in (old, meta))
-    differ = [f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in sorted(before | now) if before.get(key) != now.get(key)]
+    before, now = (
+        {**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]}
+        for one in (old, meta)
+    )
+    differ = [
+        f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
+        for key in sorted(before | now)
+        if before.get(key) != now.get(key)
+    ]
     if differ:
         hint = f"restore them, or {command.another}"
         if before["data"] != now["data"] and (out / "index.arrow").is_file():

@@ -50,12 +50,16 @@ class Stepper:
         VidsslError: sync_bn is asked for on CPUs.
     """
 
-    def __init__(self, model: SlotModel, config: TrainConfig, process_group: ProcessGroup, *, amp: bool, total: int) -> None:
+    def __init__(
+        self, model: SlotModel, config: TrainConfig, process_group: ProcessGroup, *, amp: bool, total: int
+    ) -> None:
         self.config, self.process_group, self.amp, self.total = config, process_group, amp, total
         channels_last(model.encoder)
         if config.sync_bn and process_group.world_size > 1:
             if process_group.device.type != "cuda":
-                raise VidsslError("train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or leave sync_bn out")
+                raise VidsslError(
+                    "train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or leave sync_bn out"
+                )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
         self.optimizer = make_optimizer(model, config)
@@ -92,7 +96,9 @@ class Stepper:
         logits, losses = [], []
         parts = list(zip(*(whole.chunk(config.accumulate) for whole in (clips, label, weights)), strict=True))
         for at, (shown, target, weight) in enumerate(parts):
-            with self._distributed.no_sync() if self._distributed is not None and at < len(parts) - 1 else nullcontext():
+            with (
+                self._distributed.no_sync() if self._distributed is not None and at < len(parts) - 1 else nullcontext()
+            ):
                 with self.autocast():
                     output = self.forward(shown)
                 loss = functional.cross_entropy(output.float(), target, reduction="none")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from vidssl.pretext import build_model
 from vidssl.index.table import VideoIndex
+from vidssl.pretext import build_model
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
 from vidssl.train.setup import Task, fit, open_run

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from vidssl.loader import Loader
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import Augment
-from vidssl.train import checkpoint, pictures
+from vidssl.kernels.augment import Augment
+from vidssl.loader import Loader
+from vidssl.plots.tuples import tuple_strips
+from vidssl.train import checkpoint
 from vidssl.train.log import Log
 from vidssl.train.metrics import Metrics
 from vidssl.train.nonfinite import Shown, check_finite, record
@@ -78,9 +79,18 @@ class Trainer:
     """
 
     def __init__(
-        self, stepper: Stepper, loader: Loader, val_loader: Loader | None, index: VideoIndex, held_out: VideoIndex, out: Path,
-        meta: dict[str, Any], *, names: Sequence[str], augment: Augment,
-    ) -> None:  # fmt: skip
+        self,
+        stepper: Stepper,
+        loader: Loader,
+        val_loader: Loader | None,
+        index: VideoIndex,
+        held_out: VideoIndex,
+        out: Path,
+        meta: dict[str, Any],
+        *,
+        names: Sequence[str],
+        augment: Augment,
+    ) -> None:
         self.stepper, self.loader, self.val_loader = stepper, loader, val_loader
         self.index, self.held_out = index, held_out
         self.model, self.process_group = stepper.model, stepper.process_group
@@ -105,7 +115,7 @@ class Trainer:
         with stop_requests() as stop, Watchdog(config.timeout, self.loader.waits_for) as watchdog:
             batches = self._batches()
             while self.step < self.total:
-                clock.ready += self.loader.ready
+                clock.ready += self.loader.queue_depth
                 asked = time.perf_counter()
                 with watchdog.waiting():
                     batch = next(batches)
@@ -135,10 +145,18 @@ class Trainer:
                     )
         if saved is None:
             saved = checkpoint.find(self.out)
-            hint = "its cosine schedule has ended" if config.schedule == "cosine" else f"take steps > {self.step} to train on"
+            hint = (
+                "its cosine schedule has ended"
+                if config.schedule == "cosine"
+                else f"take steps > {self.step} to train on"
+            )
             log.say(f"nothing to train: {saved} is at step {self.step}, and the run ends at step {self.total}; {hint}")
         else:
-            best = f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})" if self.best else ""
+            best = (
+                f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})"
+                if self.best
+                else ""
+            )
             skipped = f"; {self.skipped} steps were skipped, because they were not finite" if self.skipped else ""
             log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
         best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
@@ -161,7 +179,9 @@ class Trainer:
             what = record(shown, self.index, self.out / "nonfinite.jsonl")
             self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
             if self._in_a_row == _SKIPS_IN_A_ROW:
-                raise VidsslError(f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; the last one: {what}; lower lr")
+                raise VidsslError(
+                    f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; the last one: {what}; lower lr"
+                )
             return None
         self._in_a_row = 0
         self.stepper.update(self.step - 1)
@@ -175,9 +195,16 @@ class Trainer:
         """Logs the steps since the last report. Only here does the host wait for the device."""
         total = self.sums.total(self.process_group)
         seconds = time.perf_counter() - clock.began
-        counts = torch.tensor([
-            clock.clips, self.loader.stats["frames"] - clock.frames, clock.waited, self.loader.stats["bad"], self.skipped,
-        ], dtype=torch.float64)  # fmt: skip
+        counts = torch.tensor(
+            [
+                clock.clips,
+                self.loader.stats["frames"] - clock.frames,
+                clock.waited,
+                self.loader.stats["bad"],
+                self.skipped,
+            ],
+            dtype=torch.float64,
+        )
         self.process_group.all_reduce(counts)
         clips, frames, waited, corrupt, skipped = counts.tolist()
         means = total.values()
@@ -205,10 +232,10 @@ class Trainer:
             return
         names = self.names
         found, rows = result.logits[:_PICTURED].argmax(1).tolist(), batch.video[:_PICTURED].cpu().numpy()
-        clips = pictures.as_seen(batch.clips[:_PICTURED], self.augment)
+        clips = self.augment.as_shown(batch.clips[:_PICTURED]).numpy()
         paths = self.index.select(rows).column("path").to_pylist()
         true = [names[label] for label in batch.label[:_PICTURED].tolist()]
-        log.picture("train/tuples", pictures.tuples(clips, true, [names[one] for one in found], paths), self.step)
+        log.picture("train/tuples", tuple_strips(clips, true, [names[one] for one in found], paths), self.step)
 
     @torch.no_grad()
     def _validate(self, log: Log, *, project: bool) -> bool:
@@ -240,7 +267,9 @@ class Trainer:
         log.write(self.step, self.loader.epoch, values, total.confusion)
         if project and points.features:
             points.show(log, self.step)
-        if not math.isfinite(values["val/loss"]) or (self.best is not None and values["val/loss"] >= self.best["val/loss"]):
+        if not math.isfinite(values["val/loss"]) or (
+            self.best is not None and values["val/loss"] >= self.best["val/loss"]
+        ):
             return False
         self.best = {"step": self.step, "val/loss": values["val/loss"]}
         return True
@@ -256,10 +285,16 @@ class Trainer:
                 "pending": pending,
             }
             checkpoint.save(
-                self.out, self.step, encoder=self.model.encoder.state_dict(), head=self.model.head.state_dict(), state=state,
-                meta=self.meta | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
-                keep=self.config.keep, best=int(self.best["step"]) if self.best else None,
-            )  # fmt: skip
+                self.out,
+                self.step,
+                encoder=self.model.encoder.state_dict(),
+                head=self.model.head.state_dict(),
+                state=state,
+                meta=self.meta
+                | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
+                keep=self.config.keep,
+                best=int(self.best["step"]) if self.best else None,
+            )
         return checkpoint.path_of(self.out, self.step)
 
     def load(self, path: Path) -> None:

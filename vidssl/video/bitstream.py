@@ -1,7 +1,7 @@
 """bitstream: the little that must be read of a packet itself, as its container does not say it.
 
-Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; RFC 6386 (VP8), 9.1 and 19.1; the VP9 bitstream specification, 6.1, 6.2, 7.2 and
-Annex B; ISO 14496-15, 5.3.3.1.
+Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; RFC 6386 (VP8), 9.1 and 19.1; the VP9 bitstream specification,
+6.1, 6.2, 7.2 and Annex B; ISO 14496-15, 5.3.3.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
 
 
 def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> bool:
-    """Whether a decoder that begins at `packet` needs nothing from before: in H.264 an IDR picture, in HEVC an IRAP picture.
+    """Whether a decoder that begins at `packet` needs nothing from before: in H.264 an IDR picture, in HEVC an IRAP
+    picture.
 
     A picture from which h264 only recovers is not taken: whether a decoder begins there is its own choice.
     """
@@ -31,7 +32,8 @@ def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> boo
 
 
 def begun_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> int:
-    """H.264, HEVC, MPEG-4: how many pictures begin in a packet, as a parser counts them: by first slices, or by start codes of pictures.
+    """H.264, HEVC, MPEG-4: how many pictures begin in a packet, as a parser counts them: by first slices, or by start
+    codes of pictures.
 
     A hardware decoder's parser counts them so, and passes over what belongs to none.
     """
@@ -44,7 +46,9 @@ def begun_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> 
 
 
 def is_one_picture(packet: Packet[Any]) -> bool:
-    """VP9: whether a packet with a frame is just that picture. It may hold hidden ones too, or only say which one to show again."""
+    """VP9: whether a packet with a frame is just that picture. It may hold hidden ones too, or only say which one to
+    show again.
+    """
     data = bytes(packet)
     several = data[-1] & 0xE0 == 0xC0 and data[-1] & 7 > 0  # the superframe's marker
     profile = data[0] >> 5 & 1 | data[0] >> 3 & 2
@@ -52,8 +56,9 @@ def is_one_picture(packet: Packet[Any]) -> bool:
 
 
 def sizes(codec: str, packet: Packet[Any]) -> set[tuple[int, int]]:
-    """(height, width) that the pictures of a VP8 or VP9 packet name for themselves, hidden ones too; most name none. Raises ValueError
-    where a header is damaged. Of other codecs nothing is read."""
+    """(height, width) that the pictures of a VP8 or VP9 packet name for themselves, hidden ones too; most name none.
+    Raises ValueError where a header is damaged. Of other codecs nothing is read.
+    """
     data = memoryview(packet)
     if codec == "vp8":
         return _vp8_size(bytes(data[:10]))
@@ -127,7 +132,9 @@ def _skip_vp9_colors(bits: _Bits, profile: int) -> None:
 
 
 def has_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
-    """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end too early."""
+    """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end
+    too early.
+    """
     try:
         units = [*_parameters(extradata), *_units(bytes(packet), extradata)]
         return any(not _frames_only(unit) for unit in units if unit[0] & 31 == _SPS)

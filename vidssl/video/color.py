@@ -1,4 +1,6 @@
-"""color: how a video's planes become RGB. Sources: ITU-T H.273 (equations and tables), FFmpeg's libavutil/pixfmt.h (names, numbers)."""
+"""color: how a video's planes become RGB. Sources: ITU-T H.273 (equations and tables), FFmpeg's libavutil/pixfmt.h
+(names, numbers).
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,53 @@ from vidssl.types import RGB, ColorSpace, VidsslError
 
 # FFmpeg's names of AVColorSpace, AVColorPrimaries and AVColorRange, by number.
 MATRICES = (
-    "gbr", "bt709", "unknown", "reserved", "fcc", "bt470bg", "smpte170m", "smpte240m", "ycgco", "bt2020nc",
-    "bt2020c", "smpte2085", "chroma-derived-nc", "chroma-derived-c", "ictcp", "ipt-c2", "ycgco-re", "ycgco-ro",
-)  # fmt: skip
+    "gbr",
+    "bt709",
+    "unknown",
+    "reserved",
+    "fcc",
+    "bt470bg",
+    "smpte170m",
+    "smpte240m",
+    "ycgco",
+    "bt2020nc",
+    "bt2020c",
+    "smpte2085",
+    "chroma-derived-nc",
+    "chroma-derived-c",
+    "ictcp",
+    "ipt-c2",
+    "ycgco-re",
+    "ycgco-ro",
+)
 PRIMARIES = {
-    1: "bt709", 2: "unknown", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020",
-    10: "smpte428", 11: "smpte431", 12: "smpte432", 22: "ebu3213",
-}  # fmt: skip
+    1: "bt709",
+    2: "unknown",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    9: "bt2020",
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+    22: "ebu3213",
+}
 RANGES = ("unknown", "tv", "pc")
 
 # Weights of red and blue in luma. An untagged picture is read as BT.601, as swscale reads it.
 _LUMA = {
-    "bt709": (0.2126, 0.0722), "fcc": (0.30, 0.11), "bt470bg": (0.299, 0.114), "smpte170m": (0.299, 0.114),
-    "smpte240m": (0.212, 0.087), "bt2020nc": (0.2627, 0.0593),
-    "unknown": (0.299, 0.114), "reserved": (0.299, 0.114), "gbr": (0.299, 0.114),
-}  # fmt: skip
+    "bt709": (0.2126, 0.0722),
+    "fcc": (0.30, 0.11),
+    "bt470bg": (0.299, 0.114),
+    "smpte170m": (0.299, 0.114),
+    "smpte240m": (0.212, 0.087),
+    "bt2020nc": (0.2627, 0.0593),
+    "unknown": (0.299, 0.114),
+    "reserved": (0.299, 0.114),
+    "gbr": (0.299, 0.114),
+}
 _D65, _C = (0.3127, 0.3290), (0.310, 0.316)
 # Chromaticities (x, y) of red, green, blue and white: H.273, table 2.
 _PRIMARIES = {
@@ -47,17 +81,22 @@ def refusal(matrix: str, primaries: str) -> str | None:
     if matrix in _LUMA or matrix == "ycgco":
         return None
     if matrix == "chroma-derived-nc":
-        return None if primaries in _PRIMARIES else f"unsupported colour matrix {matrix} with colour primaries {primaries}"
+        return (
+            None if primaries in _PRIMARIES else f"unsupported colour matrix {matrix} with colour primaries {primaries}"
+        )
     return f"unsupported colour matrix {matrix}: it is not one affine map"
 
 
 @lru_cache(maxsize=64)
-def color_space(matrix: str, range_: str, chroma: tuple[float, float] = (0.0, 0.5), primaries: str = "unknown") -> ColorSpace:
+def color_space(
+    matrix: str, range_: str, chroma: tuple[float, float] = (0.0, 0.5), primaries: str = "unknown"
+) -> ColorSpace:
     """The affine map from 8-bit planes to RGB.
 
     matrix, range_, primaries: names as in MATRICES, RANGES, PRIMARIES; an unknown range is the limited one ("tv").
     chroma: (x, y) of chroma sample (0, 0) in luma samples.
-    Raises VidsslError for a matrix that is not linear (constant luminance, ICtCp, ...). Source: H.273, equations 38 to 58.
+    Raises VidsslError for a matrix that is not linear (constant luminance, ICtCp, ...). Source: H.273, equations 38 to
+    58.
     """
     if range_ not in RANGES:
         raise VidsslError(f"color_space: range_={range_!r}: take one of {', '.join(RANGES)}")
@@ -77,7 +116,8 @@ def color_space(matrix: str, range_: str, chroma: tuple[float, float] = (0.0, 0.
 
 
 def rgb_space(space: ColorSpace) -> ColorSpace:
-    """For RGB that a decoder made of a video's planes by BT.601's limited range, whatever the video says: the map to the RGB that is meant.
+    """For RGB that a decoder made of a video's planes by BT.601's limited range, whatever the video says: the map to
+    the RGB that is meant.
 
     space: of the planes. What the decoder has cut off at 0 and 255 stays lost.
     """
@@ -101,7 +141,9 @@ def _from_luma(red: float, blue: float) -> npt.NDArray[np.float64]:
 
 
 def _derived(primaries: str) -> tuple[float, float]:
-    """Weights of red and blue from the chromaticities: how much of each primary makes white of luminance 1 (H.273, eq. 32 to 37)."""
+    """Weights of red and blue from the chromaticities: how much of each primary makes white of luminance 1 (H.273, eq.
+    32 to 37).
+    """
     xyz = np.array([(x / y, 1.0, (1.0 - x - y) / y) for x, y in _PRIMARIES[primaries]])
     red, _, blue = np.linalg.solve(xyz[:3].T, xyz[3])
     return float(red), float(blue)
@@ -110,9 +152,9 @@ def _derived(primaries: str) -> tuple[float, float]:
 def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
     """(x, y) of chroma sample (0, 0) in luma samples, in the 4:2:0 planes that decoding gives, before they are turned.
 
-    PyAV does not tell the position that a stream may signal, so this is each standard's default: between the luma samples for MPEG-1
-    and JPEG (JFIF), left for the others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Where swscale makes 4:2:0 of another
-    subsampling it goes by what FFmpeg's decoders set, as `tests/video/test_color.py` measures.
+    PyAV does not tell the position that a stream may signal, so this is each standard's default: between the luma
+    samples for MPEG-1 and JPEG (JFIF), left for the others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Where swscale
+    makes 4:2:0 of another subsampling it goes by what FFmpeg's decoders set, as `tests/video/test_color.py` measures.
     """
     if codec in ("mjpeg", "mpeg1video"):
         return 0.5, 0.5
@@ -124,7 +166,9 @@ def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
 
 
 def turned(chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool) -> tuple[float, float]:
-    """Where chroma sample (0, 0) lies after turning a picture of `size` (height, width) clockwise, then mirroring it left to right."""
+    """Where chroma sample (0, 0) lies after turning a picture of `size` (height, width) clockwise, then mirroring it
+    left to right.
+    """
     (x, y), (height, width) = chroma, size
     for _ in range(rotation // 90):  # clockwise: the new x runs against the old y
         x, y, height, width = _from_end(y, height), x, width, height

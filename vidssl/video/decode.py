@@ -15,8 +15,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vidssl.files import regular
-from vidssl.video.packets import DecodeError, Member, SeekPoints, Source, number_of
 from vidssl.types import ColorSpace, Frames
+from vidssl.video.packets import DecodeError, Member, SeekPoints, Source, number_of
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -101,19 +101,29 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(f"{video.path}: decoding frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
     if missing:
         lost = ", ".join(str(numbers[slot]) for slot in sorted(missing.values())[:5])
-        raise DecodeError(f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew")
+        raise DecodeError(
+            f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew"
+        )
 
 
 def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
     """Raises DecodeError where `numbers` are not what `decode` takes, or the file is not the one that was indexed."""
-    if numbers.ndim != 1 or not len(numbers) or numbers[0] < 0 or numbers[-1] >= video.frames or bool((np.diff(numbers) <= 0).any()):
+    if (
+        numbers.ndim != 1
+        or not len(numbers)
+        or numbers[0] < 0
+        or numbers[-1] >= video.frames
+        or bool((np.diff(numbers) <= 0).any())
+    ):
         raise DecodeError(
             f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
         )
     try:
         found = regular(video.path)
     except OSError as error:
-        raise DecodeError(f"{video.path}: {error.strerror}; index the folder anew, or load the index with root=") from error
+        raise DecodeError(
+            f"{video.path}: {error.strerror}; index the folder anew, or load the index with root="
+        ) from error
     size = video.bytes if video.member is not None else found.st_size  # of a tar, its time has to do
     if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder anew")
@@ -121,8 +131,8 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
 
 def _decoded(video: Video, source: Source, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
     """At least the frames `numbers`, in some order; others are left undecoded where that changes nothing."""
-    # What a packet holds: 0 no frame of its own (the other field of a picture), 1 a frame that is not wanted, 2 one that is.
-    # Only 1 may be dropped, and only after the last 2 and the 0 that follow it may the decoder be emptied.
+    # What a packet holds: 0 no frame of its own (the other field of a picture), 1 a frame that is not wanted, 2 one
+    # that is. Only 1 may be dropped, and only after the last 2 and the 0 that follow it may the decoder be emptied.
     holds = np.zeros(int(video.packet.max()) + 2, np.uint8)
     holds[video.packet] = 1
     holds[video.packet[numbers]] = 2
@@ -145,7 +155,9 @@ def check_frame(video: Video, frame: VideoFrame) -> None:
 
 
 class Planes:
-    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U and V."""
+    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U
+    and V.
+    """
 
     def __init__(self, video: Video, count: int, empty: Empty = _pageable) -> None:
         self._video = video
@@ -187,10 +199,12 @@ def _to_planar(convert: VideoReformatter, frame: VideoFrame, full_range: bool) -
     form = frame.format
     span = ColorRange.JPEG if full_range else ColorRange.MPEG
     if is_yuv(form):
-        return convert.reformat(frame, format="yuv420p", interpolation=_EXACT, src_color_range=span, dst_color_range=span, threads=1)
+        return convert.reformat(
+            frame, format="yuv420p", interpolation=_EXACT, src_color_range=span, dst_color_range=span, threads=1
+        )
     return convert.reformat(
         frame, format="yuv420p", interpolation=_EXACT, dst_colorspace=Colorspace.ITU601, dst_color_range=span, threads=1
-    )  # fmt: skip
+    )
 
 
 def is_yuv(form: VideoFormat) -> bool:

@@ -1,8 +1,8 @@
 """source: a file's packets by number, and the frames that come of them.
 
-A container's timestamps cannot be trusted (AVI has none for most packets, edit lists move them), so every packet is numbered in the
-order it is read, and FFmpeg hands that number through to the frame (AV_CODEC_FLAG_COPY_OPAQUE). Wherever decoding begins, a frame
-is known by the number of its packet.
+A container's timestamps cannot be trusted (AVI has none for most packets, edit lists move them), so every packet is
+numbered in the order it is read, and FFmpeg hands that number through to the frame (AV_CODEC_FLAG_COPY_OPAQUE).
+Wherever decoding begins, a frame is known by the number of its packet.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 
-from vidssl.files import regular
 from vidssl.deadline import Deadline
+from vidssl.files import regular
 from vidssl.types import VidsslError
 
-# Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move its
-# probabilities on, so those are always decoded.
+# Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move
+# its probabilities on, so those are always decoded.
 _DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
-# Formats whose headers say all that a decoder needs. FFmpeg would still decode their first frames on opening, to guess at frame rates,
-# which takes up to 3 ms a file; with this it does not.
+# Formats whose headers say all that a decoder needs. FFmpeg would still decode their first frames on opening, to guess
+# at frame rates, which takes up to 3 ms a file; with this it does not.
 _COMPLETE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _UNPROBED = {"probesize": "32"}
 
@@ -62,7 +62,8 @@ class DecodeError(VidsslError):
 class SeekPoints:
     """Places where decoding can begin, ascending; the first is the start of the file.
 
-    frame: int64 [N] first frame number that is right when decoding begins there. packet: int64 [N] number of its packet.
+    frame: int64 [N] first frame number that is right when decoding begins there. packet: int64 [N] number of its
+    packet.
     timestamp: int64 [N] what to seek to, in the stream's time base. landing: [N] that packet.
     """
 
@@ -84,12 +85,15 @@ class SeekPoints:
 class Source:
     """The first video stream of a file that is open for decoding in this thread. A context manager.
 
-    Raises DecodeError where there is no video stream, no decoder for it, or its pictures are larger than PIXELS; OSError where the file is
-    no regular one; av.FFmpegError where FFmpeg cannot read it; Late, also while it is read, behind the thread's Deadline.
+    Raises DecodeError where there is no video stream, no decoder for it, or its pictures are larger than PIXELS;
+    OSError where the file is no regular one; av.FFmpegError where FFmpeg cannot read it; Late, also while it is read,
+    behind the thread's Deadline.
     """
 
     def __init__(self, path: Path, *, member: Member | None = None, container: str = "") -> None:
-        """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is decoded on opening."""
+        """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is
+        decoded on opening.
+        """
         found = regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
@@ -106,18 +110,26 @@ class Source:
         seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
             try:  # FFmpeg asks for the time whenever it reads
-                self.container = av.open(place, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace")
+                self.container = av.open(
+                    place, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace"
+                )
             except av.error.ExitError as error:
                 raise self._deadline.late() from error
-        streams = [stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic]
+        streams = [
+            stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic
+        ]
         if not streams or streams[0].codec_context is None:
             self.container.close()
-            raise DecodeError(f"{path}: {'no decoder for its video stream in this FFmpeg' if streams else 'no video stream'}")
+            raise DecodeError(
+                f"{path}: {'no decoder for its video stream in this FFmpeg' if streams else 'no video stream'}"
+            )
         self.stream, self._dropping = streams[0], False
         width, height = self.stream.codec_context.width, self.stream.codec_context.height
         if width * height > PIXELS:
             self.container.close()
-            raise DecodeError(f"{path}: its pictures are {width}x{height}, and at most {PIXELS} pixels are decoded; make them smaller")
+            raise DecodeError(
+                f"{path}: its pictures are {width}x{height}, and at most {PIXELS} pixels are decoded; make them smaller"
+            )
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
@@ -127,13 +139,18 @@ class Source:
         self.codec.copy_opaque = True
         self.codec.options = _BOUNDED
         self.droppable = self.codec.name in _DROPPABLE
-        # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left out alone.
-        self._unpack = BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
+        # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left
+        # out alone.
+        self._unpack = (
+            BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
+        )
 
     def __enter__(self) -> Source:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.container.close()
         self._deadline.leave()
 
@@ -165,7 +182,9 @@ class Source:
             raise self._deadline.late() from error
 
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
-        """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame needs it."""
+        """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame
+        needs it.
+        """
         if drop != self._dropping:
             self._dropping = drop
             self.codec.skip_frame = "NONREF" if drop else "DEFAULT"

@@ -1,7 +1,9 @@
-"""slice: the part of a file's bitstream that some of its frames need, as a small file of its own in memory. Nothing is encoded anew.
+"""segment: the part of a file's bitstream that some of its frames need, as a small file of its own in memory. Nothing
+is encoded anew.
 
-A hardware decoder behind a demuxer (DALI's `decoders.video`) begins at the first packet of what it is given. So it is given the packets
-from the key frame before the window to the last one that a wanted frame needs, with timestamps that only say their order.
+A hardware decoder behind a demuxer (DALI's `decoders.video`) begins at the first packet of what it is given. So it is
+given the packets from the key frame before the window to the last one that a wanted frame needs, with timestamps that
+only say their order.
 """
 
 from __future__ import annotations
@@ -17,28 +19,30 @@ import numpy as np
 import numpy.typing as npt
 from av.packet import Packet
 
+from vidssl.types import VidsslError
 from vidssl.video.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture, sizes
 from vidssl.video.decode import Video, check_numbers
 from vidssl.video.packets import DecodeError, Source, number_of
-from vidssl.types import VidsslError
 
 _TICK = Fraction(1, 25)  # any frame rate: only the order counts
-# MP4 says how many frames it holds, so that DALI need not count them. An edit list would have a demuxer move or drop packets.
+# MP4 says how many frames it holds, so that DALI need not count them. An edit list would have a demuxer move or drop
+# packets.
 _MP4: tuple[str, dict[str, str]] = ("mp4", {"use_editlist": "0"})
 _CONTAINERS: dict[str, tuple[str, dict[str, str]]] = {"vp8": ("matroska", {})}  # FFmpeg writes no VP8 into MP4
 
 
-class SliceError(VidsslError):
+class SegmentError(VidsslError):
     """A video's packets that cannot stand alone. It can still be decoded from its file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Slice:
+class Segment:
     """Packets of one video as a file.
 
-    data: uint8 [bytes], MP4 (VP8: Matroska). position: int32 [F], of each frame that was asked for, its place among the frames that a
-    sequential decode of `data` gives; ascending, unique. frames: how many that are. doubt: why a decoder may count its pictures otherwise
-    (a packet may be two fields, hold hidden pictures, or have lost the slice that a picture begins with); "" where there is no doubt.
+    data: uint8 [bytes], MP4 (VP8: Matroska). position: int32 [F], of each frame that was asked for, its place among the
+    frames that a sequential decode of `data` gives; ascending, unique. frames: how many that are. doubt: why a decoder
+    may count its pictures otherwise (a packet may be two fields, hold hidden pictures, or have lost the slice that a
+    picture begins with); "" where there is no doubt.
     """
 
     data: npt.NDArray[np.uint8]
@@ -47,13 +51,14 @@ class Slice:
     doubt: str
 
 
-def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
+def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
     """The packets that frames `numbers` of `video` need.
 
-    numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is returned gives, at
-    `position`, bit for bit the frames of a sequential decode of the file. Raises SliceError where a packet has no frame of its own (the
-    second field of a picture, a hidden one), no key frame before the window clears what came before it, container or pictures name
-    another size than the index, or FFmpeg cannot write the packets anew; DecodeError as `decode` does.
+    numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is
+    returned gives, at `position`, bit for bit the frames of a sequential decode of the file. Raises SegmentError where
+    a packet has no frame of its own (the second field of a picture, a hidden one), no key frame before the window
+    clears what came before it, container or pictures name another size than the index, or FFmpeg cannot write the
+    packets anew; DecodeError as `decode` does.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
@@ -67,21 +72,23 @@ def cut(video: Video, numbers: npt.NDArray[np.int64]) -> Slice:
                     return _written(video, source, numbers, kept)
         except (av.FFmpegError, OSError) as error:
             raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
-    raise SliceError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
+    raise SegmentError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
 
 
 def _check_sizes(video: Video, source: Source, packets: Iterable[Packet[Any]]) -> None:
-    """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to agree."""
+    """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to
+    agree.
+    """
     found = {"container": {(source.codec.height, source.codec.width)}, "pictures": set[tuple[int, int]]()}
     try:
         for packet in packets:
             found["pictures"] |= sizes(video.codec, packet)
     except ValueError as error:
-        raise SliceError(f"{video.path}: {error}") from error
+        raise SegmentError(f"{video.path}: {error}") from error
     for what, named in found.items():
         other = next(iter(named - {video.stored}), None)
         if other is not None:
-            raise SliceError(
+            raise SegmentError(
                 f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored[1]}x{video.stored[0]} as it was indexed"
             )
 
@@ -89,8 +96,8 @@ def _check_sizes(video: Video, source: Source, packets: Iterable[Packet[Any]]) -
 def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
     """(frame number, packet) from seek point `point` to packet `last`, in decoding order.
 
-    Frames before the point's own, which open groups of pictures show there, are left out: they need the group before, and no later one
-    needs them.
+    Frames before the point's own, which open groups of pictures show there, are left out: they need the group before,
+    and no later one needs them.
     """
     frame_of = np.full(int(video.packet.max()) + 2, -1, np.int64)
     frame_of[video.packet] = np.arange(video.frames)
@@ -99,7 +106,7 @@ def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tup
         number = number_of(packet)
         frame = int(frame_of[number])
         if frame < 0:
-            raise SliceError(f"{video.path}: packet {number} has no frame of its own")
+            raise SegmentError(f"{video.path}: packet {number} has no frame of its own")
         if number > last:
             return
         if frame >= first:
@@ -114,19 +121,21 @@ def _parts(source: Source, video: Video, point: int, last: int) -> Iterator[Pack
     yield from source.parts(None)
 
 
-def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept: dict[int, Packet[Any]]) -> Slice:
+def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept: dict[int, Packet[Any]]) -> Segment:
     shown = np.sort(np.fromiter(kept, np.int64, len(kept)))
     rank = dict(zip(shown.tolist(), range(len(shown)), strict=True))
     lost = np.setdiff1d(numbers, shown)
     if len(lost):
-        raise DecodeError(f"{video.path}: {len(lost)} of {len(numbers)} frames did not come, among them {lost[0]}; index it anew")
+        raise DecodeError(
+            f"{video.path}: {len(lost)} of {len(numbers)} frames did not come, among them {lost[0]}; index it anew"
+        )
     delay = max(at - rank[frame] for at, frame in enumerate(kept))  # no frame is shown before it is decoded
     doubt = _doubt(video.codec, source, kept)
     try:
         data = _file(video.codec, source, [(packet, rank[frame] + delay) for frame, packet in kept.items()])
     except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's, where a container does not hold a codec
-        raise SliceError(f"{video.path}: its packets cannot be written as a file of their own: {error}") from error
-    return Slice(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
+        raise SegmentError(f"{video.path}: its packets cannot be written as a file of their own: {error}") from error
+    return Segment(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
 
 
 def _file(codec: str, source: Source, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:

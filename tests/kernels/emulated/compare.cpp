@@ -1,6 +1,7 @@
 // The CUDA twins, emulated, against the CPU twins on random input: bit for bit. test_emulated.py compiles and runs it.
 //
-//   compare SPECS: a file with, for each plan, a line of its text (csrc/kernels/spec.h), of its table, of its labels, and of its frames.
+//   compare SPECS: a file with, for each plan, a line of its text (csrc/kernels/spec.h), of its table, of its labels,
+//   and of its frames.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -28,8 +29,8 @@ int cases = 0;
 int below(int n) { return static_cast<int>(random_bits() % static_cast<unsigned>(n)); }
 float real(float low, float high) { return low + (high - low) * static_cast<float>(random_bits() % 10007) / 10007.0f; }
 
-// Memory that ends where the next page must not be touched, so that reading or writing beyond it stops the program. It begins `offset`
-// bytes after a multiple of 16.
+// Memory that ends where the next page must not be touched, so that reading or writing beyond it stops the program. It
+// begins `offset` bytes after a multiple of 16.
 template <typename T>
 class Guarded {
  public:
@@ -44,7 +45,8 @@ class Guarded {
   }
   Guarded(const Guarded&) = delete;
   ~Guarded() {
-    std::erase_if(emulated::arrays, [this](const auto& array) { return array.first == reinterpret_cast<char*>(data_); });
+    std::erase_if(emulated::arrays,
+                  [this](const auto& array) { return array.first == reinterpret_cast<char*>(data_); });
     munmap(base_, bytes_);
   }
   T* data() { return data_; }
@@ -100,7 +102,8 @@ struct Frames {
   FrameView view;
   Guarded<std::uint8_t> data;
   Frames(const Picture& size, Format format)
-      : view(view_of(size, format)), data(static_cast<std::size_t>(view.frame_stride * size.count), static_cast<std::size_t>(size.offset)) {
+      : view(view_of(size, format)),
+        data(static_cast<std::size_t>(view.frame_stride * size.count), static_cast<std::size_t>(size.offset)) {
     for (std::size_t i = 0; i < data.bytes(); ++i) data.data()[i] = static_cast<std::uint8_t>(random_bits());
     view.data = data.data();
   }
@@ -109,19 +112,22 @@ struct Frames {
 // Of any size up to height x width, stored and aligned in any way; now and then of one frame.
 Picture random_picture(int frames, int height, int width) {
   const int pads[] = {0, 0, 1, 2, 4, 6}, offsets[] = {0, 0, 0, 1, 2, 4, 8};
-  return {below(4) == 0 ? 1 : 1 + below(frames), 1 + below(height), 1 + below(width), pads[below(6)], offsets[below(7)]};
+  return {below(4) == 0 ? 1 : 1 + below(frames), 1 + below(height), 1 + below(width), pads[below(6)],
+          offsets[below(7)]};
 }
 
 void compare_motion() {
-  std::vector<Picture> sizes = {{1, 16, 16, 0},   {2, 1, 1, 0},   {5, 37, 53, 0},   {19, 48, 160, 0},  {35, 32, 40, 8}, {3, 70, 90, 2},
-                                {3, 100, 340, 0}, {0, 32, 32, 0}, {18, 17, 129, 0}, {2, 130, 150, 10}, {12, 33, 96, 0}, {13, 33, 96, 0}};
+  std::vector<Picture> sizes = {{1, 16, 16, 0},   {2, 1, 1, 0},      {5, 37, 53, 0},   {19, 48, 160, 0},
+                                {35, 32, 40, 8},  {3, 70, 90, 2},    {3, 100, 340, 0}, {0, 32, 32, 0},
+                                {18, 17, 129, 0}, {2, 130, 150, 10}, {12, 33, 96, 0},  {13, 33, 96, 0}};
   for (int i = 0; i < 28; ++i) sizes.push_back(random_picture(30, 80, 200));
   for (const Format format : {Format::yuv420, Format::rgb}) {
     for (const Picture& size : sizes) {
       Frames frames(size, format);
       const FrameView& view = frames.view;
       const std::size_t steps = size.count > 0 ? size.count - 1 : 0;
-      const std::size_t scores = steps * motion_cells(size.height) * motion_cells(size.width), thumbs = size.count * kThumb * kThumb;
+      const std::size_t scores = steps * motion_cells(size.height) * motion_cells(size.width),
+                        thumbs = size.count * kThumb * kThumb;
       Guarded<std::uint32_t> sad(scores), found_sad(scores);
       Guarded<std::uint8_t> thumb(thumbs), found_thumb(thumbs);
       const MotionArgs cpu{view, sad.data(), thumb.data()};
@@ -129,7 +135,8 @@ void compare_motion() {
       Guarded<std::uint32_t> other_sad(40);
       Guarded<std::uint8_t> other_thumb(3 * kThumb * kThumb);
       Frames other({3, 20, 30, 0}, format);
-      const MotionArgs cuda[] = {{other.view, other_sad.data(), other_thumb.data()}, {view, found_sad.data(), found_thumb.data()}};
+      const MotionArgs cuda[] = {{other.view, other_sad.data(), other_thumb.data()},
+                                 {view, found_sad.data(), found_thumb.data()}};
       motion_cpu(&cpu, 1);
       const std::string what = "motion " + std::to_string(size.width) + "x" + std::to_string(size.height);
       both_orders(
@@ -148,11 +155,14 @@ void compare_assemble_as(DType dtype) {
     Picture picture;
     int height, width, slots, times;
   };
-  // Enlarged, reduced, odd, one pixel, and reduced so far that a tile's source is read in rounds and weights are computed again.
-  std::vector<Case> sizes = {{{3, 20, 30, 0}, 30, 40, 2, 5}, {{2, 60, 80, 4}, 28, 36, 1, 9}, {{2, 37, 53, 0}, 11, 45, 2, 2},
-                             {{1, 1, 1, 0}, 3, 3, 1, 1},     {{2, 90, 400, 0}, 9, 7, 1, 2},  {{2, 64, 64, 0}, 1, 1, 2, 1}};
+  // Enlarged, reduced, odd, one pixel, and reduced so far that a tile's source is read in rounds and weights are
+  // computed again.
+  std::vector<Case> sizes = {{{3, 20, 30, 0}, 30, 40, 2, 5}, {{2, 60, 80, 4}, 28, 36, 1, 9},
+                             {{2, 37, 53, 0}, 11, 45, 2, 2}, {{1, 1, 1, 0}, 3, 3, 1, 1},
+                             {{2, 90, 400, 0}, 9, 7, 1, 2},  {{2, 64, 64, 0}, 1, 1, 2, 1}};
   // More columns and rows than a tile has, more frames than a block takes, and any alignment.
-  for (int i = 0; i < 8; ++i) sizes.push_back({random_picture(4, 90, 150), 1 + below(34), 1 + below(140), 1 + below(2), 1 + below(10)});
+  for (int i = 0; i < 8; ++i)
+    sizes.push_back({random_picture(4, 90, 150), 1 + below(34), 1 + below(140), 1 + below(2), 1 + below(10)});
   for (const Format format : {Format::yuv420, Format::rgb}) {
     for (const Layout layout : {Layout::kcthw, Layout::kthwc}) {
       for (const Case& one : sizes) {
@@ -172,7 +182,8 @@ void compare_assemble_as(DType dtype) {
           std::copy(b - 4, b, b);
           if (at % one.times % 3 == 2) b[at % 4] = other;
         }
-        for (int i = 0; i < 12 * shown; ++i)  // of every other one mixing no channels, which the CPU's body takes a short cut for
+        for (int i = 0; i < 12 * shown;
+             ++i)  // of every other one mixing no channels, which the CPU's body takes a short cut for
           color.data()[i] = i / 12 % 2 == 0   ? real(-1.5f, 1.5f)
                             : i % 4 == 3      ? real(-9.0f, 0.0f)
                             : i % 12 % 5 == 0 ? real(0.1f, 2.0f)
@@ -182,7 +193,8 @@ void compare_assemble_as(DType dtype) {
         AssembleArgs args{};
         args.frames = frames.view;
         for (float& value : args.space.to_rgb) value = real(-1.0f, 2.0f);
-        if (layout == Layout::kcthw) args.space.to_rgb[1] = args.space.to_rgb[10] = 0.0f;  // as of YUV: another short cut
+        if (layout == Layout::kcthw)
+          args.space.to_rgb[1] = args.space.to_rgb[10] = 0.0f;  // as of YUV: another short cut
         args.space.chroma_x = below(3) * 0.5f, args.space.chroma_y = below(3) * 0.5f;
         args.frame = frame.data(), args.box = box.data(), args.flip = flip.data(), args.color = color.data();
         Guarded<T> out(assemble_bytes(spec) / sizeof(T)), found(assemble_bytes(spec) / sizeof(T));
@@ -209,7 +221,8 @@ std::vector<T> numbers(const std::string& line) {
 void compare_plans(const char* path) {
   std::ifstream file(path);
   std::string text, table, names, length;
-  while (std::getline(file, text) && std::getline(file, table) && std::getline(file, names) && std::getline(file, length)) {
+  while (std::getline(file, text) && std::getline(file, table) && std::getline(file, names) &&
+         std::getline(file, length)) {
     PlanSpec spec = parse_spec(text);
     const auto packed = pack_tables(spec, numbers<int>(table), numbers<int>(names));
     take_tables(spec, packed.data());
@@ -217,16 +230,20 @@ void compare_plans(const char* path) {
     for (int sample = 0; sample < 24; ++sample) {
       PlanArgs args{};
       // Long windows too, and now and then one that is too short.
-      args.frames = sample % 8 == 7 ? 1 + below(plan_span(spec)) : std::stoi(length) + below(sample % 4 == 0 ? 700 : 20);
+      args.frames =
+          sample % 8 == 7 ? 1 + below(plan_span(spec)) : std::stoi(length) + below(sample % 4 == 0 ? 700 : 20);
       args.height = 40 + below(120), args.width = 40 + below(sample % 5 == 0 ? 700 : 160);
       const std::size_t cells = static_cast<std::size_t>(motion_cells(args.height)) * motion_cells(args.width);
       Guarded<std::uint32_t> sad((args.frames - 1) * cells);
-      const unsigned most = sample % 6 == 5 ? 1 : sample % 6 > 2 ? 3 : 60000;  // nothing moves, much is alike, or nothing is
+      const unsigned most = sample % 6 == 5  ? 1
+                            : sample % 6 > 2 ? 3
+                                             : 60000;  // nothing moves, much is alike, or nothing is
       for (std::size_t i = 0; i < sad.bytes() / 4; ++i) sad.data()[i] = random_bits() % most;
       Guarded<std::uint8_t> thumb(static_cast<std::size_t>(args.frames) * kThumb * kThumb);
       for (int f = 0; f < args.frames; ++f) {  // some frames are alike
         const int level = below(2) * 120;
-        for (int i = 0; i < kThumb * kThumb; ++i) thumb.data()[f * kThumb * kThumb + i] = static_cast<std::uint8_t>(level + below(20));
+        for (int i = 0; i < kThumb * kThumb; ++i)
+          thumb.data()[f * kThumb * kThumb + i] = static_cast<std::uint8_t>(level + below(20));
       }
       Guarded<std::uint64_t> scratch(plan_scratch(args.frames, args.width));
       args.sad = sad.data(), args.thumb = thumb.data();
@@ -237,7 +254,8 @@ void compare_plans(const char* path) {
         Guarded<float> box, color;
         Guarded<std::uint8_t> flip;
         Guarded<std::int64_t> label;
-        Out(int shown_, int slots) : frame(shown_), status(1), box(shown_ * 4), color(shown_ * 12), flip(slots), label(1) {}
+        Out(int shown_, int slots)
+            : frame(shown_), status(1), box(shown_ * 4), color(shown_ * 12), flip(slots), label(1) {}
         void give(PlanArgs& to) {
           to.frame = frame.data(), to.box = box.data(), to.flip = flip.data(), to.color = color.data();
           to.label = label.data(), to.status = status.data();
@@ -249,7 +267,8 @@ void compare_plans(const char* path) {
       both_orders(
           [&] {
             scratch.fill(0xAA);
-            found.frame.fill(0xAA), found.box.fill(0xAA), found.color.fill(0xAA), found.flip.fill(0xAA), found.label.fill(0xAA);
+            found.frame.fill(0xAA), found.box.fill(0xAA), found.color.fill(0xAA), found.flip.fill(0xAA),
+                found.label.fill(0xAA);
             plan_cuda(spec, &args, 1, nullptr);
           },
           [&] {

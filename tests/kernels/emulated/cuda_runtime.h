@@ -1,7 +1,7 @@
-// Enough of CUDA to run the bodies of csrc/kernels/*_cuda.cu on a machine without a GPU: blocks one after the other, the threads of a block
-// as coroutines that change places at barriers and shuffles. It finds wrong results, reads that are not aligned or go beyond an array,
-// barriers that not all threads reach, and, as threads run in ascending or descending order, what depends on their order. It says nothing
-// about speed.
+// Enough of CUDA to run the bodies of csrc/kernels/*_cuda.cu on a machine without a GPU: blocks one after the other,
+// the threads of a block as coroutines that change places at barriers and shuffles. It finds wrong results, reads that
+// are not aligned or go beyond an array, barriers that not all threads reach, and, as threads run in ascending or
+// descending order, what depends on their order. It says nothing about speed.
 #pragma once
 
 #include <ucontext.h>
@@ -55,7 +55,8 @@ inline dim3 threadIdx, blockIdx;
 namespace emulated {
 
 [[noreturn]] inline void stop(const char* what) {
-  std::fprintf(stderr, "block (%u, %u, %u), thread (%u, %u): %s\n", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, what);
+  std::fprintf(stderr, "block (%u, %u, %u), thread (%u, %u): %s\n", blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x,
+               threadIdx.y, what);
   std::exit(1);
 }
 
@@ -138,12 +139,14 @@ inline void run_block(const dim3& block) {
     if (thread.at != At::end) stop("a barrier that not all threads reach");
 }
 
-// Memory that kernels may load from, to the byte: a page's end does not show a load that begins in an array and goes a little beyond.
+// Memory that kernels may load from, to the byte: a page's end does not show a load that begins in an array and goes a
+// little beyond.
 inline std::vector<std::pair<const char*, const char*>> arrays;
 
 inline bool readable(const void* from, std::size_t size) {
   const auto* first = static_cast<const char*>(from);
-  return std::any_of(arrays.begin(), arrays.end(), [&](const auto& array) { return array.first <= first && first + size <= array.second; });
+  return std::any_of(arrays.begin(), arrays.end(),
+                     [&](const auto& array) { return array.first <= first && first + size <= array.second; });
 }
 
 // The value of another lane, which shows its own.

@@ -1,8 +1,11 @@
-"""The graph with a decoder in it, by its CPU twin: DALI's software decoder in NVDEC's place (VP8, VP9), and CPU decoding for the rest."""
+"""The graph with a decoder in it, by its CPU twin: DALI's software decoder in NVDEC's place (VP8, VP9), and CPU
+decoding for the rest.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +14,31 @@ import numpy as np
 import pytest
 import torch
 
-from tests.kernels.workload import orders
 from tests.clips import make_clip, waves
+from tests.kernels.workload import orders
 from vidssl import Loader, VideoIndex, VidsslError
-from vidssl.loader.engines.dali import Graph
-from vidssl.loader.engines.dali_decode import HardwareEngine
-from vidssl.kernels.plan import Augment, PlanSpec
+from vidssl.kernels.augment import Augment
+from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.engines.dali import SegmentGraph
+from vidssl.loader.windows import SegmentWindow
 from vidssl.types import Batch
 
 # uint8 pictures, so that differences are grey levels.
 LEVELS = Augment(resize=(40, 50), crop=(32, 32), flip=0.5, std=(1 / 255,) * 3)
 PLAIN = PlanSpec(arrangements=orders(3, 4), labels=np.arange(6), bases=3, length=4, gap=(2, 2), augment=LEVELS)
-MOTION = PlanSpec(arrangements=orders(3, 2), labels=np.arange(6), bases=3, length=2, gap=(1, 4), weight="motion", window=20, augment=LEVELS)
-# The stated tolerance of NVDEC's road, in grey levels: the mean, and all but one sample in a thousand. (Real clips: 0.2 and 2.6.) DALI puts
-# chroma between the luma samples and rounds to 8 bits twice; so this is about pictures whose colours do not change from pixel to pixel.
+MOTION = PlanSpec(
+    arrangements=orders(3, 2),
+    labels=np.arange(6),
+    bases=3,
+    length=2,
+    gap=(1, 4),
+    weight="motion",
+    window=20,
+    augment=LEVELS,
+)
+# The stated tolerance of NVDEC's road, in grey levels: the mean, and all but one sample in a thousand. (Real clips: 0.2
+# and 2.6.) DALI puts chroma between the luma samples and rounds to 8 bits twice; so this is about pictures whose
+# colours do not change from pixel to pixel.
 MEAN, MOST = 1.5, 8.0
 
 
@@ -33,9 +47,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three that the decoder takes (one by another matrix), and three that it does not."""
     root = tmp_path_factory.mktemp("videos")
     for number in range(2):
-        make_clip(root / f"vp9_{number}.webm", "libvpx-vp9", frames=30 + 5 * number, gop=15, size=(48, 64 + 16 * number), show=waves)
+        make_clip(
+            root / f"vp9_{number}.webm",
+            "libvpx-vp9",
+            frames=30 + 5 * number,
+            gop=15,
+            size=(48, 64 + 16 * number),
+            show=waves,
+        )
     make_clip(root / "vp9_709.webm", "libvpx-vp9", frames=30, gop=15, tags={"colorspace": 1}, show=waves)
-    make_clip(root / "vp8.webm", "libvpx", frames=40, gop=13, options={"cpu-used": "8", "deadline": "realtime"}, show=waves)
+    make_clip(
+        root / "vp8.webm", "libvpx", frames=40, gop=13, options={"cpu-used": "8", "deadline": "realtime"}, show=waves
+    )
     make_clip(root / "h264.mp4", frames=33, gop=12)
     make_clip(root / "odd.webm", "libvpx-vp9", frames=30, gop=15, size=(49, 67))
     return root
@@ -67,7 +90,9 @@ def same_frame(one: torch.Tensor, others: torch.Tensor) -> bool:
 @pytest.mark.parametrize("tuples", [1, 2])
 @pytest.mark.parametrize("train", [True, False])
 def test_frames_labels_and_plans_are_the_same(index: VideoIndex, train: bool, tuples: int) -> None:
-    """All but the pixels is equal bit for bit, the pixels within the conversion of colours; where it falls back, they are equal too."""
+    """All but the pixels is equal bit for bit, the pixels within the conversion of colours; where it falls back, they
+    are equal too.
+    """
     how: dict[str, Any] = {"train": train, "batch_size": 2 * tuples, "tuples_per_window": tuples}
     found, stats = batches(index, PLAIN, decode="dali", **how)
     wanted, _ = batches(index, PLAIN, decode="cpu", **how)
@@ -87,7 +112,9 @@ def test_frames_labels_and_plans_are_the_same(index: VideoIndex, train: bool, tu
 
 
 def test_every_frame_is_nearest_to_its_own(index: VideoIndex) -> None:
-    """A frame beside the one that was asked for would be nearer to another: what the clips show moves from frame to frame."""
+    """A frame beside the one that was asked for would be nearer to another: what the clips show moves from frame to
+    frame.
+    """
     found, _ = batches(index, PLAIN, decode="dali", train=False, epochs=1)
     wanted, _ = batches(index, PLAIN, decode="cpu", train=False, epochs=1)
     for one, other in zip(found, wanted, strict=True):
@@ -120,14 +147,18 @@ def _as_601(index: VideoIndex) -> VideoIndex:
 
 
 def test_plans_by_motion_are_made_after_decoding(index: VideoIndex) -> None:
-    """Motion of RGB has its own integers, near those of the planes: nothing is promised but that most plans agree, and all repeat."""
+    """Motion of RGB has its own integers, near those of the planes: nothing is promised but that most plans agree, and
+    all repeat.
+    """
     found, _ = batches(index, MOTION, decode="dali", epochs=6)
     again, _ = batches(index, MOTION, decode="dali", epochs=6, workers=1)
     wanted, _ = batches(index, MOTION, decode="cpu", epochs=6)
     frames, planned = (torch.cat([batch.frame for batch in part]) for part in (found, wanted))
     labels = [torch.cat([batch.label for batch in part]) for part in (found, wanted)]
     assert torch.equal(labels[0], labels[1])
-    assert all(torch.equal(a, b) for one, other in zip(found, again, strict=True) for a, b in zip(one, other, strict=True))
+    assert all(
+        torch.equal(a, b) for one, other in zip(found, again, strict=True) for a, b in zip(one, other, strict=True)
+    )
     assert (frames == planned).all(dim=(1, 2)).float().mean() > 0.8
 
 
@@ -137,7 +168,9 @@ def test_types_and_memory_orders(index: VideoIndex, dtype: Any, channels_last: b
     """Batches of both kinds of windows, and of one, look like those of the graph without a decoder."""
     for chosen in (index, index.select([row for row in range(len(index)) if index.video(row).codec == "vp8"] * 3)):
         found, _ = batches(chosen, PLAIN, decode="dali", dtype=dtype, channels_last=channels_last, epochs=1)
-        wanted, _ = batches(chosen, PLAIN, decode="cpu", engine="graph", dtype=dtype, channels_last=channels_last, epochs=1)
+        wanted, _ = batches(
+            chosen, PLAIN, decode="cpu", engine="dali", dtype=dtype, channels_last=channels_last, epochs=1
+        )
         for one, other in zip(found, wanted, strict=True):
             assert one.clips.dtype == other.clips.dtype
             assert one.clips.shape == other.clips.shape
@@ -154,23 +187,25 @@ def test_the_memory_of_a_batch_stays(index: VideoIndex) -> None:
 
 def spoil(monkeypatch: pytest.MonkeyPatch, victim: int) -> None:
     """Cuts off what the decoder in the graph is given of one video."""
-    push = Graph.push
+    push = SegmentGraph.push
 
-    def spoilt(self: Graph, windows: Any, rooms: Any) -> None:
-        def spoil_one(fetched: Any) -> Any:
-            if fetched.piece is None or fetched.window.video != victim:
-                return fetched
-            return replace(fetched, piece=replace(fetched.piece, data=fetched.piece.data[:40].copy()))
+    def spoilt(self: SegmentGraph, windows: Sequence[SegmentWindow]) -> None:
+        def spoil_one(window: SegmentWindow) -> SegmentWindow:
+            if window.request.window.video != victim:
+                return window
+            return replace(window, segment=replace(window.segment, data=window.segment.data[:40].copy()))
 
-        push(self, [spoil_one(fetched) for fetched in windows], rooms)
+        push(self, [spoil_one(window) for window in windows])
 
-    monkeypatch.setattr(Graph, "push", spoilt)
+    monkeypatch.setattr(SegmentGraph, "push", spoilt)
 
 
 def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(
     index: VideoIndex, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One bad sample throws for its whole batch: the batch comes from the CPU, and the file is not given to the decoder again."""
+    """One bad sample throws for its whole batch: the batch comes from the CPU, and the file is not given to the decoder
+    again.
+    """
     victim = next(row for row in range(len(index)) if index.video(row).path.name == "vp9_0.webm")
     spoil(monkeypatch, victim)
     how: dict[str, Any] = {"epochs": 4, "batch_size": 6}
@@ -180,9 +215,11 @@ def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(
     assert stats["bad"] == 0
     (said,) = {record.getMessage() for record in caplog.records if record.name == "vidssl.loader.engines.dali_decode"}
     assert re.search(
-        r"vp9_0\.webm: DALI's software decoder cannot decode it \(.*Failed to create video decoder.{,20}\); it is decoded on", said
+        r"vp9_0\.webm: DALI's software decoder cannot decode it \(.*Failed to create video decoder.{,20}\); it is decoded on",
+        said,
     )
-    # In every epoch h264.mp4 and odd.webm; the four that shared the first batch with the victim, or the next ones that were cut already.
+    # In every epoch h264.mp4 and odd.webm; the four that shared the first batch with the victim, or the next ones that
+    # were cut already.
     assert stats["fallback"] >= 4 * 2 + 4 + 2
     for one, other in zip(found, wanted, strict=True):
         assert torch.equal(one.frame, other.frame)
@@ -192,21 +229,23 @@ def test_a_file_that_the_decoder_fails_on_does_not_stop_the_run(
     assert torch.equal(*first)  # the batch that failed is decoded on the CPU as a whole
 
 
-def test_a_decoder_that_fails_for_no_file_s_reason_stops_the_run(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Graph) -> Any:
-        if self._hardware is not None and len(self._pushed or ()) > 1:
+def test_a_decoder_that_fails_for_no_file_s_reason_stops_the_run(
+    index: VideoIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: SegmentGraph) -> Any:
+        if len(self._pushed or ()) > 1:
             raise RuntimeError("the decoder is gone")
         return pull(self)
 
-    pull = Graph.pull
-    monkeypatch.setattr(Graph, "pull", fail)
+    pull = SegmentGraph.pull
+    monkeypatch.setattr(SegmentGraph, "pull", fail)
     with pytest.raises(VidsslError, match=r'3 batches failed.*the decoder is gone; take decode="cpu"'):
         batches(index, PLAIN, decode="dali", batch_size=6, epochs=5)
 
 
-@pytest.mark.parametrize("engine", ["fused", "eager"])
+@pytest.mark.parametrize("engine", ["inline", "eager"])
 def test_other_engines_have_no_decoder(index: VideoIndex, engine: Any) -> None:
-    with pytest.raises(VidsslError, match=rf"engine='{engine}': decode='dali' needs \"auto\" or \"graph\""):
+    with pytest.raises(VidsslError, match=rf"engine='{engine}': decode='dali' needs \"auto\" or \"dali\""):
         Loader(index, PLAIN, batch_size=2, device="cpu", decode="dali", engine=engine)
 
 
@@ -218,15 +257,16 @@ def test_resume_goes_on_with_the_next_batch(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5, decode="dali", workers=1) as loader:
         loader.load_state_dict(state)
         rest = [Batch(*(part.clone() for part in batch)) for _ in range(2) for batch in loader]
-    assert all(torch.equal(a, b) for one, other in zip(rest, whole[1:], strict=True) for a, b in zip(one, other, strict=True))
+    assert all(
+        torch.equal(a, b) for one, other in zip(rest, whole[1:], strict=True) for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_windows_are_counted_by_where_they_are_decoded(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=6, device="cpu", decode="dali") as loader:
         assert loader.decode == "dali"
-        assert loader.engine == "graph"
+        assert loader.engine == "dali"
         for _ in loader:
             pass
-        assert isinstance(loader._engine, HardwareEngine)
         assert loader.stats["windows"] == 6
         assert loader.stats["fallback"] == 2

@@ -1,4 +1,6 @@
-"""hardware: the engine of a graph with a decoder in it, beside the graph that takes frames: for windows that the decoder does not take."""
+"""dali_decode: the DALI graph with a decoder in it, beside the graph that takes frames: for windows that the decoder
+does not take.
+"""
 
 from __future__ import annotations
 
@@ -7,83 +9,91 @@ from collections.abc import Sequence
 
 import torch
 
-from vidssl.loader.engines.base import Engine, Output, Setting
-from vidssl.loader.worker import Fetched, Fetcher, Room
-from vidssl.loader.engines.dali import Graph
-from vidssl.loader.graph_decoder import Hardware
+from vidssl.loader.engines.base import Engine, Output, Settings
+from vidssl.loader.engines.dali import FrameGraph, SegmentGraph
+from vidssl.loader.graph_decoder import GraphDecoder
+from vidssl.loader.windows import DecodedWindow, SegmentWindow
+from vidssl.loader.worker import SegmentWorker
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
-_FAILURES = 3  # of the decoder for no window's reason, before the run stops
+_FAILURES = 3  # batches that the decoder may fail on although it fails on none of their windows alone
 
-Part = tuple[list[int], Graph]  # windows of the batch, by place, and where they are
+Part = tuple[list[int], Output]  # places in the batch of some windows, and what was made of them
 
 
-class HardwareEngine(Engine):
-    """Windows that came as a piece of bitstream go through the graph that decodes; the others' frames through the one that does not.
+class DaliDecode(Engine[DecodedWindow | SegmentWindow]):
+    """Segments go through the graph that decodes, frames through the one that does not.
 
-    A batch of one kind is handed on as it is; of both, it is put together (a copy on the device). When the decoder fails, which it does
-    for a whole batch at once, the batch is decoded on the CPU, and videos that it fails on alone are not given to it again.
+    A batch of one kind is handed on as it is; a batch of both is put together (a copy on the device). When the decoder
+    fails, which it does for a whole batch at once, the batch is decoded on the CPU, and videos that it fails on alone
+    are not given to it again.
     """
 
-    def __init__(self, setting: Setting, hardware: Hardware, fetcher: Fetcher) -> None:
-        self.setting, self._hardware, self._fetcher = setting, hardware, fetcher
-        self._plain = Graph(setting)
-        self._decoding = Graph(setting, hardware)
-        self._parts: list[Part] = []
+    def __init__(self, settings: Settings, decoder: GraphDecoder, worker: SegmentWorker) -> None:
+        self.settings, self._decoder, self._worker = settings, decoder, worker
+        self._frames = FrameGraph(settings)
+        self._segments = SegmentGraph(settings, decoder)
         self._failures = 0
 
-    def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
-        cut = [at for at, fetched in enumerate(windows) if fetched.piece is not None]
-        whole = [at for at, fetched in enumerate(windows) if fetched.piece is None]
+    def push(self, windows: Sequence[DecodedWindow | SegmentWindow]) -> None:
         self._pushed = windows
-        self._parts = [part for part in ((cut, self._decoding), (whole, self._plain)) if part[0]]
-        for places, graph in self._parts:
-            graph.push([windows[at] for at in places], [None] * len(places))
+        if segments := [window for window in windows if isinstance(window, SegmentWindow)]:
+            self._segments.push(segments)
+        if frames := [window for window in windows if isinstance(window, DecodedWindow)]:
+            self._frames.push(frames)
 
     def pull(self) -> Output:
         windows = self._taken()
-        parts, self._parts = self._parts, []
-        # The plain one first: it is needed where the other fails.
-        found = [(places, self._pull(places, graph, windows)) for places, graph in reversed(parts)]
-        return found[0][1] if len(found) == 1 else self._joined(found, len(windows))
+        parts: list[Part] = []
+        if self._frames.pending:  # first: the graph of frames is needed where the other one fails
+            places = [at for at, window in enumerate(windows) if isinstance(window, DecodedWindow)]
+            parts.append((places, self._frames.pull()))
+        if self._segments.pending:
+            segments = {at: window for at, window in enumerate(windows) if isinstance(window, SegmentWindow)}
+            try:
+                output = self._segments.pull()
+            except RuntimeError as error:  # DALI's; it says what of the whole batch was wrong
+                output = self._on_cpu(list(segments.values()), str(error))
+            parts.append((list(segments), output))
+        return parts[0][1] if len(parts) == 1 else _merged(parts, len(windows))
 
     def close(self) -> None:
         super().close()
-        self._plain.close()
-        self._decoding.close()
+        self._frames.close()
+        self._segments.close()
 
-    def _pull(self, places: list[int], graph: Graph, windows: Sequence[Fetched]) -> Output:
-        if graph is self._plain:
-            return graph.pull()
-        try:
-            return graph.pull()
-        except RuntimeError as error:  # DALI's; it says what of the whole batch was wrong
-            return self._on_cpu([windows[at] for at in places], str(error))
-
-    def _on_cpu(self, windows: Sequence[Fetched], error: str) -> Output:
+    def _on_cpu(self, windows: Sequence[SegmentWindow], error: str) -> Output:
         self._renew()
-        reasons = [self._alone(fetched) for fetched in windows]
-        for fetched, reason in zip(windows, reasons, strict=True):
+        name = self._decoder.name
+        reasons = [self._failure(window) for window in windows]
+        for window, reason in zip(windows, reasons, strict=True):
             if reason:
-                self._fetcher.refused[fetched.window.video] = reason
-                log.warning("%s: %s cannot decode it (%s); it is decoded on the CPU", fetched.video.path, self._hardware.name, reason)
+                self._worker.refuse(window.request.window.video, reason)
+                path = window.request.video.path
+                log.warning("%s: %s cannot decode it (%s); it is decoded on the CPU", path, name, reason)
         if not any(reasons):
             self._failures += 1
-            log.warning("%s failed on a batch (%s), but on none of its windows alone", self._hardware.name, _short(error))
+            log.warning("%s failed on a batch (%s), but on none of its windows alone", name, _short(error))
             if self._failures >= _FAILURES:
                 raise VidsslError(
-                    f'decode="nvdec": {self._failures} batches failed, the last one because {_short(error)}; take decode="cpu"'
+                    f'decode="nvdec": {self._failures} batches failed, the last one because {_short(error)}; '
+                    'take decode="cpu"'
                 )
-        again = [self._fetcher.again(fetched, reason or _short(error)) for fetched, reason in zip(windows, reasons, strict=True)]
-        self._plain.push(again, [None] * len(again))
-        return self._plain.pull()
+        self.fallbacks += len(windows)
+        self._frames.push(
+            [
+                self._worker.decode_on_cpu(window.request, reason or _short(error))
+                for window, reason in zip(windows, reasons, strict=True)
+            ]
+        )
+        return self._frames.pull()
 
-    def _alone(self, fetched: Fetched) -> str:
-        """Why the decoder fails on one window; "" where it does not."""
+    def _failure(self, window: SegmentWindow) -> str:
+        """Why the decoder fails on this window alone; "" where it does not."""
         try:
-            self._decoding.push([fetched], [None])
-            self._decoding.pull()
+            self._segments.push([window])
+            self._segments.pull()
         except RuntimeError as error:
             self._renew()
             return _short(str(error))
@@ -91,14 +101,17 @@ class HardwareEngine(Engine):
 
     def _renew(self) -> None:
         """After an error a pipeline is of no more use."""
-        self._decoding.close()
-        self._decoding = Graph(self.setting, self._hardware)
-
-    def _joined(self, parts: list[tuple[list[int], Output]], windows: int) -> Output:
-        return Output(*(_joined([(places, out[at]) for places, out in parts], windows) for at in range(len(Output._fields))))
+        self._segments.close()
+        self._segments = SegmentGraph(self.settings, self._decoder)
 
 
-def _joined(parts: Sequence[tuple[list[int], torch.Tensor]], windows: int) -> torch.Tensor:
+def _merged(parts: Sequence[Part], windows: int) -> Output:
+    return Output(
+        *(_scattered([(places, output[at]) for places, output in parts], windows) for at in range(len(Output._fields)))
+    )
+
+
+def _scattered(parts: Sequence[tuple[list[int], torch.Tensor]], windows: int) -> torch.Tensor:
     """One tensor whose items are at their windows' places in the batch."""
     (places, first), *_ = parts
     each = len(first) // len(places)

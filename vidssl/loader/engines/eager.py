@@ -1,4 +1,6 @@
-"""The stages called one by one: the graph's readable twin, for debugging and parity."""
+"""eager: motion, plan and assemble called one by one. The readable twin of the DALI graph, for debugging and
+comparison.
+"""
 
 from __future__ import annotations
 
@@ -7,58 +9,67 @@ from dataclasses import replace
 
 import torch
 
-from vidssl.loader.engines.base import Engine, Output, Setting, as_tuples, places
-from vidssl.loader.worker import Fetched, Room
 from vidssl.kernels.assemble import Layout, assemble
 from vidssl.kernels.motion import motion
 from vidssl.kernels.plan import plan
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples
+from vidssl.loader.windows import DecodedWindow, Request
 from vidssl.types import Frames, Plan
 
 
-class Eager(Engine):
+class Eager(Engine[DecodedWindow]):
     """One window after the other, in the thread that pulls."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
-    def push(self, windows: Sequence[Fetched], rooms: Sequence[Room | None]) -> None:
+    def push(self, windows: Sequence[DecodedWindow]) -> None:
         self._pushed = windows
 
     def pull(self) -> Output:
-        spec = self.setting.spec
-        windows = self._taken()
-        clips, label, place, status = zip(*(self._window(fetched) for fetched in windows), strict=True)
+        spec = self.settings.spec
+        clips, label, position, status = zip(*(self._window(window) for window in self._taken()), strict=True)
         return Output(
-            clips=as_tuples(torch.stack(clips), self.setting),
+            clips=as_tuples(torch.stack(clips), self.settings),
             label=torch.cat(label),
-            place=torch.cat(place).reshape(-1, spec.slots, spec.times),
+            position=torch.cat(position).reshape(-1, spec.slots, spec.times),
             status=torch.cat(status),
         )
 
-    def _window(self, fetched: Fetched) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        setting = self.setting
-        assert fetched.frames is not None
-        frames = replace(fetched.frames, data=torch.from_numpy(fetched.frames.data).to(setting.device))
-        if fetched.plan is None:
+    def _window(self, window: DecodedWindow) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        settings, request = self.settings, window.request
+        frames = replace(window.frames, data=torch.from_numpy(window.frames.data).to(settings.device))
+        if request.plan is None:
             score = motion(frames)
-            joined = _join([self._plan(fetched, frames, sample, score.sad, score.thumb) for sample in fetched.samples])
-            place = joined.frame.long()
+            joined = _join([self._plan(request, frames, sample, score.sad, score.thumb) for sample in request.samples])
+            position = joined.frame.long()
         else:
-            joined = Plan(*(torch.from_numpy(part).to(setting.device) for part in fetched.plan))
-            place = torch.from_numpy(places(fetched)).to(setting.device)
-        layout: Layout = "kthwc" if setting.channels_last else "kcthw"
-        clips = assemble(
-            frames, joined, size=setting.spec.augment.crop, dtype=setting.dtype, layout=layout, threads=setting.threads
-        )  # fmt: skip
-        return clips, joined.label, place, joined.status
+            joined = Plan(*(torch.from_numpy(part).to(settings.device) for part in request.plan))
+            position = torch.from_numpy(request.positions()).to(settings.device)
+        layout: Layout = "kthwc" if settings.channels_last else "kcthw"
+        crop = settings.spec.augment.crop
+        clips = assemble(frames, joined, size=crop, dtype=settings.dtype, layout=layout, threads=settings.threads)
+        return clips, joined.label, position, joined.status
 
-    def _plan(self, fetched: Fetched, frames: Frames, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
-        sampler = self.setting.sampler
+    def _plan(self, request: Request, frames: Frames, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
+        sampler = self.settings.sampler
         return plan(
-            self.setting.spec, frames=fetched.window.span, size=frames.size, seed=sampler.seed,
-            epoch=sampler.draw_epoch(fetched.epoch), sample=sample, train=sampler.train, sad=sad, thumb=thumb,
-        )  # fmt: skip
+            self.settings.spec,
+            frames=request.window.span,
+            size=frames.size,
+            seed=sampler.seed,
+            epoch=sampler.draw_epoch(request.epoch),
+            sample=sample,
+            train=sampler.train,
+            sad=sad,
+            thumb=thumb,
+        )
 
 
 def _join(plans: Sequence[Plan]) -> Plan:
-    return Plan(*(torch.cat([part.reshape(1) if part.ndim == 0 else part for part in parts]) for parts in zip(*plans, strict=True)))
+    return Plan(
+        *(
+            torch.cat([part.reshape(1) if part.ndim == 0 else part for part in parts])
+            for parts in zip(*plans, strict=True)
+        )
+    )

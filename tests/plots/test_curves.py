@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from vidssl.report.draw import confusion, curves
+from vidssl.plots.curves import svg_curves
 
 
 def test_a_curve_spans_the_chart() -> None:
-    text = curves("loss", {"run <1>": [(0.0, 0.0), (50.0, 5.0), (100.0, 10.0)]})
+    text = svg_curves("loss", {"run <1>": [(0.0, 0.0), (50.0, 5.0), (100.0, 10.0)]})
     (points,) = re.findall(r'points="([^"]+)"', text)
     (x0, y0), (x1, y1), (x2, y2) = (map(float, point.split(",")) for point in points.split())
     assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
@@ -21,22 +21,16 @@ def test_a_curve_spans_the_chart() -> None:
 
 @pytest.mark.parametrize("values", [[1.0], [2.0, 2.0], [float("nan"), 1.0], [1e-5, 1e5], [-3.0, -1.0]])
 def test_odd_curves_are_drawn(values: list[float]) -> None:
-    text = curves("loss", {"run": list(enumerate(values))})
+    text = svg_curves("loss", {"run": list(enumerate(values))})
     assert "nan" not in text
     assert text.startswith("<svg")
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert curves("loss", {"run": []}) == ""
+    assert svg_curves("loss", {"run": []}) == ""
 
 
 def test_long_curves_are_thinned_to_means() -> None:
-    text = curves("loss", {"run": [(float(at), float(at % 2)) for at in range(10_000)]})
+    text = svg_curves("loss", {"run": [(float(at), float(at % 2)) for at in range(10_000)]})
     (points,) = re.findall(r'points="([^"]+)"', text)
     assert len(points.split()) == 400
-
-
-def test_a_matrix_has_a_square_a_pair() -> None:
-    text = confusion("probe", ["a", "b"], [[3, 1], [0, 4]])
-    assert len(re.findall("<rect", text)) == 4
-    assert "a taken for b: 1 of 4" in text

@@ -2,8 +2,8 @@
 
 import pytest
 
+from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
-from vidssl.train.split import fingerprint, split
 from vidssl.types import VidsslError
 
 
@@ -38,7 +38,8 @@ def test_nothing_is_held_out_on_request(index: VideoIndex) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "named"), [("(", "not a regular expression"), ("person", "matches none"), ("avi", "holding out needs two")]
+    ("group", "named"),
+    [("(", "not a regular expression"), ("person", "matches none"), ("avi", "holding out needs two")],
 )
 def test_wrong_groups_are_named(group: str, named: str, index: VideoIndex) -> None:
     with pytest.raises(VidsslError, match=named):

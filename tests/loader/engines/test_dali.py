@@ -1,4 +1,4 @@
-"""What the DALI graph is fed. What comes out of it: test_loader.py, test_hardware.py; on a GPU: test_gpu.py."""
+"""What the DALI graph is fed. What comes out of it: test_loader.py, test_dali_decode.py; on a GPU: test_gpu.py."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 from nvidia.dali.tensors import TensorCPU
 
-from tests.loader.engines.test_dali_decode import PLAIN
 from tests.clips import make_clip
+from tests.loader.engines.test_dali_decode import PLAIN
 from vidssl import Loader, VideoIndex
-from vidssl.loader import graph
+from vidssl.loader.engines import dali as graph
 from vidssl.loader.engines.dali import as_fed
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -45,14 +45,16 @@ def test_frames_for_a_gpu_are_said_to_be_pinned(told: list[tuple[int, bool]]) ->
     assert told == [(array.ctypes.data, True) for array in frames]
 
 
-def test_dali_takes_what_it_is_fed_for_a_gpu(tmp_path: Path, told: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dali_takes_what_it_is_fed_for_a_gpu(
+    tmp_path: Path, told: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same batches, whether frames come as arrays or as DALI's tensors of the same memory."""
     for number in range(3):
         make_clip(tmp_path / f"{number}.mp4", frames=30 + number, size=(48, 64 + 16 * number))
     index = VideoIndex.build(tmp_path, progress=False)
 
     def clips() -> list[torch.Tensor]:
-        with Loader(index, PLAIN, batch_size=3, device="cpu", seed=5, engine="graph") as loader:
+        with Loader(index, PLAIN, batch_size=3, device="cpu", seed=5, engine="dali") as loader:
             return [batch.clips.clone() for _ in range(3) for batch in loader]
 
     wanted = clips()

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Trains with several processes, one a GPU; on a machine without GPUs they share its cores. A process that dies is started again from the
+# newest checkpoint.
+#
+#   examples/torchrun.sh VIDEOS RUN [PROCESSES] [OPTION...]
+set -euo pipefail
+[[ $# -ge 2 ]] || { sed -n '4,5p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+data=$1 out=$2 processes=${3:-2}
+"${PYTHON:-python}" -m torch.distributed.run --standalone --nproc-per-node "$processes" --max-restarts 3 \
+  -m vidssl train vcop_r3d_tiny --data "$data" --out "$out" --norm group "${@:4}"

@@ -1,0 +1,69 @@
+"""Every script of examples/ runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clips import make_clip
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(8):
+        make_clip(folder / f"{number}.mp4", frames=64 + number)
+    return folder
+
+
+def run(*command: str | Path) -> str:
+    about = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=about, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def python(script: str, *arguments: str | Path) -> str:
+    return run(sys.executable, EXAMPLES / script, *arguments)
+
+
+def test_train_resume_and_features(videos: Path, tmp_path: Path) -> None:
+    out, features = tmp_path / "run", tmp_path / "features.npz"
+    small = ("--batch-size", "4", "--workers", "1")
+    assert "step 1;" in python("train.py", "--data", videos, "--out", out, "--epochs", "1", *small)
+    assert "step 2;" in python("train.py", "--data", videos, "--out", out, "--epochs", "2", *small)
+    assert "wrote" in python("features.py", "--run", out, "--data", videos, "--out", features, "--clips", "2")
+    with np.load(features) as found:
+        assert found["feature"].shape[0] == len(found["path"]) == 8
+        assert np.isfinite(found["feature"]).all()
+
+
+def test_own_loop_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
+    whole = python("own_loop.py", "--data", videos, "--state", tmp_path / "whole.pt", "--steps", "4")
+    losses = [line.partition(": ")[2] for line in whole.splitlines() if "loss" in line]
+    parts = [python("own_loop.py", "--data", videos, "--state", tmp_path / "s.pt", "--steps", "2") for _ in range(2)]
+    assert [line.partition(": ")[2] for part in parts for line in part.splitlines() if "loss" in line] == losses
+
+
+def test_custom_pretext(videos: Path, tmp_path: Path) -> None:
+    said = python("custom_pretext.py", "--data", videos, "--out", tmp_path / "run", "--steps", "3", "--batch-size", "4")
+    assert "step_00000003" in said
+
+
+def test_torchrun(videos: Path, tmp_path: Path) -> None:
+    options = ("--steps", "2", "--batch-size", "4", "--workers", "1", "--threads", "1", "--amp", "off")
+    run("env", f"PYTHON={sys.executable}", EXAMPLES / "torchrun.sh", videos, tmp_path / "run", "2", *options)
+    assert (tmp_path / "run" / "checkpoints" / "step_00000002").is_dir()
+
+
+def test_each_is_listed() -> None:
+    text = (EXAMPLES / "README.md").read_text()
+    assert [path.name for path in EXAMPLES.iterdir() if path.name != "README.md" and f"({path.name})" not in text] == []

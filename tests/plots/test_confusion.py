@@ -1,0 +1,21 @@
+"""A confusion matrix is darker where more is."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from vidssl.plots.confusion import confusion_image, svg_confusion
+
+
+def test_cells_are_darker_where_more_is() -> None:
+    picture = confusion_image(np.array([[9, 1], [0, 0]]), ["in order", "shuffled"]).astype(int)
+    corner = [[picture[64 + 54 * row + 4, 90 + 54 * column + 4].sum() for column in range(2)] for row in range(2)]
+    assert corner[0][0] < corner[0][1] < corner[1][0] == corner[1][1] == 3 * 255
+
+
+def test_svg_has_a_square_a_pair() -> None:
+    text = svg_confusion("probe", ["a", "b"], [[3, 1], [0, 4]])
+    assert len(re.findall("<rect", text)) == 4
+    assert "a taken for b: 1 of 4" in text

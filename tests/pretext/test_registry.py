@@ -1,0 +1,23 @@
+"""A task of one's own gets a name that nobody else has."""
+
+from __future__ import annotations
+
+import pytest
+
+from vidssl import VidsslError
+from vidssl.pretext import METHODS, Vcop, register
+
+
+def test_registering_again_changes_nothing() -> None:
+    before = dict(METHODS)
+    assert register(Vcop) is Vcop
+    assert before == METHODS
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    class Mine(Vcop):
+        pass
+
+    with pytest.raises(VidsslError, match=r"name='vcop': vidssl\.pretext\.vcop\.Vcop has this name; take another one"):
+        register(Mine)
+    assert METHODS["vcop"] is Vcop

@@ -1,0 +1,32 @@
+"""The range of an axis, and round numbers on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def limits(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis that shows `values`: from 0, where that is not far below them."""
+    low, high = min(values), max(values)
+    if low == high == 0:
+        return 0.0, 1.0
+    if low == high:
+        return low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
+    return (0.0 if 0 < low < 0.5 * high else low), high
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers within."""
+    rough = (high - low) / 4
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
+    first = math.ceil(low / step - 1e-9)
+    return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def label(value: float) -> str:
+    """A tick's number, in few characters."""
+    if abs(value) >= 1000:
+        return f"{value / 1000:g}k"
+    return "0" if abs(value) < 1e-12 else f"{value:.3g}"

@@ -1,0 +1,64 @@
+"""Which class was taken for which: a row a true class, a column a predicted one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.plots import svg
+from vidssl.plots.palette import INK, PAPER, RIGHT, WRONG, shade
+from vidssl.plots.pen import Pen
+
+_EDGE, _LEFT, _TOP = 12, 90, 64
+_MOST, _LEAST = 54, 26  # points of a cell, of up to 12 classes and of more
+
+
+def confusion_image(table: npt.NDArray[np.int64], names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3]; each cell shows the percentage of its row. table: int64 [C, C]."""
+    fraction = table / np.maximum(table.sum(1, keepdims=True), 1)
+    cell = _MOST if len(names) <= 12 else _LEAST
+    side, size = len(names) * cell + _EDGE, 12 if cell == _MOST else 9
+    pen = Pen(max(_LEFT + side, 390), _TOP + side, scale=1)
+    pen.text(_EDGE, _EDGE + 8, "true class (rows), predicted (columns), % of the row", INK, 14)
+    for row, name in enumerate(names):
+        pen.text(_LEFT - 8, _TOP + (row + 0.5) * cell, name, INK, size, "rm")
+        pen.text(_LEFT + (row + 0.5) * cell, _TOP - 8, name, INK, size, "mb")
+        for column in range(len(names)):
+            value = float(fraction[row, column])
+            x, y = _LEFT + column * cell, _TOP + row * cell
+            pen.box(x, y, x + cell - 2, y + cell - 2, shade(value))
+            color = PAPER if value > 0.5 else INK
+            pen.text(x + cell / 2 - 1, y + cell / 2 - 1, f"{100 * value:.0f}", color, size, "mm")
+    return np.asarray(pen.canvas)
+
+
+def svg_confusion(title: str, names: Sequence[str], table: Sequence[Sequence[int]]) -> str:
+    """The same as SVG: the darker a cell, the larger the fraction of its row; green where the prediction is right, red
+    elsewhere.
+    """
+    cell = max(5.0, min(30.0, 620 / max(len(names), 1)))
+    named = cell >= 10
+    left, top = (150.0, 104.0) if named else (20.0, 40.0)
+    side = cell * len(names)
+    parts = [svg.text(0, 16, title, "title")]
+    for row, (name, counts) in enumerate(zip(names, table, strict=True)):
+        y, total = top + row * cell, max(sum(counts), 1)
+        if named:
+            parts.append(svg.text(left - 6, y + cell / 2 + 4, name[:22], "tick", "end"))
+            x = left + row * cell + cell / 2 + 4
+            turned = svg.text(x, top - 6, name[:18], "tick")
+            parts.append(f'<g transform="rotate(-60 {x:.1f} {top - 6:.1f})">{turned}</g>')
+        for column, count in enumerate(counts):
+            x = left + column * cell
+            color = RIGHT if row == column else WRONG
+            hint = f"{escape(name)} taken for {escape(names[column])}: {count} of {total}"
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}" fill="{color}" '
+                f'fill-opacity="{0.04 + 0.9 * count / total:.2f}"><title>{hint}</title></rect>'
+            )
+            if count and cell >= 18:
+                parts.append(svg.text(x + cell / 2, y + cell / 2 + 4, str(count), "count", "middle"))
+    return svg.document(max(left + side + 10, 8 * len(title)), top + side + 10, parts)

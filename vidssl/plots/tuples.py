@@ -1,0 +1,98 @@
+"""Tuples as an encoder was shown them: the slots, and the true class beside the predicted one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.plots.palette import INK, RIGHT, SOFT, WRONG
+from vidssl.plots.pen import Pen
+
+_FRAMES = 4  # of a clip that a strip shows, evenly spaced
+_EDGE, _GAP, _LEAST = 12, 8, 72  # pixels; the smaller side of a frame is shown at least so large
+CELL = (96, 128)  # height, width of a frame in a picture of orders
+_MARGIN, _LEFT, _SIDE = 28, 112, 316
+
+
+def tuple_strips(
+    clips: npt.NDArray[np.uint8], true: Sequence[str], predicted: Sequence[str], names: Sequence[str]
+) -> npt.NDArray[np.uint8]:
+    """A row a tuple: its slots from left to right, up to four frames of each; above it its name, true and predicted
+    class.
+
+    clips: [N, K, 3, T, H, W]. Returns RGB [height, width, 3].
+    """
+    count, slots, _, times, height, width = clips.shape
+    shown = np.linspace(0, times - 1, min(times, _FRAMES)).round().astype(int).tolist()
+    scale = max(1, -(-_LEAST // min(height, width)))
+    cell_h, cell_w = scale * height, scale * width
+    block, strip = cell_h + 34, len(shown) * (cell_w + 2) + _GAP
+    pen = Pen(max(2 * _EDGE + slots * strip, 420), 2 * _EDGE + count * block, scale=1)
+    for row in range(count):
+        top = _EDGE + row * block
+        pen.text(_EDGE, top + 8, f"true {true[row]}", INK, 14)
+        color = RIGHT if true[row] == predicted[row] else WRONG
+        pen.text(_EDGE + 110, top + 8, f"predicted {predicted[row]}", color, 14)
+        pen.text(_EDGE + 270, top + 8, names[row], SOFT, 14)
+        for slot in range(slots):
+            for column, time in enumerate(shown):
+                x = _EDGE + slot * strip + column * (cell_w + 2)
+                pen.picture(x, top + 22, clips[row, slot, :, time].transpose(1, 2, 0), (cell_h, cell_w))
+    return np.asarray(pen.canvas)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordered:
+    """A tuple of clips whose order was predicted.
+
+    clips: uint8 [K, 3, T, *CELL], as shown. frame: int64 [K, T]. true, predicted: for each slot, which in time it is,
+    from 0. probability: of the predicted order, in 0..1, as the model gives it.
+    """
+
+    name: str
+    clips: npt.NDArray[np.uint8]
+    frame: npt.NDArray[np.int64]
+    true: tuple[int, ...]
+    predicted: tuple[int, ...]
+    probability: float
+
+
+def draw_orders(tuples: Sequence[Ordered], path: Path, *, columns: int = 5) -> None:
+    """Write a PNG with one block a tuple; `columns` evenly spaced frames of each clip."""
+    slots = tuples[0].clips.shape[0]
+    block = 46 + slots * (CELL[0] + 4) + 22
+    pen = Pen(_MARGIN + _LEFT + columns * (CELL[1] + 4) + _SIDE, 104 + len(tuples) * block + _MARGIN, scale=1)
+    pen.text(_MARGIN, 36, "In which order were these clips?", INK, 22)
+    subtitle = "Held-out videos: the most probable right answers, and a wrong one. A row is a clip in its slot; time runs right."
+    pen.text(_MARGIN, 66, subtitle, SOFT, 14)
+    for at, one in enumerate(tuples):
+        _draw_order(pen, one, 92 + at * block, columns)
+    pen.save(path)
+
+
+def _draw_order(pen: Pen, one: Ordered, top: int, columns: int) -> None:
+    right = _MARGIN + _LEFT + columns * (CELL[1] + 4) + 18
+    pen.text(_MARGIN, top + 22, one.name, INK, 17)
+    for label, x in (("true", right), ("predicted", right + 84)):
+        pen.text(x, top + 22, label, SOFT, 14)
+    times = np.linspace(0, one.clips.shape[2] - 1, columns).round().astype(int)
+    for slot, clip in enumerate(one.clips):
+        y = top + 46 + slot * (CELL[0] + 4)
+        pen.text(_MARGIN, y + 38, f"slot {slot + 1}", INK, 14)
+        pen.text(_MARGIN, y + 60, f"frames {one.frame[slot, 0]}-{one.frame[slot, -1]}", SOFT, 14)
+        for column, time in enumerate(times):
+            pen.picture(_MARGIN + _LEFT + column * (CELL[1] + 4), y, clip[:, time].transpose(1, 2, 0))
+        pen.text(right, y + 50, _ordinal(one.true[slot]), INK, 17)
+        color = RIGHT if one.true[slot] == one.predicted[slot] else WRONG
+        pen.text(right + 84, y + 50, _ordinal(one.predicted[slot]), color, 17)
+    good = one.true == one.predicted
+    verdict = f"{'right' if good else 'wrong'}, probability {one.probability:.0%}"
+    pen.text(right + 84 + 80, top + 22, verdict, RIGHT if good else WRONG, 14)
+
+
+def _ordinal(place: int) -> str:
+    return ("1st", "2nd", "3rd", "4th", "5th")[place]

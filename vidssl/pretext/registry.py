@@ -1,0 +1,33 @@
+"""The pretext tasks that recipes and checkpoints name."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from vidssl.pretext.base import Pretext
+from vidssl.types import VidsslError
+
+METHODS: dict[str, type[Pretext]] = {}
+
+P = TypeVar("P", bound=type[Pretext])
+
+
+def register(method: P) -> P:
+    """Adds a class to METHODS under its `name`, so that a checkpoint of it can be loaded. Usable as a decorator.
+
+    Args:
+        method: A subclass of Pretext.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        VidsslError: Another class has that name.
+    """
+    known = METHODS.get(method.name)
+    if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
+        raise VidsslError(
+            f"register: name={method.name!r}: {known.__module__}.{known.__qualname__} has this name; take another one"
+        )
+    METHODS[method.name] = method
+    return method
