@@ -82,7 +82,9 @@ def test_rows_of_undamaged_batches_are_read(saved: Path, tmp_path: Path, monkeyp
     whole = saved.read_bytes()
     at = whole.index("röws/00150".encode())
     saved.write_bytes(whole[:at] + b"R" + whole[at + 1 :])
-    assert "its column 'path' is damaged" in refused(saved)  # all paths are read to see whether one leads out of the root
+    assert "its column 'path' is damaged" in refused(
+        saved
+    )  # all paths are read to see whether one leads out of the root
     index = VideoIndex.load(saved, allow_outside=True)
     assert index.select([299, 0, 42]).column("path").to_pylist() == [f"röws/{row:05}.mp4" for row in (299, 0, 42)]
     assert index.select([299, 0, 42]).table.equals(rows(300).take([299, 0, 42]))
