@@ -97,20 +97,20 @@ def test_a_file_that_never_comes_back_is_a_bad_file(folder: Path, hanging: threa
 def test_a_window_that_never_comes_back_is_replaced(folder: Path, engine: Any, request: pytest.FixtureRequest) -> None:
     index = VideoIndex.build(folder, progress=False)
     with Loader(
-        index, SPEC, batch_size=3, device="cpu", workers=2, engine=engine, max_bad=1, file_timeout=0.5
+        index, SPEC, batch_size=3, device="cpu", workers=2, engine=engine, max_corrupt=1, file_timeout=0.5
     ) as loader:
         request.getfixturevalue("hanging")
         batch = next(iter(loader))
         assert set(batch.video.tolist()) == {0, 2}
-        assert loader.stats["bad_videos"] == 1
-        assert loader.stats["bad"] == 1
+        assert loader.stats["corrupt_videos"] == 1
+        assert loader.stats["replaced"] == 1
 
 
 def test_a_slow_window_is_replaced(folder: Path, request: pytest.FixtureRequest) -> None:
     index = VideoIndex.build(folder, progress=False)
     request.getfixturevalue("slow")
     with Loader(
-        index, SPEC, batch_size=3, device="cpu", workers=2, engine="inline", max_bad=1, file_timeout=5
+        index, SPEC, batch_size=3, device="cpu", workers=2, engine="inline", max_corrupt=1, file_timeout=5
     ) as loader:
         assert set(next(iter(loader)).video.tolist()) == {0, 2}
 

@@ -100,7 +100,7 @@ def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) 
         "steps": 2,
         "workers": 2,
         "threads": 1,
-        "max_bad": 0.5,
+        "max_corrupt": 0.5,
         "timeout": 300.0,
         "nonfinite": "skip",
         "log_every": 3,

@@ -68,7 +68,7 @@ def webm(folder: Path) -> Callable[[int], str]:
                 decode=decode,
                 engine="dali",
                 workers=1,
-                max_bad=1.0,
+                max_corrupt=1.0,
                 seed=seed,
             ) as loader:
                 batches = [batch for _ in range(2) for batch in loader]

@@ -165,6 +165,6 @@ def test_a_loader_goes_on_without_such_a_row(tmp_path: Path) -> None:
     table = index.table.set_column(at, "frames", np.array([[2**31 - 1, 30]], np.int32))
     assert FRAMES < 2**31 - 1
     began = time.monotonic()
-    with Loader(VideoIndex(table, tmp_path), SPEC, batch_size=2, device="cpu", max_bad=1) as loader:
+    with Loader(VideoIndex(table, tmp_path), SPEC, batch_size=2, device="cpu", max_corrupt=1) as loader:
         assert set(next(iter(loader)).video.tolist()) == {1}
     assert time.monotonic() - began < 20

@@ -81,7 +81,7 @@ def test_a_shard_that_changed_is_noticed(folder: Path, tmp_path: Path) -> None:
     shard(folder, tmp_path / "000.tar")
     assert not index.is_current()
     with (
-        Loader(index, SPEC, batch_size=3, device="cpu", max_bad=1) as loader,
+        Loader(index, SPEC, batch_size=3, device="cpu", max_corrupt=1) as loader,
         pytest.raises(VidsslError, match="changed since it was indexed"),
     ):
         next(iter(loader))

@@ -28,14 +28,20 @@ def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe
     row = int(index.usable(30)[2])
     broken = damaged(index, [row], tmp_path / "index.arrow")
     with Loader(
-        broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.5, quarantine=tmp_path / "bad.jsonl"
+        broken,
+        recipe.pretext,
+        batch_size=3,
+        device="cpu",
+        workers=1,
+        max_corrupt=0.5,
+        quarantine=tmp_path / "corrupt.jsonl",
     ) as loader:
         shown = {int(video) for batch in loader for video in batch.video}
-        assert loader.stats["bad_videos"] == 1
-        assert loader.stats["bad"] >= 1
+        assert loader.stats["corrupt_videos"] == 1
+        assert loader.stats["replaced"] >= 1
     assert row not in shown
     assert len(shown) >= 7
-    line = json.loads((tmp_path / "bad.jsonl").read_text().splitlines()[0])
+    line = json.loads((tmp_path / "corrupt.jsonl").read_text().splitlines()[0])
     assert line["path"] == f"row {row} of the index"
     assert f"index.arrow': its row {row} is damaged; delete it, and make it anew with `vidssl index" in line["reason"]
 
@@ -43,7 +49,7 @@ def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe
 def test_too_many_damaged_rows_are_the_end(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     broken = damaged(index, index.usable(30)[:4].tolist(), tmp_path / "index.arrow")
     with (
-        Loader(broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_bad=0.25) as loader,
+        Loader(broken, recipe.pretext, batch_size=3, device="cpu", workers=1, max_corrupt=0.25) as loader,
         pytest.raises(VidsslError, match=r"3 of 9 videos cannot be read.*its row \d is damaged"),
     ):
         _ = [*loader, *loader]

@@ -261,8 +261,8 @@ def test_a_bad_file_is_replaced_and_named(broken: tuple[VideoIndex, Path]) -> No
     for workers in (1, 3):
         with Loader(index, PLAIN, batch_size=2, device="cpu", seed=1, workers=workers, quarantine=quarantine) as loader:
             found.append(batches(loader))
-            assert loader.stats["bad_videos"] == 1
-            assert loader.stats["bad"] == 2
+            assert loader.stats["corrupt_videos"] == 1
+            assert loader.stats["replaced"] == 2
     assert same(*found)
     assert len(found[0]) == 6
     lines = [json.loads(line) for line in quarantine.read_text().splitlines()]
@@ -275,7 +275,7 @@ def test_too_many_bad_files_stop_the_run(broken: tuple[VideoIndex, Path]) -> Non
     (index.video(0).path).unlink()
     with (
         Loader(index, PLAIN, batch_size=2, device="cpu", seed=1) as loader,
-        pytest.raises(VidsslError, match=r"max_bad=0.01: 2 of 6 videos"),
+        pytest.raises(VidsslError, match=r"max_corrupt=0.01: 2 of 6 videos"),
     ):
         batches(loader)
 
@@ -297,7 +297,7 @@ def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:
         ({"batch_size": 7}, "batch_size=7 x world_size=1: an epoch has only 6 tuples"),
         ({"rank": 2, "world_size": 2}, "rank=2, world_size=2"),
         ({"workers": 0}, "workers=0"),
-        ({"max_bad": float("nan")}, "max_bad=nan"),
+        ({"max_corrupt": float("nan")}, "max_corrupt=nan"),
         ({"tuples_per_window": 3}, "batch_size=2: take a multiple of tuples_per_window=3"),
         ({"device": "gpu"}, "device='gpu'"),
         ({"decode": "nvdec"}, 'decode="nvdec": device=cpu has no NVDEC'),

@@ -44,7 +44,7 @@ def test_free_settings_are_settings() -> None:
         ({"milestones": (3,)}, r"milestones=\(3,\): take milestones together"),
         ({"norm": "group", "sync_bn": True}, "sync_bn=True: norm=group has no batch norm"),
         ({"timeout": 0.0}, "timeout=0.0: take a number of seconds > 0"),
-        ({"max_bad": 1.5}, r"max_bad=1.5: take a fraction of the videos in 0..1"),
+        ({"max_corrupt": 1.5}, r"max_corrupt=1.5: take a fraction of the videos in 0..1"),
         ({"nonfinite": "ignore"}, "nonfinite='ignore': take stop or skip"),
         ({"keep": 0}, "keep=0: take at least 1"),
         ({"batch_size": 9, "tuples_per_window": 2}, "batch_size=9: take a multiple of 2: tuples_per_window=2$"),

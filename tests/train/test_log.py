@@ -40,10 +40,10 @@ def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
 
 
 def test_a_line_names_what_is_not_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = {"train/loss": 0.5, "train/rejected": 0.0, "train/bad_windows": 3.0, "train/queue_depth": 2.0}
+    values = {"train/loss": 0.5, "train/rejected": 0.0, "train/replaced_windows": 3.0, "train/queue_depth": 2.0}
     with Log(tmp_path, step=0, total=9, classes=["a"]) as log:
         log.write(4, 0, values)
-    assert capsys.readouterr().out == "step 4/9: loss 0.5000, corrupt windows 3\n"
+    assert capsys.readouterr().out == "step 4/9: loss 0.5000, replaced windows 3\n"
 
 
 def test_a_confusion_matrix_is_kept_for_few_classes(tmp_path: Path) -> None:

@@ -76,4 +76,4 @@ def test_it_trains_on_real_video(name: str, tmp_path: Path) -> None:
     recipe = replace(recipe, train=replace(recipe.train, batch_size=8, steps=3, threads=1, log_every=1))
     result = train(recipe, VideoIndex.build(WEIZMANN, progress=False), tmp_path / "run", device="cpu", quiet=True)
     assert torch.isfinite(torch.tensor(result.metrics["val/loss"]))
-    assert result.metrics["train/bad_windows"] == 0
+    assert result.metrics["train/replaced_windows"] == 0

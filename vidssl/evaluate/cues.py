@@ -174,7 +174,7 @@ def collect(
     loading: dict[str, Any] = {
         "tuples_per_window": each,
         "workers": config.workers,
-        "max_bad": config.max_bad,
+        "max_corrupt": config.max_corrupt,
         "decode": config.decode,
     }
     parts: list[dict[str, torch.Tensor]] = []

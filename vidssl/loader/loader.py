@@ -61,7 +61,7 @@ class Loader:
         channels_last: The memory order of the clips is [B, K, T, h, w, 3]; their shape stays.
         engine: "inline": the workers assemble what they decode (CPU, for plans that need no motion). "dali": one DALI
             graph. "eager": the same steps one by one. "auto": inline where it can, else dali.
-        max_bad: Fraction of the videos that may turn out corrupt before VidsslError is raised.
+        max_corrupt: Fraction of the videos that may turn out corrupt before VidsslError is raised.
         quarantine: A .jsonl file that gets a line for each window of a corrupt video, which the next video's window
             replaces.
         file_timeout: Seconds that decoding a window may take, and one more for each MiB of its file and each frame that
@@ -88,7 +88,7 @@ class Loader:
         dtype: DType | torch.dtype = "float32",
         channels_last: bool = False,
         engine: Literal["auto", "inline", "dali", "eager"] = "auto",
-        max_bad: float = 0.01,
+        max_corrupt: float = 0.01,
         quarantine: str | os.PathLike[str] | None = None,
         file_timeout: float | None = None,
     ) -> None:
@@ -100,7 +100,7 @@ class Loader:
         )
         if not isinstance(spec, PlanSpec):
             raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
-        _check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_bad)
+        _check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
         for name, value, known in (
             ("dtype", dtype, get_args(DType)),
             ("decode", decode, DECODES),
@@ -140,7 +140,7 @@ class Loader:
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         path = Path(quarantine) if quarantine is not None else None
-        self._quarantine = Quarantine(path=path, max_bad=max_bad, videos=len(self.sampler.rows))
+        self._quarantine = Quarantine(path=path, max_corrupt=max_corrupt, videos=len(self.sampler.rows))
 
     def _choose_decoder(self, decode: str, engine: str) -> tuple[GraphDecoder | None, str]:
         in_graph = engine in ("auto", "dali")
@@ -214,15 +214,19 @@ class Loader:
 
     @property
     def stats(self) -> dict[str, int]:
-        """What was counted since the start. Waits for the device.
+        """Counts since the start. Reading them waits for the device.
 
-        windows; frames (decoded and kept); bad (windows replaced); bad_videos; rejected (tuples outside the task's
-        limits); fallback (windows that the decoder in the graph did not take, so that they were decoded on the CPU).
+        windows: Windows shown.
+        frames: Frames decoded and kept.
+        replaced: Windows that the next video's window replaced, because their video is corrupt.
+        corrupt_videos: Videos that could not be read.
+        rejected: Tuples outside the task's limits.
+        fallback: Windows that the decoder in the graph did not take, and that were decoded on the CPU.
         """
-        counts = {name: self._counts[name] for name in ("windows", "frames", "bad")}
+        counts = {name: self._counts[name] for name in ("windows", "frames", "replaced")}
         corrupt, failed = len(self._pipeline.worker.corrupt), self._pipeline.engine.fallbacks
         fallback = self._counts["fallback"] + failed
-        return counts | {"bad_videos": corrupt, "rejected": int(self._rejected), "fallback": fallback}
+        return counts | {"corrupt_videos": corrupt, "rejected": int(self._rejected), "fallback": fallback}
 
     @property
     def queue_depth(self) -> int:
@@ -261,7 +265,7 @@ class Loader:
             isinstance(window, DecodedWindow) and bool(window.fallback) for window in made.windows
         )
         if failures := [failure for request in requests for failure in request.failures]:
-            self._counts["bad"] += len(failures)
+            self._counts["replaced"] += len(failures)
             self._quarantine.add(failures, len(self._pipeline.worker.corrupt))
         tuples = self.sampler.tuples
         where = [(request.window.video, request.window.first) for request in requests for _ in range(tuples)]
@@ -307,13 +311,13 @@ def _sampler(
 
 
 def _check_numbers(
-    batch_size: int, seed: int, rank: int, world_size: int, workers: int, tuples_per_window: int, max_bad: float
+    batch_size: int, seed: int, rank: int, world_size: int, workers: int, tuples_per_window: int, max_corrupt: float
 ) -> None:
     for name, value in {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}.items():
         _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
     _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
     _need(workers >= 1, f"workers={workers}: take at least 1")
-    _need(0 <= max_bad <= 1, f"max_bad={max_bad}: take a fraction in 0..1")
+    _need(0 <= max_corrupt <= 1, f"max_corrupt={max_corrupt}: take a fraction in 0..1")
     _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
     _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
     whole = batch_size % tuples_per_window == 0

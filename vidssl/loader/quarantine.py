@@ -1,4 +1,4 @@
-"""Windows that could not be read: named, counted, and too many of them are the end."""
+"""Names the windows of corrupt videos, and ends a run with too many of them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,38 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantine:
-    """path: a .jsonl file that gets a line for each bad window, or none. max_bad: share of `videos` that may be bad;
-    one always may.
+    """Reports windows whose video is corrupt.
+
+    Args:
+        path: A .jsonl file that gets a line for each of these windows; None writes no file.
+        max_corrupt: Fraction of `videos` that may be corrupt. One video may always be, and 1 allows all.
+        videos: Number of videos in the epoch.
     """
 
     path: Path | None
-    max_bad: float
+    max_corrupt: float
     videos: int
 
-    def add(self, bad: Sequence[Failure], known: int) -> None:
-        """bad: windows, each replaced by the next video's. known: bad videos until now. Raises VidsslError where these
-        are too many.
+    def add(self, failures: Sequence[Failure], corrupt_videos: int) -> None:
+        """Reports windows that the next video's window replaced.
+
+        Args:
+            failures: These windows, at least one.
+            corrupt_videos: Number of corrupt videos found so far.
+
+        Raises:
+            VidsslError: More videos are corrupt than `max_corrupt` allows.
         """
-        for entry in bad:
-            reason = shown(entry.reason)
-            log.warning(
-                "epoch %d, position %d: %s; the next video takes its place", entry.epoch, entry.window.position, reason
-            )
+        for failure in failures:
+            position, reason = failure.window.position, shown(failure.reason)
+            log.warning("epoch %d, position %d: %s; the next video takes its place", failure.epoch, position, reason)
         if self.path is not None:
             with appended(self.path) as file:
-                for entry in bad:
-                    line = {"epoch": entry.epoch, **entry.window._asdict(), "path": entry.path, "reason": entry.reason}
-                    file.write(json.dumps(line) + "\n")
-        if self.max_bad < 1 and known > max(1, int(self.max_bad * self.videos)):
+                for failure in failures:
+                    where = {"epoch": failure.epoch, **failure.window._asdict()}
+                    file.write(json.dumps({**where, "path": failure.path, "reason": failure.reason}) + "\n")
+        if self.max_corrupt < 1 and corrupt_videos > max(1, int(self.max_corrupt * self.videos)):
             raise VidsslError(
-                f"max_bad={self.max_bad}: {known} of {self.videos} videos cannot be read, the last one because {bad[-1].reason}; "
-                "mend or remove them and index anew, or allow more"
+                f"max_corrupt={self.max_corrupt}: {corrupt_videos} of {self.videos} videos cannot be read, "
+                f"the last one because {failures[-1].reason}; repair or remove them and build the index again, or raise max_corrupt"
             )

@@ -46,7 +46,7 @@ class TrainConfig:
         workers: Threads that decode; None takes one for each core.
         threads: Threads that compute on a CPU; None leaves one core to decoding.
         tuples_per_window: Tuples taken from one decoded window.
-        max_bad: Fraction of the videos that may turn out to be corrupt before the run stops.
+        max_corrupt: Fraction of the videos that may turn out to be corrupt before the run stops.
         timeout: Seconds without a batch after which the run prints where the loader hangs, and ends.
         nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step; to skip,
             every step has to wait for the device. nonfinite.jsonl gets the tuples.
@@ -80,7 +80,7 @@ class TrainConfig:
     workers: int | None = None
     threads: int | None = None
     tuples_per_window: int = 1
-    max_bad: float = 0.01
+    max_corrupt: float = 0.01
     timeout: float = 600.0
     nonfinite: Literal["stop", "skip"] = "stop"
     log_every: int = 10
@@ -122,7 +122,7 @@ class TrainConfig:
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
             ("holdout", 0 <= self.holdout < 1, "take a fraction of the videos, 0 <= holdout < 1"),
-            ("max_bad", 0 <= self.max_bad <= 1, "take a fraction of the videos in 0..1"),
+            ("max_corrupt", 0 <= self.max_corrupt <= 1, "take a fraction of the videos in 0..1"),
             (
                 "threads",
                 self.threads is None or self.threads >= 1,

@@ -38,7 +38,7 @@ METRICS = {
     "train/host_memory": "{:.2f} GiB",  # resident memory of this process
     "train/gpu_memory": "{:.2f} GiB on the GPU",  # peak since the last line
     "train/rejected": "rejected {:.1%}",  # tuples outside the task's limits; they are not in the loss
-    "train/bad_windows": "corrupt windows {:.0f}",
+    "train/replaced_windows": "replaced windows {:.0f}",
     "train/skipped_steps": "skipped steps {:.0f}",  # not finite
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
@@ -52,7 +52,7 @@ TIMED = (  # these depend on the machine
     "train/host_memory",
     "train/gpu_memory",
 )
-_WHEN_NOT_ZERO = ("train/bad_windows", "train/rejected", "train/skipped_steps")
+_WHEN_NOT_ZERO = ("train/replaced_windows", "train/rejected", "train/skipped_steps")
 _FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "train/frames_per_second")
 MOST_CLASSES = 24  # with more classes, neither a confusion matrix nor the accuracy of each class is logged
 

@@ -98,7 +98,7 @@ class Trainer:
         self.out, self.meta, self.names, self.augment = out, meta, names, augment
         self.sums = Metrics(len(names), self.process_group.device)
         self.step = self.skipped = self._in_a_row = 0
-        self._corrupt = 0.0  # windows, before the run was resumed
+        self._replaced = 0.0  # windows, before the run was resumed
         self.metrics: dict[str, float] = {}
         self.best: dict[str, float] | None = None  # {"step": ..., "val/loss": ...}
 
@@ -200,13 +200,13 @@ class Trainer:
                 clock.clips,
                 self.loader.stats["frames"] - clock.frames,
                 clock.waited,
-                self.loader.stats["bad"],
+                self.loader.stats["replaced"],
                 self.skipped,
             ],
             dtype=torch.float64,
         )
         self.process_group.all_reduce(counts)
-        clips, frames, waited, corrupt, skipped = counts.tolist()
+        clips, frames, waited, replaced, skipped = counts.tolist()
         means = total.values()
         values = {f"train/{name}": means[name] for name in ("loss", "accuracy", "rejected", "grad_norm")}
         values |= {
@@ -216,7 +216,7 @@ class Trainer:
             "train/data_wait": waited / self.process_group.world_size / seconds,
             "train/queue_depth": clock.ready / clock.steps,
             "train/host_memory": host_memory(),
-            "train/bad_windows": self._corrupt + corrupt,
+            "train/replaced_windows": self._replaced + replaced,
             "train/skipped_steps": skipped / self.process_group.world_size,
         }
         if self.process_group.device.type == "cuda":
@@ -307,7 +307,7 @@ class Trainer:
         if len(state["pending"]) == self.process_group.world_size:
             self.sums.load_state_dict(state["pending"][self.process_group.rank])
         self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
-        self._corrupt = self.metrics.get("train/bad_windows", 0.0)
+        self._replaced = self.metrics.get("train/replaced_windows", 0.0)
 
 
 def host_memory() -> float:
