@@ -1,9 +1,12 @@
-# make demo | test | lint | build | bench | clean: each makes .venv and both shared objects first, where they are missing or older than
-# what they are made from. A second call starts at once.
+# make demo | test | lint | build | bench | bench-peers | clean
 #
-#   PYTHON=python3.12       the Python to make .venv with (>= 3.10). Where it carries PyTorch >= 2.11 already, .venv uses that one.
-#   TORCH=torch==2.13.0     what to install else, in pip's words; a torch that .venv has already stays.
-#   VIDSSL_CUDA=0|1         leave the CUDA twins out, or fail without them; CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see csrc/toolchain.py
+# Each first makes .venv and both shared objects, if they are missing or out of date.
+#
+#   PYTHON=python3.12       the Python (>= 3.10) that makes .venv. If it has PyTorch >= 2.11, .venv uses that PyTorch.
+#   TORCH=torch==2.13.0     otherwise, the PyTorch to install, as a requirement of pip; an installed one is kept.
+#   VIDSSL_CUDA=0|1         0 leaves the CUDA twins out, 1 fails without them.
+#   CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see build_backend/toolchain.py
+#   ARGS="..."              options for the command: pytest, demo or the benchmarks.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
@@ -14,7 +17,7 @@ HAS_TORCH := import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(
 CHOICE := cuda$(VIDSSL_CUDA)$(VIDSSL_DALI)
 PACKAGES := .venv/.packages-$(CHOICE)
 BUILT := .venv/.built-$(CHOICE)
-SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') csrc/toolchain.py setup.py
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
 .PHONY: build demo test lint bench bench-peers clean
@@ -59,16 +62,16 @@ clean:
 		echo "vidssl: installing $(TORCH) (first time; 1 minute for a CPU build, several for CUDA)"; $(PIP) install '$(TORCH)'; fi
 	@touch $@
 
-# What the build needs comes before the build: nvcc too, where the machine has none.
-$(PACKAGES): .venv/.torch constraints.txt csrc/toolchain.py
-	@echo "vidssl: installing what the build needs (first time about 1 minute)"
+# Installed before the build because the build needs it: also nvcc, if the machine has none.
+$(PACKAGES): .venv/.torch constraints.txt build_backend/toolchain.py
+	@echo "vidssl: installing the build's dependencies (first time about 1 minute)"
 	@$(PIP) install -c constraints.txt setuptools
-	@needs=$$($(BIN)/python csrc/toolchain.py requires) && $(PIP) install -c constraints.txt $$needs
+	@needs=$$($(BIN)/python build_backend/toolchain.py requires) && $(PIP) install -c constraints.txt $$needs
 	@touch $@
 
 $(BUILT): $(PACKAGES) pyproject.toml $(SOURCES)
-	@$(BIN)/python csrc/toolchain.py
-	@echo "vidssl: compiling, and installing what else is needed (first time about 1 minute)"
+	@$(BIN)/python build_backend/toolchain.py
+	@echo "vidssl: compiling, and installing the other dependencies (first time about 1 minute)"
 	@rm -f .venv/.built-*
 	@$(PIP) install --no-build-isolation -c constraints.txt --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@

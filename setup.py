@@ -1,8 +1,8 @@
 """Builds the kernels once, as a static archive, and links them into both faces: vidssl/_native*.so and
 vidssl/libvidssl_dali.so.
 
-Ninja compiles (incremental, parallel); csrc/toolchain.py finds the compilers. Neither face links libtorch: one build
-serves every torch.
+Ninja compiles, incrementally and in parallel; build_backend/toolchain.py finds the compilers. Neither face links
+libtorch, so one build works with every version of torch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-sys.path.insert(0, str(Path(__file__).parent / "csrc"))
+sys.path.insert(0, str(Path(__file__).parent / "build_backend"))
 import toolchain
 
 ROOT = Path(__file__).parent.resolve()
@@ -50,7 +50,7 @@ DEPENDENCIES = [
     "torch>=2.11",
     "numpy",
     "av>=18; python_version >= '3.11'",
-    "av>=17.1; python_version < '3.11'",  # the last one for Python 3.10; FFmpeg 8 as well
+    "av>=17.1; python_version < '3.11'",  # the last version for Python 3.10; also FFmpeg 8
     "pyarrow",
     "pillow",
     "safetensors",
@@ -61,7 +61,7 @@ DEPENDENCIES = [
 
 
 class Build(build_ext):
-    """Writes build.ninja, runs it, and puts each result where setuptools wants it."""
+    """Writes build.ninja, runs it, and copies each result to where setuptools expects it."""
 
     def get_ext_filename(self, fullname: str) -> str:
         *package, name = fullname.split(".")
@@ -71,7 +71,9 @@ class Build(build_ext):
         toolkit, notes = toolchain.find_toolkit()
         if toolkit is None:
             raise SystemExit(
-                "\n".join([*notes, "CUDA headers: none found; run: pip install $(python csrc/toolchain.py requires)"])
+                "\n".join(
+                    [*notes, "CUDA headers: none found; run: pip install $(python build_backend/toolchain.py requires)"]
+                )
             )
         if toolchain.cuda_wanted() == "1" and toolkit.nvcc is None:
             raise SystemExit(
@@ -93,8 +95,8 @@ class Build(build_ext):
 
 
 def write_ninja(toolkit: toolchain.Toolkit) -> None:
-    """build.ninja: kernels -> libkernels.a -> the two faces."""
-    import pybind11  # here, as a source distribution is made without it
+    """Writes build.ninja: kernels -> libkernels.a -> the two faces."""
+    import pybind11  # imported here because a source distribution is made without it
     from ninja.ninja_syntax import Writer
 
     dali, dali_version = toolchain.find_dali()
@@ -108,7 +110,7 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
     system = [sysconfig.get_path("include"), pybind11.get_include(), dali / "include", *toolkit.includes]
     headers = [flag for path in system for flag in ("-isystem", str(path))]
     if "clang" not in Path(toolchain.find_cxx()).name:
-        headers.append("-Wno-free-nonheap-object")  # GCC sees a false one in DALI's SmallVector, inlined into ours
+        headers.append("-Wno-free-nonheap-object")  # a false warning of GCC about DALI's SmallVector
     runtime = [f"-L{path}" for path in toolkit.libraries] + ["-lcudart_static", "-ldl", "-lrt", "-pthread"]
     plugin = [f"-L{dali}", "-ldali", "-ldali_core", "-Wl,-rpath,$ORIGIN/../nvidia/dali"]
 
@@ -122,7 +124,7 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
             return shlex.join(parts).replace("$", "$$")
 
         compiler, unit = toolchain.find_cxx(), "-MMD -MF $out.d -c $in -o $out"
-        kernels = line("-I", str(ROOT / "csrc"))
+        kernels = line("-I", str(ROOT / "build_backend"))
         rule("kernel", f"{line(compiler, *CXX_FLAGS)} {kernels} {unit}", "C++   $in", depfile="$out.d", deps="gcc")
         rule(
             "face",

@@ -27,7 +27,8 @@ SOURCES = [
 
 @pytest.fixture(scope="module")
 def compiler() -> str:
-    sys.path.insert(0, str(CSRC))
+    backend = str(CSRC.parent / "build_backend")
+    sys.path.insert(0, backend)
     try:
         import toolchain
 
@@ -35,7 +36,7 @@ def compiler() -> str:
     except SystemExit as missing:
         pytest.skip(f"no C++ compiler to build the emulation with: {missing}")
     finally:
-        sys.path.remove(str(CSRC))
+        sys.path.remove(backend)
 
 
 def test_cuda_bodies_equal_the_cpu_twins(compiler: str, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
-"""What the build is made with: the C++ compiler, nvcc, CUDA's headers, DALI; and the PEP 517 backend that asks pip for
-them.
+"""The PEP 517 build backend: setuptools, and a search for the C++ compiler, nvcc, CUDA's headers and DALI.
 
-`python csrc/toolchain.py` says what would be used; `python csrc/toolchain.py requires` prints what pip has to install
-for it.
+    python build_backend/toolchain.py             prints what a build would use
+    python build_backend/toolchain.py requires    prints the packages that a build needs, one a line
 
-Environment: CXX (C++ compiler), NVCC (CUDA compiler), CUDA_HOME, VIDSSL_CUDA=0 (leave the CUDA twins out) or 1 (fail
-without them), VIDSSL_DALI=cuda130 (default) or cuda120 (for CUDA 12 drivers; needs the nvcc of a CUDA 12 toolkit).
+The needed packages depend on the machine: the CUDA compiler comes from PyPI only where the machine has none.
+
+Environment variables:
+    CXX: the C++ compiler.
+    NVCC, CUDA_HOME: the CUDA compiler; the home of a CUDA toolkit.
+    VIDSSL_CUDA: 0 leaves the CUDA twins out, 1 fails without them.
+    VIDSSL_DALI: cuda130 (default), or cuda120 for CUDA 12 drivers, which needs the nvcc of a CUDA 12 toolkit.
 """
 
 from __future__ import annotations
@@ -20,15 +24,15 @@ from importlib import metadata
 from pathlib import Path
 
 from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403  (this module is setuptools' backend, and what is overridden below)
+from setuptools.build_meta import *  # noqa: F403  (all hooks of setuptools; two of them are overridden below)
 
 DALI_VERSION = "2.4"  # the operator API may change between minors
-CUDA_VERSION = "13.0"  # of the compiler from PyPI, where the machine has none
+CUDA_VERSION = "13.0"  # the compiler from PyPI, for a machine without one
 
 
 @dataclass(frozen=True)
 class Toolkit:
-    """Where CUDA's headers and its static runtime lie; `nvcc` is None where only they do."""
+    """CUDA's headers and static runtime. `nvcc` is None if there is no compiler beside them."""
 
     nvcc: str | None
     version: str
@@ -44,7 +48,7 @@ class Toolkit:
 
 
 def option(name: str, default: str, *choices: str) -> str:
-    """The environment variable `name`, one of `choices`."""
+    """Returns the environment variable `name`, which must be one of `choices`."""
     value = os.environ.get(name) or default
     if value not in choices:
         raise SystemExit(f"{name}={value}: take one of {', '.join(filter(None, choices))}")
@@ -56,12 +60,12 @@ def dali_flavor() -> str:
 
 
 def cuda_wanted() -> str:
-    """ "0", "1", or "" for "where a compiler can be had"."""
+    """Returns "0", "1", or "" (build the CUDA twins if there is a compiler)."""
     return option("VIDSSL_CUDA", "", "", "0", "1")
 
 
 def find_cxx() -> str:
-    """The C++ compiler."""
+    """Returns the path of the C++ compiler."""
     asked = os.environ.get("CXX")
     found = next(filter(None, map(shutil.which, [asked] if asked else ["c++", "g++", "clang++"])), None)
     if found is None:
@@ -72,12 +76,12 @@ def find_cxx() -> str:
 
 
 def _site(relative: str) -> Path | None:
-    """`relative` in the first folder of sys.path that has it."""
+    """Returns the path of `relative` in the first folder of sys.path that contains it."""
     return next((Path(folder) / relative for folder in sys.path if (Path(folder) / relative).exists()), None)
 
 
 def find_dali() -> tuple[Path, str]:
-    """DALI's folder and version."""
+    """Returns DALI's folder and version."""
     folder, name = _site("nvidia/dali/include/dali"), f"nvidia-dali-{dali_flavor()}"
     try:
         version = metadata.version(name)
@@ -85,13 +89,14 @@ def find_dali() -> tuple[Path, str]:
         folder, version = None, "none"
     if folder is None or not version.startswith(DALI_VERSION + "."):
         raise SystemExit(
-            f"{name}: version {version} is installed, the build needs {DALI_VERSION}.*; run: pip install '{name}=={DALI_VERSION}.*'"
+            f"{name}: version {version} is installed, the build needs {DALI_VERSION}.*; "
+            f"run: pip install '{name}=={DALI_VERSION}.*'"
         )
     return folder.parent.parent, version
 
 
 def _probe(nvcc: str) -> Toolkit:
-    """Asks nvcc for its version and home: it may be a wrapper or a link, so its path says nothing."""
+    """Asks nvcc for its version and home, which its path does not tell: it may be a wrapper or a link."""
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
     steps = subprocess.run(
         [nvcc, "--dryrun", "-x", "cu", "-c", os.devnull], capture_output=True, text=True, check=True
@@ -103,7 +108,14 @@ def _probe(nvcc: str) -> Toolkit:
 
 
 def find_toolkit(site: bool = True) -> tuple[Toolkit | None, list[str]]:
-    """The CUDA toolkit to build with, and why others were passed over. `site`: look at the packages from PyPI too."""
+    """Finds the CUDA toolkit to build with.
+
+    Args:
+        site: Also consider the packages from PyPI.
+
+    Returns:
+        The toolkit, or None; and a note on each toolkit that was rejected.
+    """
     major, notes = dali_flavor()[4:6], []
     home, pip = os.environ.get("CUDA_HOME"), _site("nvidia/cu13") if site and major == "13" else None
     places = [os.environ.get("NVCC"), home and f"{home}/bin/nvcc", shutil.which("nvcc"), pip and str(pip / "bin/nvcc")]
@@ -112,12 +124,12 @@ def find_toolkit(site: bool = True) -> tuple[Toolkit | None, list[str]]:
             toolkit = _probe(nvcc)
         except (OSError, subprocess.CalledProcessError) as error:
             if pip is None or not nvcc.startswith(str(pip)):
-                notes.append(f"{nvcc}: passed over, it does not run ({error})")
+                notes.append(f"{nvcc}: ignored, it does not run ({error})")
             continue
         if toolkit.version.split(".")[0] == major and toolkit.includes:
             return toolkit, notes
         notes.append(
-            f"{nvcc}: passed over, it is CUDA {toolkit.version}, DALI is built for CUDA {major} (see VIDSSL_DALI)"
+            f"{nvcc}: ignored, it is CUDA {toolkit.version} and DALI is built for CUDA {major} (see VIDSSL_DALI)"
         )
     if pip is not None and (pip / "include/cuda_runtime.h").is_file():
         return Toolkit(nvcc=None, version="", root=pip), notes
@@ -125,15 +137,16 @@ def find_toolkit(site: bool = True) -> tuple[Toolkit | None, list[str]]:
 
 
 def requires() -> list[str]:
-    """What pip has to install before the build. DALI's headers include CUDA's, so those are needed even without the
-    CUDA twins.
+    """Returns the packages that pip must install before the build.
+
+    CUDA's headers are needed even without the CUDA twins, because DALI's headers include them.
     """
-    names = ["setuptools>=77", "pybind11>=3", "ninja>=1.11", f"nvidia-dali-{dali_flavor()}=={DALI_VERSION}.*"]
+    names = ["setuptools>=69", "pybind11>=3", "ninja>=1.11", f"nvidia-dali-{dali_flavor()}=={DALI_VERSION}.*"]
     if find_toolkit(site=False)[0] is not None:
         return names
     if dali_flavor() != "cuda130":
         raise SystemExit(
-            "VIDSSL_DALI=cuda120: no nvcc of CUDA 12 in NVCC, CUDA_HOME/bin or PATH; install a CUDA 12 toolkit"
+            "VIDSSL_DALI=cuda120: found no nvcc of CUDA 12 in NVCC, CUDA_HOME/bin or PATH; install a CUDA 12 toolkit"
         )
     try:  # PyTorch for CUDA brings its own runtime package, whose version must stay
         version = ".".join(metadata.version("nvidia-cuda-runtime").split(".")[:2])
@@ -154,7 +167,7 @@ def get_requires_for_build_editable(config_settings: dict[str, str] | None = Non
 
 
 def report() -> str:
-    """What the build would use, for people."""
+    """Returns what a build would use, as text."""
     toolkit, notes = find_toolkit()
     if cuda_wanted() == "0":
         twins = "left out (VIDSSL_CUDA=0)"
