@@ -171,7 +171,8 @@ def test_workers_that_nobody_holds_end() -> None:
 
 
 HANGS = """
-import sys, threading, time
+import signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 from vidssl import VideoIndex
 from vidssl import workers
 from vidssl.video.packets import Source
