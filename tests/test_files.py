@@ -15,7 +15,7 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.datasets.base import read_lines
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, regular
 from vidssl.index.sources import find
-from vidssl.prepare.splits import carry
+from vidssl.prepare.splits import copy_lists
 from vidssl.report.read import read_findings
 from vidssl.report.table import read_runs
 from vidssl.train.checkpoint import load_meta
@@ -74,7 +74,7 @@ def test_lists_that_are_no_files_are_named(make: Make, said: str, name: str, tmp
     with pytest.raises(VidsslError, match=f"{said}, not a regular file"):
         read_lines(tmp_path / name)
     (tmp_path / "out").mkdir()
-    assert carry(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}) == []
+    assert copy_lists(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}) == []
 
 
 @KINDS

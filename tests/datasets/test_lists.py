@@ -24,7 +24,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_lists_elsewhere_name_the_same_videos(videos: Path, tmp_path: Path) -> None:
-    found = plain(videos, group="[a-z]+(?=_)", share=0.3)
+    found = plain(videos, group="[a-z]+(?=_)", fraction=0.3)
     train, test = write_lists(found, tmp_path / "lists")
     index = VideoIndex.build(test, progress=False)
     assert len(index.usable()) == 2
@@ -40,7 +40,7 @@ def test_lists_elsewhere_name_the_same_videos(videos: Path, tmp_path: Path) -> N
 
 
 def test_indexes_share_their_decoding(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--out", str(tmp_path), "--group", "[a-z]+(?=_)", "--share", "0.3", "--index"]
+    options = ["--out", str(tmp_path), "--group", "[a-z]+(?=_)", "--fraction", "0.3", "--index"]
     assert main(["datasets", "lists", "folder", str(videos), *options]) == 0
     assert "wrote" in capsys.readouterr().out
     train, test = (VideoIndex.load(tmp_path / f"{videos.name}_{part}.arrow") for part in ("train", "test"))
@@ -54,7 +54,7 @@ def test_indexes_share_their_decoding(videos: Path, tmp_path: Path, capsys: pyte
 
 def test_wrong_use_is_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, said in (
-        (["hmdb51", str(videos), "--share", "0.5"], "it has groups and splits of its own"),
+        (["hmdb51", str(videos), "--fraction", "0.5"], "it has groups and splits of its own"),
         (["csv", str(videos)], "not a .csv"),
         (["folder", str(videos), "--annotations", "x"], "folder takes none"),
     ):

@@ -22,7 +22,7 @@ def videos(tmp_path: Path) -> Path:
 
 def test_groups_are_never_split(videos: Path) -> None:
     for seed in range(4):
-        found = plain(videos, group="[a-z]+(?=_)", share=0.25, seed=seed)
+        found = plain(videos, group="[a-z]+(?=_)", fraction=0.25, seed=seed)
         assert found.whole
         train, test = ({entry.group for entry in found.parts[part]} for part in ("train", "test"))
         assert (len(found.parts["train"]), len(found.parts["test"])) == (6, 2)
@@ -50,8 +50,8 @@ def test_a_list(videos: Path) -> None:
 
 
 def test_wrong_use_is_named(videos: Path) -> None:
-    with pytest.raises(VidsslError, match=r"share=1\.5"):
-        plain(videos, share=1.5)
+    with pytest.raises(VidsslError, match=r"fraction=1\.5"):
+        plain(videos, fraction=1.5)
     with pytest.raises(VidsslError, match="group='nobody': matches none"):
         plain(videos, group="nobody")
     with pytest.raises(VidsslError, match=r"group='\('"):

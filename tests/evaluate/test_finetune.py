@@ -27,7 +27,7 @@ from vidssl.loader import Loader
 from vidssl.recipes import shuffle_learn_tiny
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.setup import FREE
+from vidssl.train.setup import CHANGEABLE
 from vidssl.train.step import Stepper, StepResult
 from vidssl.train.train import train
 from vidssl.train.trainer import Trainer
@@ -92,7 +92,7 @@ def away(run: Trained, tmp_path: Path) -> Trained:
 
 
 def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) -> None:
-    """The settings of FREE, its length, and how it is tested; all of them at once."""
+    """The settings of CHANGEABLE, its length, and how it is tested; all of them at once."""
     how = FineTune(clips=2, train=replace(CONFIG, steps=1))
     evaluate_finetune(away, data, how, device="cpu", quiet=True)
     changed = {
@@ -109,7 +109,7 @@ def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) 
         "save_every": 6,
         "keep": 7,
     }
-    assert set(changed) == set(FREE)
+    assert set(changed) == set(CHANGEABLE)
     other = replace(how, clips=1, crops="ten", select="last", train=replace(CONFIG, **changed))
     found = evaluate_finetune(away, data, other, resume=True, device="cpu", quiet=True)
     assert found.settings["steps"] == 2

@@ -16,7 +16,7 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.index.sources import find
 from vidssl.prepare import Encoding, prepare
-from vidssl.prepare.run import INDEX, LIST, NOTES, targets
+from vidssl.prepare.run import INDEX, JOURNAL, LIST, targets
 from vidssl.pretext import Vcop
 
 TASK = Vcop(clip_length=4, interval=2)
@@ -98,9 +98,9 @@ def test_a_source_that_out_has_a_link_to_stays(link: object, project: Path, tmp_
     out = tmp_path / "out"
     index = VideoIndex.build(project / "videos", progress=False)
     prepare(index, out, Encoding(), TASK, workers=1, progress=False)
-    (project / "notes").write_bytes((out / NOTES).read_bytes())
+    (project / "notes").write_bytes((out / JOURNAL).read_bytes())
     before = bytes_below(project)
-    for name, source in (("a.mp4", "videos/a.mp4"), (LIST, "videos/run/b.avi"), (NOTES, "notes")):
+    for name, source in (("a.mp4", "videos/a.mp4"), (LIST, "videos/run/b.avi"), (JOURNAL, "notes")):
         (out / name).unlink()
         link(project / source, out / name)  # type: ignore[operator]
     prepare(index, out, Encoding(), TASK, workers=1, progress=False)

@@ -16,7 +16,7 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare import run as module
-from vidssl.prepare.run import INDEX, LIST, NOTES, targets
+from vidssl.prepare.run import INDEX, JOURNAL, LIST, targets
 from vidssl.pretext import Vcop
 from vidssl.video.decode import decode
 
@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def made(folder: Path, out: Path, **options: Any) -> module.Report:
+def made(folder: Path, out: Path, **options: Any) -> module.PrepareResult:
     return prepare(build(folder), out, Encoding(crf=4, **options), TASK, workers=2, progress=False)
 
 
@@ -112,7 +112,7 @@ def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
     assert len(list(out.rglob("*.mp4"))) == 3
-    with (out / NOTES).open("a") as file:
+    with (out / JOURNAL).open("a") as file:
         file.write('{"path": "run/b')  # cut off
     monkeypatch.setattr(module, "encode", real)
     report = prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
@@ -136,7 +136,7 @@ def test_a_file_that_fails_is_named_and_left_out(folder: Path, tmp_path: Path, m
     assert dict(report.skipped)["walk/vfr.mp4"] == "it fails"
     assert report.made == 5
     assert "walk/vfr.mp4: it fails" in report.text()
-    lines = [json.loads(line) for line in (tmp_path / "out" / NOTES).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "out" / JOURNAL).read_text().splitlines()]
     assert [line["path"] for line in lines[1:] if line["reason"]] == ["walk/vfr.mp4"]
     monkeypatch.setattr(module, "encode", real)
     assert made(folder, tmp_path / "out").made == 1

@@ -38,7 +38,7 @@ def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
     changed = _save(tmp_path, 400) / "encoder.safetensors"
     changed.write_bytes(changed.read_bytes()[:-1] + b"x")  # as long as it was
     assert (changed.stat().st_mode & 0o777) == ((changed.parent / "meta.json").stat().st_mode & 0o777)
-    found, damaged = checkpoint.newest(tmp_path)
+    found, damaged = checkpoint.latest(tmp_path)
     assert found == tmp_path / "checkpoints" / "step_00000100"
     assert [path.name for path in damaged] == ["step_00000400", "step_00000300", "step_00000200"]
     assert [int(path.name[5:]) for path in checkpoint.complete(tmp_path)] == [9, 20, 100, 400]

@@ -10,7 +10,7 @@ import pytest
 
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe, TrainConfig, flat, recipe_from
-from vidssl.train.setup import FREE
+from vidssl.train.setup import CHANGEABLE
 from vidssl.types import VidsslError
 
 
@@ -34,7 +34,7 @@ def test_flat_joins_keys_and_makes_lists() -> None:
 
 
 def test_free_settings_are_settings() -> None:
-    assert set(FREE) <= {one.name for one in fields(TrainConfig)}
+    assert set(CHANGEABLE) <= {one.name for one in fields(TrainConfig)}
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from vidssl.train import checkpoint, setup
 from vidssl.train.compute import pick_amp
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup
-from vidssl.train.setup import FREE, Command, Task, check_resumable, fit, fixed_settings, open_run
+from vidssl.train.setup import CHANGEABLE, CommandText, Task, check_resumable, fit, fixed_settings, open_run
 from vidssl.types import VidsslError
 
-OTHER = Command("tune", "folder", "move it away")
+OTHER = CommandText("tune", "folder", "move it away")
 
 
 def task(recipe: Recipe, **settings: Any) -> Task:
@@ -68,8 +68,8 @@ def test_all_settings_but_the_free_ones_are_fixed(schedule: Any, recipe: Recipe)
     assert fixed["tune.classes"] == ["a", "b"]
     assert fixed["train.lr"] == recipe.train.lr
     assert fixed["pretext.augment.crop"] == [16, 16]
-    free = {name for name in FREE if f"train.{name}" not in fixed}
-    assert free == (set(FREE) - {"epochs", "steps"} if schedule == "cosine" else set(FREE))
+    free = {name for name in CHANGEABLE if f"train.{name}" not in fixed}
+    assert free == (set(CHANGEABLE) - {"epochs", "steps"} if schedule == "cosine" else set(CHANGEABLE))
 
 
 def saved(out: Path, meta: dict[str, Any]) -> Path:

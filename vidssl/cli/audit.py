@@ -10,7 +10,7 @@ from typing import Literal
 from vidssl.cli.data import open_data
 from vidssl.evaluate.audit import audit, make_folder
 from vidssl.recipes import RECIPES
-from vidssl.train.checkpoint import of_run
+from vidssl.train.checkpoint import locate
 from vidssl.train.config import Recipe
 
 _ARGS = """
@@ -41,7 +41,7 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         allow_outside: bool = False,
     ) -> None:
-        where = of_run(run, allow_outside=allow_outside)[0] if run is not None else out
+        where = locate(run, allow_outside=allow_outside)[0] if run is not None else out
         if out is not None:
             make_folder(out)  # a wrong run or folder is said before videos are indexed
         print(

@@ -50,7 +50,7 @@ def lists(
     out: Path,
     annotations: Path | None = None,
     group: str = "",
-    share: float = 0.0,
+    fraction: float = 0.0,
     seed: int = 0,
     index: bool = False,
     workers: int | None = None,
@@ -64,12 +64,12 @@ def lists(
         out: Folder for the lists.
         annotations: As for `check`.
         group: As for `check`.
-        share: Of folder and csv: of the videos that go to the test; no group is split. 0: one list of all.
+        fraction: Of folder and csv: fraction of the videos in the test set; no group is split. 0: one list of all videos.
         seed: Of folder and csv: decides which.
         index: Write indexes (.arrow) instead: every video is decoded once.
         workers: Threads that index; none takes one a core.
     """
-    found = _read(kind, videos, annotations, group, share, seed)
+    found = _read(kind, videos, annotations, group, fraction, seed)
     for path in write_lists(found, out, index=index, workers=workers):
         print(f"wrote {path}")
     print(found.text())
@@ -80,15 +80,17 @@ def commands() -> dict[str, Callable[..., None]]:
     return {"check": check, "lists": lists}
 
 
-def _read(kind: str, videos: Path, annotations: Path | None, group: str, share: float = 0.0, seed: int = 0) -> Dataset:
+def _read(
+    kind: str, videos: Path, annotations: Path | None, group: str, fraction: float = 0.0, seed: int = 0
+) -> Dataset:
     if kind in _OFFICIAL:
-        if group or share:
+        if group or fraction:
             raise VidsslError(
-                f"{kind}: group, share: it has groups and splits of its own; leave them out, or take kind=folder"
+                f"{kind}: group, fraction: it has groups and splits of its own; leave them out, or take kind=folder"
             )
         return _OFFICIAL[kind](videos, annotations)
     if annotations is not None:
         raise VidsslError(f"annotations={str(annotations)!r}: {kind} takes none; name the list itself, with kind=csv")
     if kind == "csv" and videos.suffix != ".csv":
         raise VidsslError(f"videos={str(videos)!r}: not a .csv; take kind=folder for a folder a class")
-    return plain(videos, group=group, share=share, seed=seed)
+    return plain(videos, group=group, fraction=fraction, seed=seed)

@@ -73,7 +73,7 @@ def _listed(what: str, names: Sequence[str]) -> list[str]:
     return [*(f"{what}: {name}" for name in names[:_SHOWN]), *more]
 
 
-class Files:
+class VideoFiles:
     """The videos of a folder, found by name whatever their ending is. exact: names differ by their case too (YouTube's
     do).
     """
@@ -105,7 +105,7 @@ class Files:
         """Files that nobody asked for."""
         return [path for path in self._paths if path not in self._used]
 
-    def twice(self) -> list[str]:
+    def duplicates(self) -> list[str]:
         """What is wrong: files of one name in one folder, which cannot be told apart."""
         return [
             f"{' and '.join(paths)}: the same name twice; keep one" for paths in self._whole.values() if len(paths) > 1
@@ -133,7 +133,7 @@ def empty_files(parts: dict[str, list[Entry]]) -> list[str]:
     return [f"{path}: empty file; fetch it again" for path in sorted(paths) if path.stat().st_size == 0]
 
 
-def twice_named(entries: Sequence[Entry], part: str) -> list[str]:
+def duplicate_names(entries: Sequence[Entry], part: str) -> list[str]:
     """What is wrong: names that stand in a part twice."""
     return [
         f"{part}: {name} stands in it {count} times"

@@ -12,12 +12,12 @@ from pathlib import Path
 from vidssl.datasets.base import (
     Dataset,
     Entry,
-    Files,
+    VideoFiles,
     annotations_in,
+    duplicate_names,
     empty_files,
     read_lines,
     shared_groups,
-    twice_named,
 )
 from vidssl.types import VidsslError
 
@@ -33,7 +33,7 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
     looks for testTrainMulti_7030_splits in and beside videos.
     """
     where = annotations_in(videos, annotations, "testTrainMulti_7030_splits", "*_test_split[123].txt")
-    files = Files(videos)
+    files = VideoFiles(videos)
     parts: dict[str, list[Entry]] = {}
     problems, notes, unused = [], [], 0
     for number in (1, 2, 3):
@@ -66,10 +66,10 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
                 f"train_{number} and test_{number} share {len(both)} films of the same name, such as {both[0]}, as released"
             )
     for part, entries in parts.items():
-        problems += twice_named(entries, part)
+        problems += duplicate_names(entries, part)
     if unused:
         notes.append(f"split 1 leaves {unused} videos out, as released")
-    problems += files.twice() + empty_files(parts)
+    problems += files.duplicates() + empty_files(parts)
     return Dataset(name="hmdb51", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 

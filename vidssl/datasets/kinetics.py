@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from vidssl.datasets.base import Dataset, Entry, Files, empty_files, twice_named
+from vidssl.datasets.base import Dataset, Entry, VideoFiles, duplicate_names, empty_files
 from vidssl.files import read_text
 from vidssl.types import VidsslError
 
@@ -29,7 +29,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
         lists = sorted(videos.resolve().parent.glob("*.csv"))
     if not lists or not all(path.is_file() for path in lists):
         raise VidsslError(f"annotations={str(place)!r}: no .csv; name the release's list, or a folder of them")
-    files = Files(videos, exact=True)
+    files = VideoFiles(videos, exact=True)
     parts: dict[str, list[Entry]] = {}
     for path in lists:
         for row in _rows(path):
@@ -40,9 +40,9 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
             label = (row.get("label") or "").strip() or None
             found = files.get(f"{name}.mp4", label)
             parts.setdefault(row["split"].strip() or path.stem, []).append(Entry(name, found, label, row["youtube_id"]))
-    problems = files.twice() + empty_files(parts)
+    problems = files.duplicates() + empty_files(parts)
     for part, entries in parts.items():
-        problems += twice_named(entries, part)
+        problems += duplicate_names(entries, part)
     notes = (
         ["videos disappear from YouTube: copies differ in what is missing, so say of how many a figure is"]
         if parts

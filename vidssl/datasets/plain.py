@@ -13,14 +13,14 @@ from vidssl.index.sources import find
 from vidssl.types import VidsslError
 
 
-def plain(source: Path, *, group: str = "", share: float = 0.0, seed: int = 0) -> Dataset:
+def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0) -> Dataset:
     """One part "all", or, with a share above 0, "train" and "test", between which no group is split.
 
     group: regular expression; what it matches in a path is the video's group, in the place of the list's. share: of the
     videos that go to the test, as closely as whole groups allow. seed: decides which.
     """
-    if not 0 <= share < 1:
-        raise VidsslError(f"share={share}: take a share of the videos, 0 <= share < 1")
+    if not 0 <= fraction < 1:
+        raise VidsslError(f"fraction={fraction}: take a fraction of the videos, 0 <= fraction < 1")
     root, found = find(source)
     files = [one for one in found if one.archive is None]
     matches = match_groups([one.path for one in files], group, "group")
@@ -29,8 +29,8 @@ def plain(source: Path, *, group: str = "", share: float = 0.0, seed: int = 0) -
         path = root / one.path
         entries.append(Entry(one.path, path if path.is_file() else None, one.label, match or one.group))
     parts = {"all": entries}
-    if share:
-        held = set(hold_out([entry.group or entry.name for entry in entries], share, seed=seed).tolist())
+    if fraction:
+        held = set(hold_out([entry.group or entry.name for entry in entries], fraction, seed=seed).tolist())
         parts = {
             "train": [entry for at, entry in enumerate(entries) if at not in held],
             "test": [entries[at] for at in sorted(held)],

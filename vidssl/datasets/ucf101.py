@@ -14,12 +14,12 @@ from pathlib import Path
 from vidssl.datasets.base import (
     Dataset,
     Entry,
-    Files,
+    VideoFiles,
     annotations_in,
+    duplicate_names,
     empty_files,
     read_lines,
     shared_groups,
-    twice_named,
 )
 from vidssl.types import VidsslError
 
@@ -37,7 +37,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
     """
     where = annotations_in(videos, annotations, "ucfTrainTestlist", "trainlist0*.txt")
     classes, problems = _classes(where / "classInd.txt")
-    files, notes = Files(videos), []
+    files, notes = VideoFiles(videos), []
     parts: dict[str, list[Entry]] = {}
     for number in (1, 2, 3):
         for kind in ("train", "test"):
@@ -47,7 +47,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
                 continue
             part = f"{kind}_{number}"
             parts[part], wrong = _entries(path, classes, files)
-            problems += wrong + twice_named(parts[part], part)
+            problems += wrong + duplicate_names(parts[part], part)
         train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
         both = shared_groups(train, test)
         if both:
@@ -58,7 +58,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
             notes.append(f"split {number} names {len(train) + len(test)} videos, the release has {VIDEOS}")
     if len(set(classes.values())) != CLASSES:
         notes.append(f"classInd.txt names {len(set(classes.values()))} classes, the release has {CLASSES}")
-    problems += files.twice() + empty_files(parts)
+    problems += files.duplicates() + empty_files(parts)
     return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 
@@ -80,7 +80,7 @@ def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
     ]
 
 
-def _entries(path: Path, classes: dict[int, str], files: Files) -> tuple[list[Entry], list[str]]:
+def _entries(path: Path, classes: dict[int, str], files: VideoFiles) -> tuple[list[Entry], list[str]]:
     names = {name.lower(): name for name in classes.values()}
     numbers = {name.lower(): number for number, name in classes.items()}
     entries, wrong = [], []

@@ -31,11 +31,11 @@ from vidssl.pretext import SlotModel, build_model
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
-from vidssl.train.setup import Command, Task, fit, open_run
+from vidssl.train.setup import CommandText, Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 
-FINETUNE = Command("finetune", "folder", "move it away")
+FINETUNE = CommandText("finetune", "folder", "move it away")
 PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # of its authors' code
 
 

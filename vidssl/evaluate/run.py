@@ -61,7 +61,7 @@ def open_run(run: Path, *, allow_outside: bool = False) -> Trained:
     """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or
     where links lead out of the run's folder, unless `allow_outside`.
     """
-    folder, path = checkpoint.of_run(run, allow_outside=allow_outside)
+    folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path)
     return Trained(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
 

@@ -8,6 +8,6 @@
 """
 
 from vidssl.prepare.encode import Encoding
-from vidssl.prepare.run import Report, prepare
+from vidssl.prepare.run import PrepareResult, prepare
 
-__all__ = ["Encoding", "Report", "prepare"]
+__all__ = ["Encoding", "PrepareResult", "prepare"]

@@ -23,18 +23,18 @@ from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.paths import appended, entry, inside, shown, written
 from vidssl.prepare.encode import Encoding, encode
-from vidssl.prepare.splits import carry
+from vidssl.prepare.splits import copy_lists
 from vidssl.types import VidsslError
 from vidssl.workers import Workers
 
-NOTES = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
+JOURNAL = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
 LIST, INDEX = "videos.csv", "index.arrow"
 _ROUNDS, _MEASURED = 3, 64  # of the speed-up: rounds, and windows a round
 _SECONDS_A_FRAME = 10.0  # that encoding a large one may take on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PrepareResult:
     """What `prepare` did. before, after: bytes of the videos that are now in OUT. speedup: windows/s of the loader,
     after / before, each round's; empty where no video is long enough. skipped: (path, reason).
     """
@@ -52,7 +52,7 @@ class Report:
         lines = [f"{self.made} videos made, {self.kept} were there already, {len(self.skipped)} skipped"]
         lines += [f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in self.skipped[:20]]
         if len(self.skipped) > 20:
-            lines.append(f"  and {len(self.skipped) - 20} more: {self.out / NOTES} names them")
+            lines.append(f"  and {len(self.skipped) - 20} more: {self.out / JOURNAL} names them")
         lines.append(
             f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)"
         )
@@ -78,7 +78,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: bool = True,
-) -> Report:
+) -> PrepareResult:
     """Re-encodes every usable video of `index` into the folder `out`, which keeps folders, and gets a list and an index
     of its own.
 
@@ -87,14 +87,14 @@ def prepare(
     """
     target = Path(out)
     names = _refuse(index, target)
-    notes = _Notes(target, how)
+    journal = _Journal(target, how)
     rows = {row: names[row] for row in index.usable().tolist()}
     for left in target.rglob(".*.partial"):  # of a process that was killed while it wrote
         left.unlink()
-    todo = {row: name for row, name in rows.items() if not notes.has(_source(index, row), target / name)}
+    todo = {row: name for row, name in rows.items() if not journal.has(_source(index, row), target / name)}
     skipped = index.skipped()
     count = workers or len(os.sched_getaffinity(0))
-    with notes, Workers(count, "vidssl-prepare") as pool:
+    with journal, Workers(count, "vidssl-prepare") as pool:
         jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
         for job in tqdm(
             as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True
@@ -104,10 +104,10 @@ def prepare(
                 reason = job.result()
             except Late as late:  # its worker hangs
                 reason = str(late)
-            notes.add(_source(index, row), target / names[row], reason)
+            journal.add(_source(index, row), target / names[row], reason)
             if reason:
                 skipped.append((index.column("path")[row].as_py(), reason))
-    whole = [row for row, name in rows.items() if notes.has(_source(index, row), target / name)]
+    whole = [row for row, name in rows.items() if journal.has(_source(index, row), target / name)]
     made = _indexed(index, target, {row: rows[row] for row in whole}, workers=count, progress=progress)
     for row, name, frames in zip(
         whole, made.column("path").to_pylist(), made.column("frames").to_pylist(), strict=True
@@ -116,7 +116,7 @@ def prepare(
             raise VidsslError(
                 f"prepare: {name} has {frames} frames, its source {index.frames(row)}; report this, and leave the video out"
             )
-    return Report(
+    return PrepareResult(
         out=target,
         made=len(todo) - (len(skipped) - len(index.skipped())),
         kept=len(rows) - len(todo),
@@ -173,7 +173,7 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
         raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` says why")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not (out / NOTES).is_file() and any(out.iterdir()):
+        if not (out / JOURNAL).is_file() and any(out.iterdir()):
             raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name another folder")
     except OSError as error:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
@@ -181,7 +181,7 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
     columns = (index.column(name).to_pylist() for name in ("path", "archive"))
     sources = {entry(index.root / (archive or path)) for path, archive in zip(*columns, strict=True)}
     for name in names.values():
-        if name.partition("/")[0] in (NOTES, LIST, INDEX):
+        if name.partition("/")[0] in (JOURNAL, LIST, INDEX):
             raise VidsslError(
                 f"{where} {shown(name)} cannot be made, {name.partition('/')[0]} is a file of its own there; rename the folder"
             )
@@ -217,11 +217,11 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
     return ""
 
 
-class _Notes:
+class _Journal:
     """OUT/prepared.jsonl. A last line that was cut off is as if it were not there."""
 
     def __init__(self, out: Path, how: Encoding) -> None:
-        self._path, self._out = out / NOTES, out
+        self._path, self._out = out / JOURNAL, out
         self._done: dict[str, dict[str, Any]] = {}
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
         found: list[dict[str, Any]] = []
@@ -243,7 +243,7 @@ class _Notes:
             self._done[one["path"]] = one
         self._lines = [{"settings": settings}] if not found else []
 
-    def __enter__(self) -> _Notes:
+    def __enter__(self) -> _Journal:
         cut = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
         self._file = appended(self._path)
         self._file.write("\n" if cut else "")
@@ -295,7 +295,9 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
 
 def _lists(index: VideoIndex, out: Path, names: dict[str, str]) -> list[str]:
     """Carries lists over where it is known which folder they lie in."""
-    return [] if index.source is None else carry(index.source, index.root, out, names, taken=(LIST, NOTES, INDEX))
+    return (
+        [] if index.source is None else copy_lists(index.source, index.root, out, names, taken=(LIST, JOURNAL, INDEX))
+    )
 
 
 def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> list[float]:

@@ -15,7 +15,9 @@ _LARGEST = 10_000_000  # bytes; what is larger is no list that somebody wrote
 _NAME = re.compile(r"[^\s,;\"']+")
 
 
-def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()) -> list[str]:
+def copy_lists(
+    source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()
+) -> list[str]:
     """Copies every list below `source` that names a video to the same place below `out`, renamed as `names` says.
     Returns their paths.
 
@@ -30,7 +32,7 @@ def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, take
         )
         found += [Path(base, name) for name in sorted(files) if Path(name).suffix.lower() in ENDINGS]
     videos, used = _Videos(root, out, names), set(taken)
-    carried = []
+    copied = []
     for path in found:
         try:
             text = read_text(path, limit=_LARGEST)
@@ -43,9 +45,9 @@ def carry(source: Path, root: Path, out: Path, names: Mapping[str, str], *, take
         if new is not None:
             with written(out / place) as aside:
                 aside.write_text(new, encoding="utf-8")
-            carried.append(place)
+            copied.append(place)
             used.add(place)
-    return carried
+    return copied
 
 
 class _Videos:

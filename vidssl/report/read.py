@@ -34,7 +34,7 @@ def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunFiles
     """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless
     `allow_outside`.
     """
-    found = [checkpoint.of_run(run, allow_outside=allow_outside) for run in runs]
+    found = [checkpoint.locate(run, allow_outside=allow_outside) for run in runs]
     names = _names([folder for folder, _ in found])
     return [
         RunFiles(

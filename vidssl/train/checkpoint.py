@@ -107,7 +107,7 @@ def complete(out: Path) -> list[Path]:
     return list(filter(_whole, _all(out)))
 
 
-def newest(out: Path) -> tuple[Path | None, list[Path]]:
+def latest(out: Path) -> tuple[Path | None, list[Path]]:
     """Returns the latest checkpoint whose files match their digests, or None, and the damaged ones after it."""
     damaged: list[Path] = []
     for path in reversed(_all(out)):
@@ -154,7 +154,7 @@ def find(run: Path) -> Path:
         if not _whole(run, digests=True):
             raise VidsslError(f"run={str(run)!r}: this checkpoint is damaged; take another one of the run")
         return run
-    found, damaged = newest(run)
+    found, damaged = latest(run)
     if found is None:
         what = (
             "all its checkpoints are damaged"
@@ -169,7 +169,7 @@ def find(run: Path) -> Path:
     return found
 
 
-def of_run(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
+def locate(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
     """(folder of the run, the checkpoint that `run` means, see `find`). Raises VidsslError also where links lead out of
     the run's folder, unless `allow_outside`.
     """

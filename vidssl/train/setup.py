@@ -5,7 +5,7 @@
 | part | where |
 |---|---|
 | a run's folder, and the checkpoint to resume from | open_run |
-| what a resumed run must share with its checkpoint | FREE, fixed_settings, check_resumable |
+| what a resumed run must share with its checkpoint | CHANGEABLE, fixed_settings, check_resumable |
 | the decoder that "auto" chose, kept on resume | _loaders |
 | the settings of the loaders | _loaders |
 """
@@ -44,7 +44,7 @@ from vidssl.versions import versions
 log = logging.getLogger(__name__)
 
 # Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
-FREE = (
+CHANGEABLE = (
     *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "nonfinite"),
     *("log_every", "show_every", "val_every", "save_every", "keep"),
 )
@@ -52,15 +52,15 @@ _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning 
 _BEFORE_STEP_ONE = ("index.arrow", "run.json")  # all that a run leaves that has made no step
 
 
-class Command(NamedTuple):
+class CommandText(NamedTuple):
     """How errors speak of a command: its name, what it calls the run's folder, and how to get another folder."""
 
     name: str
     folder: str
-    another: str
+    hint: str
 
 
-TRAIN = Command("train", "out", "take another out")
+TRAIN = CommandText("train", "out", "take another out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Task:
     """What a run learns, and by which recipe.
 
     Args:
-        recipe: Its settings; a resumed run must share them, except FREE.
+        recipe: Its settings; a resumed run must share them, except CHANGEABLE.
         plan: What the loader shows.
         build: Makes the model; torch's random numbers have been seeded.
         class_names: Names of the classes that the model tells apart.
@@ -85,11 +85,16 @@ class Task:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     loader: Callable[..., Loader] = Loader
-    command: Command = TRAIN
+    command: CommandText = TRAIN
 
 
 def open_run(
-    out: Path, *, resume: bool, process_group: ProcessGroup | None = None, quiet: bool = False, command: Command = TRAIN
+    out: Path,
+    *,
+    resume: bool,
+    process_group: ProcessGroup | None = None,
+    quiet: bool = False,
+    command: CommandText = TRAIN,
 ) -> Path | None:
     """Opens a run's folder. Every process gets what rank 0 finds.
 
@@ -118,12 +123,12 @@ def open_run(
     return found
 
 
-def _open_run(out: Path, *, resume: bool, command: Command) -> tuple[Path | None, list[Path]]:
-    name, folder, another = command
+def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | None, list[Path]]:
+    name, folder, hint = command
     for part in ("checkpoints", "tensorboard"):
         inside(out, part)  # raises before videos are read, and not only at the first checkpoint
     if resume:
-        found, damaged = checkpoint.newest(out)
+        found, damaged = checkpoint.latest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
             raise VidsslError(
                 f"{name}: resume: {folder}={str(out)!r} has no run in it; leave --resume out, or name the folder of a run"
@@ -131,9 +136,7 @@ def _open_run(out: Path, *, resume: bool, command: Command) -> tuple[Path | None
         return found, damaged
     try:
         if out.is_dir() and any(path.name not in _BEFORE_STEP_ONE for path in out.iterdir()):
-            raise VidsslError(
-                f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {another}"
-            )
+            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {hint}")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VidsslError(
@@ -285,11 +288,11 @@ def _meta(task: Task, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
 def fixed_settings(task: Task) -> dict[str, Any]:
     """Returns the settings that a resumed run must share with its checkpoint, flat: "train.lr" -> 0.001."""
     fixed = _LENGTH if task.recipe.train.schedule == "cosine" else ()
-    free = {f"train.{name}" for name in FREE if name not in fixed}
+    free = {f"train.{name}" for name in CHANGEABLE if name not in fixed}
     return {name: value for name, value in flat({**task.recipe.as_dict(), **task.fixed}).items() if name not in free}
 
 
-def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Command = TRAIN) -> None:
+def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: CommandText = TRAIN) -> None:
     """Refuses to resume a run with other settings, other videos or another precision.
 
     Args:
@@ -312,7 +315,7 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
         if before.get(key) != now.get(key)
     ]
     if differ:
-        hint = f"restore them, or {command.another}"
+        hint = f"restore them, or {command.hint}"
         if before["data"] != now["data"] and (out / "index.arrow").is_file():
             hint += f" (--data {out / 'index.arrow'} lists the videos as they were)"
         raise VidsslError(f"{command.name}: resume: {start} was made with other settings; {hint}: " + "; ".join(differ))
