@@ -23,7 +23,7 @@ import tyro
 from benchmarks.bench_memory import resident
 from benchmarks.harness import Spent, Stopwatch, append, circumstances
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.probe import linear_probe, neighbours
+from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.evaluate.retrieval import KS, retrieval
 
 TRAIN, TEST, CLASSES = 9_537, 3_783, 101
@@ -71,8 +71,8 @@ def measure(numbers: int) -> dict[str, Any]:
     known, asked = made(TRAIN, numbers, 1), made(TEST, numbers, 2)
     steps: dict[str, Callable[[], float]] = {
         "retrieval": lambda: float(retrieval(asked, known, KS)[1].double().mean()),
-        "5-NN": lambda: float(neighbours(known, asked, 5).right.double().mean()),
-        "linear probe": lambda: float(linear_probe(known, asked).right.double().mean()),
+        "5-NN": lambda: float(knn_probe(known, asked, 5).correct.double().mean()),
+        "linear probe": lambda: float(linear_probe(known, asked).correct.double().mean()),
     }
     found = {name: watched(step) for name, step in steps.items()}
     return {

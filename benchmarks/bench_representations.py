@@ -28,13 +28,13 @@ from benchmarks.bench_methods import EACH, RECIPES
 from benchmarks.harness import append, circumstances
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import pretext_accuracy
-from vidssl.evaluate.cache import taken
-from vidssl.evaluate.confidence import Number, gain, mean
+from vidssl.evaluate.cache import run_features
+from vidssl.evaluate.confidence import Estimate, gain, mean
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.probe import linear_probe, neighbours
+from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.run import WHOLE, Trained, open_run, trained_model
-from vidssl.evaluate.splits import Parts, grouped, parts
+from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, load_run, trained_model
+from vidssl.evaluate.splits import Splits, make_splits, with_groups
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.recipes.odd_one_out import odd_one_out_tiny
@@ -91,32 +91,35 @@ STEPS = {
 FOLDS = 3  # of the persons, in the strict form
 
 
-def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> Trained:
+def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> TrainedRun:
     """A run of so many steps, gone on with where it is there already. One thread computes, one decodes."""
     config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, workers=1, threads=1)
     train(replace(recipe, train=config), index, out, resume=bool(complete(out)), device="cpu", quiet=True)
-    return open_run(out)
+    return load_run(out)
 
 
-def asked(known: Features, own: Features, *, apart: bool = False) -> dict[str, torch.Tensor]:
+def asked(known: Features, own: Features, *, leave_group_out: bool = False) -> dict[str, torch.Tensor]:
     """Way to bool [V]: whether each video is told."""
-    hits = {f"R@{k}": hit for k, hit in retrieval(own, known, (1, 5), apart=apart).items()}
+    hits = {f"R@{k}": hit for k, hit in retrieval(own, known, (1, 5), leave_group_out=leave_group_out).items()}
     return {
         **hits,
-        "5-NN": neighbours(known, own, 5, apart=apart).right,
-        "linear": linear_probe(known, own, apart=apart).right,
+        "5-NN": knn_probe(known, own, 5, leave_group_out=leave_group_out).correct,
+        "linear": linear_probe(known, own, leave_group_out=leave_group_out).correct,
     }
 
 
-def told(run: Trained, data: Parts) -> Right:
+def told(run: TrainedRun, data: Splits) -> Right:
     """What `asked` says of the trained and of the untrained encoder."""
-    pairs = taken(run, data, run.encoders(), WHOLE, device="cpu", progress=False)
-    return {name: asked(*pair, apart=data.apart) for name, *pair in zip(("trained", "untrained"), *pairs, strict=True)}
+    pairs = run_features(run, data, run.encoders(), DEFAULT_VIEW, device="cpu", progress=False)
+    return {
+        name: asked(*pair, leave_group_out=data.leave_group_out)
+        for name, *pair in zip(("trained", "untrained"), *pairs, strict=True)
+    }
 
 
 def told_strictly(
     recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path
-) -> tuple[Trained, dict[str, dict[str, torch.Tensor]]]:
+) -> tuple[TrainedRun, dict[str, dict[str, torch.Tensor]]]:
     """As `told`, of encoders that never saw the person asked for: one for each third of the persons, trained on the
     others' videos.
     """
@@ -132,8 +135,13 @@ def told_strictly(
             steps,
             out / str(fold),
         )
-        every, _ = taken(
-            run, Parts(known=index, asked=None, split=""), run.encoders(), WHOLE, device="cpu", progress=False
+        every, _ = run_features(
+            run,
+            Splits(train=index, test=index, description="", leave_group_out=True),
+            run.encoders(),
+            DEFAULT_VIEW,
+            device="cpu",
+            progress=False,
         )
         for person in own:
             places = [np.flatnonzero((np.asarray(every[0].groups()) == person) == mine) for mine in (False, True)]
@@ -150,7 +158,7 @@ def told_strictly(
     return run, joined
 
 
-def row(run: Trained, right: Right, held: VideoIndex) -> dict[str, Any]:
+def row(run: TrainedRun, right: Right, held: VideoIndex) -> dict[str, Any]:
     """A run in a result. held: videos of which eight tuples each are asked: held-out ones, where there are some."""
     model, recipe = trained_model(run.path)
     task = pretext_accuracy(model, held, tuples=8, workers=1)
@@ -166,11 +174,11 @@ def row(run: Trained, right: Right, held: VideoIndex) -> dict[str, Any]:
     }
 
 
-def summed(rows: list[dict[str, Any]], right: list[Right]) -> dict[str, dict[str, Number]]:
+def summed(rows: list[dict[str, Any]], right: list[Right]) -> dict[str, dict[str, Estimate]]:
     """Of each way: mean over the seeds of the trained, of the untrained and of the gain, with Student's interval;
     "pairs": the gain with that of a paired bootstrap over the videos of all seeds.
     """
-    found: dict[str, dict[str, Number]] = {}
+    found: dict[str, dict[str, Estimate]] = {}
     for way in WAYS:
         a, b = ([one[name][way] for one in rows] for name in ("trained", "untrained"))
         after, before = (torch.cat([one[name][way] for one in right]) for name in ("trained", "untrained"))
@@ -234,16 +242,16 @@ def main(
                 render(where / f"scenes{seed}", seed=seed, each=EACH)
             sets["demo"] = [VideoIndex.build(where / f"scenes{seed}") for seed in seeds]
         if weizmann is not None:
-            sets["weizmann"] = [grouped(VideoIndex.build(weizmann), PERSON)] * len(seeds)
+            sets["weizmann"] = [with_groups(VideoIndex.build(weizmann), PERSON)] * len(seeds)
         for method, (name, indexes) in product(methods, sets.items()):
             rows, right = [], []
             for seed, index in zip(seeds, indexes, strict=True):
                 run = pretrain(
                     MAKE[name](method), index, seed, steps or STEPS[name][method], where / f"{name}-{method}-{seed}"
                 )
-                data = parts(run.recipe, run.meta["data"], index, by_group=name == "weizmann")
+                data = make_splits(run.recipe, run.meta["data"], index, leave_group_out=name == "weizmann")
                 right.append(told(run, data))
-                rows.append(row(run, right[-1], index if data.asked is None else data.asked))
+                rows.append(row(run, right[-1], data.test))
                 tqdm.write(f"{name}, {method}: {rows[-1]}")
             write(f"{name}, {method}", rows, right, about, out)
         for method in strict if weizmann is not None else ():

@@ -12,7 +12,7 @@ import tyro
 
 from vidssl import VideoIndex
 from vidssl.evaluate.features import extract
-from vidssl.evaluate.run import View, open_run
+from vidssl.evaluate.run import View, load_run
 
 
 def main(run: Path, data: Path, out: Path, *, clips: int = 10) -> None:
@@ -24,7 +24,7 @@ def main(run: Path, data: Path, out: Path, *, clips: int = 10) -> None:
         out: File (.npz) to write.
         clips: Clips of each video, whose features are averaged.
     """
-    trained, index = open_run(run), VideoIndex.build(data)
+    trained, index = load_run(run), VideoIndex.build(data)
     encoder = trained.encoders()["trained"].eval()
     features = extract([encoder], index, View(clips=clips).of(trained.recipe))[0]
     paths = index.select(features.row).column("path").to_pylist()

@@ -16,8 +16,8 @@ from vidssl.datasets.base import read_lines
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, regular
 from vidssl.index.sources import find
 from vidssl.prepare.splits import copy_lists
-from vidssl.report.read import read_findings
-from vidssl.report.table import read_runs
+from vidssl.report.read import read_results
+from vidssl.report.table import find_runs
 from vidssl.train.checkpoint import load_meta
 from vidssl.video.decode import decode
 from vidssl.video.packets import DecodeError
@@ -92,7 +92,7 @@ def test_a_runs_own_files_that_are_no_files_are_named(tmp_path: Path) -> None:
     pipe(tmp_path / "retrieval.json")
     with pytest.raises(VidsslError, match=r"meta.json cannot be read .*a named pipe"):
         load_meta(tmp_path)
-    assert read_findings(tmp_path) == {}
+    assert read_results(tmp_path) == {}
 
 
 def test_what_is_nested_without_end_is_no_json(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_what_is_nested_without_end_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json(deep)
     (tmp_path / "retrieval.json").write_text(deep)
-    assert read_findings(tmp_path) == {}
+    assert read_results(tmp_path) == {}
     (tmp_path / "meta.json").write_text(deep)
     with pytest.raises(VidsslError, match="nested too deeply"):
         load_meta(tmp_path)
     (tmp_path / "run.json").write_text(deep)
     (tmp_path / "metrics.jsonl").write_text(deep)
     with pytest.raises(VidsslError, match=r"run\.json cannot be read"):
-        read_runs(tmp_path)
+        find_runs(tmp_path)
 
 
 def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:

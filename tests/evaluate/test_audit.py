@@ -19,9 +19,9 @@ from PIL import Image
 
 from vidssl.cli import main
 from vidssl.evaluate.audit import Audit, audit, measure
-from vidssl.evaluate.confidence import clustered, student, wilson
+from vidssl.evaluate.confidence import clustered_half_width, student_t, wilson
 from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
-from vidssl.evaluate.logistic import apply, choose, fit
+from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
@@ -117,37 +117,41 @@ def test_videos_that_differ_widen_the_interval() -> None:
     """
     label, video = torch.zeros(400, dtype=torch.int64), torch.arange(4).repeat_interleave(100)
     logits = torch.nn.functional.one_hot(video // 2, 2).float()
-    t = student(3)
+    t = student_t(3)
     # as tabled
-    assert [student(freedom) for freedom in (3, 9, 12, 30)] == pytest.approx([3.182, 2.262, 2.179, 2.042], abs=0.005)
-    assert clustered((0.5 - video // 2).double() / 400, video) == pytest.approx(t * math.sqrt(4 / 3 * 4 * 0.125**2))
+    assert [student_t(freedom) for freedom in (3, 9, 12, 30)] == pytest.approx([3.182, 2.262, 2.179, 2.042], abs=0.005)
+    assert clustered_half_width((0.5 - video // 2).double() / 400, video) == pytest.approx(
+        t * math.sqrt(4 / 3 * 4 * 0.125**2)
+    )
     score = measure("x", logits, label, video, np.array([0, 1]))
-    assert (score.accuracy, score.worth) == (0.5, pytest.approx(3 * 1.959964**2 / t**2))
-    assert (score.low, score.high) == pytest.approx(wilson(score.worth / 2, score.worth))
+    assert (score.accuracy, score.effective_size) == (0.5, pytest.approx(3 * 1.959964**2 / t**2))
+    assert (score.low, score.high) == pytest.approx(wilson(score.effective_size / 2, score.effective_size))
     assert score.verdict == "solves nothing"
     alone = measure("x", logits, label, torch.arange(400), np.array([0, 1]))
-    assert alone.worth == pytest.approx(400, rel=0.02)
-    assert measure("x", logits, label, 0 * video, np.array([0, 1])).worth == 400  # one video tells nothing of it
+    assert alone.effective_size == pytest.approx(400, rel=0.02)
+    assert (
+        measure("x", logits, label, 0 * video, np.array([0, 1])).effective_size == 400
+    )  # one video tells nothing of it
 
 
 def test_logistic_regression_by_hand() -> None:
     """Of four with x = 1 three are of class 1, of four with x = -1 one is: the log odds are ln 3 and -ln 3."""
     x = torch.tensor([1.0, 1, 1, 1, -1, -1, -1, -1], dtype=torch.float64)[:, None]
     label = torch.tensor([1, 1, 1, 0, 0, 0, 0, 1])
-    weight = fit(x, label, 2, 0.0)
+    weight = fit_logistic(x, label, 2, 0.0)
     assert (weight[0, 1] - weight[0, 0]).item() == pytest.approx(math.log(3), abs=1e-5)
     assert (weight[1, 1] - weight[1, 0]).item() == pytest.approx(0, abs=1e-5)
 
 
 def test_penalty_holds_the_weights_but_not_the_bias() -> None:
-    """At the least loss the slope of the cross entropy is that of the penalty: (p - share) x = strength * weight."""
+    """At the least loss the slope of the cross entropy is that of the penalty: (p - share) x = penalty * weight."""
     x = torch.tensor([1.0, 1, 1, 1, -1, -1, -1, -1], dtype=torch.float64)[:, None]
     label = torch.tensor([1, 1, 1, 0, 0, 0, 0, 1])
-    weight = fit(x, label, 2, 0.5)
+    weight = fit_logistic(x, label, 2, 0.5)
     half = weight[0, 1].item()
     assert 0 < half < math.log(3) / 2
     assert 0.75 - 1 / (1 + math.exp(-2 * half)) == pytest.approx(0.5 * half, abs=1e-6)
-    shares = apply(fit(x, torch.tensor([1, 1, 1, 1, 1, 1, 1, 0]), 2, 1e4), x).softmax(1)
+    shares = predict_logits(fit_logistic(x, torch.tensor([1, 1, 1, 1, 1, 1, 1, 0]), 2, 1e4), x).softmax(1)
     assert shares[:, 1].tolist() == pytest.approx([7 / 8] * 8, abs=1e-3)
 
 
@@ -157,15 +161,17 @@ def test_strength_is_chosen_on_other_videos() -> None:
     label, video = torch.randint(2, (400,), generator=generator), torch.arange(400) // 20
     noise = torch.randn(400, 200, generator=generator, dtype=torch.float64)
     useful = (2 * label - 1).double()[:, None] + 0.3 * noise[:, :1]
-    assert choose(useful, label, video, 2)[0] <= 0.03
-    assert choose(noise, label, video, 2)[0] >= 1.0
+    assert choose_penalty(useful, label, video, 2)[0] <= 0.03
+    assert choose_penalty(noise, label, video, 2)[0] >= 1.0
     # A signature of each video and one label for all its tuples: by heart it is known, of other videos nothing is.
     signature, of_video = (
         torch.randn(20, 20, generator=generator, dtype=torch.float64),
         torch.randint(2, (20,), generator=generator),
     )
-    assert choose(signature[video], of_video[video], video, 2)[0] >= 0.3
-    assert choose(signature[video], of_video[video], torch.arange(400), 2)[0] <= 0.01  # as if each tuple were a video
+    assert choose_penalty(signature[video], of_video[video], video, 2)[0] >= 0.3
+    assert (
+        choose_penalty(signature[video], of_video[video], torch.arange(400), 2)[0] <= 0.01
+    )  # as if each tuple were a video
 
 
 def test_balanced_takes_every_class_for_equally_likely() -> None:
@@ -227,7 +233,7 @@ def test_place_between_key_frames(tmp_path: Path) -> None:
     keys = KeyFrames(index)
     assert keys.starts(0).tolist() == [0, 10, 20]
     assert keys.starts(1).tolist() == [0]
-    found = keys.places(np.array([0, 1]), np.array([[[10, 15], [22, 0]], [[6, 12], [0, 18]]]))
+    found = keys.offsets(np.array([0, 1]), np.array([[[10, 15], [22, 0]], [[6, 12], [0, 18]]]))
     assert found.tolist() == [[[0, 0.5, 1, 0], [0.5, 0, 0, 1]], [[0.25, 0.5, 0, 0], [0, 0.75, 1, 0]]]
     assert keys.single() == (1, 2)
 
@@ -270,7 +276,7 @@ def test_still_pictures_give_nothing_away(tmp_path: Path) -> None:
     ("task", "tuples", "counts"), [("vcop", 60, [10] * 6), ("vcop", 61, [11] * 6), ("shuffle_learn", 60, [45, 15])]
 )
 def test_classes_have_their_shares(task: str, tuples: int, counts: list[int], noise: VideoIndex) -> None:
-    found = collect(_recipe(task), noise, tuples, seed=1, says="", progress=False)
+    found = collect(_recipe(task), noise, tuples, seed=1, desc="", progress=False)
     assert np.bincount(found.label.numpy()).tolist() == counts
     assert {len(cue) for cue in found.cues.values()} == {len(found.video)} == {sum(counts)}
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate import cache
-from vidssl.evaluate.cache import cached, load_features, save_features
+from vidssl.evaluate.cache import extract_cached, load_features, save_features
 from vidssl.evaluate.features import Clips, Features
 from vidssl.kernels.augment import Augment
 from vidssl.models import ENCODERS
@@ -20,7 +20,7 @@ from vidssl.models import ENCODERS
 def test_features_come_back_from_disk(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = Clips(count=2, length=8, augment=Augment(resize=(24, 32), crop=(16, 16)))
     first, second = ENCODERS["r3d_tiny"](), ENCODERS["r3d_tiny"]()
-    (made,) = cached(tmp_path, [first], index, clips, progress=False)
+    (made,) = extract_cached(tmp_path, [first], index, clips, progress=False)
     real, asked = cache.extract, []
 
     def spy(encoders: list[object], *rest: object, **options: object) -> list[Features]:
@@ -28,23 +28,25 @@ def test_features_come_back_from_disk(index: VideoIndex, tmp_path: Path, monkeyp
         return real(encoders, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(cache, "extract", spy)
-    again, other = cached(tmp_path, [first, second], index, clips, progress=False)
+    again, other = extract_cached(tmp_path, [first, second], index, clips, progress=False)
     assert asked == [[second]]
     assert torch.equal(again.feature, made.feature)
     assert (again.label, again.group) == (made.label, made.group)
     assert (again.row == made.row).all()
     assert not torch.equal(other.feature, made.feature)
-    cached(tmp_path, [first], index.select(range(6)), clips, progress=False)
-    cached(tmp_path, [first], index, Clips(count=3, length=8, augment=clips.augment), progress=False)
-    cached(tmp_path, [first], index, Clips(count=2, length=8, augment=clips.augment, crops="ten"), progress=False)
+    extract_cached(tmp_path, [first], index.select(range(6)), clips, progress=False)
+    extract_cached(tmp_path, [first], index, Clips(count=3, length=8, augment=clips.augment), progress=False)
+    extract_cached(
+        tmp_path, [first], index, Clips(count=2, length=8, augment=clips.augment, crops="ten"), progress=False
+    )
     assert len(asked) == 4  # other videos, other clips, other crops
     for path in tmp_path.glob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:100])
-    cached(tmp_path, [first], index, clips, progress=False)
+    extract_cached(tmp_path, [first], index, clips, progress=False)
     assert len(asked) == 5  # cut off: made anew
     with torch.no_grad():
         next(first.parameters()).mul_(2)
-    cached(tmp_path, [first], index, clips, progress=False)
+    extract_cached(tmp_path, [first], index, clips, progress=False)
     assert len(asked) == 6  # other weights
 
 

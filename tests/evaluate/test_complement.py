@@ -14,12 +14,12 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.evaluate import complement
 from vidssl.evaluate.cache import save_features
-from vidssl.evaluate.complement import build_other, errors_shared, evaluate_complement
-from vidssl.evaluate.confidence import Number
+from vidssl.evaluate.complement import build_other, error_overlap, evaluate_complement
+from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.probe import Answers
-from vidssl.evaluate.run import View, open_run
-from vidssl.evaluate.splits import Parts, parts
+from vidssl.evaluate.probe import Predictions
+from vidssl.evaluate.run import View, load_run
+from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -42,8 +42,8 @@ def nothing():
 def test_errors_are_counted_in_pairs() -> None:
     label = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     answers = torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 0]])
-    a, b = (Answers(answer, label, ["x", "y"]) for answer in answers)
-    assert errors_shared(a, b) == {
+    a, b = (Predictions(answer, label, ["x", "y"]) for answer in answers)
+    assert error_overlap(a, b) == {
         "both right": 4,
         "only A right": 1,
         "only B right": 1,
@@ -70,26 +70,26 @@ def test_what_complements_gains_and_what_repeats_does_not(
 
     first, second = ((made(200, knows), made(120, knows)) for knows in ((1.0, 0.0), (0.0, 1.0)))
     noise = (made(200, (0.0, 0.0)), made(120, (0.0, 0.0)))
-    data = Parts(known=index, asked=index, split="made up")
-    monkeypatch.setattr(complement, "taken", lambda *_, **__: ([first[0], noise[0]], [first[1], noise[1]]))
+    data = Splits(train=index, test=index, description="made up")
+    monkeypatch.setattr(complement, "run_features", lambda *_, **__: ([first[0], noise[0]], [first[1], noise[1]]))
     monkeypatch.setattr(complement, "_others", lambda *_, **__: second)
-    found = evaluate_complement(open_run(out), data, "second", device="cpu", progress=False)
+    found = evaluate_complement(load_run(out), data, "second", device="cpu", progress=False)
     trained, untrained = (found.numbers[f"A ({name}) + B"] for name in ("trained", "untrained"))
-    assert trained["right"].value > 0.85
-    assert found.numbers["B"]["right"].value < 0.65
+    assert trained["accuracy"].value > 0.85
+    assert found.numbers["B"]["accuracy"].value < 0.65
     assert trained["gain over B"].low is not None
     assert trained["gain over B"].low > 0.2
     assert untrained["gain over B"].low is not None
     assert untrained["gain over B"].low <= 0.05
     written = json.loads((out / "complement.json").read_text())
-    difference = trained["right"].value - found.numbers["B"]["right"].value
+    difference = trained["accuracy"].value - found.numbers["B"]["accuracy"].value
     assert written["numbers"]["A (trained) + B"]["gain over B"]["value"] == pytest.approx(difference)
     counts = written["detail"]["overlap"]["trained"]
     assert sum(counts[name] for name in ("both right", "only A right", "only B right", "both wrong")) == 120
 
     monkeypatch.setattr(complement, "_others", lambda *_, **__: first)
-    again = evaluate_complement(open_run(out), data, "first", device="cpu", progress=False)
-    assert again.numbers["A (trained) + B"]["gain over B"] == Number(0.0, 0.0, 0.0)
+    again = evaluate_complement(load_run(out), data, "first", device="cpu", progress=False)
+    assert again.numbers["A (trained) + B"]["gain over B"] == Estimate(0.0, 0.0, 0.0)
 
 
 def test_files_and_modules(
@@ -101,8 +101,8 @@ def test_files_and_modules(
 ) -> None:
     out = tmp_path / "run"
     train(recipe, index, out, steps=1, device="cpu", quiet=True)
-    run, view = open_run(out), View(clips=2)
-    data = parts(run.recipe, run.meta["data"], index, by_group=True)
+    run, view = load_run(out), View(clips=2)
+    data = make_splits(run.recipe, run.meta["data"], index, leave_group_out=True)
     (tmp_path / "theirs.py").write_text(OTHER)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = evaluate_complement(run, data, "theirs:mean_colour", view=view, device="cpu", progress=False)
@@ -116,7 +116,7 @@ def test_files_and_modules(
     asked = (
         "--train",
         str(index.root),
-        "--by-group",
+        "--leave-group-out",
         "--other",
         str(tmp_path / "b.safetensors"),
         "--clips",

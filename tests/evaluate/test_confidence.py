@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl.evaluate.confidence import Number, gain, mean, numbered, share, wilson
+from vidssl.evaluate.confidence import Estimate, gain, mean, name_ids, proportion, wilson
 
 
 def test_a_share_of_independent_videos_is_wilsons() -> None:
     right = torch.tensor([True] * 30 + [False] * 70)
     right = right[torch.randperm(100, generator=torch.Generator().manual_seed(1))]
-    found = share(right, torch.arange(100))
+    found = proportion(right, torch.arange(100))
     low, high = wilson(30, 100)
     assert found.value == pytest.approx(0.3)
     assert found.low == pytest.approx(low, abs=0.01)
@@ -21,7 +21,7 @@ def test_a_share_of_independent_videos_is_wilsons() -> None:
 
 def test_groups_that_are_right_together_widen_it() -> None:
     right = torch.arange(100) // 10 % 2 == 0  # ten groups, each wholly right or wrong
-    alone, together = share(right, torch.arange(100)), share(right, torch.arange(100) // 10)
+    alone, together = proportion(right, torch.arange(100)), proportion(right, torch.arange(100) // 10)
     assert together.value == alone.value
     assert together.high - together.low > 2 * (alone.high - alone.low)  # type: ignore[operator]
 
@@ -50,14 +50,14 @@ def test_a_gain_is_that_of_pairs() -> None:
 
 
 def test_means_of_few_runs() -> None:
-    assert mean([0.5]) == Number(0.5)
+    assert mean([0.5]) == Estimate(0.5)
     found = mean([0.4, 0.5, 0.6])
     assert found.low == pytest.approx(0.5 - 4.303 * 0.1 / 3**0.5)
-    assert [part.tolist() for part in numbered(["b", "a"], ["a", "c"])] == [[1, 0], [0, 2]]
+    assert [part.tolist() for part in name_ids(["b", "a"], ["a", "c"])] == [[1, 0], [0, 2]]
 
 
 def test_all_right_is_worth_as_many_as_there_are_groups() -> None:
     right, group = torch.ones(90, dtype=torch.bool), torch.arange(90) // 10
-    assert share(right, group)[1:] == pytest.approx(wilson(9, 9))
-    assert share(right, torch.arange(90))[1:] == pytest.approx(wilson(90, 90))
-    assert share(~right, group)[1:] == pytest.approx(wilson(0, 9))
+    assert proportion(right, group)[1:] == pytest.approx(wilson(9, 9))
+    assert proportion(right, torch.arange(90))[1:] == pytest.approx(wilson(90, 90))
+    assert proportion(~right, group)[1:] == pytest.approx(wilson(0, 9))

@@ -20,8 +20,8 @@ from vidssl.demo.render import encode
 from vidssl.evaluate import finetune
 from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune
-from vidssl.evaluate.run import Trained, open_run, trained_encoder, untrained_encoder
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.run import TrainedRun, load_run, trained_encoder, untrained_encoder
+from vidssl.evaluate.splits import Splits
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.recipes import shuffle_learn_tiny
@@ -40,18 +40,20 @@ CONFIG = TrainConfig(
 
 
 @pytest.fixture(scope="module")
-def run(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def run(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     out = tmp_path_factory.mktemp("run")
     train(recipe, index, out, steps=1, device="cpu", quiet=True)
-    return open_run(out)
+    return load_run(out)
 
 
 @pytest.fixture(scope="module")
-def data(index: VideoIndex) -> Parts:
-    return Parts(known=index.select(range(0, 10, 2)), asked=index.select(range(1, 10, 2)), split="every other video")
+def data(index: VideoIndex) -> Splits:
+    return Splits(
+        train=index.select(range(0, 10, 2)), test=index.select(range(1, 10, 2)), description="every other video"
+    )
 
 
-def test_frozen_parts_stay_and_the_others_learn(run: Trained, data: Parts) -> None:
+def test_frozen_parts_stay_and_the_others_learn(run: TrainedRun, data: Splits) -> None:
     how = FineTune(freeze=("stem", "stages.0"), clips=2, train=CONFIG)
     found = evaluate_finetune(run, data, how, device="cpu", quiet=True)
     assert found.kind == "finetune"
@@ -68,7 +70,7 @@ def test_frozen_parts_stay_and_the_others_learn(run: Trained, data: Parts) -> No
     assert trained_encoder(checkpoint.find(folder))[1].encoder == "r3d_tiny"  # it can be evaluated like any other run
 
 
-def test_going_on_gives_the_same_bits(run: Trained, data: Parts) -> None:
+def test_going_on_gives_the_same_bits(run: TrainedRun, data: Splits) -> None:
     how = FineTune(init="scratch", clips=2, train=CONFIG)
     evaluate_finetune(run, data, replace(how, train=replace(CONFIG, steps=3)), device="cpu", quiet=True)
     with pytest.raises(VidsslError, match="not empty; --resume continues the run in it, or move it away"):
@@ -86,12 +88,12 @@ def test_going_on_gives_the_same_bits(run: Trained, data: Parts) -> None:
 
 
 @pytest.fixture
-def away(run: Trained, tmp_path: Path) -> Trained:
+def away(run: TrainedRun, tmp_path: Path) -> TrainedRun:
     """The run, whose fine-tuned runs are written elsewhere."""
     return replace(run, folder=tmp_path / "run")
 
 
-def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) -> None:
+def test_a_resumed_run_may_change_what_training_may(away: TrainedRun, data: Splits) -> None:
     """The settings of CHANGEABLE, its length, and how it is tested; all of them at once."""
     how = FineTune(clips=2, train=replace(CONFIG, steps=1))
     evaluate_finetune(away, data, how, device="cpu", quiet=True)
@@ -120,7 +122,7 @@ def test_a_resumed_run_may_change_what_training_may(away: Trained, data: Parts) 
         evaluate_finetune(away, data, replace(other, freeze=("stem",)), resume=True, device="cpu", quiet=True)
 
 
-def test_a_cosine_schedule_keeps_its_length(away: Trained, data: Parts) -> None:
+def test_a_cosine_schedule_keeps_its_length(away: TrainedRun, data: Splits) -> None:
     how = FineTune(clips=1, train=replace(CONFIG, steps=1, schedule="cosine"))
     evaluate_finetune(away, data, how, device="cpu", quiet=True)
     longer = replace(how, train=replace(how.train, steps=2))
@@ -128,7 +130,7 @@ def test_a_cosine_schedule_keeps_its_length(away: Trained, data: Parts) -> None:
         evaluate_finetune(away, data, longer, resume=True, device="cpu", quiet=True)
 
 
-def test_a_resumed_run_keeps_the_decoder(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_keeps_the_decoder(away: TrainedRun, data: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     """decode="auto" is not chosen anew; corrupt windows are written to the run's folder, as in training."""
     asked: list[dict[str, Any]] = []
     real = Loader.__init__
@@ -147,7 +149,7 @@ def test_a_resumed_run_keeps_the_decoder(away: Trained, data: Parts, monkeypatch
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_is_resumed(
-    away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch
+    away: TrainedRun, data: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     how = FineTune(clips=1, train=replace(CONFIG, steps=2))
     with monkeypatch.context() as patch:
@@ -157,7 +159,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_resumed(
     assert evaluate_finetune(away, data, how, resume=True, device="cpu", quiet=True).settings["steps"] == 2
 
 
-def test_clips_of_one_window_follow_each_other(away: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_of_one_window_follow_each_other(away: TrainedRun, data: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[Batch] = []
     real = Stepper.backward
 
@@ -175,23 +177,23 @@ def test_clips_of_one_window_follow_each_other(away: Trained, data: Parts, monke
     assert any(not torch.equal(batch.clips[0], batch.clips[1]) for batch in batches)  # each clip has a crop of its own
 
 
-def test_a_run_with_group_norm_is_found_again(index: VideoIndex, recipe: Recipe, data: Parts, tmp_path: Path) -> None:
+def test_a_run_with_group_norm_is_found_again(index: VideoIndex, recipe: Recipe, data: Splits, tmp_path: Path) -> None:
     grouped = replace(recipe, train=replace(recipe.train, norm="group"))
     train(grouped, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
     evaluate_finetune(
-        open_run(tmp_path / "run"), data, FineTune(clips=1, train=replace(CONFIG, steps=1)), device="cpu", quiet=True
+        load_run(tmp_path / "run"), data, FineTune(clips=1, train=replace(CONFIG, steps=1)), device="cpu", quiet=True
     )
     _, again = trained_encoder(checkpoint.find(tmp_path / "run" / "finetune" / "checkpoint"))
     assert again.train.norm == "group"
 
 
-def test_another_norm_than_the_run_has_is_refused(away: Trained, data: Parts) -> None:
+def test_another_norm_than_the_run_has_is_refused(away: TrainedRun, data: Splits) -> None:
     how = FineTune(train=replace(CONFIG, norm="group"))
     with pytest.raises(VidsslError, match="norm='group': the run's encoder has norm='batch'; leave norm out"):
         evaluate_finetune(away, data, how, device="cpu", quiet=True)
 
 
-def test_from_scratch_begins_as_the_run_began(away: Trained, data: Parts) -> None:
+def test_from_scratch_begins_as_the_run_began(away: TrainedRun, data: Splits) -> None:
     """Also if the seed of fine-tuning is another one."""
     assert CONFIG.seed != away.recipe.train.seed
     how = FineTune(init="scratch", freeze=("stem",), clips=1, train=replace(CONFIG, steps=1))
@@ -203,7 +205,7 @@ def test_from_scratch_begins_as_the_run_began(away: Trained, data: Parts) -> Non
 
 @pytest.mark.parametrize(("select", "tested"), [(None, 4), ("best", 4), ("last", 6)])  # VCOP's authors take the best
 def test_the_selected_weights_are_tested(
-    select: Any, tested: int, index: VideoIndex, away: Trained, monkeypatch: pytest.MonkeyPatch
+    select: Any, tested: int, index: VideoIndex, away: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([3.0, 1.0, 2.0])  # after steps 2, 4 and 6
 
@@ -223,7 +225,7 @@ def test_the_selected_weights_are_tested(
 
     monkeypatch.setattr(Trainer, "_validate", validate)
     monkeypatch.setattr(finetune, "extract", spy)
-    parts = Parts(known=index.select(range(1, 10)), asked=index.select([0]), split="the first video")
+    parts = Splits(train=index.select(range(1, 10)), test=index.select([0]), description="the first video")
     how = FineTune(select=select, clips=1, train=replace(CONFIG, holdout=0.3, val_every=2, save_every=100, keep=1))
     found = evaluate_finetune(away, parts, how, device="cpu", quiet=True)
     path = away.folder / "finetune" / "checkpoint" / "checkpoints" / f"step_{tested:08d}"
@@ -238,7 +240,7 @@ def test_the_selected_weights_are_tested(
     assert said in found.protocol
 
 
-def test_the_best_weights_need_held_out_videos(away: Trained, data: Parts) -> None:
+def test_the_best_weights_need_held_out_videos(away: TrainedRun, data: Splits) -> None:
     how = FineTune(select="best", clips=1, train=CONFIG)
     with pytest.raises(VidsslError, match="select='best': holdout=0 leaves no videos to validate on"):
         evaluate_finetune(away, data, how, device="cpu", quiet=True)
@@ -248,7 +250,7 @@ def test_the_best_weights_need_held_out_videos(away: Trained, data: Parts) -> No
     assert "the last weights (step 1)" in found.protocol
 
 
-def test_labels_are_learnt(run: Trained, tmp_path: Path) -> None:
+def test_labels_are_learnt(run: TrainedRun, tmp_path: Path) -> None:
     """Classes that can be seen, on videos that were not trained on."""
     random = np.random.default_rng(0)
     for name, level in (("dark", 40), ("mid", 120), ("bright", 210)):
@@ -265,9 +267,9 @@ def test_labels_are_learnt(run: Trained, tmp_path: Path) -> None:
     )
     away = replace(run, folder=tmp_path / "run")
     found = evaluate_finetune(
-        away, Parts(known=parts[0], asked=parts[1], split="told apart"), how, device="cpu", quiet=True
+        away, Splits(train=parts[0], test=parts[1], description="told apart"), how, device="cpu", quiet=True
     )
-    assert found.numbers["fine-tuned"]["right"].value > 0.8
+    assert found.numbers["fine-tuned"]["accuracy"].value > 0.8
 
 
 def test_ten_crops_are_the_corners_and_the_centre(index: VideoIndex) -> None:
@@ -293,19 +295,19 @@ def test_ten_crops_are_the_corners_and_the_centre(index: VideoIndex) -> None:
         torch.testing.assert_close(shown[5 + at], wanted.flip(-1), atol=2e-3, rtol=0)
 
 
-def test_frames_are_tested_as_published(index: VideoIndex, tmp_path: Path, data: Parts) -> None:
+def test_frames_are_tested_as_published(index: VideoIndex, tmp_path: Path, data: Splits) -> None:
     """25 frames a video, ten crops each, where the encoder looks at single frames."""
     recipe = shuffle_learn_tiny()
     recipe = replace(recipe, train=replace(CONFIG, batch_size=4, tuples_per_window=2, steps=1, holdout=0.0))
     train(recipe, index, tmp_path / "run", device="cpu", quiet=True)
     found = evaluate_finetune(
-        open_run(tmp_path / "run"), data, FineTune(train=replace(CONFIG, steps=1)), device="cpu", quiet=True
+        load_run(tmp_path / "run"), data, FineTune(train=replace(CONFIG, steps=1)), device="cpu", quiet=True
     )
     assert (found.settings["clips"], found.settings["crops"]) == (25, "ten")
     assert "25 frames x 10 crop(s)" in found.protocol
 
 
-def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(run: TrainedRun, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     index.save(run.folder / "index.arrow")
     small = (
         "--batch-size",
@@ -334,15 +336,23 @@ def test_the_command(run: Trained, index: VideoIndex, tmp_path: Path, capsys: py
     assert "not empty; --resume continues" in capsys.readouterr().err
 
 
-def test_wrong_use_is_named(run: Trained, data: Parts, index: VideoIndex) -> None:
-    with pytest.raises(VidsslError, match="by_group=True would train once"):
-        evaluate_finetune(run, Parts(known=index, asked=None, split=""), FineTune(), device="cpu", quiet=True)
+def test_wrong_use_is_named(run: TrainedRun, data: Splits, index: VideoIndex) -> None:
+    with pytest.raises(VidsslError, match="leave_group_out=True would train once"):
+        evaluate_finetune(
+            run,
+            Splits(train=index, test=index, description="", leave_group_out=True),
+            FineTune(),
+            device="cpu",
+            quiet=True,
+        )
     only = index.select([at for at, label in enumerate(index.column("label").to_pylist()) if label == "a"])
     with pytest.raises(VidsslError, match="2 classes, such as 'b', are not among the training videos"):
-        evaluate_finetune(run, Parts(known=only, asked=index, split=""), FineTune(), device="cpu", quiet=True)
+        evaluate_finetune(run, Splits(train=only, test=index, description=""), FineTune(), device="cpu", quiet=True)
 
 
-def test_bfloat16_is_asked_for_before_it_is_used(run: Trained, data: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_asked_for_before_it_is_used(
+    run: TrainedRun, data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def wrong(encoder: object, size: object, device: object, *, clips: int, must: bool) -> bool:
         assert (size, clips, must) == (run.recipe.pretext.input, 2, True)
         raise VidsslError("a wrong kernel")

@@ -16,8 +16,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.logistic import apply, fit, standardised
-from vidssl.evaluate.probe import linear_probe, neighbours
+from vidssl.evaluate.logistic import fit_logistic, predict_logits, standardise
+from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -37,10 +37,10 @@ def test_the_linear_model_is_that_of_scikit_learn(kind: torch.dtype, near: float
     label = np.array([int(name[1:]) for name in map(str, train.label)])
     scale = StandardScaler().fit(train.feature.double().numpy())
     x, shown = scale.transform(train.feature.double().numpy()), scale.transform(test.feature.double().numpy())
-    for strength in (0.1, 0.003):
-        weight = fit(torch.from_numpy(x).to(kind), torch.from_numpy(label), 5, strength)
-        theirs = LogisticRegression(C=1 / (strength * len(x)), tol=1e-8, max_iter=2000).fit(x, label)
-        ours = torch.softmax(apply(weight, torch.from_numpy(shown).to(kind)), 1).numpy()
+    for penalty in (0.1, 0.003):
+        weight = fit_logistic(torch.from_numpy(x).to(kind), torch.from_numpy(label), 5, penalty)
+        theirs = LogisticRegression(C=1 / (penalty * len(x)), tol=1e-8, max_iter=2000).fit(x, label)
+        ours = torch.softmax(predict_logits(weight, torch.from_numpy(shown).to(kind)), 1).numpy()
         np.testing.assert_allclose(ours, theirs.predict_proba(shown), atol=near)
 
 
@@ -49,18 +49,18 @@ def test_the_probe_finds_what_scikit_learn_finds_at_its_best() -> None:
     scale = StandardScaler().fit(train.feature.numpy())
     x, shown = scale.transform(train.feature.numpy()), scale.transform(test.feature.numpy())
     shares = [
-        LogisticRegression(C=1 / (strength * len(x)), max_iter=2000).fit(x, train.label).score(shown, test.label)
-        for strength in (0.3, 0.1, 0.03, 0.01, 0.003)
+        LogisticRegression(C=1 / (penalty * len(x)), max_iter=2000).fit(x, train.label).score(shown, test.label)
+        for penalty in (0.3, 0.1, 0.03, 0.01, 0.003)
     ]
     found = linear_probe(train, test)
-    assert abs(float(found.right.double().mean()) - max(shares)) < 0.04
-    said = [found.classes[at] for at in found.answer.tolist()]
+    assert abs(float(found.correct.double().mean()) - max(shares)) < 0.04
+    said = [found.classes[at] for at in found.predicted.tolist()]
     assert found.table() == {"classes": found.classes, "table": confusion_matrix(test.label, said).tolist()}
 
 
 def test_what_does_not_vary_is_left_out() -> None:
     known, asked = torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[5.0, 7.0]])
-    x, shown = standardised(known, asked)
+    x, shown = standardise(known, asked)
     assert x[:, 1].tolist() == [0, 0]
     assert shown.tolist() == [[pytest.approx(3 / 2**0.5), 0.0]]
 
@@ -75,33 +75,33 @@ def test_neighbours_are_those_of_scikit_learn(k: int) -> None:
     # scikit-learn settles ties by the classes' order
     clear = np.array([len(count) < 2 or count[-1] > count[-2] for count in counts])
     right = theirs.predict(test.feature.numpy()) == np.array(test.label)
-    ours = neighbours(train, test, k, chunk=64).right.numpy()
+    ours = knn_probe(train, test, k, chunk=64).correct.numpy()
     assert clear.mean() > 0.6
     assert (ours[clear] == right[clear]).all()
     near = normalize(test.feature.numpy()) @ normalize(train.feature.numpy()).T
     assert (
-        neighbours(train, test, 1).right.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))
+        knn_probe(train, test, 1).correct.numpy() == (np.array(train.label)[near.argmax(1)] == np.array(test.label))
     ).all()
 
 
 def test_a_tie_goes_to_the_nearer() -> None:
     train = Features(torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), ["b", "a", "c"], np.arange(3))
     test = Features(torch.tensor([[1.0, 0.01]]), ["b"], np.arange(1))
-    assert neighbours(train, test, 3).right.tolist() == [True]
+    assert knn_probe(train, test, 3).correct.tolist() == [True]
 
 
 def test_each_group_is_told_by_the_others() -> None:
     """As many models as groups, each of the others alone: the same as one by one."""
     one = features(60, 6, 0.8)._replace(group=[f"person {at % 6}" for at in range(60)])
-    together = linear_probe(one, one, apart=True)
-    near = neighbours(one, one, 3, apart=True)
+    together = linear_probe(one, one, leave_group_out=True)
+    near = knn_probe(one, one, 3, leave_group_out=True)
     for person in range(6):
         own, others = (np.flatnonzero((np.arange(60) % 6 == person) == mine) for mine in (True, False))
         alone = linear_probe(one.take(others), one.take(own))
-        assert [together.classes[at] for at in together.answer[own].tolist()] == [
-            alone.classes[at] for at in alone.answer.tolist()
+        assert [together.classes[at] for at in together.predicted[own].tolist()] == [
+            alone.classes[at] for at in alone.predicted.tolist()
         ]
-        assert near.right[own].tolist() == neighbours(one.take(others), one.take(own), 3).right.tolist()
+        assert near.correct[own].tolist() == knn_probe(one.take(others), one.take(own), 3).correct.tolist()
 
 
 def test_noise_is_not_told_apart() -> None:
@@ -114,14 +114,14 @@ def test_noise_is_not_told_apart() -> None:
         )
         for n in (200, 2000)
     )
-    for found in (linear_probe(train, test), neighbours(train, test, 5)):
-        assert abs(float(found.right.double().mean()) - 0.25) < 0.04
+    for found in (linear_probe(train, test), knn_probe(train, test, 5)):
+        assert abs(float(found.correct.double().mean()) - 0.25) < 0.04
 
 
 def test_wrong_use_is_named() -> None:
     train, test = features(20, 1, 1.0), features(10, 2, 1.0)
     with pytest.raises(VidsslError, match=r"k=21: take 1\.\.20"):
-        neighbours(train, test, 21)
+        knn_probe(train, test, 21)
     with pytest.raises(VidsslError, match="some videos have none"):
         linear_probe(train, test._replace(label=[None] * 10))
     with pytest.raises(VidsslError, match="1 class"):
@@ -146,8 +146,11 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
     assert len(found["detail"]["confusion"]["trained"]["table"]) == 3
     assert len(list((run / "features").glob("*.safetensors"))) == 4
 
-    other = run / "by_group.json"
-    assert main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--by-group", "--out", str(other)]) == 0
+    other = run / "leave_group_out.json"
+    assert (
+        main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--leave-group-out", "--out", str(other)])
+        == 0
+    )
     assert "10 to test" in capsys.readouterr().out
     # three, and the video without one
     assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")

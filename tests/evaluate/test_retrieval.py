@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import nearest
-from vidssl.evaluate.retrieval import chance, evaluate_retrieval, retrieval, without_last
-from vidssl.evaluate.run import View, open_run, trained_encoder, untrained_encoder
-from vidssl.evaluate.splits import Parts, grouped, parts
+from vidssl.evaluate.retrieval import chance, drop_last_batch, evaluate_retrieval, retrieval
+from vidssl.evaluate.run import View, load_run, trained_encoder, untrained_encoder
+from vidssl.evaluate.splits import Splits, make_splits, with_groups
 from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
@@ -32,13 +32,13 @@ def _features(count: int, seed: int, classes: int = 4, groups: int = 0) -> Featu
     )
 
 
-def _brute_force(query: Features, gallery: Features, k: int, apart: bool) -> list[bool]:
+def _brute_force(query: Features, gallery: Features, k: int, leave_group_out: bool) -> list[bool]:
     """One query at a time, in float64, by sorting all distances."""
     hits = []
     for i, q in enumerate(query.feature.double().numpy()):
         scored = []
         for j, v in enumerate(gallery.feature.double().numpy()):
-            if apart and query.groups()[i] == gallery.groups()[j]:
+            if leave_group_out and query.groups()[i] == gallery.groups()[j]:
                 continue
             scored.append((1 - q @ v / np.linalg.norm(q) / np.linalg.norm(v), gallery.label[j]))
         hits.append(query.label[i] in [label for _, label in sorted(scored, key=lambda one: one[0])[:k]])
@@ -49,9 +49,11 @@ def _brute_force(query: Features, gallery: Features, k: int, apart: bool) -> lis
 def test_retrieval_is_brute_force(chunk: int) -> None:
     query, gallery, ks = _features(40, 0), _features(55, 1), (1, 3, 10)
     people = _features(60, 5, groups=9)
-    for a, b, apart in ((query, gallery, False), (query, query, True), (people, people, True)):
-        found = retrieval(a, b, ks, apart=apart, chunk=chunk)
-        assert {k: right.tolist() for k, right in found.items()} == {k: _brute_force(a, b, k, apart) for k in ks}
+    for a, b, leave_group_out in ((query, gallery, False), (query, query, True), (people, people, True)):
+        found = retrieval(a, b, ks, leave_group_out=leave_group_out, chunk=chunk)
+        assert {k: right.tolist() for k, right in found.items()} == {
+            k: _brute_force(a, b, k, leave_group_out) for k in ks
+        }
 
 
 def test_neighbours_are_those_of_scikit_learn() -> None:
@@ -70,7 +72,7 @@ def test_neighbours_are_those_of_scikit_learn() -> None:
 
 def test_a_video_is_not_its_own_neighbour() -> None:
     alone = Features(torch.eye(4), ["a", "b", "c", "d"], np.arange(4))
-    assert not any(right.any() for right in retrieval(alone, alone, (1, 3), apart=True).values())
+    assert not any(right.any() for right in retrieval(alone, alone, (1, 3), leave_group_out=True).values())
     assert retrieval(alone, alone, (1,))[1].all()
 
 
@@ -85,12 +87,12 @@ def test_chance_is_what_random_neighbours_give(own: bool, groups: int) -> None:
                 other for j, other in enumerate(among.label) if not (own and query.groups()[i] == among.groups()[j])
             ]
             hits.append(label in rng.choice(others, 3, replace=False))
-    assert chance(query, among, (3,), apart=own)[3] == pytest.approx(np.mean(hits), abs=0.02)
+    assert chance(query, among, (3,), leave_group_out=own)[3] == pytest.approx(np.mean(hits), abs=0.02)
 
 
 def test_the_published_slip_leaves_out_what_fills_no_batch() -> None:
     for videos, left in ((9537, 9536), (3783, 3776)):
-        kept = without_last(Features(torch.zeros(videos, 1), ["a"] * videos, np.arange(videos)))
+        kept = drop_last_batch(Features(torch.zeros(videos, 1), ["a"] * videos, np.arange(videos)))
         assert len(kept.label) == len(kept.feature) == left
         assert kept.row[-1] == left - 1
 
@@ -98,7 +100,7 @@ def test_the_published_slip_leaves_out_what_fills_no_batch() -> None:
 def test_wrong_input_is_named() -> None:
     one = _features(40, 0)
     with pytest.raises(VidsslError, match=r"ks=\(40,\): take numbers in 1\.\.39"):
-        retrieval(one, one, (40,), apart=True)
+        retrieval(one, one, (40,), leave_group_out=True)
     with pytest.raises(VidsslError, match="label: some videos have none"):
         retrieval(_features(3, 0)._replace(label=["a", None, "b"]), one, (1,))
 
@@ -106,8 +108,8 @@ def test_wrong_input_is_named() -> None:
 def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = train(recipe, index, out, steps=2, device="cpu", quiet=True)
-    run, view = open_run(out), View(clips=2)
-    data = parts(run.recipe, run.meta["data"], index)
+    run, view = load_run(out), View(clips=2)
+    data = make_splits(run.recipe, run.meta["data"], index)
     found = evaluate_retrieval(run, data, view=view, ks=(1, 5, 50), device="cpu", progress=False)
     # the short video is long enough for a clip
     assert found.counts == {"queries": 2, "videos to find": 8, "classes": 3}
@@ -122,12 +124,12 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     assert [event.step for event in board.Scalars("retrieval/trained/R@1")] == [2]
     assert board.Images("retrieval/neighbours")
 
-    every = Parts(known=index, asked=index, split="")  # each video finds itself
+    every = Splits(train=index, test=index, description="")  # each video finds itself
     assert (
         evaluate_retrieval(run, every, view=view, ks=(1,), device="cpu", progress=False).numbers["trained"]["R@1"].value
         == 1.0
     )
-    people = parts(run.recipe, run.meta["data"], grouped(index, r"_g\d"), by_group=True)
+    people = make_splits(run.recipe, run.meta["data"], with_groups(index, r"_g\d"), leave_group_out=True)
     found = evaluate_retrieval(run, people, view=view, ks=(1,), drop_last=True, device="cpu", progress=False)
     assert found.counts["queries"] == 8  # of ten
     with pytest.raises(VidsslError, match=r"pool='max': .* only 1 x 1"):

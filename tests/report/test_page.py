@@ -15,8 +15,8 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import evaluate_retrieval
-from vidssl.evaluate.run import View, open_run
-from vidssl.evaluate.splits import parts
+from vidssl.evaluate.run import View, load_run
+from vidssl.evaluate.splits import make_splits
 from vidssl.report import write_report
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
@@ -46,8 +46,8 @@ def runs(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFac
     root = tmp_path_factory.mktemp("runs")
     for name in ("first", "second"):
         train(recipe, index, root / name, steps=4, device="cpu", quiet=True)
-    run = open_run(root / "first")
-    data = parts(run.recipe, run.meta["data"], index)
+    run = load_run(root / "first")
+    data = make_splits(run.recipe, run.meta["data"], index)
     evaluate_retrieval(run, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
     evaluate_probe(run, data, view=View(clips=2), device="cpu", progress=False)
     return [root / "first", root / "second"]
@@ -90,10 +90,10 @@ def test_figures_of_different_videos_are_said_not_to_compare(
 ) -> None:
     warning = "Not to be compared, tested on different videos: retrieval R@1 ("
     folders = [shutil.copytree(path, tmp_path / path.name) for path in runs]
-    first, second = (open_run(folder) for folder in folders)
+    first, second = (load_run(folder) for folder in folders)
     evaluate_retrieval(
         second,
-        parts(second.recipe, second.meta["data"], index),
+        make_splits(second.recipe, second.meta["data"], index),
         view=View(clips=2),
         ks=(1,),
         device="cpu",
@@ -102,7 +102,12 @@ def test_figures_of_different_videos_are_said_not_to_compare(
     assert warning not in write_report(folders, tmp_path / "same.html").read_text()
     fewer = index.select(range(8))
     evaluate_retrieval(
-        first, parts(first.recipe, first.meta["data"], fewer), view=View(clips=2), ks=(1,), device="cpu", progress=False
+        first,
+        make_splits(first.recipe, first.meta["data"], fewer),
+        view=View(clips=2),
+        ks=(1,),
+        device="cpu",
+        progress=False,
     )
     assert warning in write_report(folders, tmp_path / "other.html").read_text()
 
@@ -148,18 +153,18 @@ def test_a_link_that_leads_out_of_a_run_is_not_read(name: str, runs: list[Path],
     write_report([run], tmp_path / "r.html", allow_outside=True)
     if name.startswith("checkpoints"):
         with pytest.raises(VidsslError, match="it leads out of"):
-            open_run(run)
-        assert open_run(run, allow_outside=True).folder == run.resolve()
+            load_run(run)
+        assert load_run(run, allow_outside=True).folder == run.resolve()
     if name == "metrics.jsonl":
         assert main(["runs", str(tmp_path), "--out", str(tmp_path / "runs.png")]) == 2
         assert main(["runs", str(tmp_path), "--out", str(tmp_path / "runs.png"), "--allow-outside"]) == 0
 
 
 def test_the_best_checkpoint_may_be_named_by_its_link(runs: list[Path]) -> None:
-    opened = open_run(runs[0] / "checkpoints" / "best")
+    opened = load_run(runs[0] / "checkpoints" / "best")
     assert opened.folder == runs[0].resolve()
     (runs[0].parent / "alias").symlink_to(runs[0])
-    assert open_run(runs[0].parent / "alias").folder == runs[0].resolve()
+    assert load_run(runs[0].parent / "alias").folder == runs[0].resolve()
 
 
 def test_only_pictures_are_put_into_the_page(runs: list[Path], tmp_path: Path) -> None:
@@ -211,8 +216,8 @@ def test_an_evaluation_writes_into_the_run_alone(runs: list[Path], index: VideoI
         run = copy_of(runs[0], tmp_path / name)
         shutil.rmtree(run / name)
         (run / name).symlink_to(tmp_path / "elsewhere")
-        opened = open_run(run)
-        data = parts(opened.recipe, opened.meta["data"], index)
+        opened = load_run(run)
+        data = make_splits(opened.recipe, opened.meta["data"], index)
         with pytest.raises(VidsslError, match="a link leads out of"):
             evaluate_retrieval(opened, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
         with pytest.raises(VidsslError, match="a link leads out of"):
@@ -232,10 +237,10 @@ def test_an_evaluation_replaces_no_file_that_its_results_are_links_to(
         (tmp_path / name).write_text("a source")
         (run / name).unlink()
         (run / name).symlink_to(tmp_path / name)
-    opened = open_run(run)
+    opened = load_run(run)
     evaluate_retrieval(
         opened,
-        parts(opened.recipe, opened.meta["data"], index),
+        make_splits(opened.recipe, opened.meta["data"], index),
         view=View(clips=2),
         ks=(1,),
         device="cpu",

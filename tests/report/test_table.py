@@ -11,7 +11,7 @@ from PIL import Image
 
 from vidssl.cli import main
 from vidssl.index.table import VideoIndex
-from vidssl.report.table import differences, draw, read_runs, text
+from vidssl.report.table import differences, draw, find_runs, text
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError
@@ -29,7 +29,7 @@ def folder(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathF
 def test_what_differs_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", str(folder)]) == 0
     said = capsys.readouterr().out
-    found = read_runs(folder)
+    found = find_runs(folder)
     assert [run.name for run in found] == ["slow", "tried/fast"]
     assert [run.step for run in found] == [run.saved for run in found] == [4, 8]
     assert differences(found) == {"train.lr": [0.01, 0.02], "train.steps": [4, 8]}
@@ -38,7 +38,7 @@ def test_what_differs_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_best_is_the_lowest_validation(folder: Path) -> None:
-    run = read_runs(folder / "tried")[0]
+    run = find_runs(folder / "tried")[0]
     losses = [loss for _, loss in run.curves["val/loss"]]
     assert len(losses) == 2
     assert run.best()[0] == min(losses)
@@ -48,7 +48,7 @@ def test_the_best_is_the_lowest_validation(folder: Path) -> None:
 def test_a_log_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     line = json.dumps({"step": 3, "train/loss": 1.5, "train/accuracy": float("nan")})
     (tmp_path / "metrics.jsonl").write_text(f'{line}\n{{"step": 4, "tra')
-    run = read_runs(tmp_path)[0]
+    run = find_runs(tmp_path)[0]
     assert (run.step, run.saved, run.last("train/loss"), run.last("train/accuracy"), run.best()[0]) == (
         3,
         None,
@@ -62,6 +62,6 @@ def test_a_log_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> Non
 
 def test_no_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="no run in it or below"):
-        read_runs(tmp_path)
+        find_runs(tmp_path)
     with pytest.raises(VidsslError, match="no such folder"):
-        read_runs(tmp_path / "none")
+        find_runs(tmp_path / "none")

@@ -13,10 +13,10 @@ from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
 from vidssl.evaluate.probe import evaluate_probe
-from vidssl.evaluate.result import Finding
+from vidssl.evaluate.result import Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
-from vidssl.evaluate.run import Trained, View, open_run
-from vidssl.evaluate.splits import Parts, parts
+from vidssl.evaluate.run import TrainedRun, View, load_run
+from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.paths import apart, inside
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -34,7 +34,7 @@ class Data:
             out.
         groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in
             bend/daria_bend.avi.
-        by_group: Without test: each group (a person, say) is tested with what the others tell; without groups, each
+        leave_group_out: Without test: each group (a person, say) is tested with what the others tell; without groups, each
             video.
         allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the
             index's root.
@@ -44,28 +44,28 @@ class Data:
     test: Path | None = None
     labels: Path | None = None
     groups: str = ""
-    by_group: bool = False
+    leave_group_out: bool = False
     allow_outside: bool = False
 
-    def open(self, run: Trained) -> Parts:
+    def open(self, run: TrainedRun) -> Splits:
         """The indexes, kept in RUN/features."""
         test = None if self.test is None else open_kept(self.test, run.folder, allow_outside=self.allow_outside)
-        return parts(
+        return make_splits(
             run.recipe,
             run.meta["data"],
             open_kept(self.train, run.folder, allow_outside=self.allow_outside),
             test=test,
             labels=self.labels,
             groups=self.groups,
-            by_group=self.by_group,
+            leave_group_out=self.leave_group_out,
         )
 
-    def run(self, run: Path, out: Path | None) -> Trained:
+    def run(self, run: Path, out: Path | None) -> TrainedRun:
         """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before
         videos are indexed.
         """
         apart(out, self.train, self.test, self.labels)
-        return open_run(run, allow_outside=self.allow_outside)
+        return load_run(run, allow_outside=self.allow_outside)
 
 
 _WHOLE, _TUNE = View(), FineTune()
@@ -176,5 +176,5 @@ def commands() -> dict[str, Callable[..., None]]:
     return {"retrieval": retrieval, "probe": probe, "finetune": finetune, "complement": complement}
 
 
-def _say(finding: Finding) -> None:
-    print(finding.text())
+def _say(result: Result) -> None:
+    print(result.text())

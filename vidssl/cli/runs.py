@@ -15,9 +15,9 @@ def runs(folder: Positional[Path], *, out: Path | None = None, allow_outside: bo
         out: Picture (.png) of the curves; none writes FOLDER/runs.png.
         allow_outside: Take runs too whose files are links that lead out of the run's folder.
     """
-    from vidssl.report.table import draw, read_runs, text
+    from vidssl.report.table import draw, find_runs, text
 
-    found = read_runs(folder, allow_outside=allow_outside)
+    found = find_runs(folder, allow_outside=allow_outside)
     print(text(found))
     target = out if out is not None else folder / "runs.png"
     draw(found, target)

@@ -16,8 +16,8 @@ import torch
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
 from vidssl.evaluate.retrieval import evaluate_retrieval
-from vidssl.evaluate.run import open_run, trained_model
-from vidssl.evaluate.splits import parts
+from vidssl.evaluate.run import load_run, trained_model
+from vidssl.evaluate.splits import make_splits
 from vidssl.index.holdout import split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
@@ -87,8 +87,8 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     _clear(folder)
     result = train(recipe, index, folder, steps=steps)
     _say(4, "evaluate: are a video's neighbours of its kind?", began)
-    trained = open_run(folder)
-    table = evaluate_retrieval(trained, parts(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
+    trained = load_run(folder)
+    table = evaluate_retrieval(trained, make_splits(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)

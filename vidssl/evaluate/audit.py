@@ -18,9 +18,9 @@ import numpy.typing as npt
 import torch
 
 from vidssl.device import pick_device
-from vidssl.evaluate.confidence import Z, clustered, wilson, worth
+from vidssl.evaluate.confidence import Z, clustered_half_width, effective_size, wilson
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
-from vidssl.evaluate.logistic import apply, choose, fit
+from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
 from vidssl.evaluate.run import trained_model
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
@@ -37,9 +37,9 @@ from vidssl.types import VidsslError
 class Score:
     """How much of the task a set of cues, or a trained model, solves on the held-out tuples.
 
-    accuracy: share answered right; low, high: its 95 % interval; worth: independent tuples that would give the same.
+    accuracy: share answered right; low, high: its 95 % interval; effective_size: independent tuples that would give the same.
     balanced: the mean over the classes of the share answered right when every class is taken for equally likely, whose
-    chance is 1 / classes; spread: half of its 95 % interval. features: numbers a tuple; strength: of the penalty as
+    chance is 1 / classes; balanced_half_width: half of its 95 % interval. features: numbers a tuple; penalty: of the penalty as
     chosen; both None for a trained model.
     """
 
@@ -47,12 +47,12 @@ class Score:
     accuracy: float
     low: float
     high: float
-    worth: float
+    effective_size: float
     balanced: float
-    spread: float
+    balanced_half_width: float
     verdict: str
     features: int | None = None
-    strength: float | None = None
+    penalty: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,8 @@ class Audit:
     recipe: str
     classes: int
     chance: float
-    known: int
-    fresh: int
+    train_tuples: int
+    test_tuples: int
     videos: tuple[int, int]  # those tuples came from
     scores: dict[str, Score]
     trained: Score | None
@@ -74,7 +74,7 @@ class Audit:
     def text(self) -> str:
         """For people, in percent."""
         lines = [
-            f"Shortcut audit of {self.recipe}: a linear model that sees low-level cues alone, in percent of {self.fresh} held-out tuples",
+            f"Shortcut audit of {self.recipe}: a linear model that sees low-level cues alone, in percent of {self.test_tuples} held-out tuples",
             f"{'':24s}{'numbers':>8s}{'accuracy':>10s}{'95 % interval':>16s}{'balanced':>10s}   verdict",
         ]
         for score in [*self.scores.values(), *([self.trained] if self.trained else [])]:
@@ -123,19 +123,19 @@ def audit(
     model, step = (None, "") if run is None else _open(run, recipe, index)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     with torch_threads(config.threads):
-        known = collect(recipe, train_part, tuples, seed=config.seed, says="to learn from", progress=progress)
+        known = collect(recipe, train_part, tuples, seed=config.seed, desc="to learn from", progress=progress)
         # Another seed, or position p of both parts would show the same arrangement.
         other = (config.seed + 1) % 2**63
         fresh = collect(
-            recipe, held, tuples, seed=other, says="held out", model=model, device=picked, progress=progress
+            recipe, held, tuples, seed=other, desc="held out", model=model, device=picked, progress=progress
         )
         scores = {cue: _score(cue, recipe, known, fresh) for cue in known.cues}
     found = Audit(
         recipe=name or pretext.name,
         classes=pretext.plan.classes,
         chance=pretext.chance,
-        known=len(known.label),
-        fresh=len(fresh.label),
+        train_tuples=len(known.label),
+        test_tuples=len(fresh.label),
         videos=(known.videos, fresh.videos),
         scores=scores,
         trained=None
@@ -159,7 +159,7 @@ def measure(
     """The score of logits [N, classes] for the labels [N] of tuples of video [N]. table: labels of the task's rows."""
     right = (logits.argmax(1) == label).double()
     accuracy = float(right.mean())
-    independent = worth(right, video)
+    independent = effective_size(right, video)
     low, high = wilson(accuracy * independent, independent)
     count = np.bincount(table, minlength=logits.shape[1])
     prior = torch.from_numpy(np.log(np.maximum(count, 1e-9) / count.sum()))
@@ -169,7 +169,7 @@ def measure(
     here = int((each > 0).sum())
     balanced = float(hit.nansum()) / here
     spread = max(
-        clustered((fair - hit[label]) / each[label] / here, video),
+        clustered_half_width((fair - hit[label]) / each[label] / here, video),
         Z * math.sqrt(float((hit * (1 - hit) / each).nansum())) / here,
     )
     chance, even = float(count.max() / count.sum()), 1 / int((count > 0).sum())
@@ -187,9 +187,9 @@ def measure(
         accuracy=accuracy,
         low=low,
         high=high,
-        worth=independent,
+        effective_size=independent,
         balanced=balanced,
-        spread=spread,
+        balanced_half_width=spread,
         verdict=verdict,
         **about,
     )
@@ -200,10 +200,10 @@ def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
     keep = std > 1e-6  # cues are within 0..1; what does not change would only be rounding, blown up
     x, other = (((one.cues[cue] - mean) / std)[:, keep] for one in (known, fresh))
     classes = recipe.pretext.plan.classes
-    strength, _ = choose(x, known.label, known.video, classes)
-    logits = apply(fit(x, known.label, classes, strength), other)
+    penalty, _ = choose_penalty(x, known.label, known.video, classes)
+    logits = predict_logits(fit_logistic(x, known.label, classes, penalty), other)
     return measure(
-        NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), strength=strength
+        NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), penalty=penalty
     )
 
 

@@ -21,8 +21,8 @@ from torch import nn
 
 from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, Pool, described, extract
-from vidssl.evaluate.run import Trained, View
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.run import TrainedRun, View
+from vidssl.evaluate.splits import Splits
 from vidssl.index.holdout import fingerprint
 from vidssl.index.names import Names
 from vidssl.index.table import VideoIndex
@@ -30,9 +30,9 @@ from vidssl.paths import inside, written
 from vidssl.types import VidsslError
 
 
-def taken(
-    run: Trained,
-    data: Parts,
+def run_features(
+    run: TrainedRun,
+    data: Splits,
     encoders: Mapping[str, nn.Module],
     view: View,
     *,
@@ -45,7 +45,7 @@ def taken(
     clips, picked = view.of(run.recipe), pick_device(device)
 
     def of(index: VideoIndex) -> list[Features]:
-        return cached(
+        return extract_cached(
             inside(run.folder, "features"),
             list(encoders.values()),
             index,
@@ -55,11 +55,11 @@ def taken(
             progress=progress,
         )
 
-    known = of(data.known)
-    return known, known if data.asked is None else of(data.asked)
+    known = of(data.train)
+    return known, known if data.leave_group_out else of(data.test)
 
 
-def cached(
+def extract_cached(
     folder: Path,
     encoders: Sequence[nn.Module],
     index: VideoIndex,

@@ -16,28 +16,28 @@ import torch
 from torch import nn
 
 from vidssl.device import pick_device
-from vidssl.evaluate.cache import load_features, taken
-from vidssl.evaluate.confidence import Number, gain, numbered, share
+from vidssl.evaluate.cache import load_features, run_features
+from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
 from vidssl.evaluate.features import Clips, Features, extract
-from vidssl.evaluate.probe import PROTOCOL, Answers, commonest, linear_probe
-from vidssl.evaluate.result import Finding, Numbers
-from vidssl.evaluate.run import WHOLE, Trained, View
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.probe import PROTOCOL, Predictions, linear_probe, majority_fraction
+from vidssl.evaluate.result import Numbers, Result
+from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
+from vidssl.evaluate.splits import Splits
 from vidssl.types import VidsslError
 
 Both = tuple[Features, Features]  # of the known videos, and of those asked
 
 
 def evaluate_complement(
-    run: Trained,
-    data: Parts,
+    run: TrainedRun,
+    data: Splits,
     other: str,
     *,
-    view: View = WHOLE,
+    view: View = DEFAULT_VIEW,
     device: str = "auto",
     out: Path | None = None,
     progress: bool = True,
-) -> Finding:
+) -> Result:
     """A probe on the run's features, on others, and on both.
 
     other: a features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function" that gives a torch module
@@ -45,7 +45,7 @@ def evaluate_complement(
     RUN/complement.json if None.
     """
     encoders = run.encoders()
-    known, asked = taken(run, data, encoders, view, device=device, progress=progress)
+    known, asked = run_features(run, data, encoders, view, device=device, progress=progress)
     others = _others(other, data, device=device, progress=progress)
     ours = {name: _common((a, b), others) for name, a, b in zip(encoders, known, asked, strict=True)}
     theirs = _common(others, ours["trained"])
@@ -56,38 +56,43 @@ def evaluate_complement(
         "A (trained) + B": _beside(ours["trained"], theirs),
         "A (untrained) + B": _beside(ours["untrained"], theirs),
     }
-    answers = {name: linear_probe(a, b, apart=data.apart, progress=progress) for name, (a, b) in sets.items()}
-    (group,) = numbered(theirs[1].groups())
-    numbers: Numbers = {name: {"right": share(found.right, group)} for name, found in answers.items()}
-    numbers["chance"] = {"right": Number(commonest(theirs[1]))}
+    answers = {
+        name: linear_probe(a, b, leave_group_out=data.leave_group_out, progress=progress)
+        for name, (a, b) in sets.items()
+    }
+    (group,) = name_ids(theirs[1].groups())
+    numbers: Numbers = {name: {"accuracy": proportion(found.correct, group)} for name, found in answers.items()}
+    numbers["chance"] = {"accuracy": Estimate(majority_fraction(theirs[1]))}
     for name in encoders:
-        numbers[f"A ({name}) + B"]["gain over B"] = gain(answers[f"A ({name}) + B"].right, answers["B"].right, group)
-    overlap = {name: errors_shared(answers[f"A ({name})"], answers["B"]) for name in encoders}
+        numbers[f"A ({name}) + B"]["gain over B"] = gain(
+            answers[f"A ({name}) + B"].correct, answers["B"].correct, group
+        )
+    overlap = {name: error_overlap(answers[f"A ({name})"], answers["B"]) for name in encoders}
     sizes = {"features A": ours["trained"][0].feature.shape[1], "features B": theirs[0].feature.shape[1]}
-    finding = Finding(
+    result = Result(
         kind="complement",
         protocol=PROTOCOL.split(";")[0] + "; gain by a paired bootstrap over the test videos, by whole groups",
         numbers=numbers,
-        split=data.split,
+        split=data.description,
         counts={
             "videos to learn from": len(theirs[0].label),
             "to test": len(theirs[1].label),
             "classes": len(set(theirs[0].label)),
-            "test videos left out": len(data.tested) - len(theirs[1].label),
+            "test videos left out": len(data.test) - len(theirs[1].label),
         },
         settings={**asdict(view), "other": other, **sizes},
         notes=(_said("trained", overlap["trained"]), _said("untrained", overlap["untrained"])),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )
-    finding.publish(run, data, out=out)
-    return finding
+    result.publish(run, data, out=out)
+    return result
 
 
-def errors_shared(a: Answers, b: Answers) -> dict[str, float]:
+def error_overlap(a: Predictions, b: Predictions) -> dict[str, float]:
     """How many test videos both get right, either alone, or neither; `expected`: neither, were their errors independent
     of each other.
     """
-    right_a, right_b = a.right, b.right
+    right_a, right_b = a.correct, b.correct
     wrong = float((~right_a).double().mean() * (~right_b).double().mean())
     return {
         "both right": int((right_a & right_b).sum()),
@@ -103,8 +108,8 @@ def _said(name: str, found: dict[str, float]) -> str:
     return f"A ({name}) and B: {counts} (were their errors independent: {found['both wrong, expected']})"
 
 
-def _others(other: str, data: Parts, *, device: str, progress: bool) -> Both:
-    parts = [data.known] if data.asked is None else [data.known, data.asked]
+def _others(other: str, data: Splits, *, device: str, progress: bool) -> Both:
+    parts = [data.train] if data.leave_group_out else [data.train, data.test]
     if other.endswith(".safetensors"):
         found = [load_features(Path(other), part) for part in parts]
     else:

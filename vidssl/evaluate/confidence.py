@@ -14,7 +14,7 @@ Z = 1.959964  # 95 % of a normal distribution lie within
 DRAWS = 10_000  # of a bootstrap
 
 
-class Number(NamedTuple):
+class Estimate(NamedTuple):
     """A figure with the ends of its 95 % interval; None where it is known exactly, as chance is."""
 
     value: float
@@ -30,7 +30,7 @@ def wilson(right: float, count: float) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def student(freedom: int) -> float:
+def student_t(freedom: int) -> float:
     """What Z is for a variance that was itself estimated: the table of Student's t, then Abramowitz and Stegun 26.7.5."""
     table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
     if freedom <= len(table):
@@ -38,7 +38,7 @@ def student(freedom: int) -> float:
     return Z + (Z**3 + Z) / (4 * freedom) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * freedom**2)
 
 
-def clustered(residual: torch.Tensor, group: torch.Tensor) -> float:
+def clustered_half_width(residual: torch.Tensor, group: torch.Tensor) -> float:
     """Half of the 95 % interval of a sum, from how much its parts by group differ; 0 for a single group, which tells
     nothing of it.
 
@@ -48,40 +48,40 @@ def clustered(residual: torch.Tensor, group: torch.Tensor) -> float:
     _, at = np.unique(group.numpy(), return_inverse=True)
     parts = np.bincount(at, residual.numpy())
     count = len(parts)
-    return student(count - 1) * math.sqrt(count / (count - 1) * float(parts @ parts)) if count > 1 else 0.0
+    return student_t(count - 1) * math.sqrt(count / (count - 1) * float(parts @ parts)) if count > 1 else 0.0
 
 
-def worth(right: torch.Tensor, group: torch.Tensor) -> float:
+def effective_size(right: torch.Tensor, group: torch.Tensor) -> float:
     """Independent ones that would tell as much as these. right: double [N], 1 for a right one; group: [N]."""
     size, share = len(right), float(right.mean())
     plain = Z * math.sqrt(share * (1 - share) / size)
-    return size / max(1.0, (clustered((right - share) / size, group) / plain) ** 2) if plain else size
+    return size / max(1.0, (clustered_half_width((right - share) / size, group) / plain) ** 2) if plain else size
 
 
-def share(right: torch.Tensor, group: torch.Tensor) -> Number:
+def proportion(right: torch.Tensor, group: torch.Tensor) -> Estimate:
     """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs
     together.
 
     Where all are right, or none, nothing shows how much a group's own agree: they are taken for as many as there are
     groups.
     """
-    value, count = float(right.double().mean()), worth(right.double(), group)
+    value, count = float(right.double().mean()), effective_size(right.double(), group)
     if value in (0.0, 1.0):
         count = len(np.unique(group.numpy()))
-    return Number(value, *wilson(value * count, count))
+    return Estimate(value, *wilson(value * count, count))
 
 
-def mean(values: Sequence[float]) -> Number:
+def mean(values: Sequence[float]) -> Estimate:
     """Mean of a few runs, with Student's interval; of one run without."""
     if len(values) < 2:
-        return Number(fmean(values))
-    half = student(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Number(fmean(values), fmean(values) - half, fmean(values) + half)
+        return Estimate(fmean(values))
+    half = student_t(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Estimate(fmean(values), fmean(values) - half, fmean(values) + half)
 
 
 def gain(
     after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS
-) -> Number:
+) -> Estimate:
     """How much larger the share of right ones is after than before, by a paired bootstrap: whole groups are drawn with
     replacement.
 
@@ -98,10 +98,10 @@ def gain(
         ).astype(np.float64)
         means.append(taken @ difference / (taken @ sizes))
     low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
-    return Number(float(difference.sum() / sizes.sum()), float(low), float(high))
+    return Estimate(float(difference.sum() / sizes.sum()), float(low), float(high))
 
 
-def numbered(*names: Sequence[str]) -> list[torch.Tensor]:
+def name_ids(*names: Sequence[str]) -> list[torch.Tensor]:
     """Names as numbers of one numbering, int64 each."""
     _, at = np.unique(np.concatenate([np.asarray(part, dtype=np.str_) for part in names]), return_inverse=True)
     ends = np.cumsum([len(part) for part in names])[:-1]

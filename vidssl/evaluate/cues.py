@@ -43,7 +43,7 @@ def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Ten
     values = {
         "color": color(shown),
         "luma": luma(shown),
-        "gop": keys.places(batch.video.cpu().numpy(), batch.frame.cpu().numpy()),
+        "gop": keys.offsets(batch.video.cpu().numpy(), batch.frame.cpu().numpy()),
     }
     found = {name: with_pairs(value.double()) for name, value in values.items()}
     return found | {"difference": difference(shown).double()}
@@ -111,7 +111,7 @@ class KeyFrames:
             self._starts[row] = np.union1d([0], found).astype(np.int64)
         return self._starts[row]
 
-    def places(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:
+    def offsets(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:
         """[B, K, 2 T]: distance of every frame from the key frame before it, as a share of the way to the next one (or
         to the end of the video); then whether it is a key frame.
 
@@ -155,7 +155,7 @@ def collect(
     tuples: int,
     *,
     seed: int,
-    says: str,
+    desc: str,
     model: PretextModel | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -185,7 +185,7 @@ def collect(
         model.to(device).eval()
     with (
         Loader(index, pretext, batch_size=windows * each, device="cpu", seed=seed, **loading) as loader,
-        tqdm(total=int(left.sum()), desc=f"tuples {says}", unit="tuple", disable=None if progress else True) as bar,
+        tqdm(total=int(left.sum()), desc=f"tuples {desc}", unit="tuple", disable=None if progress else True) as bar,
     ):
         for batch in chain.from_iterable(repeat(loader)):
             drawn, rejected = drawn + len(batch.label), rejected + int((batch.status != 0).sum())
@@ -202,7 +202,7 @@ def collect(
     count = sum(len(part["label"]) for part in parts)
     if count < LEAST:
         raise VidsslError(
-            f"audit: only {count} of {drawn} tuples {says} met the task's limits; widen these, or take other videos"
+            f"audit: only {count} of {drawn} tuples {desc} met the task's limits; widen these, or take other videos"
         )
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     found = {name: whole[name] for name in PICTURE}

@@ -19,12 +19,12 @@ from torch import nn
 
 from vidssl.device import pick_device
 from vidssl.evaluate.classifier import Classifier, Labelled
-from vidssl.evaluate.confidence import Number, numbered, share
+from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.features import extract
-from vidssl.evaluate.probe import Answers, commonest
-from vidssl.evaluate.result import Finding
-from vidssl.evaluate.run import Trained, View, untrained_encoder
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.probe import Predictions, majority_fraction
+from vidssl.evaluate.result import Result
+from vidssl.evaluate.run import TrainedRun, View, untrained_encoder
+from vidssl.evaluate.splits import Splits
 from vidssl.kernels.plan import PlanSpec
 from vidssl.paths import inside
 from vidssl.pretext import SlotModel, build_model
@@ -73,15 +73,15 @@ class FineTune:
 
 
 def evaluate_finetune(
-    run: Trained,
-    data: Parts,
+    run: TrainedRun,
+    data: Splits,
     how: FineTune,
     *,
     resume: bool = False,
     device: str = "auto",
     out: Path | None = None,
     quiet: bool = False,
-) -> Finding:
+) -> Result:
     """Trains on the known videos, and tests on the others. The new run is in RUN/finetune/<init>.
 
     Args:
@@ -97,19 +97,21 @@ def evaluate_finetune(
         The result of the test.
 
     Raises:
-        VidsslError: Labels are missing; a test video is of an unknown class; by_group would need many trainings;
+        VidsslError: Labels are missing; a test video is of an unknown class; leave_group_out would need many trainings;
             settings do not fit the run; the folder is in use, or its run cannot be resumed with these settings.
         Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
-    if data.asked is None:
-        raise VidsslError("finetune: by_group=True would train once for each group; name the test videos with test")
+    if data.leave_group_out:
+        raise VidsslError(
+            "finetune: leave_group_out=True would train once for each group; name the test videos with test"
+        )
     classes = _classes(data)
     select = _select(run, how)
     task = _task(run, how, classes)
     folder = inside(run.folder, f"finetune/{how.init}")
     start = open_finetuned(folder, resume=resume)
     alone = ProcessGroup(device=pick_device(device))
-    result = fit(task, data.known, folder, start=start, process_group=alone, quiet=quiet)
+    result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
     path = _selected(result, select)
     model = task.build()
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
@@ -128,7 +130,7 @@ def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
     return open_run(folder, resume=resume, command=FINETUNE)
 
 
-def _select(run: Trained, how: FineTune) -> Literal["last", "best"]:
+def _select(run: TrainedRun, how: FineTune) -> Literal["last", "best"]:
     """Which weights are tested."""
     if how.select == "best" and not how.train.holdout:
         raise VidsslError(
@@ -148,7 +150,7 @@ def _selected(result: TrainResult, select: str) -> Path:
     return checkpoint.find(result.best)
 
 
-def _task(run: Trained, how: FineTune, classes: list[str]) -> Task:
+def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
     """What is trained."""
     recipe = _recipe(run.recipe, how)
     return Task(
@@ -171,7 +173,7 @@ def _task(run: Trained, how: FineTune, classes: list[str]) -> Task:
     )
 
 
-def _build(run: Trained, recipe: Recipe, how: FineTune, classes: int) -> Classifier:
+def _build(run: TrainedRun, recipe: Recipe, how: FineTune, classes: int) -> Classifier:
     encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks that clips fit
     scratch = how.init == "scratch"
     encoder.load_state_dict(
@@ -181,8 +183,8 @@ def _build(run: Trained, recipe: Recipe, how: FineTune, classes: int) -> Classif
 
 
 def _test(
-    run: Trained,
-    data: Parts,
+    run: TrainedRun,
+    data: Splits,
     how: FineTune,
     model: SlotModel,
     recipe: Recipe,
@@ -190,49 +192,49 @@ def _test(
     trained: dict[str, Any],
     out: Path | None,
     quiet: bool,
-) -> Finding:
+) -> Result:
     single = recipe.pretext.input[1] == 1
     clips = how.clips or (25 if single else 10)
     crops = how.crops or ("ten" if single else "centre")
-    assert data.asked is not None
     device = next(model.parameters()).device
     logits = extract(
         [nn.Sequential(model.encoder, model.head)],
-        data.asked,
+        data.test,
         View(clips=clips).of(recipe, crops=crops),
         device=device,
         progress=not quiet,
     )[0]
-    answers = Answers(
+    answers = Predictions(
         logits.feature.argmax(1), torch.tensor([classes.index(str(name)) for name in logits.label]), classes
     )
-    (group,) = numbered(logits.groups())
+    (group,) = name_ids(logits.groups())
     views = f"{clips} {'frames' if single else 'clips'} x {10 if crops == 'ten' else 1} crop(s)"
     weights = f"the last weights (step {trained['tested_step']})"
     if trained["select"] == "best":
         weights = f"the weights with the lowest validation loss (step {trained['tested_step']} of {trained['steps']})"
-    finding = Finding(
+    result = Result(
         kind="finetune" if how.init == "checkpoint" else "finetune_scratch",
         protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged (as VCOP and OPN test)",
         numbers={
-            "fine-tuned" if how.init == "checkpoint" else "from scratch": {"right": share(answers.right, group)},
-            "chance": {"right": Number(commonest(logits))},
+            "fine-tuned" if how.init == "checkpoint" else "from scratch": {
+                "accuracy": proportion(answers.correct, group)
+            },
+            "chance": {"accuracy": Estimate(majority_fraction(logits))},
         },
-        split=data.split,
-        counts={"videos to learn from": len(data.known), "to test": len(logits.label), "classes": len(classes)},
+        split=data.description,
+        counts={"videos to learn from": len(data.train), "to test": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
-            f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.asked) - len(logits.label)} test videos too short.",
+            f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.test) - len(logits.label)} test videos too short.",
         ),
         detail={"confusion": {how.init: answers.table()}},
     )
-    finding.publish(run, data, out=out)
-    return finding
+    result.publish(run, data, out=out)
+    return result
 
 
-def _classes(data: Parts) -> list[str]:
-    assert data.asked is not None
-    labels, asked = (part.column("label").to_pylist() for part in (data.known, data.asked))
+def _classes(data: Splits) -> list[str]:
+    labels, asked = (part.column("label").to_pylist() for part in (data.train, data.test))
     if None in labels or None in asked:
         raise VidsslError(
             "finetune: label: some videos have none; give labels as a .csv with the columns path,label[,group]"

@@ -7,21 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from vidssl.evaluate.confidence import numbered
+from vidssl.evaluate.confidence import name_ids
 from vidssl.evaluate.features import Features
 from vidssl.types import VidsslError
 
 
 @torch.no_grad()
-def nearest(query: Features, gallery: Features, count: int, *, apart: bool = False, chunk: int = 1024) -> torch.Tensor:
+def nearest(
+    query: Features, gallery: Features, count: int, *, leave_group_out: bool = False, chunk: int = 1024
+) -> torch.Tensor:
     """int64 [Q, count]: places in the gallery, the nearest first. Memory: both features once more, and chunk x V
     numbers.
 
-    apart: videos of the query's own group are not looked at; one without a group is a group by itself.
+    leave_group_out: videos of the query's own group are not looked at; one without a group is a group by itself.
     Raises VidsslError where `count` videos cannot be found.
     """
-    own, group = numbered(query.groups(), gallery.groups())
-    limit = findable(query, gallery, apart=apart)
+    own, group = name_ids(query.groups(), gallery.groups())
+    limit = max_k(query, gallery, leave_group_out=leave_group_out)
     if not 1 <= count <= limit:
         raise VidsslError(f"evaluate: {count} neighbours: take 1..{limit}, as many videos can be found")
     queries, videos = (
@@ -31,22 +33,22 @@ def nearest(query: Features, gallery: Features, count: int, *, apart: bool = Fal
     found = torch.empty(len(queries), count, dtype=torch.int64)
     for start in range(0, len(queries), chunk):
         near = queries[start : start + chunk] @ videos.T  # [q, V]
-        if apart:
+        if leave_group_out:
             near.masked_fill_(own[start : start + chunk, None] == group, -torch.inf)
         found[start : start + chunk] = near.topk(count).indices
     return found
 
 
-def findable(query: Features, gallery: Features, *, apart: bool) -> int:
+def max_k(query: Features, gallery: Features, *, leave_group_out: bool) -> int:
     """Videos that every query can find."""
-    if not apart:
+    if not leave_group_out:
         return len(gallery.label)
-    own, group = numbered(query.groups(), gallery.groups())
+    own, group = name_ids(query.groups(), gallery.groups())
     most = torch.bincount(group, minlength=int(own.max()) + 1)[own].max()
     return len(group) - int(most)
 
 
-def labelled(*parts: Features) -> list[torch.Tensor]:
+def label_ids(*parts: Features) -> list[torch.Tensor]:
     """Labels as numbers of one numbering, in the order of their names. Raises VidsslError where one is missing."""
     names: list[Sequence[str]] = []
     for part in parts:
@@ -57,4 +59,4 @@ def labelled(*parts: Features) -> list[torch.Tensor]:
                 "with the columns path,label[,group]"
             )
         names.append(known)
-    return numbered(*names)
+    return name_ids(*names)

@@ -9,15 +9,15 @@ import torch
 from torch.nn import functional
 
 # of the L2 penalty; the first lets hardly anything through
-STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
 STEPS = 100  # of L-BFGS, at most
 
 
-def fit(
+def fit_logistic(
     x: torch.Tensor,
     label: torch.Tensor,
     classes: int,
-    strength: float,
+    penalty: float,
     start: torch.Tensor | None = None,
     *,
     tolerance: float = 1e-6,
@@ -25,7 +25,7 @@ def fit(
     """Multinomial logistic regression by L-BFGS: weights [F + 1, classes], the last row the bias, which is not
     penalised.
 
-    Minimises the mean cross entropy + strength / 2 * the sum of the squared weights. x: float [N, F]. start: weights to
+    Minimises the mean cross entropy + penalty / 2 * the sum of the squared weights. x: float [N, F]. start: weights to
     begin with.
     tolerance: where the largest part of the gradient is less, it ends.
     """
@@ -44,28 +44,28 @@ def fit(
     @torch.no_grad()
     def closure() -> torch.Tensor:
         """The gradient by hand: autograd would keep two more arrays of the size of the logits."""
-        logits = apply(weight, x)
+        logits = predict_logits(weight, x)
         norm = logits.logsumexp(1)
-        loss = (norm - logits[rows, label]).double().mean() + 0.5 * strength * weight[:-1].square().sum()
+        loss = (norm - logits[rows, label]).double().mean() + 0.5 * penalty * weight[:-1].square().sum()
         slope = logits.sub_(norm[:, None]).exp_()  # [N, classes]
         slope[rows, label] -= 1
         assert weight.grad is not None
         weight.grad[:-1] = torch.mm(slope.T, x).T  # a quarter faster than x.T @ slope
         weight.grad[-1] = slope.sum(0)
         weight.grad /= len(label)
-        weight.grad[:-1].add_(weight[:-1], alpha=strength)
+        weight.grad[:-1].add_(weight[:-1], alpha=penalty)
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
     return weight.detach()
 
 
-def apply(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def predict_logits(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Logits [N, classes] of x [N, F]."""
     return torch.addmm(weight[-1], x, weight[:-1])
 
 
-def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+def standardise(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
     """Features [N, F] less the mean of the known ones, divided by their deviation; what does not vary among those
     becomes 0.
     """
@@ -74,11 +74,11 @@ def standardised(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tenso
     return [(part - mean).mul_(scale) for part in (known, *others)]
 
 
-def choose(
+def choose_penalty(
     x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
 ) -> tuple[float, torch.Tensor]:
-    """The strength of STRENGTHS with which what three quarters of the groups show tells most of the others', by cross
-    entropy; and the weights that these learnt with it, to begin with. Each strength begins with the weights of the one
+    """The penalty of PENALTIES with which what three quarters of the groups show tells most of the others', by cross
+    entropy; and the weights that these learnt with it, to begin with. Each penalty begins with the weights of the one
     before.
     """
     groups = torch.from_numpy(np.unique(group.numpy()))
@@ -87,13 +87,13 @@ def choose(
         aside = torch.isin(group, picked)
     else:
         aside = torch.arange(len(label)) % 4 == 0
-    best, strength, worse = math.inf, STRENGTHS[0], 0
+    best, penalty, worse = math.inf, PENALTIES[0], 0
     weight = kept = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype)
     known, shown, other, asked = x[~aside], label[~aside], x[aside], label[aside]
-    for each in STRENGTHS:
-        weight = fit(known, shown, classes, each, weight, tolerance=tolerance)
-        loss = float(functional.cross_entropy(apply(weight, other), asked))
-        best, strength, kept, worse = (loss, each, weight, 0) if loss < best else (best, strength, kept, worse + 1)
+    for each in PENALTIES:
+        weight = fit_logistic(known, shown, classes, each, weight, tolerance=tolerance)
+        loss = float(functional.cross_entropy(predict_logits(weight, other), asked))
+        best, penalty, kept, worse = (loss, each, weight, 0) if loss < best else (best, penalty, kept, worse + 1)
         if worse == 2:
             break
-    return strength, kept
+    return penalty, kept

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.knn import findable, labelled, nearest
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.knn import label_ids, max_k, nearest
+from vidssl.evaluate.splits import Splits
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, own_colors, plan
@@ -19,26 +19,27 @@ from vidssl.video.decode import Video, decode
 _COLUMNS = 5
 
 
-def draw_neighbours(query: Features, gallery: Features, data: Parts, path: Path, *, apart: bool, most: int = 6) -> None:
+def draw_neighbours(
+    query: Features, gallery: Features, data: Splits, path: Path, *, leave_group_out: bool, most: int = 6
+) -> None:
     """Write a PNG: up to `most` queries whose nearest video is of their class, and as many of which it is not, of
     different classes where there are some; beside each its nearest videos. A video is shown by its middle frame.
     """
-    count = min(_COLUMNS, findable(query, gallery, apart=apart))
-    near = nearest(query, gallery, count, apart=apart)
-    query_label, label = labelled(query, gallery)
+    count = min(_COLUMNS, max_k(query, gallery, leave_group_out=leave_group_out))
+    near = nearest(query, gallery, count, leave_group_out=leave_group_out)
+    query_label, label = label_ids(query, gallery)
     right = label[near] == query_label[:, None]  # [Q, count]
-    asked = data.known if data.asked is None else data.asked
     rows = []
     for at in _chosen(right[:, 0].numpy(), query_label.numpy(), most):
         found = [
             Shown(
-                frame=middle_frame(data.known.video(int(gallery.row[place])), FRAME),
+                frame=middle_frame(data.train.video(int(gallery.row[place])), FRAME),
                 name=str(gallery.label[place]),
                 right=bool(right[at, column]),
             )
             for column, place in enumerate(near[at].tolist())
         ]
-        frame = middle_frame(asked.video(int(query.row[at])), FRAME)
+        frame = middle_frame(data.test.video(int(query.row[at])), FRAME)
         rows.append((Shown(frame=frame, name=str(query.label[at])), found))
     hits = int(right[:, 0].sum())
     draw_nearest(rows, f"{hits} of {len(right)} queries have one of their class nearest", path)

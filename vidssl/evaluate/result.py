@@ -14,18 +14,18 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from vidssl.evaluate.confidence import Number
-from vidssl.evaluate.run import Trained
-from vidssl.evaluate.splits import Parts
+from vidssl.evaluate.confidence import Estimate
+from vidssl.evaluate.run import TrainedRun
+from vidssl.evaluate.splits import Splits
 from vidssl.paths import code, inside, shown, written
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
-Numbers = dict[str, dict[str, Number]]  # row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> share
+Numbers = dict[str, dict[str, Estimate]]  # row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> share
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Result:
     """kind: of evaluation, "retrieval" for instance. protocol: its name, and where it comes from. numbers: shares, in
     0..1.
 
@@ -53,7 +53,7 @@ class Finding:
         return "\n".join(map(shown, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
     def publish(
-        self, run: Trained, data: Parts, *, out: Path | None = None, images: Mapping[str, Path] | None = None
+        self, run: TrainedRun, data: Splits, *, out: Path | None = None, images: Mapping[str, Path] | None = None
     ) -> Path:
         """Write the JSON file (`out`, or KIND.json in the run's folder) and the run's TensorBoard entries. images: name
         to PNG.
@@ -90,7 +90,7 @@ class Finding:
         return target
 
 
-def _cell(one: Number | None) -> str:
+def _cell(one: Estimate | None) -> str:
     if one is None:
         return ""
     interval = "" if one.low is None or one.high is None else f" [{100 * one.low:.1f}, {100 * one.high:.1f}]"

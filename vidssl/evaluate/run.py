@@ -40,7 +40,7 @@ def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedRun:
     """A run that is evaluated. folder: the run's; path: its checkpoint."""
 
     folder: Path
@@ -57,13 +57,13 @@ class Trained:
         return {"trained": trained_encoder(self.path)[0], "untrained": untrained_encoder(self.recipe)}
 
 
-def open_run(run: Path, *, allow_outside: bool = False) -> Trained:
+def load_run(run: Path, *, allow_outside: bool = False) -> TrainedRun:
     """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or
     where links lead out of the run's folder, unless `allow_outside`.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path)
-    return Trained(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
+    return TrainedRun(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,4 +98,4 @@ class View:
         )
 
 
-WHOLE = View()
+DEFAULT_VIEW = View()

@@ -1,4 +1,4 @@
-"""Which videos an evaluation learns from (or looks for neighbours among), and which it tests on."""
+"""Which videos an evaluation trains on (the gallery of retrieval), and which it tests on (its queries)."""
 
 from __future__ import annotations
 
@@ -19,53 +19,55 @@ from vidssl.types import VidsslError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Parts:
-    """known: videos to learn from, the gallery of retrieval. asked: to test on, its queries; None: the known ones, each
-    with help of those of other groups alone. split: how they were parted, in words.
+class Splits:
+    """The videos of an evaluation.
+
+    Args:
+        train: Videos to train on; the gallery of retrieval.
+        test: Videos to test on; the queries of retrieval.
+        description: How the videos were split, for people.
+        leave_group_out: Whether `test` is `train`, and each group is tested against all the other groups.
     """
 
-    known: VideoIndex
-    asked: VideoIndex | None
-    split: str
+    train: VideoIndex
+    test: VideoIndex
+    description: str
+    leave_group_out: bool = False
 
-    @property
-    def apart(self) -> bool:
-        """Whether each group of the known videos is tested with what the others tell."""
-        return self.asked is None
+    def notes(self, tested: int, train_labels: Sequence[str | None]) -> tuple[str, ...]:
+        """What a table of results does not show: test videos left out, and test classes without training videos.
 
-    @property
-    def tested(self) -> VideoIndex:
-        """The videos to test on, also those that cannot be used."""
-        return self.known if self.asked is None else self.asked
-
-    def notes(self, tested: int, known: Sequence[str | None]) -> tuple[str, ...]:
-        """What a table of `tested` test videos hides. known: labels of the videos to learn from."""
-        found, test = [], self.tested
-        if tested < len(test):
+        Args:
+            tested: Number of test videos that were used.
+            train_labels: Labels of the training videos.
+        """
+        found = []
+        if tested < len(self.test):
             found.append(
-                f"{len(test) - tested} of {len(test)} test videos left out: they cannot be read, or are shorter than a clip."
+                f"{len(self.test) - tested} of {len(self.test)} test videos were left out: they cannot be read, or are "
+                "shorter than a clip."
             )
-        strange = [label for label in test.column("label").to_pylist() if label not in set(known)]
-        if strange:
+        unseen = [label for label in self.test.column("label").to_pylist() if label not in set(train_labels)]
+        if unseen:
             found.append(
-                f"{len(strange)} test videos are of a class that is not known, such as {strange[0]!r}: they count as wrong."
+                f"{len(unseen)} test videos are of a class without training videos, such as {unseen[0]!r}: they count "
+                "as wrong."
             )
         return tuple(found)
 
     def data(self) -> dict[str, object]:
-        """What was evaluated on, for a result."""
-        test = self.tested
+        """The data sets, for a result's JSON file."""
         return {
-            "train": fingerprint(self.known),
-            "train_root": self.known.root.name,
-            "train_videos": len(self.known),
-            "test": fingerprint(test),
-            "test_root": test.root.name,
-            "test_videos": len(test),
+            "train": fingerprint(self.train),
+            "train_root": self.train.root.name,
+            "train_videos": len(self.train),
+            "test": fingerprint(self.test),
+            "test_root": self.test.root.name,
+            "test_videos": len(self.test),
         }
 
 
-def parts(
+def make_splits(
     recipe: Recipe,
     pretrained: str,
     train: VideoIndex,
@@ -73,77 +75,90 @@ def parts(
     test: VideoIndex | None = None,
     labels: Path | None = None,
     groups: str = "",
-    by_group: bool = False,
-) -> Parts:
-    """train: videos to learn from. test: to test on. None: the part of `train` that the run's recipe holds out; or,
-    by_group, each group of `train` in turn (a person, say), with what the others tell.
+    leave_group_out: bool = False,
+) -> Splits:
+    """Splits videos into those to train on and those to test on.
 
-    pretrained: fingerprint of the run's videos. labels: a .csv (path,label[,group]) whose labels and groups count;
-    videos that it does not name are left out. groups: regular expression; what it matches in a path is the video's
-    group. Raises VidsslError where these contradict each other, or nothing is left to test on.
+    Args:
+        recipe: The run's recipe.
+        pretrained: Fingerprint of the run's videos.
+        train: Videos to train on.
+        test: Videos to test on. None takes the part of `train` that the recipe holds out.
+        labels: A .csv (path,label[,group]) that replaces labels and groups. Videos that it does not name are left out.
+        groups: Regular expression; what it matches in a path is the video's group.
+        leave_group_out: Test each group of `train` (a person, say) against all the other groups.
+
+    Raises:
+        VidsslError: The arguments contradict each other, or leave nothing to test on.
     """
-    if by_group and test is not None:
-        raise VidsslError("evaluate: by_group=True: it tests each group of train in turn; leave test out, or by_group")
-    known, asked = (one and grouped(relabelled(one, labels) if labels else one, groups) for one in (train, test))
-    assert known is not None
-    if asked is not None:
-        first, second = ({one.root / path for path in one.column("path").to_pylist()} for one in (known, asked))
-        shared = first & second
-        if shared:
-            raise VidsslError(
-                f"evaluate: test: {len(shared)} of its videos are in train too, such as {min(shared)}; part them"
-            )
-        return Parts(known=known, asked=asked, split="training and test videos as given")
-    if by_group:
-        names = {
-            said or path
-            for said, path in zip(known.column("group").to_pylist(), known.column("path").to_pylist(), strict=True)
-        }
-        kind = "videos" if len(names) == len(known) else "groups"
-        return Parts(known=known, asked=None, split=f"each of {len(names)} {kind} tested with what the others tell")
-    share = recipe.train.holdout
-    if not share:
+    if leave_group_out and test is not None:
         raise VidsslError(
-            "evaluate: test: the run's recipe holds out no videos (holdout=0); name some with test, or take by_group"
+            "evaluate: leave_group_out=True: it tests each group of train; leave out test, or leave_group_out"
+        )
+    train_set = with_groups(with_labels(train, labels) if labels else train, groups)
+    if test is not None:
+        test_set = with_groups(with_labels(test, labels) if labels else test, groups)
+        first, second = ({one.root / path for path in one.column("path").to_pylist()} for one in (train_set, test_set))
+        if both := first & second:
+            raise VidsslError(
+                f"evaluate: test: {len(both)} of its videos are in train too, such as {min(both)}; "
+                "remove them from one of the two"
+            )
+        return Splits(train=train_set, test=test_set, description="training and test videos as given")
+    if leave_group_out:
+        names, paths = (train_set.column(column).to_pylist() for column in ("group", "path"))
+        count = len({name or path for name, path in zip(names, paths, strict=True)})
+        kind = "videos" if count == len(train_set) else "groups"
+        description = f"each of {count} {kind} tested against the others"
+        return Splits(train=train_set, test=train_set, description=description, leave_group_out=True)
+    fraction = recipe.train.holdout
+    if not fraction:
+        raise VidsslError(
+            "evaluate: test: the run's recipe holds out no videos (holdout=0); give test, or leave_group_out"
         )
     span = recipe.pretext.plan.frames
-    rest, held = split(known, share, seed=recipe.train.seed, group=recipe.train.group, span=span)
-    own = fingerprint(train) == pretrained
-    said = (
-        "the run's held-out videos"
-        if own
-        else f"{share:.0%} of the videos, held out as the recipe does (the run was trained on others)"
-    )
-    return Parts(known=rest, asked=held, split=f"tested on {said}")
-
-
-def relabelled(index: VideoIndex, labels: Path) -> VideoIndex:
-    """The videos that a .csv names, with its labels and groups: by their paths from the list's folder, or else by the
-    ends of them.
-    """
-    if labels.suffix != ".csv":
-        raise VidsslError(f"labels={str(labels)!r}: take a .csv with the columns path,label[,group]")
-    root, found = find(labels)
-    if any(one.label is None for one in found):
-        raise VidsslError(
-            f"labels={str(labels)!r}: some lines have no label, such as {next(o.path for o in found if o.label is None)}'s"
+    rest, held = split(train_set, fraction, seed=recipe.train.seed, group=recipe.train.group, span=span)
+    description = "tested on the run's held-out videos"
+    if fingerprint(train) != pretrained:
+        description = (
+            f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    names = Names([(root / one.path).resolve().as_posix() for one in found], f"labels={str(labels)!r}")
-    rows, said = [], []
+    return Splits(train=rest, test=held, description=description)
+
+
+def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
+    """Returns the videos that a .csv names, with its labels and groups.
+
+    A line names a video by its path, relative to the folder of the .csv, or by the end of its path.
+
+    Raises:
+        VidsslError: The file is no .csv, a line has no label, or it names none of the videos.
+    """
+    where = f"labels={str(labels)!r}:"
+    if labels.suffix != ".csv":
+        raise VidsslError(f"{where} take a .csv with the columns path,label[,group]")
+    root, lines = find(labels)
+    if unlabelled := [line.path for line in lines if line.label is None]:
+        raise VidsslError(f"{where} {len(unlabelled)} lines have no label, such as that of {unlabelled[0]}; add labels")
+    names = Names([(root / line.path).resolve().as_posix() for line in lines], where.removesuffix(":"))
+    rows, named = [], []
     for row, path in enumerate(index.column("path").to_pylist()):
-        place = names.find((index.root / path).resolve().as_posix(), name=path)
-        if place is not None:
+        line = names.find((index.root / path).resolve().as_posix(), name=path)
+        if line is not None:
             rows.append(row)
-            said.append(found[place])
+            named.append(lines[line])
     if not rows:
         raise VidsslError(
-            f"labels={str(labels)!r}: names none of the {len(index)} videos, such as {index.column('path')[0]}"
+            f"{where} it names none of the {len(index)} videos, such as {index.column('path')[0]}; correct its paths"
         )
-    return _with(index.select(rows), {"label": [one.label for one in said], "group": [one.group for one in said]})
+    return _with(index.select(rows), {"label": [one.label for one in named], "group": [one.group for one in named]})
 
 
-def grouped(index: VideoIndex, pattern: str) -> VideoIndex:
-    """With what a regular expression matches in each path as its group; an empty one changes nothing."""
+def with_groups(index: VideoIndex, pattern: str) -> VideoIndex:
+    """Returns the videos with what a regular expression matches in each path as the group.
+
+    An empty expression changes nothing.
+    """
     if not pattern:
         return index
     return _with(index, {"group": match_groups(index.column("path").to_pylist(), pattern, "evaluate: groups")})
@@ -156,7 +171,7 @@ def _with(index: VideoIndex, columns: dict[str, list[str | None]]) -> VideoIndex
     return VideoIndex(table, index.root)
 
 
-def by_turns(groups: list[str]) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """(places of the others, places of the group) for each group, int64, in the order of their names."""
+def group_folds(groups: list[str]) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Returns (training indices, test indices), int64, for each group, sorted by name: the others, and the group."""
     names = np.asarray(groups, dtype=np.str_)
     return [(np.flatnonzero(names != one), np.flatnonzero(names == one)) for one in np.unique(names)]

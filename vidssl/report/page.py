@@ -1,4 +1,4 @@
-"""The page: a table of all runs, their curves, and each run's findings."""
+"""The page: a table of all runs, their curves, and each run's results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from vidssl.paths import readable, shown, written
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.curves import html_legend, svg_curves
-from vidssl.report.read import RunFiles, read_runs
+from vidssl.report.read import RunRecord, read_runs
 from vidssl.train.config import flat
 from vidssl.train.log import METRICS
 from vidssl.types import VidsslError
@@ -32,12 +32,12 @@ svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:#e5e5ea}img{max-width
 details{margin:8px 0}summary{cursor:pointer;color:#3b6ea8}
 """
 _PNG = b"\x89PNG\r\n\x1a\n"
-# What the table of all runs shows of a finding: (file, column, heading); of each row that stands for an encoder.
+# What the table of all runs shows of a result: (file, column, heading); of each row that stands for an encoder.
 _SHOWN = (
     ("retrieval", "R@1", "retrieval R@1"),
     ("probe", "linear", "linear probe"),
-    ("finetune", "right", "fine-tuned"),
-    ("finetune_scratch", "right", "from scratch"),
+    ("finetune", "accuracy", "fine-tuned"),
+    ("finetune_scratch", "accuracy", "from scratch"),
 )
 
 
@@ -67,7 +67,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
     return out
 
 
-def _body(found: Sequence[RunFiles], allow_outside: bool) -> list[str]:
+def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
         "<h1>vidssl: what was learnt</h1>",
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
@@ -79,9 +79,9 @@ def _body(found: Sequence[RunFiles], allow_outside: bool) -> list[str]:
     ]
 
 
-def _overview(runs: Sequence[RunFiles]) -> str:
+def _overview(runs: Sequence[RunRecord]) -> str:
     """A row a run: what it is, and the main figure of every evaluation, trained beside untrained."""
-    columns = [shown for shown in _SHOWN if any(shown[0] in run.findings for run in runs)]
+    columns = [shown for shown in _SHOWN if any(shown[0] in run.results for run in runs)]
     head = ["run", "task", "encoder", "step", "held-out tuples right", *(heading for _, _, heading in columns)]
     rows = []
     for run in runs:
@@ -89,7 +89,7 @@ def _overview(runs: Sequence[RunFiles]) -> str:
         cells = [escape(run.name), escape(recipe["method"]), escape(recipe["encoder"]), f"{run.meta['step']:,}"]
         cells.append(f"{100 * right[-1][1]:.1f} %" if right else "")
         for kind, column, _ in columns:
-            numbers = run.findings.get(kind, {}).get("numbers", {})
+            numbers = run.results.get(kind, {}).get("numbers", {})
             shown = (
                 f"{escape(name)} {_cell(row[column])}"
                 for name, row in numbers.items()
@@ -100,11 +100,11 @@ def _overview(runs: Sequence[RunFiles]) -> str:
     return _table(head, rows) + "".join(_unlike(runs, kind, heading) for kind, _, heading in columns)
 
 
-def _unlike(runs: Sequence[RunFiles], kind: str, heading: str) -> str:
+def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
     """A warning where the runs' figures of one kind are of other videos, or were asked for in another way: then they do
     not compare.
     """
-    found = {run.name: run.findings[kind] for run in runs if kind in run.findings}
+    found = {run.name: run.results[kind] for run in runs if kind in run.results}
     asked = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
     if len(set(asked.values())) < 2:
         return ""
@@ -114,12 +114,12 @@ def _unlike(runs: Sequence[RunFiles], kind: str, heading: str) -> str:
     return f'<p class="soft">Not to be compared, tested on different videos: {escape(heading)} ({escape(said)}).</p>'
 
 
-def _charts(runs: Sequence[RunFiles]) -> str:
+def _charts(runs: Sequence[RunRecord]) -> str:
     names = [name for name in METRICS if any(run.curves.get(name) for run in runs)]
     return "".join(svg_curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
 
 
-def _run(run: RunFiles, allow_outside: bool) -> str:
+def _run(run: RunRecord, allow_outside: bool) -> str:
     recipe, seen = run.meta["recipe"], run.meta
     settings = [[escape(key), escape(repr(value))] for key, value in flat(recipe).items()]
     about = (
@@ -130,16 +130,16 @@ def _run(run: RunFiles, allow_outside: bool) -> str:
         f"<p>{escape(recipe['method'])} with {escape(recipe['encoder'])}: {escape(about)}.</p>",
         f'<p class="soft">{escape(str(run.folder))}; {escape(_said(seen["versions"]))}</p>',
         f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
-        *(_finding(run, name, found, allow_outside) for name, found in run.findings.items()),
+        *(_result(run, name, found, allow_outside) for name, found in run.results.items()),
     ]
-    if not run.findings:
+    if not run.results:
         parts.append(
             "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>"
         )
     return "\n".join(parts)
 
 
-def _finding(run: RunFiles, name: str, found: Mapping[str, Any], allow_outside: bool) -> str:
+def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: bool) -> str:
     columns = list(dict.fromkeys(column for row in found["numbers"].values() for column in row))
     rows = []
     for row, cells in found["numbers"].items():

@@ -14,12 +14,12 @@ from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
 
 # what tells the file of an evaluation
-_FINDING = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}
+_RESULT_KEYS = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFiles:
-    """name: short, and different from the other runs'. curves: by name of the metric. findings: JSON of `vidssl
+class RunRecord:
+    """name: short, and different from the other runs'. curves: by name of the metric. results: JSON of `vidssl
     evaluate`, by kind.
     """
 
@@ -27,22 +27,22 @@ class RunFiles:
     folder: Path
     meta: Mapping[str, Any]
     curves: Mapping[str, Curve]
-    findings: Mapping[str, Mapping[str, Any]]
+    results: Mapping[str, Mapping[str, Any]]
 
 
-def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunFiles]:
+def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecord]:
     """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless
     `allow_outside`.
     """
     found = [checkpoint.locate(run, allow_outside=allow_outside) for run in runs]
     names = _names([folder for folder, _ in found])
     return [
-        RunFiles(
+        RunRecord(
             name=name,
             folder=folder,
             meta=checkpoint.load_meta(path),
             curves=read_curves(readable(folder, "metrics.jsonl", allow_outside=allow_outside)),
-            findings=read_findings(folder, allow_outside=allow_outside),
+            results=read_results(folder, allow_outside=allow_outside),
         )
         for (folder, path), name in zip(found, names, strict=True)
     ]
@@ -62,7 +62,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
     return curves
 
 
-def read_findings(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapping[str, Any]]:
+def read_results(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapping[str, Any]]:
     """What `vidssl evaluate` wrote into a run's folder, by the name of the file."""
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
@@ -70,7 +70,7 @@ def read_findings(folder: Path, *, allow_outside: bool = False) -> dict[str, Map
             about = parse_json(read_text(readable(folder, path.name, allow_outside=allow_outside)))
         except (OSError, ValueError):
             continue
-        if isinstance(about, dict) and about.keys() >= _FINDING:
+        if isinstance(about, dict) and about.keys() >= _RESULT_KEYS:
             found[path.stem] = about
     return found
 

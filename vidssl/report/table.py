@@ -19,7 +19,7 @@ CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunLog:
+class RunSummary:
     """A run as its folder tells it. settings: its recipe, flat; curves: by name of the metric, points (step, value)."""
 
     name: str
@@ -45,7 +45,7 @@ class RunLog:
         return loss, dict(self.curves.get("val/accuracy", ())).get(step), int(step)
 
 
-def read_runs(folder: Path, *, allow_outside: bool = False) -> list[RunLog]:
+def find_runs(folder: Path, *, allow_outside: bool = False) -> list[RunSummary]:
     """The runs in a folder and below, by name. Raises VidsslError where there is none, or where links in one lead out
     of it, unless `allow_outside`.
     """
@@ -61,7 +61,7 @@ def read_runs(folder: Path, *, allow_outside: bool = False) -> list[RunLog]:
     return found
 
 
-def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
+def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
     saved = checkpoint.complete(run)
     for name in ("run.json", "metrics.jsonl", *(str(path.relative_to(run) / "meta.json") for path in saved[-1:])):
         readable(run, name, allow_outside=allow_outside)
@@ -79,7 +79,7 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
     settings = flat(about.get("recipe", {}))
     if about.get("data"):
         settings["data"] = f"{about['videos']} videos, {about['data']}"
-    return RunLog(
+    return RunSummary(
         name=name,
         settings=settings,
         commit=about.get("versions", {}).get("commit", "")[:7],
@@ -88,14 +88,14 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunLog:
     )
 
 
-def differences(runs: Sequence[RunLog]) -> dict[str, list[Any]]:
+def differences(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     """Setting to its value in each run, where these are not all the same; a setting that a run lacks is None."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     found = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
 
-def text(runs: Sequence[RunLog]) -> str:
+def text(runs: Sequence[RunSummary]) -> str:
     """For people: a line a run, then what their recipes differ in."""
     wide = max(len("run"), *(len(run.name) for run in runs)) + 2
     head = f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}{'best val':>10s}{'right':>7s}"
@@ -124,7 +124,7 @@ def text(runs: Sequence[RunLog]) -> str:
     return shown("\n".join(lines), lines=True)
 
 
-def draw(runs: Sequence[RunLog], path: Path) -> None:
+def draw(runs: Sequence[RunSummary], path: Path) -> None:
     """Write a PNG: a panel for each of CURVES, a line a run."""
     if path.suffix.lower() != ".png":
         raise VidsslError(f"runs: out={str(path)!r}: the picture is a PNG; name a .png file")
