@@ -33,7 +33,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode
-from vidssl.video.packets import Source
+from vidssl.video.packets import PacketReader
 from vidssl.video.segment import Segment, SegmentError, cut_segment
 
 SPAN = 64  # frames of a window
@@ -83,7 +83,7 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
             return timed(lambda: [work(numbers) for numbers in chosen], items=len(chosen))
 
         def opened(_: Any) -> None:
-            with Source(video.path, member=video.member, container=video.container):
+            with PacketReader(video.path, member=video.member, container=video.container):
                 pass
 
         cases = {

@@ -19,11 +19,11 @@ import pytest
 from tests.clips import make_clip
 from tests.kernels.workload import orders
 from vidssl import Loader, VideoIndex, VidsslError, workers
-from vidssl.deadline import Deadline, GivenUp, Late
+from vidssl.deadline import Deadline, FileTimeoutError, JobAbandoned
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.video.decode import decode
-from vidssl.video.packets import Source
+from vidssl.video.packets import PacketReader
 from vidssl.workers import Workers
 
 SPEC = PlanSpec(
@@ -48,14 +48,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Decoding of b.mp4 waits for an event, as a call into a library that does not come back."""
-    end, plain = threading.Event(), Source.frames
+    end, plain = threading.Event(), PacketReader.frames
 
-    def frames(self: Source, packet: Any, **how: Any) -> Any:
+    def frames(self: PacketReader, packet: Any, **how: Any) -> Any:
         if self.container.name.endswith("b.mp4"):
             end.wait(60)
         return plain(self, packet, **how)
 
-    monkeypatch.setattr(Source, "frames", frames)
+    monkeypatch.setattr(PacketReader, "frames", frames)
     monkeypatch.setattr(workers, "_TICK", 0.05)
     monkeypatch.setattr(workers, "_GRACE", 0.1)
     monkeypatch.setattr(workers, "_JOINED", 0.2)
@@ -66,14 +66,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each frame of b.mp4 takes a second longer than its share."""
-    plain = Source._decoded
+    plain = PacketReader._decoded
 
-    def decoded(self: Source, packet: Any) -> Any:
+    def decoded(self: PacketReader, packet: Any) -> Any:
         if self.container.name.endswith("b.mp4"):
             self._deadline._end -= 2
         return plain(self, packet)
 
-    monkeypatch.setattr(Source, "_decoded", decoded)
+    monkeypatch.setattr(PacketReader, "_decoded", decoded)
 
 
 def test_a_slow_file_is_a_bad_file(folder: Path, slow: None) -> None:
@@ -116,14 +116,14 @@ def test_a_slow_window_is_replaced(folder: Path, request: pytest.FixtureRequest)
 
 
 def test_ffmpeg_itself_is_interrupted(folder: Path) -> None:
-    with Deadline.enter("x", 0, 1e-9), pytest.raises(Late, match=SAID):
-        Source(folder / "a.mp4")
+    with Deadline.enter("x", 0, 1e-9), pytest.raises(FileTimeoutError, match=SAID):
+        PacketReader(folder / "a.mp4")
 
 
 def test_decoding_has_a_limit_too(folder: Path, slow: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidssl.deadline.FILE_SECONDS", 5.0)
     video = VideoIndex.build(folder, file_timeout=1000, progress=False).video(1)
-    with pytest.raises(Late, match=SAID):
+    with pytest.raises(FileTimeoutError, match=SAID):
         decode(video, np.arange(30))
     assert Deadline.of(threading.get_ident()) is None
 
@@ -132,13 +132,13 @@ def test_a_deadline_grows_with_the_file_and_its_frames() -> None:
     small, large = Deadline("x", 0, 10), Deadline("x", 2**30, 10)
     assert 9 < small.left < 10
     assert 1033 < large.left < 1034
-    small.came(7)
+    small.add_frames(7)
     assert 16 < small.left < 17
     with Deadline.enter("x", 0, 5) as outer, Deadline.enter("x", 0, 1000) as inner:
         assert inner is outer
     assert Deadline.of(threading.get_ident()) is None
-    small.give_up()
-    with pytest.raises(GivenUp):
+    small.abandon()
+    with pytest.raises(JobAbandoned):
         small.check()
 
 
@@ -175,12 +175,12 @@ import signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 from vidssl import VideoIndex
 from vidssl import workers
-from vidssl.video.packets import Source
+from vidssl.video.packets import PacketReader
 workers._JOINED = 0.5
 def frames(self, packet, **how):
     print("in", flush=True)
     threading.Event().wait(300)
-Source.frames = frames
+PacketReader.frames = frames
 VideoIndex.build(sys.argv[1], progress=False)
 """
 

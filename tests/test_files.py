@@ -13,8 +13,8 @@ import pytest
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.datasets.base import read_lines
-from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, regular
-from vidssl.index.sources import find
+from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, stat_regular
+from vidssl.index.sources import find_videos
 from vidssl.prepare.splits import copy_lists
 from vidssl.report.read import read_results
 from vidssl.report.table import find_runs
@@ -48,7 +48,7 @@ Make = Callable[[Path], None]
 @KINDS
 def test_only_regular_files_are_read(make: Make, said: str, tmp_path: Path) -> None:
     make(tmp_path / "x")
-    for read in (regular, read_bytes, read_text):
+    for read in (stat_regular, read_bytes, read_text):
         with pytest.raises(OSError, match=f"{said}, not a regular file"):
             read(tmp_path / "x")
 
@@ -70,7 +70,7 @@ def test_videos_and_shards_that_are_no_files_are_named(make: Make, said: str, tm
 def test_lists_that_are_no_files_are_named(make: Make, said: str, name: str, tmp_path: Path) -> None:
     make(tmp_path / name)
     with pytest.raises(VidsslError, match=f"{said}, not a regular file"):
-        find(tmp_path / name)
+        find_videos(tmp_path / name)
     with pytest.raises(VidsslError, match=f"{said}, not a regular file"):
         read_lines(tmp_path / name)
     (tmp_path / "out").mkdir()
@@ -114,7 +114,7 @@ def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:
     with (tmp_path / "list.txt").open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(VidsslError, match=f"{2**40} bytes, and at most {TEXT_BYTES} are read"):
-        find(tmp_path / "list.txt")
+        find_videos(tmp_path / "list.txt")
 
 
 def test_text_is_read_as_pythons_own(tmp_path: Path) -> None:
@@ -127,4 +127,4 @@ def test_a_tar_in_a_pipe_does_not_stand_in_for_a_tar(tmp_path: Path) -> None:
         tar.add(make_clip(tmp_path / "a.mp4", frames=10), "a.mp4")
     (tmp_path / "a.mp4").unlink()
     (tmp_path / "link.tar").symlink_to("real")  # a link to a file is one
-    assert [one.path for one in find(tmp_path)[1]] == ["link.tar/a.mp4"]
+    assert [one.path for one in find_videos(tmp_path)[1]] == ["link.tar/a.mp4"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vidssl.paths import apart, appended, inside, leaves, shown, written
+from vidssl.paths import atomic_write, check_not_input, leads_outside, open_append, output_path, printable
 from vidssl.types import VidsslError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
@@ -16,12 +16,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
 
 def test_a_name_that_leads_out_is_refused(tmp_path: Path) -> None:
     for name in ("../x", "a/../../x", "/etc/x", ".."):
-        assert leaves(name)
+        assert leads_outside(name)
         with pytest.raises(VidsslError, match="it leads out of"):
-            inside(tmp_path, name)
+            output_path(tmp_path, name)
     for name in ("x", "a/b..c", "...", "a/..b/c"):
-        assert not leaves(name)
-        assert inside(tmp_path, name) == tmp_path / name
+        assert not leads_outside(name)
+        assert output_path(tmp_path, name) == tmp_path / name
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
@@ -32,10 +32,10 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     (out / "stays").symlink_to(out / "in")
     for name in ("link", "link/x", "link/deep/x"):
         with pytest.raises(VidsslError, match="a link leads out of"):
-            inside(out, name)
-    assert inside(out, "stays/x") == out / "stays" / "x"
+            output_path(out, name)
+    assert output_path(out, "stays/x") == out / "stays" / "x"
     (tmp_path / "alias").symlink_to(out)  # the folder that is named may be a link itself
-    assert inside(tmp_path / "alias", "in/x") == tmp_path / "alias" / "in" / "x"
+    assert output_path(tmp_path / "alias", "in/x") == tmp_path / "alias" / "in" / "x"
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
@@ -44,9 +44,9 @@ def test_what_a_file_is_a_link_to_stays(link: object, tmp_path: Path) -> None:
     for name in ("written", "appended"):
         source.write_text("a source\n")
         link(source, tmp_path / name)  # type: ignore[operator]
-    with written(tmp_path / "written") as aside:
+    with atomic_write(tmp_path / "written") as aside:
         aside.write_text("new\n")
-    with appended(tmp_path / "appended") as file:
+    with open_append(tmp_path / "appended") as file:
         file.write("more\n")
     assert source.read_text() == "a source\n"
     assert (tmp_path / "written").read_text() == "new\n"
@@ -55,7 +55,7 @@ def test_what_a_file_is_a_link_to_stays(link: object, tmp_path: Path) -> None:
 
 def test_a_link_to_nothing_makes_no_file_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "x").symlink_to(tmp_path / "elsewhere")
-    with appended(tmp_path / "x") as file:
+    with open_append(tmp_path / "x") as file:
         file.write("more\n")
     assert not (tmp_path / "elsewhere").exists()
     assert (tmp_path / "x").read_text() == "more\n"
@@ -65,7 +65,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("old")
 
     def fails() -> None:
-        with written(tmp_path / "x") as aside:
+        with atomic_write(tmp_path / "x") as aside:
             aside.write_text("half")
             raise RuntimeError
 
@@ -75,7 +75,7 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_device_is_written_to_and_stays_one() -> None:
-    with written(Path(os.devnull)) as aside:
+    with atomic_write(Path(os.devnull)) as aside:
         aside.write_text("x")
     assert not Path(os.devnull).is_file()
 
@@ -83,19 +83,19 @@ def test_a_device_is_written_to_and_stays_one() -> None:
 def test_out_is_no_input(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path\n")
     (tmp_path / "link").symlink_to(tmp_path / "list.csv")
-    apart(tmp_path / "new", tmp_path / "list.csv", None)
+    check_not_input(tmp_path / "new", tmp_path / "list.csv", None)
     with pytest.raises(VidsslError, match="one of the files to read"):
-        apart(tmp_path / "link", None, tmp_path / "list.csv")
+        check_not_input(tmp_path / "link", None, tmp_path / "list.csv")
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:
-    assert shown("a\x1b[2Jb\rc\x9bd\u202ee\nf\tg\udcff") == "a\\x1b[2Jb\\rc\\x9bd\\u202ee\\nf\\tg\\udcff"
-    assert shown("a\nb\tc\x07", lines=True) == "a\nb\tc\\x07"
-    assert shown("größe 走.mp4") == "größe 走.mp4"
+    assert printable("a\x1b[2Jb\rc\x9bd\u202ee\nf\tg\udcff") == "a\\x1b[2Jb\\rc\\x9bd\\u202ee\\nf\\tg\\udcff"
+    assert printable("a\nb\tc\x07", lines=True) == "a\nb\tc\\x07"
+    assert printable("größe 走.mp4") == "größe 走.mp4"
 
 
 def test_every_file_is_written_by_way_of_this_module() -> None:
-    """Whoever opens a file for writing does so on what `written` gives, which is called `aside`, or calls `appended`."""
+    """Whoever opens a file for writing does so on what `atomic_write` gives, which is called `aside`, or calls `open_append`."""
     direct = re.compile(
         r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\(|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]|\bopen\([^()]*\"[wax]b?\""
     )

@@ -13,7 +13,7 @@ SECONDS_A_MIB = 1.0  # more for each MiB of it: a slow disk may need that
 SECONDS_A_FRAME = 1.0  # more for each frame that came: a busy machine may need that for a large one
 
 
-class Late(VidsslError):
+class FileTimeoutError(VidsslError):
     """A file took longer than it may. path: of the file."""
 
     def __init__(self, path: str, reason: str) -> None:
@@ -21,7 +21,7 @@ class Late(VidsslError):
         self.path, self.reason = path, reason
 
 
-class GivenUp(BaseException):
+class JobAbandoned(BaseException):
     """Ends a job that nobody waits for any more: its place was taken by another, so it must not go on with the next
     file.
     """
@@ -40,7 +40,7 @@ class Deadline:
         self._began = time.monotonic()
         self._end = self._began + seconds + SECONDS_A_MIB * size / 2**20
         self._depth = 0
-        self._given_up = False
+        self._abandoned = False
 
     @classmethod
     def enter(cls, path: str | os.PathLike[str], size: int, seconds: float | None = None) -> Deadline:
@@ -76,25 +76,25 @@ class Deadline:
         """Seconds until the end, negative behind it."""
         return self._end - time.monotonic()
 
-    def came(self, frames: int) -> None:
+    def add_frames(self, frames: int) -> None:
         """So many more frames came. Raises as `check` does."""
         self._end += SECONDS_A_FRAME * frames
         self.check()
 
     def check(self) -> None:
-        """Raises Late behind the end, and GivenUp after `give_up`."""
-        if self._given_up:
-            raise GivenUp
+        """Raises FileTimeoutError behind the end, and JobAbandoned after `abandon`."""
+        if self._abandoned:
+            raise JobAbandoned
         if self.left < 0:
-            raise self.late()
+            raise self.timeout_error()
 
-    def give_up(self) -> Late:
+    def abandon(self) -> FileTimeoutError:
         """Nobody waits for this any more. Returns why."""
-        self._given_up = True
-        return self.late()
+        self._abandoned = True
+        return self.timeout_error()
 
-    def late(self) -> Late:
-        return Late(
+    def timeout_error(self) -> FileTimeoutError:
+        return FileTimeoutError(
             self.path,
             f"it takes more than the {self._end - self._began:.0f} seconds that a file of its size may take; "
             f"look what is wrong with it, or allow more than file_timeout={self.seconds:g}",

@@ -25,7 +25,7 @@ _KINDS = {
 }
 
 
-def regular(path: str | os.PathLike[str]) -> os.stat_result:
+def stat_regular(path: str | os.PathLike[str]) -> os.stat_result:
     """What the system says of a regular file, through links. Raises OSError, before it is opened, where `path` is
     anything else.
     """
@@ -38,7 +38,7 @@ def regular(path: str | os.PathLike[str]) -> os.stat_result:
 
 def read_bytes(path: Path, limit: int = TEXT_BYTES) -> bytes:
     """The content of a regular file. Raises OSError where it is no such file, or is longer than `limit` bytes."""
-    size = regular(path).st_size
+    size = stat_regular(path).st_size
     if size > limit:
         raise OSError(errno.EFBIG, f"{size} bytes, and at most {limit} are read", os.fspath(path))
     with path.open("rb") as file:

@@ -13,30 +13,30 @@ from typing import TextIO
 from vidssl.types import VidsslError
 
 
-def leaves(name: str) -> bool:
+def leads_outside(name: str) -> bool:
     """Whether a name, joined to a folder, may lead out of it by its text alone: it is absolute, or goes up."""
     path = PurePosixPath(name)
     return path.is_absolute() or ".." in path.parts
 
 
-def inside(folder: Path, name: str) -> Path:
+def output_path(folder: Path, name: str) -> Path:
     """FOLDER/NAME, to be written. Links are followed, those in `folder` too; `folder` itself may be one.
 
     Raises VidsslError where that is not inside `folder`.
     """
     path = folder / name
-    if leaves(name):
-        raise VidsslError(f"path={name!r}: it leads out of {shown(folder)}; name a path below that folder")
+    if leads_outside(name):
+        raise VidsslError(f"path={name!r}: it leads out of {printable(folder)}; name a path below that folder")
     # A file that is a link is replaced, not written to, so only the folders count (see `written`).
     real = Path(os.path.realpath(path if path.is_dir() else path.parent))
     if not real.is_relative_to(os.path.realpath(folder)):
         raise VidsslError(
-            f"path={str(path)!r}: a link leads out of {shown(folder)}, to {shown(real)}; remove the link, or name that folder"
+            f"path={str(path)!r}: a link leads out of {printable(folder)}, to {printable(real)}; remove the link, or name that folder"
         )
     return path
 
 
-def readable(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
+def input_path(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     """FOLDER/NAME, to be read, where `name` or what lies there comes from elsewhere. Links are followed, also the last
     one.
 
@@ -44,22 +44,22 @@ def readable(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     """
     path = folder / name
     if not allow_outside and (
-        leaves(name) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+        leads_outside(name) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     ):
         raise VidsslError(
-            f"path={name!r}: it leads out of {shown(folder)}, to {shown(os.path.realpath(path))}; if you trust what names it, say "
+            f"path={name!r}: it leads out of {printable(folder)}, to {printable(os.path.realpath(path))}; if you trust what names it, say "
             "allow_outside=True (--allow-outside)"
         )
     return path
 
 
-def entry(path: Path) -> str:
+def resolve_folder(path: Path) -> str:
     """The place that a path names: links to folders are followed, the last part is taken as it is."""
     return os.path.join(os.path.realpath(path.parent), path.name)
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Where to write what `path` is to hold: a file aside, which takes its place when the block ends, and is gone if
     the block fails.
 
@@ -79,19 +79,19 @@ def written(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def appended(path: Path) -> TextIO:
+def open_append(path: Path) -> TextIO:
     """A text file that is open to go on with, line by line. One that is a link, symbolic or hard, becomes a file of its
     own first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     linked = path.is_symlink() or (path.is_file() and path.stat().st_nlink > 1)
     if linked and (path.is_file() or not path.exists()):
-        with written(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_bytes(path.read_bytes() if path.is_file() else b"")
     return path.open("a", buffering=1, encoding="utf-8")
 
 
-def apart(out: Path | None, *inputs: Path | None) -> None:
+def check_not_input(out: Path | None, *inputs: Path | None) -> None:
     """Raises VidsslError where `out` is one of the files that are read."""
     if (
         out is not None
@@ -101,14 +101,14 @@ def apart(out: Path | None, *inputs: Path | None) -> None:
         raise VidsslError(f"out={str(out)!r}: it is one of the files to read; name another file")
 
 
-def code(text: str) -> str:
+def markdown_code(text: str) -> str:
     """Text with names in it as Markdown that shows it as it is, for TensorBoard: links and pictures in a name stay
     letters.
     """
-    return "\n".join(f"    {line}" for line in shown(text, lines=True).split("\n"))
+    return "\n".join(f"    {line}" for line in printable(text, lines=True).split("\n"))
 
 
-def shown(text: object, *, lines: bool = False) -> str:
+def printable(text: object, *, lines: bool = False) -> str:
     """A name, or any text with names in it, for a message: control characters, which a terminal would obey, are
     escaped.
 

@@ -16,7 +16,7 @@ Array = Any  # any DLPack array: numpy, torch, cupy
 
 
 class VidsslError(Exception):
-    """An error whose message names the argument, its value and the mend."""
+    """An error whose message names the argument, its value and the fix."""
 
 
 class InvalidArgument(VidsslError, ValueError):

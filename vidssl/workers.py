@@ -27,7 +27,7 @@ class Workers:
     """`count` threads that do what is submitted, as concurrent.futures' do, but for two things.
 
     A job that is far behind its file's deadline (vidssl.deadline) hangs in a call that nothing ends, such as a read of
-    a disk that does not answer. Its future then fails with Late, and a new thread takes the place of its own. And they
+    a disk that does not answer. Its future then fails with FileTimeoutError, and a new thread takes the place of its own. And they
     are daemons: the process ends without those that hang. A context manager; where the block raises, what has begun
     ends at the next frame.
     """
@@ -51,7 +51,7 @@ class Workers:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self._crew.give_up()
+            self._crew.abandon()
         self.close()
 
 
@@ -80,11 +80,11 @@ class _Crew:
         for _ in range(self._count):
             self.jobs.put(None)
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         for thread in list(self._doing):
             deadline = Deadline.of(thread)
             if deadline is not None:
-                deadline.give_up()
+                deadline.abandon()
 
     def join(self) -> None:
         until = time.monotonic() + _JOINED
@@ -132,7 +132,7 @@ class _Crew:
                     if self._doing.get(thread) is not future:
                         continue
                     del self._doing[thread]
-                    late = deadline.give_up()
+                    late = deadline.abandon()
                 self._threads = {one for one in self._threads if one.ident != thread}
                 self._start()
                 future.set_exception(late)

@@ -91,12 +91,12 @@ def text(video: Video) -> str:
             video.codec,
             video.pixel_format,
             video.size,
-            video.stored,
+            video.stored_size,
             video.packet.tolist(),
             points.frame.tolist(),
             points.packet.tolist(),
             points.timestamp.tolist(),
-            points.landing,
+            points.packet_id,
         )
     )
 

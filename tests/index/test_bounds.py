@@ -20,7 +20,7 @@ from tests.index.test_sources import SPEC
 from vidssl import Loader, VideoIndex
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan
-from vidssl.index.sources import SIDECAR_BYTES, find
+from vidssl.index.sources import SIDECAR_BYTES, find_videos
 from vidssl.video.packets import PIXELS, DecodeError
 
 FTYP = struct.pack(">I4s8s", 16, b"ftyp", b"isom\0\0\0\0")
@@ -117,7 +117,7 @@ def test_a_sidecar_that_is_too_long_is_said(tmp_path: Path, caplog: pytest.LogCa
     for name, data in (("a.tar", label), ("b.tar", label + b" " * SIDECAR_BYTES), ("c.tar", b"[" * 200_000)):
         tar = header(b"s.mp4", 4) + padded(b"some") + header(b"s.json", len(data)) + padded(data) + bytes(1024)
         (tmp_path / name).write_bytes(tar)
-    assert [one.label for one in find(tmp_path)[1]] == ["run", None, None]
+    assert [one.label for one in find_videos(tmp_path)[1]] == ["run", None, None]
     assert f"b.tar/s.json: {len(label) + SIDECAR_BYTES} bytes, and at most {SIDECAR_BYTES} are read" in caplog.text
 
 

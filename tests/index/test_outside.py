@@ -11,7 +11,7 @@ from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.cli.data import open_data
-from vidssl.index.sources import find
+from vidssl.index.sources import find_videos
 from vidssl.index.table import SCHEMA
 
 
@@ -29,7 +29,7 @@ def listed(project: Path, *names: str) -> tuple[str, list[str]]:
     """Root, from the project, and paths of a list in set/lists."""
     path = project / "set" / "lists" / "l.txt"
     path.write_text("\n".join(names) + "\n")
-    root, found = find(path)
+    root, found = find_videos(path)
     assert all((root / one.path).is_file() for one in found)
     return root.relative_to(project.resolve()).as_posix(), [one.path for one in found]
 
@@ -48,7 +48,7 @@ def test_the_root_of_a_list_holds_all_that_it_names(project: Path) -> None:
 def test_a_list_that_goes_up_behind_a_link_names_what_the_system_opens(project: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(project / "set" / "videos" / "run")
     (tmp_path / "l.txt").write_text("link/../b.mp4\n")
-    root, found = find(tmp_path / "l.txt")
+    root, found = find_videos(tmp_path / "l.txt")
     assert (root / found[0].path) == (project / "set" / "videos" / "b.mp4").resolve()
 
 

@@ -15,7 +15,7 @@ from tests.clips import make_clip
 from tests.kernels.workload import orders
 from vidssl import Loader, VideoIndex, VidsslError
 from vidssl.index.holdout import split
-from vidssl.index.sources import find
+from vidssl.index.sources import find_videos
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 
@@ -115,7 +115,7 @@ def test_groups_of_a_list_are_never_split(folder: Path, tmp_path: Path) -> None:
 
 def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
     (folder / "some.txt").write_text("run/a.mp4\n\nwalk/c.mkv\n")
-    root, found = find(folder / "some.txt")
+    root, found = find_videos(folder / "some.txt")
     (folder / "some.txt").unlink()
     assert root == folder.resolve()
     assert [(one.path, one.label) for one in found] == [("run/a.mp4", "run"), ("walk/c.mkv", "walk")]
@@ -133,7 +133,7 @@ def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
 def test_wrong_lists_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(VidsslError, match=said):
-        find(tmp_path / name)
+        find_videos(tmp_path / name)
 
 
 def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:
             (tmp_path / name).unlink()
     (tmp_path / "bad.tar").write_bytes(b"no tar" * 200)
     (tmp_path / "cut.tar").write_bytes((tmp_path / "cut.tar").read_bytes()[:8000])
-    assert [one.path for one in find(tmp_path)[1]] == ["bad.tar", "cut.tar", "cut.tar/a.mp4"]
+    assert [one.path for one in find_videos(tmp_path)[1]] == ["bad.tar", "cut.tar", "cut.tar/a.mp4"]
     left_out = dict(VideoIndex.build(tmp_path, progress=False).skipped(1))
     assert "a tar file that cannot be read to its end; the members before that are used" in left_out["bad.tar"]
     assert set(left_out) == {"bad.tar", "cut.tar", "cut.tar/a.mp4"}  # here no member is a video

@@ -50,12 +50,12 @@ def h264(index: VideoIndex) -> Video:
         ({"full_range": True}, "no full range"),
         ({"rotation": 90}, "stored turned"),
         ({"mirror": True}, "stored turned"),
-        ({"stored": (240, 321)}, "321x240 is odd"),
-        ({"stored": (16, 32)}, "32x16 is beyond 48x16 to 4096x4096"),
-        ({"stored": (16, 34)}, ""),  # coded as 48 x 16
-        ({"stored": (4098, 64)}, "64x4098 is beyond"),
-        ({"stored": (4096, 4096)}, ""),
-        ({"codec": "vp8", "stored": (2, 2)}, ""),
+        ({"stored_size": (240, 321)}, "321x240 is odd"),
+        ({"stored_size": (16, 32)}, "32x16 is beyond 48x16 to 4096x4096"),
+        ({"stored_size": (16, 34)}, ""),  # coded as 48 x 16
+        ({"stored_size": (4098, 64)}, "64x4098 is beyond"),
+        ({"stored_size": (4096, 4096)}, ""),
+        ({"codec": "vp8", "stored_size": (2, 2)}, ""),
     ],
 )
 def test_refusal(h264: Video, change: dict[str, Any], reason: str) -> None:
@@ -86,7 +86,7 @@ def test_of_sizes_that_share_a_decoder_one_is_left_to_the_cpu(sizes: set[Any], m
     decoder = NVDEC.beside(sizes)
     assert decoder.mixed_up == mixed_up
     for codec, *stored in sizes:
-        reason = decoder.refusal(replace(h264, codec=codec, stored=tuple(stored)))
+        reason = decoder.refusal(replace(h264, codec=codec, stored_size=tuple(stored)))
         assert bool(reason) == ((codec, *stored) in mixed_up)
         assert not reason or "coded in a size that other videos have" in reason
     assert SOFTWARE.beside(sizes) is SOFTWARE

@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from tests.clips import split
 from vidssl.index.table import VideoIndex
 from vidssl.types import RGB, VidsslError
-from vidssl.video.color import MATRICES, chroma_position, color_space, refusal, rgb_space, turned
+from vidssl.video.color import MATRICES, chroma_position, color_space, refusal, rgb_space, rotate_chroma
 from vidssl.video.decode import decode
 
 LINEAR = ("bt709", "fcc", "bt470bg", "smpte170m", "smpte240m", "bt2020nc", "unknown", "ycgco", "chroma-derived-nc")
@@ -129,7 +129,7 @@ def test_chroma_turns_with_the_picture(size: tuple[int, int], rotation: int, mir
     # `down`
     origin, right, down = turn[0][0, 0], turn[0][0, 1] - turn[0][0, 0], turn[0][1, 0] - turn[0][0, 0]
     away = turn[1][0, 0] - origin
-    assert turned((0.0, 0.5), size, rotation, mirror) == (float(away @ right), float(away @ down))
+    assert rotate_chroma((0.0, 0.5), size, rotation, mirror) == (float(away @ right), float(away @ down))
 
 
 CONVERTED = [

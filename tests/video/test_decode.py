@@ -120,12 +120,12 @@ def test_frames_go_into_the_memory_that_is_given(tmp_path: Path) -> None:
     _, video = index_one(make_clip(tmp_path / "a.mp4"))
     given: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
 
-    def empty(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def allocate(shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.uint8]]:
         given.append(np.full(shape, 255, np.uint8))
         return given[-1]
 
     numbers = np.arange(3, 9)
-    assert decode(video, numbers, empty=empty).data is given[0]
+    assert decode(video, numbers, allocate=allocate).data is given[0]
     assert np.array_equal(given[0], decode(video, numbers).data)
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.paths import shown
+from vidssl.paths import printable
 from vidssl.types import VidsslError
 
 
@@ -75,7 +75,7 @@ class _Shown(logging.Formatter):
     """What is logged names files, whose names a terminal is not to obey."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return shown(super().format(record), lines=True)
+        return printable(super().format(record), lines=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,14 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text = "Self-supervised learning from video: a pretext task is a table, and frames stay in device memory."
             _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
     except VidsslError as error:
-        print(shown(f"error: {error}", lines=True), file=sys.stderr)
+        print(printable(f"error: {error}", lines=True), file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read what is printed wanted no more, such as `head`
         # so that Python's last flush does not fail either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as stopped:
-        print(shown(str(stopped) or "stopped", lines=True), file=sys.stderr)
+        print(printable(str(stopped) or "stopped", lines=True), file=sys.stderr)
         return 130
     return 0
 

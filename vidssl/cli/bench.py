@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidssl.cli.data import open_data
 from vidssl.loader.profile import profile
-from vidssl.paths import apart, written
+from vidssl.paths import atomic_write, check_not_input
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -40,7 +40,7 @@ def loader(
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     if out is not None and not out.parent.is_dir():
         raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
-    apart(out, data)
+    check_not_input(out, data)
     found = profile(
         open_data(data, None, allow_outside=allow_outside),
         RECIPES[recipe]().pretext,
@@ -52,7 +52,7 @@ def loader(
     if out is not None:
         about = {"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
         try:
-            with written(out) as aside:
+            with atomic_write(out) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
             raise VidsslError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vidssl.index.sources import LISTS
 from vidssl.index.table import ENDING, VideoIndex
-from vidssl.paths import inside
+from vidssl.paths import output_path
 from vidssl.types import VidsslError
 
 
@@ -30,7 +30,9 @@ def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoInd
 
     A run's own index may be of a part of a folder, or of more than a list names, so it never stands for either.
     """
-    kept = inside(run, "features") / f"index_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}{ENDING}"
+    kept = (
+        output_path(run, "features") / f"index_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}{ENDING}"
+    )
     index = _open(data, [kept, run / "index.arrow"], allow_outside)
     if data.suffix != ENDING and (index.read or not kept.is_file()):
         index.save(kept)

@@ -17,7 +17,7 @@ from vidssl.evaluate.result import Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.splits import Splits, make_splits
-from vidssl.paths import apart, inside
+from vidssl.paths import check_not_input, output_path
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -64,7 +64,7 @@ class Data:
         """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before
         videos are indexed.
         """
-        apart(out, self.train, self.test, self.labels)
+        check_not_input(out, self.train, self.test, self.labels)
         return load_run(run, allow_outside=self.allow_outside)
 
 
@@ -144,7 +144,7 @@ def finetune(
     """
     opened = data.run(run, out)
     # a wrong folder is said before videos are indexed
-    open_finetuned(inside(opened.folder, f"finetune/{how.init}"), resume=resume)
+    open_finetuned(output_path(opened.folder, f"finetune/{how.init}"), resume=resume)
     _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_data
-from vidssl.paths import shown
+from vidssl.paths import printable
 from vidssl.prepare import Encoding
 from vidssl.prepare import prepare as prepare_index
 from vidssl.prepare.run import targets
@@ -45,7 +45,7 @@ def prepare(
         for row in index.usable().tolist():
             video = index.video(row)
             height, width = settings.size(*video.size)
-            old, new = shown(index.column("path")[row]), shown(out / names[row])
+            old, new = printable(index.column("path")[row]), printable(out / names[row])
             print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
         print(index.summary())
         return

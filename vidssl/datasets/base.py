@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from vidssl.files import read_text
-from vidssl.index.sources import find
-from vidssl.paths import shown
+from vidssl.index.sources import find_videos
+from vidssl.paths import printable
 from vidssl.types import VidsslError
 
 _SHOWN = 10  # of a list, in what is said
@@ -65,7 +65,7 @@ class Dataset:
         for part, names in self.missing.items():
             lines += _listed(f"missing in {part}", names)
         lines += _listed("named nowhere", self.extra)
-        return "\n".join(map(shown, [*lines, *(f"note: {note}" for note in self.notes)]))
+        return "\n".join(map(printable, [*lines, *(f"note: {note}" for note in self.notes)]))
 
 
 def _listed(what: str, names: Sequence[str]) -> list[str]:
@@ -81,7 +81,7 @@ class VideoFiles:
     def __init__(self, videos: Path, *, exact: bool = False) -> None:
         if not videos.is_dir():
             raise VidsslError(f"videos={str(videos)!r}: not a folder; name the one that the data set's videos lie in")
-        self.root, found = find(videos)
+        self.root, found = find_videos(videos)
         self._exact, self._used = exact, set[str]()
         self._paths = [one.path for one in found if one.archive is None]
         self._whole: dict[tuple[str, str], list[str]] = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
 from vidssl.index.table import VideoIndex
-from vidssl.paths import written
+from vidssl.paths import atomic_write
 from vidssl.types import VidsslError
 
 
@@ -61,7 +61,7 @@ def _write(path: Path, entries: Iterable[Entry]) -> None:
         raise VidsslError(
             f"datasets: out={str(path.parent)!r}: {path.name} in it is another list, not made here; name another folder"
         )
-    with written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         for entry in entries:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, empty_files
 from vidssl.index.holdout import hold_out, match_groups
-from vidssl.index.sources import find
+from vidssl.index.sources import find_videos
 from vidssl.types import VidsslError
 
 
@@ -21,7 +21,7 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     """
     if not 0 <= fraction < 1:
         raise VidsslError(f"fraction={fraction}: take a fraction of the videos, 0 <= fraction < 1")
-    root, found = find(source)
+    root, found = find_videos(source)
     files = [one for one in found if one.archive is None]
     matches = match_groups([one.path for one in files], group, "group")
     entries = []

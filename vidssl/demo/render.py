@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from vidssl.demo.scenes import SCENES, film
-from vidssl.paths import inside, written
+from vidssl.paths import atomic_write, output_path
 from vidssl.types import VidsslError
 
 VERSION = 2  # of what the scenes look like: files of another one are made again
@@ -28,7 +28,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
     """
     wanted = {"version": VERSION, "seed": seed, "each": each}
     names = {
-        (name, number): inside(folder, f"{name}/{name}_{number:02d}.{('mp4', 'avi')[number % 2]}")
+        (name, number): output_path(folder, f"{name}/{name}_{number:02d}.{('mp4', 'avi')[number % 2]}")
         for name in SCENES
         for number in range(each)
     }
@@ -39,7 +39,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
         _clear(folder, key)
         for name in SCENES:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        with written(key) as aside:
+        with atomic_write(key) as aside:
             aside.write_text("{}\n")  # ours, and not whole yet
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             jobs = [pool.submit(_make, path, name, number, seed) for (name, number), path in names.items()]
@@ -47,7 +47,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
                 as_completed(jobs), total=len(jobs), desc="scenes", unit="video", disable=None if progress else True
             ):
                 job.result()
-        with written(key) as aside:
+        with atomic_write(key) as aside:
             aside.write_text(json.dumps(wanted) + "\n")
     except (OSError, ValueError) as error:
         raise VidsslError(
@@ -79,7 +79,7 @@ def encode(path: Path, frames: npt.NDArray[np.uint8], rng: np.random.Generator) 
 
     Distance of key frames, B-frames and quality are drawn, so that no trace of the encoder tells how late a frame is.
     """
-    with written(path) as aside, av.open(str(aside), "w", format=path.suffix[1:]) as container:
+    with atomic_write(path) as aside, av.open(str(aside), "w", format=path.suffix[1:]) as container:
         if path.suffix == ".mp4":
             # x264's macroblock tree does not give the same bits twice
             options = {"preset": "veryfast", "crf": str(rng.integers(18, 27)), "x264-params": "mbtree=0"}

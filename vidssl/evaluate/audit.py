@@ -24,7 +24,7 @@ from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logit
 from vidssl.evaluate.run import trained_model
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
-from vidssl.paths import written
+from vidssl.paths import atomic_write
 from vidssl.plots.bars import Bar, draw_bars
 from vidssl.pretext import PretextModel
 from vidssl.train import checkpoint
@@ -287,7 +287,7 @@ def make_folder(out: Path) -> None:
 
 def _write(out: Path, about: dict[str, Any], found: Audit) -> None:
     try:
-        with written(out / "audit.json") as aside:
+        with atomic_write(out / "audit.json") as aside:
             aside.write_text(json.dumps(about, indent=1) + "\n")
         draw_bars(
             found.bars(),

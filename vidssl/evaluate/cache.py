@@ -26,7 +26,7 @@ from vidssl.evaluate.splits import Splits
 from vidssl.index.holdout import fingerprint
 from vidssl.index.names import Names
 from vidssl.index.table import VideoIndex
-from vidssl.paths import inside, written
+from vidssl.paths import atomic_write, output_path
 from vidssl.types import VidsslError
 
 
@@ -46,7 +46,7 @@ def run_features(
 
     def of(index: VideoIndex) -> list[Features]:
         return extract_cached(
-            inside(run.folder, "features"),
+            output_path(run.folder, "features"),
             list(encoders.values()),
             index,
             clips,
@@ -90,7 +90,7 @@ def extract_cached(
 def save_features(path: Path, feature: torch.Tensor, paths: Sequence[str]) -> None:
     """Write a features file; it appears whole or not at all. feature: [V, D]; paths: V of them."""
     try:
-        with written(path) as aside:
+        with atomic_write(path) as aside:
             save_file(
                 {"feature": feature.detach().cpu().float().contiguous()},
                 aside,

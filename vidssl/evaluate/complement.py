@@ -121,7 +121,7 @@ def _others(other: str, data: Splits, *, device: str, progress: bool) -> Both:
         if bad:
             path = part.select(features.row).column("path")[bad[0]]
             raise VidsslError(
-                f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; mend or leave these out"
+                f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; fix or leave these out"
             )
     return found[0], found[-1]
 

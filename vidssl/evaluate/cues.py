@@ -20,7 +20,7 @@ from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
 from vidssl.train.config import Recipe
 from vidssl.types import Batch, VidsslError
-from vidssl.video.packets import Source
+from vidssl.video.packets import PacketReader
 
 BINS = 8  # of a channel's histogram
 LEAST = 50  # tuples, to say anything
@@ -105,8 +105,8 @@ class KeyFrames:
         """Frame numbers of the key frames of a row, ascending; the first frame is taken for one."""
         if row not in self._starts:
             video = self.index.video(row)
-            with Source(video.path) as source:
-                flagged = [number for number, packet in source.packets() if packet.is_keyframe]
+            with PacketReader(video.path) as reader:
+                flagged = [number for number, packet in reader.packets() if packet.is_keyframe]
             found = np.flatnonzero(np.isin(video.packet, flagged))
             self._starts[row] = np.union1d([0], found).astype(np.int64)
         return self._starts[row]

@@ -26,7 +26,7 @@ from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, untrained_encoder
 from vidssl.evaluate.splits import Splits
 from vidssl.kernels.plan import PlanSpec
-from vidssl.paths import inside
+from vidssl.paths import output_path
 from vidssl.pretext import SlotModel, build_model
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
@@ -108,7 +108,7 @@ def evaluate_finetune(
     classes = _classes(data)
     select = _select(run, how)
     task = _task(run, how, classes)
-    folder = inside(run.folder, f"finetune/{how.init}")
+    folder = output_path(run.folder, f"finetune/{how.init}")
     start = open_finetuned(folder, resume=resume)
     alone = ProcessGroup(device=pick_device(device))
     result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.run import TrainedRun
 from vidssl.evaluate.splits import Splits
-from vidssl.paths import code, inside, shown, written
+from vidssl.paths import atomic_write, markdown_code, output_path, printable
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
@@ -50,7 +50,7 @@ class Result:
         for name, row in self.numbers.items():
             lines.append(f"{name:{wide}s}" + "".join(f"  {_cell(row.get(column)):>21s}" for column in columns))
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
-        return "\n".join(map(shown, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
+        return "\n".join(map(printable, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
     def publish(
         self, run: TrainedRun, data: Splits, *, out: Path | None = None, images: Mapping[str, Path] | None = None
@@ -72,17 +72,17 @@ class Result:
         }
         target = out if out is not None else run.folder / f"{self.kind}.json"
         try:
-            with written(target) as aside:
+            with atomic_write(target) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")
         except OSError as error:
             raise VidsslError(
                 f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written"
             ) from error
-        with SummaryWriter(str(inside(run.folder, "tensorboard"))) as board:
+        with SummaryWriter(str(output_path(run.folder, "tensorboard"))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():
                     board.add_scalar(f"{self.kind}/{name}/{column}", one.value, run.step)
-            board.add_text(self.kind, code(self.text()), run.step)
+            board.add_text(self.kind, markdown_code(self.text()), run.step)
             for name, path in (images or {}).items():
                 board.add_image(
                     f"{self.kind}/{name}", np.asarray(Image.open(path).convert("RGB")), run.step, dataformats="HWC"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vidssl.index.holdout import fingerprint, match_groups, split
 from vidssl.index.names import Names
-from vidssl.index.sources import find
+from vidssl.index.sources import find_videos
 from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
@@ -137,7 +137,7 @@ def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
     where = f"labels={str(labels)!r}:"
     if labels.suffix != ".csv":
         raise VidsslError(f"{where} take a .csv with the columns path,label[,group]")
-    root, lines = find(labels)
+    root, lines = find_videos(labels)
     if unlabelled := [line.path for line in lines if line.label is None]:
         raise VidsslError(f"{where} {len(unlabelled)} lines have no label, such as that of {unlabelled[0]}; add labels")
     names = Names([(root / line.path).resolve().as_posix() for line in lines], where.removesuffix(":"))

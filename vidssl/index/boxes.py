@@ -53,7 +53,7 @@ def lacks_moov(file: BinaryIO, place: Member) -> bool:
     return bool(kinds) and b"moov" not in kinds
 
 
-def most_samples(file: BinaryIO, place: Member) -> int:
+def max_samples(file: BinaryIO, place: Member) -> int:
     """The most samples that a table of an ISO base media file claims; 0 for any other file. FFmpeg takes memory for
     each of them.
     """

@@ -42,7 +42,7 @@ _SCHEMA = 8  # where the first message begins; the record batches follow it
 _Part = Callable[[int, int, list[memoryview | bytes]], None]
 
 
-def write_sealed(aside: Path, table: pa.Table, rows: int) -> None:
+def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
     """Write `table`, to a file that gets its name later, as an Arrow file with a seal, `rows` rows a record batch.
     Raises OSError.
     """
@@ -99,10 +99,10 @@ def _structure(data: memoryview, messages: npt.NDArray[np.int64], footer: bytes 
     return found
 
 
-class Sealed:
+class ChecksummedFile:
     """A file that `write_sealed` wrote, mapped into memory.
 
-    footer: the bytes of its footer, as they are. hint: what mends a damaged file, for messages. Raises VidsslError
+    footer: the bytes of its footer, as they are. hint: what fixes a damaged file, for messages. Raises VidsslError
     where the file does not end as an Arrow file does.
     """
 

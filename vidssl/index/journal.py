@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vidssl.paths import written
+from vidssl.paths import atomic_write
 from vidssl.types import VidsslError
 
 _MARK = b"\xffvid.row"
@@ -34,7 +34,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         try:
-            with written(self.path) as aside:  # the file that is open stays the same when it gets its name
+            with atomic_write(self.path) as aside:  # the file that is open stays the same when it gets its name
                 self._file = aside.open("wb")
                 self.add(self.found.to_batches())
         except OSError as error:

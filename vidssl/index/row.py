@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vidssl.video.color import color_space, turned
+from vidssl.video.color import color_space, rotate_chroma
 from vidssl.video.decode import Video
-from vidssl.video.packets import PIXELS, DecodeError, Landing, Member, SeekPoints
+from vidssl.video.packets import PIXELS, DecodeError, Member, PacketId, SeekPoints
 
 FRAMES = 2**24  # of one file, at most: a week of video
 
@@ -22,7 +22,7 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
     """What decoding needs, from a row of the index (which may still be without frames and points)."""
     stored = (row["coded_height"], row["coded_width"])
     _check_row(path, row)
-    chroma = turned((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
+    chroma = rotate_chroma((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
     points = row.get("points") or []
     return Video(
         path=path,
@@ -34,7 +34,7 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
         pixel_format=row["pixel_format"],
         full_range=row["color_range"] == "pc",
         size=(row["height"], row["width"]),
-        stored=stored,
+        stored_size=stored,
         rotation=row["rotation"],
         mirror=row["mirror"],
         space=color_space(row["color_matrix"], row["color_range"], chroma, row["color_primaries"]),
@@ -68,8 +68,8 @@ def _check_row(path: Path, row: dict[str, Any]) -> None:
         )
 
 
-def make_points(points: list[tuple[int, int, int, Landing]]) -> SeekPoints:
+def make_points(points: list[tuple[int, int, int, PacketId]]) -> SeekPoints:
     """SeekPoints from (frame, packet, timestamp, landing)."""
     column = list(zip(*points, strict=True)) if points else [(), (), (), ()]
     numbers = [np.asarray(column[at], np.int64) for at in range(3)]
-    return SeekPoints(frame=numbers[0], packet=numbers[1], timestamp=numbers[2], landing=tuple(column[3]))
+    return SeekPoints(frame=numbers[0], packet=numbers[1], timestamp=numbers[2], packet_id=tuple(column[3]))

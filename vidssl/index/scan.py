@@ -14,13 +14,13 @@ import av
 import numpy as np
 from av.video.frame import VideoFrame
 
-from vidssl.deadline import Deadline, Late
-from vidssl.files import regular
-from vidssl.index.boxes import lacks_moov, most_samples
+from vidssl.deadline import Deadline, FileTimeoutError
+from vidssl.files import stat_regular
+from vidssl.index.boxes import lacks_moov, max_samples
 from vidssl.index.row import FRAMES, make_points, make_video, member_of
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
 from vidssl.video.decode import PLANAR, Planes, Video, decode, is_yuv
-from vidssl.video.packets import DecodeError, Landing, Member, SeekPoints, Source, landing_of, number_of
+from vidssl.video.packets import DecodeError, Member, PacketId, PacketReader, SeekPoints, id_of, number_of
 
 # Seek points closer than this save less decoding than they cost to verify.
 _APART = 12
@@ -45,7 +45,7 @@ def scan(
     """
     row = unusable("ok")
     try:
-        found = regular(path)
+        found = stat_regular(path)
         place = Member(offset or 0, found.st_size if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
         if offset is None and path.suffix.lower() == ".tar":
@@ -62,7 +62,7 @@ def scan(
         row["status"] = str(reason)
     except DecodeError as error:
         row["status"] = str(error).removeprefix(f"{path}: ")
-    except Late as error:
+    except FileTimeoutError as error:
         row["status"] = error.reason
     except av.FFmpegError as error:
         row["status"] = f"FFmpeg cannot open it: {error.strerror}"
@@ -87,7 +87,7 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
             raise UnusableError("not a video: Git LFS pointer; fetch it with `git lfs pull`")
         if lacks_moov(file, place):
             raise UnusableError("truncated: its table of contents (moov box) is missing")
-        samples = most_samples(file, place)
+        samples = max_samples(file, place)
         if samples > place.bytes:
             raise UnusableError(
                 f"damaged: its table of contents says {samples} frames, more than it has bytes ({place.bytes})"
@@ -96,12 +96,12 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
 
 def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     first: VideoFrame | None = None
-    with Source(path, member=member_of(about)) as source:
+    with PacketReader(path, member=member_of(about)) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
         watch: _Watch | None = None
-        keys: dict[int, Landing] = {}
+        keys: dict[int, PacketId] = {}
         note = ""
         try:
             for frame in _sequence(source, keys):
@@ -130,18 +130,18 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         "points": [
             {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
             for frame, packet, stamp, landing in zip(
-                points.frame, points.packet, points.timestamp, points.landing, strict=True
+                points.frame, points.packet, points.timestamp, points.packet_id, strict=True
             )
         ],
         "note": "; ".join(notes),
     }
 
 
-def _sequence(source: Source, keys: dict[int, Landing]) -> Iterator[VideoFrame]:
+def _sequence(source: PacketReader, keys: dict[int, PacketId]) -> Iterator[VideoFrame]:
     """All frames in presentation order; on the way, `keys` learns where decoding might begin."""
     for number, packet in source.packets():
         if packet.is_keyframe or number == 0:
-            keys[number] = landing_of(packet)
+            keys[number] = id_of(packet)
         yield from source.frames(packet)
     yield from source.frames(None)
 
@@ -213,7 +213,7 @@ class _Watch:
     """
 
     video: Video
-    keys: dict[int, Landing]
+    keys: dict[int, PacketId]
     second: int  # in the stream's time base
     even: bool  # the container gives every frame the same time
     packets: list[int] = field(default_factory=list)
@@ -230,7 +230,7 @@ class _Watch:
         if frame.is_corrupt:
             self._cut(number, ordinal)
             return f"frame {number} is damaged"
-        if (frame.height, frame.width) != self.video.stored or frame.format.name != self.video.pixel_format:
+        if (frame.height, frame.width) != self.video.stored_size or frame.format.name != self.video.pixel_format:
             return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
         if ordinal < 0:
             return f"frame {number} cannot be traced to its packet"
@@ -273,7 +273,7 @@ class _Watch:
         if len(set(self.packets)) < len(self.packets):
             raise UnusableError("its frames cannot be told apart: one packet gave several")
         video = replace(self.video, packet=np.asarray(self.packets, np.int32))
-        points: list[tuple[int, int, int, Landing]] = []
+        points: list[tuple[int, int, int, PacketId]] = []
         for start, end in zip(self.starts, [*self.starts[1:], len(self.packets)], strict=True):
             ordinal = self.packets[start] if start else 0
             landing = self.keys[ordinal]
@@ -286,7 +286,7 @@ class _Watch:
                 raise UnusableError("decoding it twice gives different frames")
         return make_points(points)
 
-    def _stamps(self, landing: Landing) -> list[int]:
+    def _stamps(self, landing: PacketId) -> list[int]:
         """What to try to seek to: MP4 and Matroska are searched by pts, AVI by dts, MPEG streams only roughly."""
         times = [time for time in landing[1:3] if time is not None]
         return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))

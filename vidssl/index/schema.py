@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
 )
 
 
-def said_of(footer: bytes) -> tuple[int | None, str | None, bool]:
+def parse_metadata(footer: bytes) -> tuple[int | None, str | None, bool]:
     """(version, root, whether that is the folder it was made of): what `VideoIndex.save` put into the schema, by a
     footer's text.
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from vidssl.files import parse_json, read_text, regular
-from vidssl.paths import leaves
+from vidssl.files import parse_json, read_text, stat_regular
+from vidssl.paths import leads_outside
 from vidssl.types import VidsslError
 
 EXTENSIONS = frozenset(
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class VideoFile:
     """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind
     the tar's.
 
@@ -74,7 +74,7 @@ class Found:
         return self.archive or self.path
 
 
-def find(source: Path) -> tuple[Path, list[Found]]:
+def find_videos(source: Path) -> tuple[Path, list[VideoFile]]:
     """The root that paths are relative to, and the videos, ordered by path. Raises VidsslError where there are none.
 
     The root of a list is its folder, or, where it names videos elsewhere, the deepest folder that holds all of its
@@ -100,7 +100,7 @@ def find(source: Path) -> tuple[Path, list[Found]]:
     return root, found
 
 
-def _in_folder(root: Path) -> Iterator[Found]:
+def _in_folder(root: Path) -> Iterator[VideoFile]:
     """Links to folders are followed once, hidden folders are not entered."""
     seen = set()
     for base, folders, files in os.walk(root, followlinks=True):
@@ -113,7 +113,7 @@ def _in_folder(root: Path) -> Iterator[Found]:
         for name in files:
             path = Path(base, name)
             if path.suffix.lower() in EXTENSIONS:
-                yield Found(
+                yield VideoFile(
                     path=path.relative_to(root).as_posix(), label=path.parent.name if path.parent != root else None
                 )
             elif path.suffix.lower() == ".tar":
@@ -125,7 +125,7 @@ def _open_tar(file: Any) -> tarfile.TarFile:
     return tarfile.open(fileobj=file, mode="r:")
 
 
-def _in_tar(path: Path, name: str) -> Iterator[Found]:
+def _in_tar(path: Path, name: str) -> Iterator[VideoFile]:
     """Members that are videos. The label is what the sample's `.cls` says, or "label" in its `.json`, or the member's
     folder.
 
@@ -135,7 +135,7 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
     labels: dict[str, str] = {}
     videos: list[tarfile.TarInfo] = []
     try:
-        size = regular(path).st_size
+        size = stat_regular(path).st_size
         with path.open("rb") as file, _open_tar(_Bounded(file)) as tar:
             for member in _forwards(tar):
                 kind = PurePosixPath(member.name).suffix.lower()
@@ -149,10 +149,10 @@ def _in_tar(path: Path, name: str) -> Iterator[Found]:
                         labels[_sample(member.name)] = said
     # of a damaged header tarfile raises whatever its own arithmetic meets, IndexError and RecursionError among it
     except Exception:
-        yield Found(path=name, label=None)  # the index says of it what is wrong
+        yield VideoFile(path=name, label=None)  # the index says of it what is wrong
     for member in videos:
         folder = PurePosixPath(member.name).parent.name or None
-        yield Found(
+        yield VideoFile(
             path=_text(f"{name}/{member.name}"),
             label=labels.get(_sample(member.name), folder and _text(folder)),
             archive=name,
@@ -217,7 +217,7 @@ def _label_in(data: bytes, kind: str) -> str | None:
     return None if label is None else _text(str(label))
 
 
-def _in_list(source: Path) -> tuple[Path, list[Found]]:
+def _in_list(source: Path) -> tuple[Path, list[VideoFile]]:
     """The root and the videos. .txt: a path a line. .csv: columns path, and label and group where there are any."""
     try:
         text = read_text(source, "utf-8-sig")
@@ -240,7 +240,7 @@ def _in_list(source: Path) -> tuple[Path, list[Found]]:
     found = []
     for row, place in zip(rows, places, strict=True):
         label = row.get("label") or None if "label" in row else (Path(row["path"]).parent.name or None)
-        found.append(Found(path=place.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
+        found.append(VideoFile(path=place.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
     return root, found
 
 
@@ -252,7 +252,7 @@ def _places(names: Sequence[Path], folder: Path) -> list[Path]:
     places = []
     for name in names:
         place = folder / name
-        if leaves(str(name)):
+        if leads_outside(str(name)):
             if place.parent not in real:
                 real[place.parent] = place.parent.resolve()
             place = real[place.parent] / place.name

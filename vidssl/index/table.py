@@ -23,14 +23,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from vidssl.deadline import Late, check_timeout
-from vidssl.index.checksums import Sealed, write_sealed
+from vidssl.deadline import FileTimeoutError, check_timeout
+from vidssl.index.checksums import ChecksummedFile, write_checksummed
 from vidssl.index.journal import Journal
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan, unusable
-from vidssl.index.schema import SCHEMA, VERSION, said_of
-from vidssl.index.sources import Found, find
-from vidssl.paths import shown, written
+from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
+from vidssl.index.sources import VideoFile, find_videos
+from vidssl.paths import atomic_write, printable
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
 from vidssl.workers import Workers
@@ -62,7 +62,7 @@ class VideoIndex:
         root: Path,
         *,
         rows: npt.NDArray[np.int64] | None = None,
-        sealed: Sealed | None = None,
+        sealed: ChecksummedFile | None = None,
         source: Path | None = None,
     ) -> None:
         self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
@@ -93,7 +93,7 @@ class VideoIndex:
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
-        folder, found = find(Path(root))
+        folder, found = find_videos(Path(root))
         book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
         old = [] if known is None else [known.table]
         if book is not None:
@@ -140,8 +140,8 @@ class VideoIndex:
         target = Path(path)
         about = json.dumps({"version": VERSION, "root": str(self.root), "scanned": self.source == self.root}).encode()
         try:
-            with written(target) as aside:
-                write_sealed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
+            with atomic_write(target) as aside:
+                write_checksummed(aside, self.table.replace_schema_metadata({_KEY: about}), _BATCH)
         except OSError as error:
             raise VidsslError(
                 f"VideoIndex.save: path={str(path)!r}: {error.strerror or error}; name a file that can be written"
@@ -160,10 +160,10 @@ class VideoIndex:
         if not Path(path).is_file():
             raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE{ENDING}`")
         try:
-            sealed = Sealed(Path(path), f"`vidssl index FOLDER --out {path}`")
+            sealed = ChecksummedFile(Path(path), f"`vidssl index FOLDER --out {path}`")
         except OSError as error:
             raise VidsslError(f"{where} {error.strerror or error}; name a file that can be read") from error
-        version, made_of, scanned = said_of(sealed.footer)
+        version, made_of, scanned = parse_metadata(sealed.footer)
         if made_of is None:
             raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
@@ -178,7 +178,7 @@ class VideoIndex:
         index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
         if not allow_outside and (outside := index._outside()):
             raise VidsslError(
-                f"{where} it names {shown(outside)}, outside of its root {shown(folder)}; make it anew with {sealed.hint}, "
+                f"{where} it names {printable(outside)}, outside of its root {printable(folder)}; make it anew with {sealed.hint}, "
                 "or, if you trust it, say allow_outside=True (--allow-outside)"
             )
         return index
@@ -215,7 +215,8 @@ class VideoIndex:
         columns = [self.column(name).to_pylist() for name in _IDENTITY]
         return all(
             _identity(
-                self.root, Found(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None)
+                self.root,
+                VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None),
             )
             == (path, archive, offset, size, mtime)
             for path, archive, offset, size, mtime in zip(*columns, strict=True)
@@ -308,14 +309,14 @@ class VideoIndex:
 
 def _listed(what: str, said: list[tuple[str, str]]) -> list[str]:
     """A line each; of many, the first ones, and how many more there are of each reason."""
-    lines = [f"  {what}: {shown(path)}: {shown(reason)}" for path, reason in said[:_LISTED]]
+    lines = [f"  {what}: {printable(path)}: {printable(reason)}" for path, reason in said[:_LISTED]]
     more = Counter(reason for _, reason in said[_LISTED:])
-    lines += [f"  {what}: {count} more: {shown(reason)}" for reason, count in more.most_common(_LISTED)]
+    lines += [f"  {what}: {count} more: {printable(reason)}" for reason, count in more.most_common(_LISTED)]
     rest = sum(count for _, count in more.most_common()[_LISTED:])
     return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
 
 
-def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:
+def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
     """What a row is known by, now; None where the file is not there."""
     try:
         now = os.stat(root / one.file)
@@ -324,11 +325,11 @@ def _identity(root: Path, one: Found) -> tuple[Any, ...] | None:
     return one.path, one.archive, one.offset, one.bytes if one.archive else now.st_size, now.st_mtime_ns
 
 
-def _row(one: Found, job: Future[dict[str, Any]]) -> dict[str, Any]:
+def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
     """A row of SCHEMA, also of a file that its worker never came back from."""
     try:
         row = job.result()
-    except Late as late:
+    except FileTimeoutError as late:
         row = unusable(late.reason)
     if row["packet"] == list(range(len(row["packet"]))):
         row["packet"] = None

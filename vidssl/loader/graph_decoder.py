@@ -62,7 +62,7 @@ class GraphDecoder:
             return "no full range"
         if video.rotation or video.mirror:
             return "it is stored turned"
-        height, width = video.stored
+        height, width = video.stored_size
         if height % 2 or width % 2:
             return f"{width}x{height} is odd"  # its converter leaves the last chroma samples out
         if (video.codec, height, width) in self.mixed_up:
@@ -103,7 +103,7 @@ SOFTWARE = GraphDecoder(device="cpu", limits={"vp8": None, "vp9": None})  # and 
 
 
 def find_nvdec(device: torch.device) -> GraphDecoder:
-    """NVDEC of `device`. Raises VidsslError, with the mend, where it cannot be had."""
+    """NVDEC of `device`. Raises VidsslError, with the fix, where it cannot be had."""
     if device.type != "cuda":
         raise VidsslError(f'decode="nvdec": device={device} has no NVDEC; take device="cuda", or decode="cpu"')
     try:

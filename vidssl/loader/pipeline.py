@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vidssl.deadline import Late
+from vidssl.deadline import FileTimeoutError
 from vidssl.loader.engines.base import Engine, Output
 from vidssl.loader.sampler import Sampler
 from vidssl.loader.windows import FetchedWindow, OutputSlot
@@ -148,7 +148,7 @@ class Pipeline:
         while True:
             try:
                 return queued.windows[at].result()
-            except Late as late:
+            except FileTimeoutError as late:
                 self.worker.give_up(queued.epoch, queued.positions[at], late)
                 queued.windows[at] = self._submit(queued.epoch, queued.positions[at], queued.slots[at])
 

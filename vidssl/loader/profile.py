@@ -22,7 +22,7 @@ from vidssl.loader.windows import AssembledWindow, Request
 from vidssl.loader.worker import Worker
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode_to
-from vidssl.video.packets import Source
+from vidssl.video.packets import PacketReader
 
 _T = TypeVar("_T")
 
@@ -189,9 +189,9 @@ class _Nowhere:
 def _read(video: Video, request: Request, *, packets: bool) -> int:
     """Opens the file, and reads the packets that decoding the window reads. Returns their number."""
     last, count = int(video.packet[request.number].max()), 0
-    with Source(video.path, member=video.member, container=video.container) as source:
+    with PacketReader(video.path, member=video.member, container=video.container) as reader:
         if packets:
-            for number, _ in source.packets(video.points, video.points.before(int(request.number[0]))):
+            for number, _ in reader.packets(video.points, video.points.before(int(request.number[0]))):
                 if number > last:
                     break
                 count += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidssl.loader.windows import Failure
-from vidssl.paths import appended, shown
+from vidssl.paths import open_append, printable
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,10 @@ class Quarantine:
             VidsslError: More videos are corrupt than `max_corrupt` allows.
         """
         for failure in failures:
-            position, reason = failure.window.position, shown(failure.reason)
+            position, reason = failure.window.position, printable(failure.reason)
             log.warning("epoch %d, position %d: %s; the next video takes its place", failure.epoch, position, reason)
         if self.path is not None:
-            with appended(self.path) as file:
+            with open_append(self.path) as file:
                 for failure in failures:
                     where = {"epoch": failure.epoch, **failure.window._asdict()}
                     file.write(json.dumps({**where, "path": failure.path, "reason": failure.reason}) + "\n")

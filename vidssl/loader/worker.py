@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from vidssl.deadline import Deadline, Late, check_timeout
+from vidssl.deadline import Deadline, FileTimeoutError, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import Layout
 from vidssl.kernels.decode_assemble import decode_assemble
@@ -73,7 +73,7 @@ class Worker(ABC, Generic[W_co]):
             f"the last one: {failures[-1].reason}"
         )
 
-    def give_up(self, epoch: int, position: int, late: Late) -> None:
+    def give_up(self, epoch: int, position: int, late: FileTimeoutError) -> None:
         """A thread hangs in a file of the window at `position`. That video is corrupt from now on."""
         for attempt in range(len(self._sampler.rows)):
             row = self._sampler.window(epoch, position, attempt).video

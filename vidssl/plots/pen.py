@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from vidssl.paths import shown, written
+from vidssl.paths import atomic_write, printable
 from vidssl.plots.palette import PAPER
 
 SCALE = 2  # pixels a point, for screens with fine pixels
@@ -30,7 +30,7 @@ class Pen:
 
     def text(self, x: float, y: float, words: str, color: str, size: float, anchor: str = "lm") -> None:
         font = ImageFont.load_default(self._scale * size)
-        self._draw.text((self._scale * x, self._scale * y), shown(words), color, font, anchor=anchor)
+        self._draw.text((self._scale * x, self._scale * y), printable(words), color, font, anchor=anchor)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1) -> None:
         scale = self._scale
@@ -53,5 +53,5 @@ class Pen:
 
     def save(self, path: Path) -> None:
         """Writes a PNG; it appears whole or not at all."""
-        with written(path) as aside:
+        with atomic_write(path) as aside:
             self.canvas.save(aside, "PNG")

@@ -16,7 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from vidssl.types import VidsslError
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES
 from vidssl.video.decode import Planes, Video
-from vidssl.video.packets import DecodeError, Source, number_of
+from vidssl.video.packets import DecodeError, PacketReader, number_of
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -32,7 +32,7 @@ class Encoding:
             the aspect best. With 16, NVDEC keeps one decoder for all videos of a size; others cost it a new one (50 to
             70 ms) a window, or go to the CPU. 2 keeps sizes as they are, as far as 4:2:0 can.
         gop: Frames from one key frame to the next: what has to be decoded before a window begins, at most.
-        crf: Quality, 0 (lossless) to 51; 18 can hardly be told from the source.
+        crf: Quality, 0 (lossless) to 51; 18 can hardly be told from the reader.
         preset: Of x264: how long it may take to find small files.
     """
 
@@ -43,7 +43,7 @@ class Encoding:
     preset: Preset = "veryfast"
 
     def __post_init__(self) -> None:
-        for name, good, mend in (
+        for name, good, fix in (
             ("short_side", self.short_side >= 16, "take at least 16"),
             ("multiple", self.multiple >= 2 and self.multiple % 2 == 0, "take an even number"),
             ("gop", self.gop >= 1, "take at least 1"),
@@ -51,7 +51,7 @@ class Encoding:
             ("preset", self.preset in get_args(Preset), f"take one of {', '.join(get_args(Preset))}"),
         ):
             if not good:
-                raise VidsslError(f"prepare: {name}={getattr(self, name)!r}: {mend}")
+                raise VidsslError(f"prepare: {name}={getattr(self, name)!r}: {fix}")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the output."""
@@ -71,10 +71,10 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
     written.
     """
     with (
-        Source(video.path, member=video.member, container=video.container) as source,
+        PacketReader(video.path, member=video.member, container=video.container) as reader,
         av.open(str(target), "w", format="mp4") as output,
     ):
-        times = _Times(source, even=row["regular"])
+        times = _Times(reader, even=row["regular"])
         height, width = how.size(*video.size)
         stream: Any = output.add_stream(
             "libx264", rate=times.rate, options={"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode"}
@@ -87,7 +87,7 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         coder.color_primaries = next(number for number, name in PRIMARIES.items() if name == row["color_primaries"])
         picture = _Picture(video, row, (height, width))
         count = 0
-        for frame in _wanted(video, source):
+        for frame in _wanted(video, reader):
             shown = picture.of(frame)
             shown.pts, shown.time_base = times.of(frame, count), times.base
             output.mux(stream.encode(shown))
@@ -97,16 +97,16 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         raise DecodeError(f"{video.path}: only {count} of {video.frames} frames came; index it anew")
 
 
-def _wanted(video: Video, source: Source) -> Iterator[VideoFrame]:
+def _wanted(video: Video, reader: PacketReader) -> Iterator[VideoFrame]:
     """The frames that the index counts, in their order."""
     order = iter(video.packet.tolist())
     expected = next(order)
-    for _, packet in source.packets():
-        for frame in source.frames(packet):
+    for _, packet in reader.packets():
+        for frame in reader.frames(packet):
             if number_of(frame) == expected:
                 yield frame
                 expected = next(order, -2)
-    for frame in source.frames(None):
+    for frame in reader.frames(None):
         if number_of(frame) == expected:
             yield frame
             expected = next(order, -2)
@@ -115,9 +115,9 @@ def _wanted(video: Video, source: Source) -> Iterator[VideoFrame]:
 class _Times:
     """Where a frame lies in time: evenly where the source is even or does not say, else as it is there."""
 
-    def __init__(self, source: Source, even: bool) -> None:
-        self.rate: Fraction = source.stream.average_rate or source.stream.guessed_rate or Fraction(25)
-        base = source.stream.time_base
+    def __init__(self, reader: PacketReader, even: bool) -> None:
+        self.rate: Fraction = reader.stream.average_rate or reader.stream.guessed_rate or Fraction(25)
+        base = reader.stream.time_base
         self.even = even or base is None
         self.base = 1 / self.rate if self.even or base is None else base
         self._first: int | None = None

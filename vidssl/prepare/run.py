@@ -16,12 +16,12 @@ import av
 import numpy as np
 from tqdm import tqdm
 
-from vidssl.deadline import FILE_SECONDS, Deadline, Late
+from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.files import parse_json
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
-from vidssl.paths import appended, entry, inside, shown, written
+from vidssl.paths import atomic_write, open_append, output_path, printable, resolve_folder
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import copy_lists
 from vidssl.types import VidsslError
@@ -50,7 +50,7 @@ class PrepareResult:
 
     def text(self) -> str:
         lines = [f"{self.made} videos made, {self.kept} were there already, {len(self.skipped)} skipped"]
-        lines += [f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in self.skipped[:20]]
+        lines += [f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in self.skipped[:20]]
         if len(self.skipped) > 20:
             lines.append(f"  and {len(self.skipped) - 20} more: {self.out / JOURNAL} names them")
         lines.append(
@@ -64,7 +64,7 @@ class PrepareResult:
         else:
             lines.append("loader's speed-up: not measured, no video is long enough")
         if self.lists:
-            lines.append(f"lists carried over: {', '.join(map(shown, self.lists))}")
+            lines.append(f"lists carried over: {', '.join(map(printable, self.lists))}")
         slower = bool(self.speedup) and median(self.speedup) < 1
         hint = "no faster: train on your own files, unless their size matters; or else" if slower else "train on them"
         return "\n".join([*lines, f"{hint} with --data {self.out / INDEX}"])
@@ -102,7 +102,7 @@ def prepare(
             row = jobs[job]
             try:
                 reason = job.result()
-            except Late as late:  # its worker hangs
+            except FileTimeoutError as late:  # its worker hangs
                 reason = str(late)
             journal.add(_source(index, row), target / names[row], reason)
             if reason:
@@ -146,7 +146,7 @@ def targets(index: VideoIndex) -> dict[int, str]:
             one = min(clash)
             other = next(row for row, name in enumerate(new) if row != one and new[one] in (name, *name.parents))
             raise VidsslError(
-                f"prepare: {shown(paths[one])} and {shown(paths[other])} would have one place in OUT; rename one of them"
+                f"prepare: {printable(paths[one])} and {printable(paths[other])} would have one place in OUT; rename one of them"
             )
         for row, name in changed.items():
             new[row] = name
@@ -179,14 +179,14 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
     names = targets(index)
     columns = (index.column(name).to_pylist() for name in ("path", "archive"))
-    sources = {entry(index.root / (archive or path)) for path, archive in zip(*columns, strict=True)}
+    sources = {resolve_folder(index.root / (archive or path)) for path, archive in zip(*columns, strict=True)}
     for name in names.values():
         if name.partition("/")[0] in (JOURNAL, LIST, INDEX):
             raise VidsslError(
-                f"{where} {shown(name)} cannot be made, {name.partition('/')[0]} is a file of its own there; rename the folder"
+                f"{where} {printable(name)} cannot be made, {name.partition('/')[0]} is a file of its own there; rename the folder"
             )
-        if entry(inside(out, name)) in sources:
-            raise VidsslError(f"{where} {shown(name)} in it is one of the videos to prepare; name another folder")
+        if resolve_folder(output_path(out, name)) in sources:
+            raise VidsslError(f"{where} {printable(name)} in it is one of the videos to prepare; name another folder")
     return names
 
 
@@ -205,7 +205,7 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
         video = index.video(row)
         with (
             Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames),
-            written(target) as aside,
+            atomic_write(target) as aside,
         ):
             encode(video, about, aside, how)
     except (VidsslError, av.FFmpegError, OSError) as error:
@@ -245,7 +245,7 @@ class _Journal:
 
     def __enter__(self) -> _Journal:
         cut = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
-        self._file = appended(self._path)
+        self._file = open_append(self._path)
         self._file.write("\n" if cut else "")
         for line in self._lines:
             self._write(line)
@@ -279,7 +279,7 @@ class _Journal:
 def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
     """OUT's list and index, with the labels and groups of the source; rows in the order of `names`."""
     chosen = index.select(list(names))
-    with written(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["path", "label", "group"])
         writer.writerows(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from vidssl.files import read_text
-from vidssl.paths import entry, inside, leaves, written
+from vidssl.paths import atomic_write, leads_outside, output_path, resolve_folder
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
 _LARGEST = 10_000_000  # bytes; what is larger is no list that somebody wrote
@@ -41,9 +41,9 @@ def copy_lists(
         place = path.relative_to(source).as_posix()
         while place in used:
             place = f"source_{place}"
-        new = videos.renamed(text, path.parent, inside(out, place).parent)
+        new = videos.renamed(text, path.parent, output_path(out, place).parent)
         if new is not None:
-            with written(out / place) as aside:
+            with atomic_write(out / place) as aside:
                 aside.write_text(new, encoding="utf-8")
             copied.append(place)
             used.add(place)
@@ -55,7 +55,7 @@ class _Videos:
 
     def __init__(self, root: Path, out: Path, names: Mapping[str, str]) -> None:
         self._out, self._names = out, names
-        self._places = {entry(root / old): new for old, new in names.items()}
+        self._places = {resolve_folder(root / old): new for old, new in names.items()}
         # the last part of a path, the last two ...: to the new paths of all that end so
         self._ends: dict[str, set[str]] = {}
         for old, new in names.items():
@@ -81,14 +81,14 @@ class _Videos:
         parts = PurePosixPath(key).parts
         if not parts or parts[-1] not in self._ends:
             return None
-        place = self._places.get(entry(folder / key))
+        place = self._places.get(resolve_folder(folder / key))
         if place is not None:
             return os.path.relpath(self._out / place, target)
         if key in self._names:
             return self._names[key]
         for count in range(len(parts), 0, -1):
             same = self._ends.get("/".join(parts[-count:]), set())
-            if leaves(key):  # it would lead to where the video was
+            if leads_outside(key):  # it would lead to where the video was
                 if len(same) == 1:
                     return os.path.relpath(self._out / next(iter(same)), target)
             elif len(ends := {PurePosixPath(new).parts[-count:] for new in same}) == 1:

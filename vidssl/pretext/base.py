@@ -62,7 +62,7 @@ class Pretext(ABC):
         counts = np.bincount(self.plan.labels)
         return float(counts.max() / counts.sum())
 
-    def _need(self, argument: str, good: bool, mend: str) -> None:
+    def _need(self, argument: str, good: bool, fix: str) -> None:
         """Raise VidsslError for a setting that cannot be."""
         if not good:
-            raise VidsslError(f"{self.name}: {argument}={getattr(self, argument)!r}: {mend}")
+            raise VidsslError(f"{self.name}: {argument}={getattr(self, argument)!r}: {fix}")

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vidssl.paths import readable, shown, written
+from vidssl.paths import atomic_write, input_path, printable
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.curves import html_legend, svg_curves
 from vidssl.report.read import RunRecord, read_runs
@@ -58,7 +58,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
         ) from error
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
     try:
-        with written(out) as aside:
+        with atomic_write(out) as aside:
             aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
     except OSError as error:
         raise VidsslError(
@@ -153,7 +153,7 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
         f'<p class="soft">{escape(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
     ]
     for label, file in found.get("images", {}).items():
-        path = readable(run.folder, file, allow_outside=allow_outside)
+        path = input_path(run.folder, file, allow_outside=allow_outside)
         if path.is_file():
             data = base64.b64encode(_picture(path)).decode()
             parts.append(f'<p><img alt="{escape(label)}" width="760" src="data:image/png;base64,{data}"></p>')
@@ -169,7 +169,7 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
 def _picture(path: Path) -> bytes:
     with path.open("rb") as file:
         if file.read(len(_PNG)) != _PNG:
-            raise VidsslError(f"report: {shown(path)}: it is no PNG picture; evaluate the run anew")
+            raise VidsslError(f"report: {printable(path)}: it is no PNG picture; evaluate the run anew")
         return _PNG + file.read()
 
 

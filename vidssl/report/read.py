@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vidssl.files import parse_json, read_text
-from vidssl.paths import readable
+from vidssl.paths import input_path
 from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
 
@@ -41,7 +41,7 @@ def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecor
             name=name,
             folder=folder,
             meta=checkpoint.load_meta(path),
-            curves=read_curves(readable(folder, "metrics.jsonl", allow_outside=allow_outside)),
+            curves=read_curves(input_path(folder, "metrics.jsonl", allow_outside=allow_outside)),
             results=read_results(folder, allow_outside=allow_outside),
         )
         for (folder, path), name in zip(found, names, strict=True)
@@ -67,7 +67,7 @@ def read_results(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapp
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            about = parse_json(read_text(readable(folder, path.name, allow_outside=allow_outside)))
+            about = parse_json(read_text(input_path(folder, path.name, allow_outside=allow_outside)))
         except (OSError, ValueError):
             continue
         if isinstance(about, dict) and about.keys() >= _RESULT_KEYS:

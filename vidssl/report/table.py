@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidssl.files import parse_json, read_text
-from vidssl.paths import readable, shown
+from vidssl.paths import input_path, printable
 from vidssl.plots.curves import Curve, draw_curves
 from vidssl.report.read import read_curves
 from vidssl.train import checkpoint
@@ -64,7 +64,7 @@ def find_runs(folder: Path, *, allow_outside: bool = False) -> list[RunSummary]:
 def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
     saved = checkpoint.complete(run)
     for name in ("run.json", "metrics.jsonl", *(str(path.relative_to(run) / "meta.json") for path in saved[-1:])):
-        readable(run, name, allow_outside=allow_outside)
+        input_path(run, name, allow_outside=allow_outside)
     about: dict[str, Any] = {}
     if (run / "run.json").is_file():
         try:
@@ -121,7 +121,7 @@ def text(runs: Sequence[RunSummary]) -> str:
     for name, values in changed.items():
         lines.append(f"  {name}")
         lines += [f"    {run.name:{wide}}{value}" for run, value in zip(runs, values, strict=True)]
-    return shown("\n".join(lines), lines=True)
+    return printable("\n".join(lines), lines=True)
 
 
 def draw(runs: Sequence[RunSummary], path: Path) -> None:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vidssl.files import parse_json, read_text
-from vidssl.paths import inside, readable
+from vidssl.paths import input_path, output_path
 from vidssl.types import VidsslError
 
 FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
@@ -54,7 +54,7 @@ def save(
     Raises:
         VidsslError: It cannot be written. Earlier checkpoints are left as they are.
     """
-    folder = inside(out, "checkpoints")
+    folder = output_path(out, "checkpoints")
     target = path_of(out, step)
     aside = folder / f".{target.name}.{os.getpid()}"
     try:
@@ -179,7 +179,7 @@ def locate(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
         (real.parents[1], real.relative_to(real.parents[1])) if found == run else (real, found.relative_to(run))
     )
     for name in FILES:
-        readable(folder, str(place / name), allow_outside=allow_outside)
+        input_path(folder, str(place / name), allow_outside=allow_outside)
     return folder, found
 
 

@@ -21,7 +21,7 @@ from torch.utils.tensorboard.summary import hparams
 from tqdm import tqdm
 
 from vidssl.files import parse_json
-from vidssl.paths import appended, code, inside, shown, written
+from vidssl.paths import atomic_write, markdown_code, open_append, output_path, printable
 from vidssl.plots.confusion import confusion_image
 from vidssl.train.metrics import class_accuracy
 
@@ -86,10 +86,10 @@ class Log:
             return
         path = out / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
-        with written(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
-        self._file = appended(path)
-        self._board = SummaryWriter(str(inside(out, "tensorboard")), purge_step=step + 1)
+        self._file = open_append(path)
+        self._board = SummaryWriter(str(output_path(out, "tensorboard")), purge_step=step + 1)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
         """Logs metrics under names of METRICS.
@@ -141,7 +141,7 @@ class Log:
     def text(self, name: str, value: str) -> None:
         """Adds a text to TensorBoard."""
         if not self._mute:
-            self._board.add_text(name, code(value))
+            self._board.add_text(name, markdown_code(value))
 
     def picture(self, name: str, picture: npt.NDArray[np.uint8], step: int) -> None:
         """Adds a picture to TensorBoard."""
@@ -167,8 +167,8 @@ class Log:
         """
         if not self._mute:
             board = Path(self._board.log_dir)
-            shutil.rmtree(inside(board, f"{step:05d}"), ignore_errors=True)  # of a killed run
-            appended(board / "projector_config.pbtxt").close()  # TensorBoard writes into it
+            shutil.rmtree(output_path(board, f"{step:05d}"), ignore_errors=True)  # of a killed run
+            open_append(board / "projector_config.pbtxt").close()  # TensorBoard writes into it
             rows = [[_plain(cell) for cell in row] for row in about]
             self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
 
@@ -189,7 +189,7 @@ class Log:
     def say(self, line: str) -> None:
         """Prints a line."""
         if not self._quiet:
-            tqdm.write(shown(line, lines=True), file=sys.stdout)
+            tqdm.write(printable(line, lines=True), file=sys.stdout)
             sys.stdout.flush()
 
     def __enter__(self) -> Log:
@@ -206,7 +206,7 @@ class Log:
 
 def _plain(name: str) -> str:
     """A name for TensorBoard: one line without tabs, as its table of points has lines and columns, and without HTML."""
-    return escape(shown(name), quote=False)
+    return escape(printable(name), quote=False)
 
 
 def _step_of(line: str) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from vidssl.index.table import VideoIndex
-from vidssl.paths import appended
+from vidssl.paths import open_append
 from vidssl.types import VidsslError
 
 _NAMED = 4  # tuples that a message names
@@ -55,7 +55,7 @@ def record(shown: Shown, index: VideoIndex, path: Path) -> str:
         "grad_norm": str(float(shown.grad_norm)),
         "tuples": tuples,
     }
-    with appended(path) as file:
+    with open_append(path) as file:
         file.write(json.dumps(line) + "\n")
     suspects = lost or list(range(len(files)))  # all tuples contribute to the gradient
     what = "; ".join(f"{files[i]} frames {int(frames[i].min())}..{int(frames[i].max())}" for i in suspects[:_NAMED])

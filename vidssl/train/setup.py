@@ -28,7 +28,7 @@ from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
-from vidssl.paths import inside, shown, written
+from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import SlotModel
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
@@ -126,7 +126,7 @@ def open_run(
 def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | None, list[Path]]:
     name, folder, hint = command
     for part in ("checkpoints", "tensorboard"):
-        inside(out, part)  # raises before videos are read, and not only at the first checkpoint
+        output_path(out, part)  # raises before videos are read, and not only at the first checkpoint
     if resume:
         found, damaged = checkpoint.latest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
@@ -202,7 +202,7 @@ def _set_up(
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
     if start is None and process_group.is_first:
-        with written(out / "run.json") as aside:
+        with atomic_write(out / "run.json") as aside:
             aside.write_text(json.dumps(meta, indent=1) + "\n")
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
@@ -326,7 +326,7 @@ def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: 
     return [
         f"{count(trainer.model):,} parameters, seed {trainer.config.seed}",
         f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
-        *(f"  skipped: {shown(path)}: {shown(reason)}" for path, reason in skipped[:10]),
+        *(f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in skipped[:10]),
         *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
         f"at step {trainer.step} of {trainer.total}, {len(trainer.loader)} an epoch; tensorboard --logdir {trainer.out / 'tensorboard'}",
     ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from vidssl.paths import shown
+from vidssl.paths import printable
 
 HUNG = 3  # exit code of a run whose loader took longer than the timeout
 
@@ -81,7 +81,7 @@ class Watchdog:
         while not self._end.wait(min(1.0, self._seconds / 4)):
             since = self._since
             if since is not None and time.monotonic() - since > self._seconds:
-                what = f"timeout={self._seconds:g}: no batch for {self._seconds:g} s; the loader waits for {shown(self._waits_for())}"
+                what = f"timeout={self._seconds:g}: no batch for {self._seconds:g} s; the loader waits for {printable(self._waits_for())}"
                 print(f"error: train: {what}. Stack of each thread:", file=sys.stderr, flush=True)
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
                 hint = "--resume continues from the latest checkpoint; without a checkpoint it begins anew"

@@ -18,7 +18,7 @@ _HEADER = 32  # bytes of a VP9 frame in which its size stands, if it does
 _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
 
-def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> bool:
+def is_random_access(codec: str, packet: Packet[Any], extradata: bytes | None) -> bool:
     """Whether a decoder that begins at `packet` needs nothing from before: in H.264 an IDR picture, in HEVC an IRAP
     picture.
 
@@ -31,7 +31,7 @@ def begins_anew(codec: str, packet: Packet[Any], extradata: bytes | None) -> boo
     return bool(packet.is_keyframe)
 
 
-def begun_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> int:
+def count_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> int:
     """H.264, HEVC, MPEG-4: how many pictures begin in a packet, as a parser counts them: by first slices, or by start
     codes of pictures.
 
@@ -45,7 +45,7 @@ def begun_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> 
     return data.count(b"\0\0\1\xb6")
 
 
-def is_one_picture(packet: Packet[Any]) -> bool:
+def is_single_picture(packet: Packet[Any]) -> bool:
     """VP9: whether a packet with a frame is just that picture. It may hold hidden ones too, or only say which one to
     show again.
     """
@@ -55,7 +55,7 @@ def is_one_picture(packet: Packet[Any]) -> bool:
     return not several and not data[0] >> (2 if profile == 3 else 3) & 1  # show_existing_frame
 
 
-def sizes(codec: str, packet: Packet[Any]) -> set[tuple[int, int]]:
+def picture_sizes(codec: str, packet: Packet[Any]) -> set[tuple[int, int]]:
     """(height, width) that the pictures of a VP8 or VP9 packet name for themselves, hidden ones too; most name none.
     Raises ValueError where a header is damaged. Of other codecs nothing is read.
     """
@@ -131,7 +131,7 @@ def _skip_vp9_colors(bits: _Bits, profile: int) -> None:
         bits.read(1 if rgb else 3)
 
 
-def has_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
+def may_have_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
     """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end
     too early.
     """

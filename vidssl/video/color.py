@@ -165,7 +165,9 @@ def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
     return (0.0 if any(part in pixel_format for part in ("420", "422", "nv12", "nv16")) else 0.5), 0.5
 
 
-def turned(chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool) -> tuple[float, float]:
+def rotate_chroma(
+    chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool
+) -> tuple[float, float]:
     """Where chroma sample (0, 0) lies after turning a picture of `size` (height, width) clockwise, then mirroring it
     left to right.
     """

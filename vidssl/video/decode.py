@@ -14,9 +14,9 @@ from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from vidssl.files import regular
+from vidssl.files import stat_regular
 from vidssl.types import ColorSpace, Frames
-from vidssl.video.packets import DecodeError, Member, SeekPoints, Source, number_of
+from vidssl.video.packets import DecodeError, Member, PacketReader, SeekPoints, number_of
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -27,7 +27,7 @@ class Video:
     """What decoding needs to know about one file; a row of the index.
 
     bytes, mtime_ns: of the file when it was indexed. member: where it lies, if `path` is a tar; bytes are then its own.
-    size: (height, width) upright. stored: (height, width) as decoded.
+    size: (height, width) upright. stored_size: (height, width) as decoded.
     rotation: degrees clockwise that make the picture stand upright; mirror: then mirrored left to right.
     packet: int32 [frames] number of each frame's packet, in presentation order.
     """
@@ -41,7 +41,7 @@ class Video:
     pixel_format: str
     full_range: bool
     size: tuple[int, int]
-    stored: tuple[int, int]
+    stored_size: tuple[int, int]
     rotation: int
     mirror: bool
     space: ColorSpace
@@ -53,7 +53,7 @@ class Video:
         return len(self.packet)
 
 
-Empty = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # memory of a shape
+Allocate = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # memory of a shape
 
 
 def _pageable(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -66,14 +66,14 @@ class Decoder(Protocol):
     def __call__(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames: ...
 
 
-def decode(video: Video, numbers: npt.NDArray[np.int64], *, empty: Empty = _pageable) -> Frames:
+def decode(video: Video, numbers: npt.NDArray[np.int64], *, allocate: Allocate = _pageable) -> Frames:
     """Frames `numbers` of `video`, on the CPU.
 
-    numbers: int64 [F], unique, ascending, within 0..video.frames-1. empty: makes the memory of the frames.
+    numbers: int64 [F], unique, ascending, within 0..video.frames-1. allocate: makes the memory of the frames.
     Returns Frames with data uint8 [F, 3 * rows / 2, cols], rows and cols even (an odd last row or column is repeated).
     Raises DecodeError where one of them does not come, or the file is not the one that was indexed.
     """
-    planes = Planes(video, len(numbers), empty)
+    planes = Planes(video, len(numbers), allocate)
     decode_to(planes, video, numbers)
     return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
 
@@ -90,7 +90,7 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
-        with Source(video.path, member=video.member, container=video.container) as source:
+        with PacketReader(video.path, member=video.member, container=video.container) as source:
             for frame in _decoded(video, source, numbers):
                 slot = missing.pop(number_of(frame), None)
                 if slot is not None:
@@ -119,7 +119,7 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
             f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
         )
     try:
-        found = regular(video.path)
+        found = stat_regular(video.path)
     except OSError as error:
         raise DecodeError(
             f"{video.path}: {error.strerror}; index the folder anew, or load the index with root="
@@ -129,7 +129,7 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder anew")
 
 
-def _decoded(video: Video, source: Source, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
+def _decoded(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
     """At least the frames `numbers`, in some order; others are left undecoded where that changes nothing."""
     # What a packet holds: 0 no frame of its own (the other field of a picture), 1 a frame that is not wanted, 2 one
     # that is. Only 1 may be dropped, and only after the last 2 and the 0 that follow it may the decoder be emptied.
@@ -147,10 +147,10 @@ def _decoded(video: Video, source: Source, numbers: npt.NDArray[np.int64]) -> It
 
 def check_frame(video: Video, frame: VideoFrame) -> None:
     """Raises DecodeError where a frame's size or format is not the video's."""
-    if (frame.height, frame.width) != video.stored or frame.format.name != video.pixel_format:
+    if (frame.height, frame.width) != video.stored_size or frame.format.name != video.pixel_format:
         raise DecodeError(
             f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "
-            f"{video.stored[1]}x{video.stored[0]} {video.pixel_format}; cut the video where it changes"
+            f"{video.stored_size[1]}x{video.stored_size[0]} {video.pixel_format}; cut the video where it changes"
         )
 
 
@@ -159,11 +159,11 @@ class Planes:
     and V.
     """
 
-    def __init__(self, video: Video, count: int, empty: Empty = _pageable) -> None:
+    def __init__(self, video: Video, count: int, allocate: Allocate = _pageable) -> None:
         self._video = video
         height, width = video.size
         rows, cols = height + height % 2, width + width % 2
-        self.data = empty((count, rows // 2 * 3, cols))
+        self.data = allocate((count, rows // 2 * 3, cols))
         chroma = self.data.reshape(count, 6, rows * cols // 4)
         self.parts = (
             self.data[:, :rows],

@@ -25,7 +25,7 @@ from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 
 from vidssl.deadline import Deadline
-from vidssl.files import regular
+from vidssl.files import stat_regular
 from vidssl.types import VidsslError
 
 # Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move
@@ -44,7 +44,7 @@ _BOUNDED = {"max_pixels": str(PIXELS)}
 # FFmpeg takes a global lock while it opens a decoder; more openers at once only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
 
-Landing = tuple[int | None, int | None, int | None, int]  # what a packet is known by: (pos, pts, dts, size)
+PacketId = tuple[int | None, int | None, int | None, int]  # what a packet is known by: (pos, pts, dts, size)
 
 
 class Member(NamedTuple):
@@ -64,29 +64,29 @@ class SeekPoints:
 
     frame: int64 [N] first frame number that is right when decoding begins there. packet: int64 [N] number of its
     packet.
-    timestamp: int64 [N] what to seek to, in the stream's time base. landing: [N] that packet.
+    timestamp: int64 [N] what to seek to, in the stream's time base. packet_id: [N] of that packet.
     """
 
     frame: npt.NDArray[np.int64]
     packet: npt.NDArray[np.int64]
     timestamp: npt.NDArray[np.int64]
-    landing: tuple[Landing, ...]
+    packet_id: tuple[PacketId, ...]
 
     def before(self, frame: int) -> int:
         """The last point from which `frame` comes out right."""
         return int(np.searchsorted(self.frame, frame, side="right")) - 1
 
-    def landed(self, packet: Packet[Any], point: int) -> int:
+    def match(self, packet: Packet[Any], point: int) -> int:
         """Number of a packet read after seeking to `point`, if it is that point's or an earlier one's; else -1."""
-        found = landing_of(packet)
-        return next((int(self.packet[at]) for at in range(point, -1, -1) if self.landing[at] == found), -1)
+        found = id_of(packet)
+        return next((int(self.packet[at]) for at in range(point, -1, -1) if self.packet_id[at] == found), -1)
 
 
-class Source:
+class PacketReader:
     """The first video stream of a file that is open for decoding in this thread. A context manager.
 
     Raises DecodeError where there is no video stream, no decoder for it, or its pictures are larger than PIXELS;
-    OSError where the file is no regular one; av.FFmpegError where FFmpeg cannot read it; Late, also while it is read,
+    OSError where the file is no regular one; av.FFmpegError where FFmpeg cannot read it; FileTimeoutError, also while it is read,
     behind the thread's Deadline.
     """
 
@@ -94,7 +94,7 @@ class Source:
         """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is
         decoded on opening.
         """
-        found = regular(path)
+        found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
             self._open(path, member, container)
@@ -114,7 +114,7 @@ class Source:
                     place, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace"
                 )
             except av.error.ExitError as error:
-                raise self._deadline.late() from error
+                raise self._deadline.timeout_error() from error
         streams = [
             stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic
         ]
@@ -145,7 +145,7 @@ class Source:
             BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
         )
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> PacketReader:
         return self
 
     def __exit__(
@@ -164,7 +164,7 @@ class Source:
             if not packet.size:
                 continue  # the end of the file, or an empty packet: to the decoder both would mean the end
             if sought is not None:
-                number = sought.landed(packet, point)
+                number = sought.match(packet, point)
                 if number < 0:
                     continue  # a seek in a stream without an index (MPEG program and transport streams) only comes near
                 sought = None
@@ -179,7 +179,7 @@ class Source:
                 self._deadline.check()
                 yield packet
         except av.error.ExitError as error:
-            raise self._deadline.late() from error
+            raise self._deadline.timeout_error() from error
 
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
         """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame
@@ -193,7 +193,7 @@ class Source:
 
     def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
         out = self.codec.decode(packet)
-        self._deadline.came(len(out))
+        self._deadline.add_frames(len(out))
         return out
 
     def parts(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
@@ -203,7 +203,7 @@ class Source:
         return self._unpack.filter(packet)
 
 
-def landing_of(packet: Packet[Any]) -> Landing:
+def id_of(packet: Packet[Any]) -> PacketId:
     return packet.pos, packet.pts, packet.dts, packet.size
 
 

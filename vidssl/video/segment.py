@@ -20,9 +20,9 @@ import numpy.typing as npt
 from av.packet import Packet
 
 from vidssl.types import VidsslError
-from vidssl.video.bitstream import begins_anew, begun_pictures, has_fields, is_one_picture, sizes
+from vidssl.video.bitstream import count_pictures, is_random_access, is_single_picture, may_have_fields, picture_sizes
 from vidssl.video.decode import Video, check_numbers
-from vidssl.video.packets import DecodeError, Source, number_of
+from vidssl.video.packets import DecodeError, PacketReader, number_of
 
 _TICK = Fraction(1, 25)  # any frame rate: only the order counts
 # MP4 says how many frames it holds, so that DALI need not count them. An edit list would have a demuxer move or drop
@@ -65,35 +65,35 @@ def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
     last = int(video.packet[numbers].max())
     for point in range(video.points.before(int(numbers[0])), -1, -1):
         try:
-            with Source(video.path, member=video.member, container=video.container) as source:
+            with PacketReader(video.path, member=video.member, container=video.container) as source:
                 kept = dict(_needed(video, source, point, last))
                 _check_sizes(video, source, kept.values())
-                if kept and begins_anew(video.codec, next(iter(kept.values())), source.codec.extradata):
+                if kept and is_random_access(video.codec, next(iter(kept.values())), source.codec.extradata):
                     return _written(video, source, numbers, kept)
         except (av.FFmpegError, OSError) as error:
             raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
     raise SegmentError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
 
 
-def _check_sizes(video: Video, source: Source, packets: Iterable[Packet[Any]]) -> None:
+def _check_sizes(video: Video, source: PacketReader, packets: Iterable[Packet[Any]]) -> None:
     """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to
     agree.
     """
     found = {"container": {(source.codec.height, source.codec.width)}, "pictures": set[tuple[int, int]]()}
     try:
         for packet in packets:
-            found["pictures"] |= sizes(video.codec, packet)
+            found["pictures"] |= picture_sizes(video.codec, packet)
     except ValueError as error:
         raise SegmentError(f"{video.path}: {error}") from error
     for what, named in found.items():
-        other = next(iter(named - {video.stored}), None)
+        other = next(iter(named - {video.stored_size}), None)
         if other is not None:
             raise SegmentError(
-                f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored[1]}x{video.stored[0]} as it was indexed"
+                f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored_size[1]}x{video.stored_size[0]} as it was indexed"
             )
 
 
-def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
+def _needed(video: Video, source: PacketReader, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
     """(frame number, packet) from seek point `point` to packet `last`, in decoding order.
 
     Frames before the point's own, which open groups of pictures show there, are left out: they need the group before,
@@ -113,7 +113,7 @@ def _needed(video: Video, source: Source, point: int, last: int) -> Iterator[tup
             yield frame, packet
 
 
-def _parts(source: Source, video: Video, point: int, last: int) -> Iterator[Packet[Any]]:
+def _parts(source: PacketReader, video: Video, point: int, last: int) -> Iterator[Packet[Any]]:
     for number, packet in source.packets(video.points, point):
         yield from source.parts(packet)
         if number > last:
@@ -121,7 +121,9 @@ def _parts(source: Source, video: Video, point: int, last: int) -> Iterator[Pack
     yield from source.parts(None)
 
 
-def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept: dict[int, Packet[Any]]) -> Segment:
+def _written(
+    video: Video, source: PacketReader, numbers: npt.NDArray[np.int64], kept: dict[int, Packet[Any]]
+) -> Segment:
     shown = np.sort(np.fromiter(kept, np.int64, len(kept)))
     rank = dict(zip(shown.tolist(), range(len(shown)), strict=True))
     lost = np.setdiff1d(numbers, shown)
@@ -138,7 +140,7 @@ def _written(video: Video, source: Source, numbers: npt.NDArray[np.int64], kept:
     return Segment(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
 
 
-def _file(codec: str, source: Source, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:
+def _file(codec: str, source: PacketReader, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:
     """Packets in decoding order, each with the place at which its frame is shown."""
     name, options = _CONTAINERS.get(codec, _MP4)
     memory = io.BytesIO()
@@ -154,13 +156,13 @@ def _file(codec: str, source: Source, packets: list[tuple[Packet[Any], int]]) ->
     return np.frombuffer(memory.getbuffer(), np.uint8)
 
 
-def _doubt(codec: str, source: Source, kept: dict[int, Packet[Any]]) -> str:
-    if codec == "h264" and has_fields(next(iter(kept.values())), source.codec.extradata):
+def _doubt(codec: str, source: PacketReader, kept: dict[int, Packet[Any]]) -> str:
+    if codec == "h264" and may_have_fields(next(iter(kept.values())), source.codec.extradata):
         return "its pictures may be two fields"
-    if codec == "vp9" and not all(is_one_picture(packet) for packet in kept.values()):
+    if codec == "vp9" and not all(is_single_picture(packet) for packet in kept.values()):
         return "some of its packets hold hidden pictures"
     if codec in ("h264", "hevc", "mpeg4"):
-        begun = [begun_pictures(codec, packet, source.codec.extradata) for packet in kept.values()]
+        begun = [count_pictures(codec, packet, source.codec.extradata) for packet in kept.values()]
         if begun != [1] * len(begun):
             return f"{sum(begun)} pictures begin in {len(begun)} packets, one after the other"
     return ""

@@ -42,7 +42,7 @@ def make_engine(
     spec, sampler = settings.spec, settings.sampler
     if name == "inline":
         return AssemblingWorker(index, spec, sampler, file_timeout=file_timeout), Inline(settings)
-    decoder = partial(decode, empty=pinned) if settings.device.type == "cuda" else decode
+    decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
     if name == "eager":
         return DecodingWorker(index, spec, sampler, decoder, file_timeout=file_timeout), Eager(settings)
     if graph_decoder is None:
