@@ -186,7 +186,7 @@ def test_balanced_takes_every_class_for_equally_likely() -> None:
     hint[350:, 0] = 0.5
     score = measure("hint", lean + hint, label, video, table)
     assert (score.accuracy, score.balanced) == (0.75, 0.75)  # balanced: all of class 0, half of class 1
-    assert "no better than the commonest label, yet tells the classes apart (75 % balanced)" in score.verdict
+    assert "no better than the most common label, yet separates the classes (75 % balanced)" in score.verdict
     assert measure("none", lean + 0 * hint + torch.tensor([1e-3, 0.0]), label, video, table).verdict == "solves nothing"
     assert measure("right", torch.nn.functional.one_hot(label).float(), label, video, table).verdict.startswith(
         "solves 100 % of the way"

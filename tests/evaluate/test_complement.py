@@ -107,11 +107,11 @@ def test_files_and_modules(
     monkeypatch.syspath_prepend(str(tmp_path))
     found = evaluate_complement(run, data, "theirs:mean_colour", view=view, device="cpu", progress=False)
     assert found.settings["features B"] == 12
-    assert found.counts["to test"] == 10
+    assert found.counts["test videos"] == 10
     paths = index.column("path").to_pylist()
     save_features(tmp_path / "b.safetensors", torch.rand(8, 5), paths[:8])
     found = evaluate_complement(run, data, str(tmp_path / "b.safetensors"), view=view, device="cpu", progress=False)
-    assert (found.counts["to test"], found.counts["test videos left out"]) == (8, 2)
+    assert (found.counts["test videos"], found.counts["test videos left out"]) == (8, 2)
     index.save(out / "index.arrow")
     asked = (
         "--train",

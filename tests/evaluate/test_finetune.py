@@ -65,7 +65,7 @@ def test_frozen_parts_stay_and_the_others_learn(run: TrainedRun, data: Splits) -
         assert torch.equal(after[name], before[name]) == frozen or "num_batches" in name, name
     written = json.loads((run.folder / "finetune.json").read_text())
     assert written["settings"]["steps"] == 6
-    assert written["counts"] == {"videos to learn from": 5, "to test": 5, "classes": 3}
+    assert written["counts"] == {"training videos": 5, "test videos": 5, "classes": 3}
     assert (folder / "metrics.jsonl").is_file()
     assert trained_encoder(checkpoint.find(folder))[1].encoder == "r3d_tiny"  # it can be evaluated like any other run
 

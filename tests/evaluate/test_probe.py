@@ -140,7 +140,7 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
     small = ("--train", str(index.root), "--clips", "2", "--ks", "1", "3", "--device", "cpu")
     assert main(["evaluate", "probe", str(run), *small]) == 0
     said = capsys.readouterr().out
-    assert "8 videos to learn from, 2 to test, 3 classes; tested on the run's held-out videos" in said
+    assert "8 training videos, 2 test videos, 3 classes; tested on the run's held-out videos" in said
     found = json.loads((run / "probe.json").read_text())
     assert set(found["numbers"]["trained"]) == set(found["numbers"]["untrained"]) == {"linear", "1-NN", "3-NN"}
     assert len(found["detail"]["confusion"]["trained"]["table"]) == 3
@@ -151,7 +151,7 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
         main(["evaluate", "probe", str(run), *small, "--groups", r"_g\d", "--leave-group-out", "--out", str(other)])
         == 0
     )
-    assert "10 to test" in capsys.readouterr().out
+    assert "10 test videos" in capsys.readouterr().out
     # three, and the video without one
     assert json.loads(other.read_text())["split"].startswith("each of 4 groups tested")
 

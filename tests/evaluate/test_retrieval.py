@@ -112,7 +112,7 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     data = make_splits(run.recipe, run.meta["data"], index)
     found = evaluate_retrieval(run, data, view=view, ks=(1, 5, 50), device="cpu", progress=False)
     # the short video is long enough for a clip
-    assert found.counts == {"queries": 2, "videos to find": 8, "classes": 3}
+    assert found.counts == {"queries": 2, "gallery videos": 8, "classes": 3}
     assert list(found.numbers["trained"]) == ["R@1", "R@5"]
     written = json.loads((out / "retrieval.json").read_text())
     assert written["numbers"]["trained"]["R@1"]["value"] == found.numbers["trained"]["R@1"].value

@@ -88,7 +88,7 @@ def test_wrong_use_is_named(runs: list[Path], tmp_path: Path) -> None:
 def test_figures_of_different_videos_are_said_not_to_compare(
     runs: list[Path], index: VideoIndex, tmp_path: Path
 ) -> None:
-    warning = "Not to be compared, tested on different videos: retrieval R@1 ("
+    warning = "Not comparable, because the test videos differ: retrieval R@1 ("
     folders = [shutil.copytree(path, tmp_path / path.name) for path in runs]
     first, second = (load_run(folder) for folder in folders)
     evaluate_retrieval(
@@ -170,7 +170,7 @@ def test_the_best_checkpoint_may_be_named_by_its_link(runs: list[Path]) -> None:
 def test_only_pictures_are_put_into_the_page(runs: list[Path], tmp_path: Path) -> None:
     run = copy_of(runs[0], tmp_path / "run")
     say(run, images={"x": "metrics.jsonl"})
-    with pytest.raises(VidsslError, match=r"metrics\.jsonl: it is no PNG picture"):
+    with pytest.raises(VidsslError, match=r"metrics\.jsonl: it is not a PNG picture"):
         write_report([run], tmp_path / "r.html")
 
 
@@ -206,7 +206,7 @@ def test_what_a_run_says_is_text(runs: list[Path], tmp_path: Path) -> None:
 def test_a_run_that_is_not_ours_is_an_error(changes: dict[str, Any], runs: list[Path], tmp_path: Path) -> None:
     run = copy_of(runs[0], tmp_path / "run")
     say(run, **changes)
-    with pytest.raises(VidsslError, match="a file in one is not as vidssl writes it"):
+    with pytest.raises(VidsslError, match="is not in the format that vidssl writes"):
         write_report([run], tmp_path / "r.html")
 
 

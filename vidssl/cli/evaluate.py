@@ -27,17 +27,14 @@ class Data:
     """Videos.
 
     Args:
-        train: Folder, list or index (.arrow) of the videos to learn from; of retrieval, to find neighbours among.
-        test: Those to test on; of retrieval, to look up. None tests on the part of train that the run's recipe holds
-            out.
-        labels: List (.csv: path,label[,group]) whose labels and groups count; videos that it does not name are left
-            out.
+        train: Folder, list or index (.arrow) of the training videos; for retrieval, the gallery.
+        test: The test videos; for retrieval, the queries. None tests on the part of train that the run's recipe holds out.
+        labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left out.
         groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in
             bend/daria_bend.avi.
-        leave_group_out: Without test: each group (a person, say) is tested with what the others tell; without groups, each
-            video.
-        allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the
-            index's root.
+        leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video without a
+            group is a group by itself.
+        allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
     """
 
     train: Path
@@ -82,14 +79,14 @@ def retrieval(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """Is one of the k nearest videos of the same class? The trained encoder beside the untrained one of the same seed,
-    and chance.
+    """Is one of the k nearest videos of the same class? Compares the trained encoder with the untrained
+    one of the same seed, and with chance.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         ks: Numbers of neighbours.
-        drop_last: Leave out what VCOP's published code leaves out: of queries and gallery, the last videos, which fill
-            no batch of 8.
+        drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's published
+            code does.
         pictures: Queries of each verdict, right and wrong, that RUN/retrieval.png shows at most.
         device: Where to compute.
         out: JSON file to write; none writes RUN/retrieval.json.
@@ -111,8 +108,7 @@ def probe(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """Can a linear model, or the nearest neighbours, tell classes from frozen features? The trained encoder beside the
-    untrained one.
+    """Can a linear model, or k-NN, classify frozen features? Compares the trained encoder with the untrained one.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
@@ -133,17 +129,17 @@ def finetune(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """How well does the encoder do when it goes on learning with labels? From the run's checkpoint, or from scratch.
+    """How accurate is the encoder after training on with labels? Starts from the run's checkpoint, or from scratch.
 
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. The new run lies in
             RUN/finetune/<init>.
-        resume: Go on with a fine-tuning that was stopped.
+        resume: Continue a fine-tuning that was stopped.
         device: Where to compute.
         out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
     opened = data.run(run, out)
-    # a wrong folder is said before videos are indexed
+    # reports a wrong folder before videos are indexed
     open_finetuned(output_path(opened.folder, f"finetune/{how.init}"), resume=resume)
     _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 

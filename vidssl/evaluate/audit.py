@@ -1,8 +1,8 @@
-"""The shortcut audit: how much of a pretext task does a linear model solve that sees nothing but low-level cues?
+"""The shortcut audit: how much of a pretext task does a linear model solve that sees only low-level cues?
 
-A task that brightness, colour or the codec give away teaches an encoder just these. The cues (vidssl/evaluate/cues.py)
-come of the very batches that training sees, augmentation included; the model learns on tuples of the training videos
-and is measured on held-out ones.
+If brightness, colour or the codec give the answer away, the encoder learns just these. The cues
+(vidssl/evaluate/cues.py) come from the same batches that training sees, augmentation included. The model is trained on
+tuples of the training videos and tested on tuples of the held-out videos.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Audit:
     def text(self) -> str:
         """For people, in percent."""
         lines = [
-            f"Shortcut audit of {self.recipe}: a linear model that sees low-level cues alone, in percent of {self.test_tuples} held-out tuples",
+            f"Shortcut audit of {self.recipe}: a linear model on low-level cues only, in percent of {self.test_tuples} held-out tuples",
             f"{'':24s}{'numbers':>8s}{'accuracy':>10s}{'95 % interval':>16s}{'balanced':>10s}   verdict",
         ]
         for score in [*self.scores.values(), *([self.trained] if self.trained else [])]:
@@ -116,7 +116,9 @@ def audit(
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
-    _need(config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a share of them, such as 0.2")
+    _need(
+        config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
+    )
     picked = pick_device(device)
     if out is not None:
         make_folder(out)
@@ -179,7 +181,7 @@ def measure(
             f"solves {100 * way[0]:.0f} % of the way from chance to right ({100 * way[1]:.0f} to {100 * way[2]:.0f})"
         )
     elif chance > even + 1e-9 and balanced - spread > even:
-        verdict = f"no better than the commonest label, yet tells the classes apart ({100 * balanced:.0f} % balanced)"
+        verdict = f"no better than the most common label, yet separates the classes ({100 * balanced:.0f} % balanced)"
     else:
         verdict = "solves nothing"
     return Score(
@@ -246,34 +248,35 @@ def _shows(recipe: Recipe) -> tuple[str, list[Any], list[Any], Any]:
 
 def _notes(known: Tuples, fresh: Tuples) -> tuple[str, ...]:
     notes = [
-        f"Learnt from {len(known.label)} tuples of {known.videos} videos, measured on {len(fresh.label)} of {fresh.videos} others.",
-        "Intervals reckon with how the held-out videos differ. Of 40 cues that tell nothing, one will still be said to solve something."
+        f"Trained on {len(known.label)} tuples of {known.videos} videos, tested on {len(fresh.label)} tuples of {fresh.videos} others.",
+        "The intervals account for differences between the held-out videos. Of 40 useless cues, about one will still appear to "
+        "solve something by chance."
         if fresh.videos > 1
-        else "The intervals take the tuples of the one held-out video as independent, so they are too narrow: take a larger holdout.",
-        "* Where a frame lies between key frames is in the file; the picture shows it only as far as compression leaves traces.",
+        else "The intervals are too narrow: they treat the tuples of the only held-out video as independent. Take a larger holdout.",
+        "* The position between key frames is a property of the file; pictures show it only through compression artefacts.",
     ]
     single, looked = known.single[0] + fresh.single[0], known.single[1] + fresh.single[1]
     if single:
         notes.append(
-            f"  {single} of {looked} videos have no key frame after the first: there it is the place in the video, which tells all."
+            f"  {single} of {looked} videos have no key frame after the first: there it is the time in the video, which gives the order away."
         )
     rejected = known.rejected + fresh.rejected
     if rejected:
         notes.append(
-            f"{rejected} of {known.drawn + fresh.drawn} tuples were off the task's limits and left out, as in training."
+            f"{rejected} of {known.drawn + fresh.drawn} tuples did not meet the task's limits and were left out, as in training."
         )
     return tuple(notes)
 
 
 def _overfit(scores: dict[str, Score]) -> tuple[str, ...]:
-    """What to say where cues together tell less than one of them alone."""
+    """A note if all cues together score lower than the best of them alone."""
     single = max(
         (score for name, score in scores.items() if name not in ("picture", "all")), key=lambda score: score.accuracy
     )
     if single.accuracy <= max(scores["picture"].accuracy, scores["all"].accuracy):
         return ()
     return (
-        f"Together the cues are many numbers for few videos, and tell less than {single.name} alone: that row is the audit's answer.",
+        f"The cues together overfit (many values, few videos): {single.name} alone scores higher, so read that row.",
     )
 
 
@@ -292,7 +295,7 @@ def _write(out: Path, about: dict[str, Any], found: Audit) -> None:
         draw_bars(
             found.bars(),
             found.chance,
-            f"What low-level cues give away of {found.recipe}",
+            f"Low-level cues of {found.recipe}: how much they give away",
             found.notes,
             out / "audit.png",
         )

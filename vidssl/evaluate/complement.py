@@ -75,8 +75,8 @@ def evaluate_complement(
         numbers=numbers,
         split=data.description,
         counts={
-            "videos to learn from": len(theirs[0].label),
-            "to test": len(theirs[1].label),
+            "training videos": len(theirs[0].label),
+            "test videos": len(theirs[1].label),
             "classes": len(set(theirs[0].label)),
             "test videos left out": len(data.test) - len(theirs[1].label),
         },

@@ -1,4 +1,4 @@
-"""How sure a share, a mean or a gain is: 95 % intervals."""
+"""95 % confidence intervals of a proportion, a mean or a gain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAWS = 10_000  # of a bootstrap
 
 
 class Estimate(NamedTuple):
-    """A figure with the ends of its 95 % interval; None where it is known exactly, as chance is."""
+    """A value and its 95 % confidence interval; low and high are None where the value is exact, as chance is."""
 
     value: float
     low: float | None = None
@@ -23,15 +23,17 @@ class Estimate(NamedTuple):
 
 
 def wilson(right: float, count: float) -> tuple[float, float]:
-    """95 % interval of a share of which `right` of `count` were seen. Source: Wilson, J. Am. Stat. Assoc. 22 (1927)."""
-    share, square = right / count, Z * Z
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = Z / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count * count))
+    """95 % interval of a proportion, from `right` of `count` observations. Source: Wilson, J. Am. Stat. Assoc. 22 (1927)."""
+    fraction, square = right / count, Z * Z
+    middle = (fraction + square / (2 * count)) / (1 + square / count)
+    half = Z / (1 + square / count) * math.sqrt(fraction * (1 - fraction) / count + square / (4 * count * count))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def student_t(freedom: int) -> float:
-    """What Z is for a variance that was itself estimated: the table of Student's t, then Abramowitz and Stegun 26.7.5."""
+    """Z for an estimated variance with `freedom` degrees of freedom: a table of Student's t, then Abramowitz and Stegun
+    26.7.5.
+    """
     table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306)
     if freedom <= len(table):
         return table[freedom - 1]
@@ -39,11 +41,16 @@ def student_t(freedom: int) -> float:
 
 
 def clustered_half_width(residual: torch.Tensor, group: torch.Tensor) -> float:
-    """Half of the 95 % interval of a sum, from how much its parts by group differ; 0 for a single group, which tells
-    nothing of it.
+    """Half the width of the 95 % interval of a sum whose terms are correlated within groups.
 
-    residual: [N], what each one adds, less what it was to add. Tuples of one video, or videos of one person, are right
-    or wrong together, even where there is nothing to learn.
+    Tuples of one video, or videos of one person, are right or wrong together, even where there is nothing to learn.
+
+    Args:
+        residual: [N], each term less its expected value.
+        group: [N], the group of each term.
+
+    Returns:
+        The half width; 0 for a single group, which shows no variation between groups.
     """
     _, at = np.unique(group.numpy(), return_inverse=True)
     parts = np.bincount(at, residual.numpy())
@@ -52,18 +59,26 @@ def clustered_half_width(residual: torch.Tensor, group: torch.Tensor) -> float:
 
 
 def effective_size(right: torch.Tensor, group: torch.Tensor) -> float:
-    """Independent ones that would tell as much as these. right: double [N], 1 for a right one; group: [N]."""
-    size, share = len(right), float(right.mean())
-    plain = Z * math.sqrt(share * (1 - share) / size)
-    return size / max(1.0, (clustered_half_width((right - share) / size, group) / plain) ** 2) if plain else size
+    """Effective sample size: the number of independent observations with the same interval.
+
+    Args:
+        right: double [N], 1 where the prediction is right.
+        group: [N], the group of each.
+    """
+    size, fraction = len(right), float(right.mean())
+    plain = Z * math.sqrt(fraction * (1 - fraction) / size)
+    return size / max(1.0, (clustered_half_width((right - fraction) / size, group) / plain) ** 2) if plain else size
 
 
 def proportion(right: torch.Tensor, group: torch.Tensor) -> Estimate:
-    """The share that is right, by Wilson for as many as the videos are worth. right: bool [N]; group: [N], what belongs
-    together.
+    """The proportion of right predictions, with Wilson's interval for the effective sample size.
 
-    Where all are right, or none, nothing shows how much a group's own agree: they are taken for as many as there are
+    If all are right, or none, the data do not show how correlated a group is; then the sample size is the number of
     groups.
+
+    Args:
+        right: bool [N].
+        group: [N], the group of each.
     """
     value, count = float(right.double().mean()), effective_size(right.double(), group)
     if value in (0.0, 1.0):
@@ -72,7 +87,7 @@ def proportion(right: torch.Tensor, group: torch.Tensor) -> Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """Mean of a few runs, with Student's interval; of one run without."""
+    """Mean over a few runs with Student's interval; a single run has no interval."""
     if len(values) < 2:
         return Estimate(fmean(values))
     half = student_t(len(values) - 1) * stdev(values) / math.sqrt(len(values))
@@ -82,8 +97,7 @@ def mean(values: Sequence[float]) -> Estimate:
 def gain(
     after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS
 ) -> Estimate:
-    """How much larger the share of right ones is after than before, by a paired bootstrap: whole groups are drawn with
-    replacement.
+    """Gain in accuracy from `before` to `after`, by a paired bootstrap that draws whole groups with replacement.
 
     after, before: bool [N], of the same videos; group: [N]. Source: Efron and Tibshirani, "An Introduction to the
     Bootstrap", 1993.
@@ -102,7 +116,7 @@ def gain(
 
 
 def name_ids(*names: Sequence[str]) -> list[torch.Tensor]:
-    """Names as numbers of one numbering, int64 each."""
+    """Names as integer ids, int64, shared by all the sequences and sorted by name."""
     _, at = np.unique(np.concatenate([np.asarray(part, dtype=np.str_) for part in names]), return_inverse=True)
     ends = np.cumsum([len(part) for part in names])[:-1]
     return [torch.from_numpy(part) for part in np.split(np.asarray(at, np.int64), ends)]

@@ -222,7 +222,7 @@ def _test(
             "chance": {"accuracy": Estimate(majority_fraction(logits))},
         },
         split=data.description,
-        counts={"videos to learn from": len(data.train), "to test": len(logits.label), "classes": len(classes)},
+        counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.test) - len(logits.label)} test videos too short.",

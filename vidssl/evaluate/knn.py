@@ -16,16 +16,27 @@ from vidssl.types import VidsslError
 def nearest(
     query: Features, gallery: Features, count: int, *, leave_group_out: bool = False, chunk: int = 1024
 ) -> torch.Tensor:
-    """int64 [Q, count]: places in the gallery, the nearest first. Memory: both features once more, and chunk x V
-    numbers.
+    """The `count` nearest gallery videos of each query, by cosine.
 
-    leave_group_out: videos of the query's own group are not looked at; one without a group is a group by itself.
-    Raises VidsslError where `count` videos cannot be found.
+    Memory: a second copy of both features, and chunk x V floats.
+
+    Args:
+        query: Features of Q videos.
+        gallery: Features of V videos.
+        count: Number of neighbours.
+        leave_group_out: Ignore videos of the query's own group; a video without a group is a group by itself.
+        chunk: Queries compared at once.
+
+    Returns:
+        int64 [Q, count]: indices into the gallery, the nearest first.
+
+    Raises:
+        VidsslError: The gallery has fewer than `count` such videos for some query.
     """
     own, group = name_ids(query.groups(), gallery.groups())
     limit = max_k(query, gallery, leave_group_out=leave_group_out)
     if not 1 <= count <= limit:
-        raise VidsslError(f"evaluate: {count} neighbours: take 1..{limit}, as many videos can be found")
+        raise VidsslError(f"evaluate: {count} neighbours: take 1..{limit}, the number of videos to choose from")
     queries, videos = (
         functional.normalize(query.feature.float(), dim=1),
         functional.normalize(gallery.feature.float(), dim=1),
@@ -40,7 +51,7 @@ def nearest(
 
 
 def max_k(query: Features, gallery: Features, *, leave_group_out: bool) -> int:
-    """Videos that every query can find."""
+    """The largest number of neighbours that every query has."""
     if not leave_group_out:
         return len(gallery.label)
     own, group = name_ids(query.groups(), gallery.groups())
@@ -49,14 +60,14 @@ def max_k(query: Features, gallery: Features, *, leave_group_out: bool) -> int:
 
 
 def label_ids(*parts: Features) -> list[torch.Tensor]:
-    """Labels as numbers of one numbering, in the order of their names. Raises VidsslError where one is missing."""
+    """Labels as class ids, shared by all parts and sorted by name. Raises VidsslError if a video has no label."""
     names: list[Sequence[str]] = []
     for part in parts:
         known = [label for label in part.label if label is not None]
         if len(known) < len(part.label):
             raise VidsslError(
-                "evaluate: label: some videos have none; put each class's videos into a folder of its name, or name labels in a .csv "
-                "with the columns path,label[,group]"
+                "evaluate: label: some videos have none; put the videos of each class into a folder of its name, or give "
+                "labels as a .csv with the columns path,label[,group]"
             )
         names.append(known)
     return name_ids(*names)

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, in the precision of its input, and how strongly to hold it back."""
+"""Multinomial logistic regression in the precision of its input, and the choice of its L2 penalty."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-# of the L2 penalty; the first lets hardly anything through
+# L2; the first allows hardly any weight
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4)
-STEPS = 100  # of L-BFGS, at most
+STEPS = 100  # at most, of L-BFGS
 
 
 def fit_logistic(
@@ -25,9 +25,8 @@ def fit_logistic(
     """Multinomial logistic regression by L-BFGS: weights [F + 1, classes], the last row the bias, which is not
     penalised.
 
-    Minimises the mean cross entropy + penalty / 2 * the sum of the squared weights. x: float [N, F]. start: weights to
-    begin with.
-    tolerance: where the largest part of the gradient is less, it ends.
+    Minimises the mean cross entropy + penalty / 2 * the sum of the squared weights. x: float [N, F]. start: initial weights.
+    tolerance: stop when the largest component of the gradient is below it.
     """
     weight = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype) if start is None else start.clone()
     weight.grad = torch.empty_like(weight)
@@ -66,9 +65,7 @@ def predict_logits(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def standardise(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    """Features [N, F] less the mean of the known ones, divided by their deviation; what does not vary among those
-    becomes 0.
-    """
+    """Features [N, F] with the mean and standard deviation of `known` removed; what is constant in `known` becomes 0."""
     mean, spread = known.mean(0), known.std(0)
     scale = torch.where(spread > 1e-6 * (1 + mean.abs()), 1 / spread, 0)
     return [(part - mean).mul_(scale) for part in (known, *others)]
@@ -77,9 +74,12 @@ def standardise(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor
 def choose_penalty(
     x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
 ) -> tuple[float, torch.Tensor]:
-    """The penalty of PENALTIES with which what three quarters of the groups show tells most of the others', by cross
-    entropy; and the weights that these learnt with it, to begin with. Each penalty begins with the weights of the one
-    before.
+    """Chooses the L2 penalty by cross entropy on a quarter of the groups, fitted on the other three quarters.
+
+    Each fit starts from the weights of the penalty before.
+
+    Returns:
+        The penalty of PENALTIES with the lowest cross entropy, and its weights, as a start for the final fit.
     """
     groups = torch.from_numpy(np.unique(group.numpy()))
     if len(groups) >= 4:

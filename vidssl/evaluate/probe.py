@@ -1,8 +1,7 @@
-"""What a linear model, and the nearest neighbours, read off frozen features: do classes lie apart that nobody named in
-training?
+"""A linear probe and a k-NN classifier on frozen features: does the encoder separate classes without their labels?
 
-The linear model is logistic regression on features that were standardised on the training videos; how strongly it is
-held back is chosen on a quarter of these (whole groups where there are some), never on the test videos.
+The linear probe is logistic regression on features that are standardised on the training videos. Its L2 penalty is
+chosen on a quarter of the training videos (whole groups where there are groups), never on the test videos.
 """
 
 from __future__ import annotations
@@ -28,11 +27,17 @@ from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.types import VidsslError
 
-PROTOCOL = "logistic regression on standardised frozen features, its penalty chosen on a quarter of the known videos; k-NN by cosine"
+PROTOCOL = "logistic regression on standardised frozen features, its L2 penalty chosen on a quarter of the training videos; k-NN by cosine"
 
 
 class Predictions(NamedTuple):
-    """predicted, label: int64 [Q], as numbers of the classes, whose names are sorted."""
+    """What a model predicts for Q test videos.
+
+    Args:
+        predicted: int64 [Q], indices into classes.
+        label: int64 [Q], the true classes, likewise.
+        classes: Names of the classes, sorted.
+    """
 
     predicted: torch.Tensor
     label: torch.Tensor
@@ -40,34 +45,40 @@ class Predictions(NamedTuple):
 
     @property
     def correct(self) -> torch.Tensor:
-        """bool [Q]."""
+        """bool [Q]: whether each prediction is right."""
         return self.predicted == self.label
 
     def table(self) -> dict[str, list[Any]]:
-        """The confusion matrix: how many videos of each class (row) were taken for each (column), and the classes."""
+        """The confusion matrix: the number of videos of each true class (row) and predicted class (column)."""
         count = len(self.classes)
-        taken_for = torch.bincount(self.label * count + self.predicted, minlength=count * count).view(count, count)
-        return {"classes": self.classes, "table": taken_for.tolist()}
+        counts = torch.bincount(self.label * count + self.predicted, minlength=count * count).view(count, count)
+        return {"classes": self.classes, "table": counts.tolist()}
 
 
 def linear_probe(
-    known: Features, asked: Features, *, leave_group_out: bool = False, progress: bool = False
+    train: Features, test: Features, *, leave_group_out: bool = False, progress: bool = False
 ) -> Predictions:
-    """What logistic regression on the known videos says of those asked. leave_group_out: asked is known; each group by a model of
-    the others.
+    """Predictions for the test videos by logistic regression on the training videos.
 
-    Raises VidsslError where labels are missing, or there are fewer than two classes.
+    Args:
+        train: Features of the training videos.
+        test: Features of the test videos.
+        leave_group_out: The test videos are the training videos; a model of the other groups predicts each group.
+        progress: Show a progress bar.
+
+    Raises:
+        VidsslError: Labels are missing, or there are fewer than two classes.
     """
-    label, wanted, classes = _coded(known, asked)
-    turns = group_folds(known.groups()) if leave_group_out else [(np.arange(len(label)), np.arange(len(wanted)))]
-    (group,) = name_ids(known.groups())
+    label, wanted, classes = _coded(train, test)
+    turns = group_folds(train.groups()) if leave_group_out else [(np.arange(len(label)), np.arange(len(wanted)))]
+    (group,) = name_ids(train.groups())
     answer = torch.empty(len(wanted), dtype=torch.int64)
     for others, own in tqdm(
         turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True
     ):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
-        x, shown_ = standardise(known.feature[learnt].float(), asked.feature[tested].float())
-        # near enough to tell strengths apart
+        x, shown_ = standardise(train.feature[learnt].float(), test.feature[tested].float())
+        # precise enough to compare penalties
         penalty, begin = choose_penalty(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)
         answer[tested] = predict_logits(
             fit_logistic(x, label[learnt], len(classes), penalty, begin, tolerance=1e-4), shown_
@@ -76,40 +87,49 @@ def linear_probe(
 
 
 def knn_probe(
-    known: Features, asked: Features, k: int, *, leave_group_out: bool = False, chunk: int = 1024
+    train: Features, test: Features, k: int, *, leave_group_out: bool = False, chunk: int = 1024
 ) -> Predictions:
-    """What the k nearest known videos (cosine) say of those asked, by vote; a tie goes to the nearer. leave_group_out: as for
-    linear_probe.
+    """Predictions for the test videos by vote of their k nearest training videos (cosine). Nearer videos win a tie.
+
+    Args:
+        train: Features of the training videos.
+        test: Features of the test videos.
+        k: Number of neighbours.
+        leave_group_out: The test videos are the training videos; only other groups vote.
+        chunk: Test videos compared at once.
+
+    Raises:
+        VidsslError: Labels are missing, there are fewer than two classes, or k is too large.
     """
-    label, wanted, classes = _coded(known, asked)
-    limit = max_k(asked, known, leave_group_out=leave_group_out)
+    label, wanted, classes = _coded(train, test)
+    limit = max_k(test, train, leave_group_out=leave_group_out)
     if not 1 <= k <= limit:
-        raise VidsslError(f"probe: k={k}: take 1..{limit}, as many videos are there to learn from")
-    near = label[nearest(asked, known, k, leave_group_out=leave_group_out, chunk=chunk)]  # [Q, k]
-    closer = 1 + 1e-6 * torch.linspace(1, 0, k, dtype=torch.float64)  # settles ties, outweighs no vote
+        raise VidsslError(f"probe: k={k}: take 1..{limit}, the number of videos to choose from")
+    near = label[nearest(test, train, k, leave_group_out=leave_group_out, chunk=chunk)]  # [Q, k]
+    closer = 1 + 1e-6 * torch.linspace(1, 0, k, dtype=torch.float64)  # breaks ties, never outweighs a vote
     rows = max(1, 2**24 // (k * len(classes)))  # so that the votes of one part stay below 128 MiB
     parts = (near[start : start + rows] for start in range(0, len(near), rows))
     votes = [(functional.one_hot(part, len(classes)) * closer[:, None]).sum(1).argmax(1) for part in parts]
     return Predictions(torch.cat(votes), wanted, classes)
 
 
-def _coded(known: Features, asked: Features) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Labels of both, and the classes. A class that is asked for but not known counts as wrong, whatever is answered."""
-    label, wanted = label_ids(known, asked)
-    if len(set(known.label)) < 2:
-        raise VidsslError(f"probe: the videos to learn from have {len(set(known.label))} class(es); take two or more")
-    return label, wanted, sorted({str(name) for name in (*known.label, *asked.label)})
+def _coded(train: Features, test: Features) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Labels of both, and the classes. Test videos of a class without training videos always count as wrong."""
+    label, wanted = label_ids(train, test)
+    if len(set(train.label)) < 2:
+        raise VidsslError(f"probe: the training videos have {len(set(train.label))} class(es); give two or more")
+    return label, wanted, sorted({str(name) for name in (*train.label, *test.label)})
 
 
 def omitted_ks(ks: Sequence[int], few: Sequence[int]) -> tuple[str, ...]:
-    """What to say of numbers of neighbours that cannot be found."""
+    """A note that names the ks that exceed the number of videos, if any."""
     many = [str(k) for k in ks if k not in few]
-    return (f"k = {', '.join(many)} left out: so many videos cannot be found.",) if many else ()
+    return (f"k = {', '.join(many)} left out: there are fewer videos.",) if many else ()
 
 
-def majority_fraction(asked: Features) -> float:
-    """Share of the commonest class: what always giving it would get right."""
-    return max(Counter(asked.label).values()) / len(asked.label)
+def majority_fraction(test: Features) -> float:
+    """Fraction of the most common class: the accuracy of always predicting it."""
+    return max(Counter(test.label).values()) / len(test.label)
 
 
 def evaluate_probe(
@@ -122,37 +142,43 @@ def evaluate_probe(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """A run's encoder beside the untrained one of the same seed.
+    """Probes a run's encoder and, for comparison, the untrained encoder of the same seed. Features are cached in the run.
 
-    data: videos to learn from and to test on. ks: of the nearest neighbours; those that cannot be found are left out.
-    Features are kept in RUN/features. out: JSON file, RUN/probe.json if None.
+    Args:
+        run: The run.
+        data: The training and test videos.
+        view: How videos are shown to the encoders.
+        ks: Numbers of neighbours that vote. Those larger than the number of videos are left out.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        out: JSON file of the result; None writes RUN/probe.json.
+        progress: Show progress bars.
     """
     encoders = run.encoders()
-    known, asked = run_features(run, data, encoders, view, device=device, progress=progress)
-    few = [k for k in ks if k <= max_k(asked[0], known[0], leave_group_out=data.leave_group_out)]
-    (group,) = name_ids(asked[0].groups())
+    train, test = run_features(run, data, encoders, view, device=device, progress=progress)
+    few = [k for k in ks if k <= max_k(test[0], train[0], leave_group_out=data.leave_group_out)]
+    (group,) = name_ids(test[0].groups())
     numbers: Numbers = {}
     confusion = {}
-    for name, a, b in zip(encoders, known, asked, strict=True):
+    for name, a, b in zip(encoders, train, test, strict=True):
         linear = linear_probe(a, b, leave_group_out=data.leave_group_out, progress=progress)
         near = {f"{k}-NN": knn_probe(a, b, k, leave_group_out=data.leave_group_out) for k in few}
         numbers[name] = {way: proportion(found.correct, group) for way, found in {"linear": linear, **near}.items()}
         confusion[name] = linear.table()
-    numbers["chance"] = {way: Estimate(majority_fraction(asked[0])) for way in numbers["trained"]}
+    numbers["chance"] = {way: Estimate(majority_fraction(test[0])) for way in numbers["trained"]}
     result = Result(
         kind="probe",
         protocol=PROTOCOL,
         numbers=numbers,
         split=data.description,
         counts={
-            "videos to learn from": len(known[0].label),
-            "to test": len(asked[0].label),
-            "classes": len(set(known[0].label)),
+            "training videos": len(train[0].label),
+            "test videos": len(test[0].label),
+            "classes": len(set(train[0].label)),
         },
-        settings={**asdict(view), "ks": list(few), "features": known[0].feature.shape[1]},
+        settings={**asdict(view), "ks": list(few), "features": train[0].feature.shape[1]},
         notes=(
-            "Chance: always the commonest class of the test videos.",
-            *data.notes(len(asked[0].label), known[0].label),
+            "Chance: always predicting the most common class of the test videos.",
+            *data.notes(len(test[0].label), train[0].label),
             *omitted_ks(ks, few),
         ),
         detail={"confusion": confusion},

@@ -41,7 +41,7 @@ def retrieval(
     query_label, label = label_ids(query, gallery)
     limit = max_k(query, gallery, leave_group_out=leave_group_out)
     if not ks or min(ks) < 1 or max(ks) > limit:
-        raise VidsslError(f"retrieval: ks={tuple(ks)}: take numbers in 1..{limit}, as many videos can be found")
+        raise VidsslError(f"retrieval: ks={tuple(ks)}: take numbers in 1..{limit}, the number of videos to choose from")
     near = nearest(query, gallery, max(ks), leave_group_out=leave_group_out, chunk=chunk)
     right = label[near] == query_label[:, None]  # [Q, max k]
     return {k: right[:, :k].any(dim=1) for k in ks}
@@ -124,7 +124,7 @@ def evaluate_retrieval(
         split=data.description,
         counts={
             "queries": len(asked[0].label),
-            "videos to find": len(found[0].label),
+            "gallery videos": len(found[0].label),
             "classes": len(set(found[0].label)),
         },
         settings={**asdict(view), "drop_last": drop_last, "features": found[0].feature.shape[1]},

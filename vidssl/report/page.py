@@ -44,8 +44,14 @@ _SHOWN = (
 def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False) -> Path:
     """Write one HTML file about runs, with all that it shows in it.
 
-    runs: folders of runs, or checkpoints. Raises VidsslError where one is no run, names what is no picture or, unless
-    `allow_outside`, lies outside of its folder, or where `out` cannot be written.
+    Args:
+        runs: Folders of runs, or checkpoints.
+        out: The file to write.
+        allow_outside: Accept runs that name files outside their folders.
+
+    Raises:
+        VidsslError: A folder is not a run, names a file that is not a picture or lies outside, or `out` cannot be
+            written.
     """
     if not runs:
         raise VidsslError("report: runs=[]: name at least one folder that `vidssl train` wrote")
@@ -54,7 +60,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
         body = _body(found, allow_outside)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise VidsslError(
-            f"report: runs={[str(run) for run in runs]}: a file in one is not as vidssl writes it ({error!r})"
+            f"report: runs={[str(run) for run in runs]}: a file in one is not in the format that vidssl writes ({error!r}); remove it, or evaluate again"
         ) from error
     page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
     try:
@@ -69,7 +75,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
 
 def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
-        "<h1>vidssl: what was learnt</h1>",
+        "<h1>vidssl report</h1>",
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
         _overview(found),
         "<h2>Training</h2>",
@@ -82,7 +88,7 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
 def _overview(runs: Sequence[RunRecord]) -> str:
     """A row a run: what it is, and the main figure of every evaluation, trained beside untrained."""
     columns = [shown for shown in _SHOWN if any(shown[0] in run.results for run in runs)]
-    head = ["run", "task", "encoder", "step", "held-out tuples right", *(heading for _, _, heading in columns)]
+    head = ["run", "task", "encoder", "step", "validation accuracy", *(heading for _, _, heading in columns)]
     rows = []
     for run in runs:
         recipe, right = run.meta["recipe"], run.curves.get("val/accuracy")
@@ -101,17 +107,15 @@ def _overview(runs: Sequence[RunRecord]) -> str:
 
 
 def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
-    """A warning where the runs' figures of one kind are of other videos, or were asked for in another way: then they do
-    not compare.
-    """
+    """A warning if the runs' results of one kind are not comparable: on different videos, or split in different ways."""
     found = {run.name: run.results[kind] for run in runs if kind in run.results}
-    asked = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
-    if len(set(asked.values())) < 2:
+    used = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
+    if len(set(used.values())) < 2:
         return ""
     said = "; ".join(
         f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
     )
-    return f'<p class="soft">Not to be compared, tested on different videos: {escape(heading)} ({escape(said)}).</p>'
+    return f'<p class="soft">Not comparable, because the test videos differ: {escape(heading)} ({escape(said)}).</p>'
 
 
 def _charts(runs: Sequence[RunRecord]) -> str:
@@ -147,7 +151,7 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
     counts = ", ".join(f"{count} {what}" for what, count in found["counts"].items())
     parts = [
         f"<h3>{escape(name.replace('_', ' '))}</h3>",
-        _table(["%, with 95 % interval", *columns], rows),
+        _table(["%, with 95 % confidence interval", *columns], rows),
         f"<p>{escape(counts)}; {escape(found['split'])}.</p>",
         *(f"<p>{escape(note)}</p>" for note in found["notes"]),
         f'<p class="soft">{escape(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
@@ -161,7 +165,9 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
     if tables:
         label, matrix = next(iter(tables.items()))
         parts.append(
-            svg_confusion(f"{name}, {label}: row is shown, column is answered", matrix["classes"], matrix["table"])
+            svg_confusion(
+                f"{name}, {label}: true class (rows), predicted class (columns)", matrix["classes"], matrix["table"]
+            )
         )
     return "\n".join(parts)
 
@@ -169,7 +175,7 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
 def _picture(path: Path) -> bytes:
     with path.open("rb") as file:
         if file.read(len(_PNG)) != _PNG:
-            raise VidsslError(f"report: {printable(path)}: it is no PNG picture; evaluate the run anew")
+            raise VidsslError(f"report: {printable(path)}: it is not a PNG picture; evaluate the run again")
         return _PNG + file.read()
 
 
