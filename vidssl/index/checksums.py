@@ -100,7 +100,7 @@ def _structure(data: memoryview, messages: npt.NDArray[np.int64], footer: bytes 
 
 
 class ChecksummedFile:
-    """A file that `write_sealed` wrote, mapped into memory.
+    """A file that `write_checksummed` wrote, mapped into memory.
 
     footer: the bytes of its footer, as they are. hint: what fixes a damaged file, for messages. Raises VidsslError
     where the file does not end as an Arrow file does.

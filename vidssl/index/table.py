@@ -42,7 +42,8 @@ _SAVED = 64  # rows between two entries of the journal
 _LISTED = 20  # rows that a summary names
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
-_LEAVES = r"^/|(^|/)\.\.(/|$)"  # of a path that leads out of the root by its text: as vidssl.paths.leaves says of one
+# Of a path that leads out of the root by its text: the same rule as vidssl.paths.leads_outside.
+_LEAVES = r"^/|(^|/)\.\.(/|$)"
 _SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
 
 
