@@ -183,7 +183,8 @@ def graph_kernels(spec: PlanSpec, batch: int, frames: Frames) -> dict[str, float
                 found[name] = found.get(name, 0.0) + event.device_time_total / rounds
     if "plan_kernel" not in found:
         raise VidsslError(
-            "the profiler saw none of our kernels: CUPTI does not work on this machine; leave the graph out (--no-graph)"
+            "the profiler saw none of our kernels, because CUPTI does not work on this machine: "
+            "leave the graph out (--no-graph)"
         )
     return {name: round(microseconds, 2) for name, microseconds in found.items()}
 

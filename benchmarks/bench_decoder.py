@@ -58,8 +58,7 @@ def clip(folder: Path, size: tuple[int, int], codec: str, quick: bool) -> Video:
     return VideoIndex.build(path.parent, progress=False).video(0)
 
 
-# ---- slice
-# ----------------------------------------------------------------------------------------------------------------------------
+# ---- slice ----
 
 
 def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False) -> None:
@@ -102,8 +101,7 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
     report(compare("slice", path.name, spent, subject="cut", item="window", facts=facts), out)
 
 
-# ---- decoder
-# --------------------------------------------------------------------------------------------------------------------------
+# ---- decoder ----
 
 
 class Decoder:

@@ -127,7 +127,8 @@ def bench_assemble(repeats: int, out: Path | None) -> None:
         spent = interleave(
             {name: timed(work) for name, work in cases.items()}, repeats=repeats, warmup=3, title=f"assemble {dtype}"
         )
-        workload = f"assemble to {dtype} [{'K, C, T, H, W' if layout == 'kcthw' else 'K, T, H, W, C'}], {'kept' if kept else 'new'} memory"
+        axes = "K, C, T, H, W" if layout == "kcthw" else "K, T, H, W, C"
+        workload = f"assemble to {dtype} [{axes}], {'kept' if kept else 'new'} memory"
         facts = {
             "threads": 1,
             "in": f"{frames.data.nbytes / 1e6:.2f} MB",
@@ -137,7 +138,7 @@ def bench_assemble(repeats: int, out: Path | None) -> None:
 
 
 def torch_motion(luma: torch.Tensor) -> torch.Tensor:
-    """`sad` of vidssl.ops.motion by torch, int32 [F - 1, H / 16, W / 16], for H and W that 16 divides; no thumbnails."""
+    """`sad` of vidssl.ops.motion by torch, int32 [F - 1, H / 16, W / 16]: H and W divide by 16, and no thumbnails."""
     count, height, width = luma.shape
     blocks = luma.reshape(count, height // 4, 4, width // 4, 4).sum(dim=(2, 4), dtype=torch.int16)  # at most 16 * 255
     change = (blocks[1:] - blocks[:-1]).abs()

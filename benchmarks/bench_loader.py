@@ -230,9 +230,8 @@ def bench(
         return
     index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
     if not len(index.usable(PRETEXT.plan.frames)):
-        raise VidsslError(
-            f"--data {path}: a VCOP tuple needs {PRETEXT.plan.frames} frames: {index.skipped(PRETEXT.plan.frames)[0][1]}"
-        )
+        reason = index.skipped(PRETEXT.plan.frames)[0][1]
+        raise VidsslError(f"--data {path}: a VCOP tuple needs {PRETEXT.plan.frames} frames: {reason}")
     with ExitStack() as stack:
         loader = stack.enter_context(
             Loader(index, PRETEXT, batch_size=batch_size, device="cpu", workers=workers, seed=0)

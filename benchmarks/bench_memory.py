@@ -135,9 +135,8 @@ def main(
             before, last = found["after"][SETTLED - 1], found["after"][-1]
             print(f"{workload}: {before} MiB after {SETTLED} epochs, {last} after {epochs}: {found['growth']:+.1%}")
             if "growth on device" in found:
-                print(
-                    f"{workload}: on the device {found['on device'][-1]} MiB after {epochs} epochs: {found['growth on device']:+.1%}"
-                )
+                last, growth = found["on device"][-1], found["growth on device"]
+                print(f"{workload}: on the device {last} MiB after {epochs} epochs: {growth:+.1%}")
             append(line, out)
 
 

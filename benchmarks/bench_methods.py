@@ -105,9 +105,8 @@ def main(
             "chance": runs[0]["chance"],
             **about,
         }
-        print(
-            f"{method}: {line['mean']:.1%} +- {line['spread']:.1%} of held-out tuples right, chance {line['chance']:.1%}"
-        )
+        right = f"{line['mean']:.1%} +- {line['spread']:.1%}"
+        print(f"{method}: {right} of held-out tuples right, chance {line['chance']:.1%}")
         append(line, out)
 
 

@@ -110,9 +110,8 @@ def main() -> None:
     if out is not None:
         out.write_text(json.dumps(found, indent=1) + "\n")
     for name, value in found.items():
-        print(
-            f"{name:20s} {' '.join(f'{key}={version}' for key, version in value.items()) if isinstance(value, dict) else value}"
-        )
+        shown = " ".join(f"{key}={version}" for key, version in value.items()) if isinstance(value, dict) else value
+        print(f"{name:20s} {shown}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ MEASURED = ("csrc", "vidssl")  # what a figure is about
 
 
 class Spent(NamedTuple):
-    """Seconds for one item: on the wall, and of all processors of this process (0 where they are not this process's)."""
+    """Seconds for one item: wall time, and processor time of this process (0 where another process does the work)."""
 
     wall: float
     cpu: float
@@ -83,7 +83,7 @@ def timed(work: Callable[[], object], *, items: int = 1) -> Case:
 
 
 def interleave(cases: Mapping[str, Case], *, repeats: int, warmup: int = 1, title: str = "") -> dict[str, list[Spent]]:
-    """Runs all cases once a round, in turn (A, B, A, B ...), so that what else the machine does hits all of them alike."""
+    """Runs all cases once a round, in turn (A, B, A, B ...), so that other load on the machine hits them all alike."""
     if repeats < 1 or warmup < 0:
         raise VidsslError(f"repeats={repeats}, warmup={warmup}: take repeats >= 1 and warmup >= 0")
     spent: dict[str, list[Spent]] = {name: [] for name in cases}
@@ -121,7 +121,8 @@ class Result:
     def text(self) -> str:
         lines = [f"{self.bench}: {self.workload} ({self.rounds} rounds; median, quartiles)"]
         for name, wall in self.wall.items():
-            line = f"  {name:36s} {wall.median:9.3f} ms/{self.item} [{wall.low:.3f}, {wall.high:.3f}]  cpu {self.cpu[name].median:8.3f}"
+            line = f"  {name:36s} {wall.median:9.3f} ms/{self.item} [{wall.low:.3f}, {wall.high:.3f}]"
+            line += f"  cpu {self.cpu[name].median:8.3f}"
             if name in self.speedup:
                 ratio = self.speedup[name]
                 line += f"  {self.subject} is {ratio.median:.2f}x as fast [{ratio.low:.2f}, {ratio.high:.2f}]"
@@ -207,7 +208,7 @@ def command() -> str:
 
 
 def report(result: Result, out: Path | None) -> None:
-    """Prints a result, and appends it to `out`, a .jsonl file, or a folder where the file gets its name by `file_name`."""
+    """Prints a result and appends it to `out`: a .jsonl file, or a folder, in which `file_name` names the file."""
     line = {**asdict(result), **circumstances()}
     tqdm.write(result.text())
     append(line, out)

@@ -40,7 +40,7 @@ def pretext() -> Pretext:
 
 @lru_cache(maxsize=300)
 def picture(number: int, size: tuple[int, int] = SIZE, *, noise: float = 2.0) -> npt.NDArray[np.uint8]:
-    """RGB [H, W, 3] of frame `number`: a panned textured ground, three things that move over it, and a camera's noise."""
+    """RGB [H, W, 3] of frame `number`: a panned textured ground, three moving things over it, and camera noise."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     pan = x + 1.7 * number
@@ -146,7 +146,7 @@ def nvdec() -> GraphDecoder | None:
 
 
 def repeated(path: Path, copies: int, folder: Path) -> VideoIndex:
-    """An index of one file, `copies` times: long epochs over one clip. `folder` is an empty one to link the file into."""
+    """An index of one file, `copies` times: long epochs over one clip. The file is linked into the new `folder`."""
     folder.mkdir(parents=True)
     (folder / path.name).symlink_to(path.resolve())
     return VideoIndex.build(folder, progress=False).select(np.zeros(copies))

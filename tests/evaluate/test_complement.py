@@ -32,7 +32,8 @@ from vidssl.kernels.augment import Augment
 def mean_colour():
     """A module of single pictures [N, 3, H, W]."""
     small = Augment(resize=(20, 20), crop=(16, 16))
-    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), Clips(count=3, length=1, augment=small, encode=single_frames)
+    clips = Clips(count=3, length=1, augment=small, encode=single_frames)
+    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()), clips
 
 def nothing():
     return nn.Identity()

@@ -1,4 +1,4 @@
-"""seal: damage is found before it is read, and costs no more than what it hit; and a file may be replaced, not changed."""
+"""seal: damage is found before it is read and costs only what it hit; a file may be replaced, but not changed."""
 
 from __future__ import annotations
 

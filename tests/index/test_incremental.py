@@ -1,4 +1,4 @@
-"""An index is brought up to date by reading only what changed, survives being cut off, and is mapped rather than read."""
+"""An index is updated by reading only what changed, survives an interrupted write, and is mapped rather than read."""
 
 from __future__ import annotations
 

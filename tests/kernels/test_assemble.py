@@ -106,7 +106,8 @@ from vidssl import native, ops
 from vidssl.kernels.augment import Augment
 digest = hashlib.sha256()
 types, layouts = ("float32", "float16", "bfloat16", "uint8"), ("kcthw", "kthwc")
-for yuv, size, augment in product((True, False), SIZES, (EVERY_CHANGE, Augment(mean=(0.4, 0.5, 0.6), std=(1 / 255,) * 3))):
+augments = (EVERY_CHANGE, Augment(mean=(0.4, 0.5, 0.6), std=(1 / 255,) * 3))
+for yuv, size, augment in product((True, False), SIZES, augments):
     frames = make_frames(np.random.default_rng(5), 6, size, yuv)
     frames = replace(frames, data=torch.from_numpy(frames.data))
     for dtype, layout in product(types, layouts):  # 50 columns: three runs of sixteen and a short one

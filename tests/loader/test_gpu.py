@@ -88,7 +88,7 @@ def test_nvdec_says_what_it_takes() -> None:
 
 @pytest.mark.nvdec
 def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
-    """All but the pixels is equal, the pixels within the conversion of colours, and every frame is nearest to its own."""
+    """Pixels differ only by the conversion of colours, all else is equal, and every frame is nearest to its own."""
     found, stats = batches(index, PLAIN, decode="nvdec", epochs=4)
     wanted, _ = batches(index, PLAIN, decode="cpu", device="cpu", epochs=4)
     fallback, shown = {row for row in range(len(index)) if index.video(row).path.name in NOT_TAKEN}, list[str]()

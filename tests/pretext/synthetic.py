@@ -26,8 +26,7 @@ SIZE = (24, 32)  # height, width of a picture
 SHOWN = 8  # what the net sees of a crop: 8 x 8 pixels
 
 
-# ---- videos
-# ---------------------------------------------------------------------------------------------------------------------------
+# ---- videos ----
 
 
 def still(rng: np.random.Generator, frames: int) -> npt.NDArray[np.uint8]:
@@ -52,8 +51,7 @@ def ramp(
     return np.broadcast_to(level.astype(np.uint8)[:, None, None, None], (frames, *SIZE, 3)).copy()
 
 
-# ---- tuples
-# ---------------------------------------------------------------------------------------------------------------------------
+# ---- tuples ----
 
 
 def window(pretext: Pretext) -> int:
@@ -99,8 +97,7 @@ def shade_by_time(plan: Plan) -> Plan:
     return plan._replace(color=plan.color * (0.5 + order / order.max())[..., None, None].astype(np.float32))
 
 
-# ---- a net
-# ----------------------------------------------------------------------------------------------------------------------------
+# ---- a net ----
 
 
 class Pixels(Encoder):
@@ -150,8 +147,7 @@ def without_brightness(pretext: Pretext) -> Pretext:
     return replace(pretext, augment=replace(pretext.augment, brightness=0.0, contrast=0.0))
 
 
-# ---- statistics
-# -----------------------------------------------------------------------------------------------------------------------
+# ---- statistics ----
 
 
 def chance_bound(chance: float, count: int = 1500) -> float:

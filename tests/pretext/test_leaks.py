@@ -73,8 +73,7 @@ SMALL: dict[str, Pretext] = {
 }
 
 
-# ---- what a net can and cannot learn
-# --------------------------------------------------------------------------------------------------
+# ---- what a net can and cannot learn ----
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -108,8 +107,7 @@ def test_shuffle_learns_own_head_solves_a_ramp_where_each_frame_tells_its_time()
     assert accuracy(without_brightness(pretext), alike, steps=450) > 0.95
 
 
-# ---- slots that change places
-# ---------------------------------------------------------------------------------------------------------
+# ---- slots that change places ----
 
 
 def table(pretext: Pretext) -> dict[bytes, int]:
@@ -168,12 +166,11 @@ def test_the_odd_place_moves_along() -> None:
         assert labels[again.astype(np.int32).tobytes()] == np.flatnonzero(order == label)
 
 
-# ---- augmentation
-# ---------------------------------------------------------------------------------------------------------------------
+# ---- augmentation ----
 
 
 def measured(plan: Plan, time: int) -> np.ndarray:  # type: ignore[type-arg]
-    """float [K, 6]: how each slot is cut, mirrored and coloured at a time: x, y, mirror, gain, shift, kind of colour."""
+    """How each slot is cut, mirrored and coloured at a time, [K, 6]: x, y, mirror, gain, shift, kind of colour."""
     box, color = plan.box[:, time], plan.color[:, time]
     sources = (color[:, :, :3] != 0).any(axis=1)  # [K, 3]: channels that are read
     alike = (color == color[:, :1]).all(axis=(1, 2))

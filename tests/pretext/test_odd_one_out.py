@@ -56,8 +56,7 @@ DYNAMIC_IMAGE = {
 }
 
 
-# ---- weights
-# --------------------------------------------------------------------------------------------------------------------------
+# ---- weights ----
 
 
 @pytest.mark.parametrize("frames", DYNAMIC_IMAGE)
@@ -77,8 +76,7 @@ def test_rank_weights_are_the_sum_of_all_differences(count: int) -> None:
     torch.testing.assert_close(rank_weights(count).double() @ values, wanted)
 
 
-# ---- questions
-# ------------------------------------------------------------------------------------------------------------------------
+# ---- questions ----
 
 
 def test_every_odd_place_and_wrong_order_is_one_row() -> None:
@@ -125,8 +123,7 @@ def test_default_question_is_drawn_evenly() -> None:
     assert chi_squared(np.bincount([int(plan.label) for plan in made], minlength=6), [4000 / 6] * 6) > 1e-4
 
 
-# ---- samplers
-# -------------------------------------------------------------------------------------------------------------------------
+# ---- samplers ----
 
 
 def sorted_but_the_odd_one(plan: Plan) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -203,8 +200,7 @@ def test_constrained_sequences_share_frames(sampler: Any, video: int, least: flo
     assert least <= np.mean([guess_by_overlap(plan.frame) == plan.label for plan in made]) <= most
 
 
-# ---- what the encoder sees
-# ------------------------------------------------------------------------------------------------------------
+# ---- what the encoder sees ----
 
 
 @pytest.mark.parametrize(
@@ -259,8 +255,7 @@ def test_sums_are_weighted_by_the_published_coefficients(encoding: Any, weights:
     torch.testing.assert_close(found[:, :, 0], wanted, rtol=1e-3, atol=1e-3)
 
 
-# ---- head
-# -----------------------------------------------------------------------------------------------------------------------------
+# ---- head ----
 
 
 def test_sum_of_difference_weighs_six_elements() -> None:
@@ -293,8 +288,7 @@ def test_head_has_two_layers_of_128(fusion: Any, inputs: int) -> None:
     assert [name for name in head.state_dict() if "weight" in name and "layers" not in name] == []
 
 
-# ---- settings
-# -------------------------------------------------------------------------------------------------------------------------
+# ---- settings ----
 
 
 def test_defaults_are_six_sequences_of_six_frames_warped() -> None:

@@ -180,7 +180,7 @@ def test_a_seek_that_lands_elsewhere_is_never_a_wrong_frame(tmp_path: Path) -> N
 
 
 def test_only_seek_points_that_reproduce_are_kept(tmp_path: Path) -> None:
-    """Open groups of pictures may begin with frames that need the group before: those belong to the seek point before."""
+    """An open group of pictures may begin with frames that need the group before: they belong to its seek point."""
     path = make_clip(tmp_path / "a.mp4", options={"x264-params": X264 + ":open-gop=1"})
     _, video = index_one(path)
     assert video.points.frame[0] == 0
