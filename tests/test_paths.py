@@ -95,9 +95,11 @@ def test_control_characters_are_shown_not_obeyed() -> None:
 
 
 def test_every_file_is_written_by_way_of_this_module() -> None:
-    """Whoever opens a file for writing does so on what `atomic_write` gives, which is called `aside`, or calls `open_append`."""
+    """Code that opens a file to write opens what `atomic_write` gives, named `aside`, or calls `open_append`."""
     direct = re.compile(
-        r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\(|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]|\bopen\([^()]*\"[wax]b?\""
+        r"(\S+?)\.(?:write_text|write_bytes|symlink_to)\("
+        r"|(\S+?)\.open\(\s*\"[rwax+b]*[wax+]"
+        r"|\bopen\([^()]*\"[wax]b?\""
     )
     found = []
     for path in PACKAGE.rglob("*.py"):
