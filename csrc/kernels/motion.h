@@ -1,17 +1,14 @@
 // motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
 //
 // Integers only, so every twin gives the same bits:
-//   luma      the Y plane as stored, or 16 + ((66 R + 129 G + 25 B + 128) >> 8): BT.601's limited range, so that RGB
-//   which a decoder made of
-//             a Y plane by that matrix gives that plane's values again, to within its rounding
-//   sad[f]    for f in 0 .. F-2, for each 16 x 16 cell: the sum over its 4 x 4 blocks of |luma sum of the block in
-//   frame f+1, less that in
-//             frame f|; blocks, not single samples: they follow what moves, and less the noise that an encoder makes
-//             anew in key frames
-//   thumb[f]  16 x 16 cells that tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), likewise
-//   columns; the
-//             mean luma of its samples, every max(1, H/64)-th row and max(1, W/64)-th column from its corner, halves
-//             rounded up
+//   luma   the Y plane as stored; of RGB 16 + ((66 R + 129 G + 25 B + 128) >> 8), BT.601 in limited range: a decoder
+//          that made RGB of a Y plane by that matrix then gives the values of that plane again, to within its rounding.
+//   sad    sad[f], f in 0 .. F-2, holds for each 16 x 16 cell the sum over its 4 x 4 blocks of the absolute difference
+//          between the block's luma sum in frame f + 1 and in frame f. Blocks follow what moves, and follow less than
+//          single samples do the noise that an encoder makes anew in key frames.
+//   thumb  16 x 16 cells tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), and columns
+//          likewise. A value is the mean luma of every max(1, H/64)-th row and max(1, W/64)-th column of the cell, from
+//          its corner, halves rounded up.
 #pragma once
 
 #include "view.h"

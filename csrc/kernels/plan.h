@@ -6,6 +6,7 @@
 // flip and colour. Every draw is `draw(seed, epoch, sample, purpose, index)` of philox.h.
 #pragma once
 
+#include "motion.h"
 #include "philox.h"
 #include "view.h"
 
@@ -93,18 +94,18 @@ VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
                                   : spec.bases - 1 + plan_extent(spec);
 }
 
-// Whether a plan depends on motion's sad.
+// True if a plan depends on motion's sad.
 VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) {
   return spec.weight == Weight::motion || spec.augment.region_h > 0;
 }
 
-// Numbers of scratch that a plan which reads sad needs.
+// Number of uint64 of scratch that a plan needs if it reads sad.
 inline std::int64_t plan_scratch(int frames, int width) {
-  return std::int64_t{frames} + 1 + 2 * ceil_div(width, 16) + 1;
+  return std::int64_t{frames} + 1 + 2 * motion_cells(width) + 1;
 }
 
-// Sums over frames where the weight is motion, sums over columns of cells where a region is placed; null where they are
-// not needed.
+// Points `prefix` (sums over frames, for Weight::motion) and `columns` (sums over columns of cells, to place a region)
+// into the scratch; null if the plan does not need them.
 inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {
   args.prefix = spec.weight == Weight::motion ? scratch : nullptr;
   args.columns = spec.augment.region_h > 0 ? scratch + args.frames + 1 : nullptr;

@@ -192,7 +192,6 @@ struct Assembling {
   }
 };
 
-// On the CPU the slots are split over `threads`.
 void assemble(py::handle frames, std::int64_t height, std::int64_t width, const std::array<float, 12>& to_rgb,
               const std::array<float, 2>& chroma, py::handle frame, py::handle box, py::handle flip, py::handle color,
               py::handle out, bool channels_last, bool used_before, int threads, std::intptr_t stream) {
@@ -210,7 +209,7 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
-    const int k = spec.slots, t = spec.times;
+    const int k = spec.slots, t = spec.times;  // the slots are split over the threads
     const std::size_t slot_bytes = assemble_bytes(spec) / static_cast<std::size_t>(k > 0 ? k : 1);
     parallel_for(k, threads, [&](int first, int last) {
       AssembleSpec part = spec;

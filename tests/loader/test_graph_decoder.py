@@ -122,7 +122,7 @@ def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:
     assert [SOFTWARE.refusal(index.video(row)) for row in range(2)] == ["no h264, of vp8, vp9", ""]
 
 
-def test_nvdec_that_cannot_be_had_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_nvdec_gives_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VidsslError, match='decode="nvdec": device=cpu has no NVDEC; take device="cuda"'):
         find_nvdec(torch.device("cpu"))
     monkeypatch.setattr(nvdec, "_LIBRARY", "libnowhere.so.1")

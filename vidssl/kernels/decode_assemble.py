@@ -1,4 +1,4 @@
-"""decode_assemble: each frame is assembled as it is decoded, while it is still in a cache; its planes are never copied."""
+"""decode_assemble: assembles each frame as it is decoded, while it is in a cache, without copying its planes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def decode_assemble(
 
 
 class _Assembled:
-    """What becomes of each frame: the pictures of `plan` that show it."""
+    """Stores each frame as the pictures of `plan` that show it."""
 
     def __init__(self, video: Video, plan: Plan, out: Array, channels_last: bool, used_before: bool) -> None:
         self._video = video

@@ -1,4 +1,4 @@
-"""plan: a pretext is a table. Which frames are shown, cut and coloured how, and the label. Source: csrc/kernels/plan.h."""
+"""plan: which frames a tuple shows, how they are cut and coloured, and its label. Source: csrc/kernels/plan.h."""
 
 from __future__ import annotations
 

@@ -3,19 +3,21 @@
     sampler ─► Window ─► worker ─► Decoded | Assembled | SegmentWindow ─► engine ─► Output ─► loader ─► Batch
                └───────────────────────────── pipeline: threads, queue ─────────────────┘
 
+Read loader.py, pipeline.py and worker.py in this order; the others are details of these three.
+
 | file | what it does |
 |---|---|
-| loader.py | `Loader`: what users call; checks, counts, state |
-| pipeline.py | which batch holds which positions; worker threads, their queue, the engine |
-| sampler.py | which frames of which video a position shows |
-| worker.py | fetches one window: plan, then decode, assemble or cut; replaces a window that cannot be read |
-| windows.py | the types of a window on its way |
-| engines/ | make batches of windows: inline, eager, DALI, DALI with a decoder in the graph |
-| buffers.py | memory of batches, used again; pinned memory, and the way up to a GPU |
-| graph_decoder.py | which videos NVDEC, or DALI's software decoder, takes |
-| choose_decoder.py | where frames are decoded, and why |
-| quarantine.py | names and counts windows of corrupt videos; too many of them end the run |
-| profile.py | how fast videos load, and which step takes the time |
+| loader.py | `Loader`: what users call: checks arguments, counts, saves and restores its state |
+| pipeline.py | worker threads, the queue of fetched windows, the engine |
+| sampler.py | which positions a batch holds, and which frames of which video a position shows |
+| worker.py | fetches one window: plan it, then decode, assemble or cut it; replaces a window that cannot be read |
+| windows.py | the types of a window between sampler and batch |
+| engines/ | make batches of fetched windows: inline, eager, DALI, DALI with a decoder in the graph |
+| buffers.py | reused memory of batches, pinned memory, upload to a GPU |
+| graph_decoder.py | which videos NVDEC or DALI's software decoder can decode |
+| choose_decoder.py | chooses where frames are decoded, and says why |
+| quarantine.py | logs the windows of corrupt videos; ends a run with too many corrupt videos |
+| profile.py | measures how fast videos load, and how long each step takes |
 """
 
 from vidssl.loader.loader import Loader

@@ -1,4 +1,4 @@
-"""Where frames are decoded, and why."""
+"""Chooses where frames are decoded, and says why."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ def choose_decoder(
     rows: npt.NDArray[np.int64],
     measure: Callable[[GraphDecoder | None], float],
 ) -> tuple[GraphDecoder | None, str]:
-    """The decoder in the graph, or None for decoding on the CPU; and why.
+    """Returns the decoder in the graph, or None to decode on the CPU; and the reason.
 
     Args:
         decode: One of DECODES.
-        device: Where the clips are to be.
+        device: Device of the clips.
         index: The videos.
-        rows: Those of them that will be shown.
-        measure: Windows a second with a decoder in the graph, or with None, on the CPU. Called for decode="auto" alone.
+        rows: int64 [N], rows of the videos that will be shown.
+        measure: Returns the windows per second with a decoder in the graph, or with None on the CPU. Called only for
+            decode="auto".
 
     Raises:
-        VidsslError: What was asked for cannot be had.
+        VidsslError: The decoder that `decode` names is not available, or takes none of the videos.
     """
     if decode == "cpu":
         return None, "it was asked for"
@@ -59,7 +60,7 @@ def choose_decoder(
 
 
 def _compare(nvdec: GraphDecoder, measure: Callable[[GraphDecoder | None], float]) -> tuple[bool, str]:
-    """Whether NVDEC is faster than the CPU, and by how much. Where it fails it is not: the CPU decodes everything."""
+    """Returns True if NVDEC is faster than the CPU, and both speeds. False if NVDEC fails."""
     log.info("decode=auto: measuring NVDEC and the CPU")
     on_cpu = measure(None)
     try:
@@ -74,7 +75,7 @@ def _compare(nvdec: GraphDecoder, measure: Callable[[GraphDecoder | None], float
 def _serving(
     decode: str, decoder: GraphDecoder, index: VideoIndex, rows: npt.NDArray[np.int64]
 ) -> tuple[GraphDecoder, str]:
-    """`decoder`, and how many of the videos it takes. Raises VidsslError where it takes none."""
+    """Returns `decoder`, and how many of the videos it takes. Raises VidsslError if it takes none."""
     some = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)]
     reasons = [_refusal(decoder, index, int(row)) for row in some]
     taken = reasons.count("")

@@ -1,7 +1,6 @@
-"""nvdec: which videos a decoder of DALI's takes: the GPU's own (NVDEC), or DALI's software decoder in its place.
+"""Which videos a decoder in the DALI graph takes: the GPU's own (NVDEC), or DALI's software decoder.
 
-What the operator does was read in its source (DALI 2.4, dali/operators/video) and tried on a CPU; NVDEC itself is asked
-what it takes.
+Source: the operator's code (DALI 2.4, dali/operators/video), and trials of it on a CPU. NVDEC reports its own limits.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import torch
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
 
-# Numbers of cudaVideoCodec. DALI has no way to others (MPEG-1/2), and AV1 hides pictures within its packets.
+# Numbers of cudaVideoCodec. DALI cannot use others (MPEG-1/2); AV1 hides pictures within its packets.
 _CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}
 _LIBRARY = "libnvcuvid.so.1"
-_MOUNTED = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers and cluster nodes find the driver
-_BLOCK = 16  # pixels: coded sizes are multiples of it,
+_MOUNTED = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers and cluster nodes mount the driver
+_BLOCK = 16  # pixels: coded sizes are multiples of this,
 _SMALL_BLOCK = 8  # or of this, in these codecs
 _SMALL = ("hevc", "vp9")
 
@@ -29,7 +28,7 @@ Size = tuple[str, int, int]  # a codec, and rows and columns in pixels, as store
 
 
 class Limits(NamedTuple):
-    """Coded sizes in pixels, and the most blocks of 16 x 16."""
+    """Least and greatest coded sizes in pixels, and the greatest number of blocks of 16 x 16."""
 
     width: tuple[int, int]
     height: tuple[int, int]
@@ -38,9 +37,12 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphDecoder:
-    """A device of DALI's `decoders.video`, and what it takes. limits: by codec; None where there are none.
+    """A device of DALI's `decoders.video`, and what it takes.
 
-    mixed_up: sizes that it does not take, since other videos have a size that these may be coded in (see `beside`).
+    Args:
+        device: "mixed" is NVDEC, "cpu" DALI's software decoder.
+        limits: Sizes of each codec that it takes; None means all sizes.
+        mixed_up: Sizes that it does not take, because other videos have a size that these may be coded in (`beside`).
     """
 
     device: Literal["mixed", "cpu"]
@@ -52,21 +54,21 @@ class GraphDecoder:
         return "NVDEC" if self.device == "mixed" else "DALI's software decoder"
 
     def refusal(self, video: Video) -> str:
-        """Why `video` is decoded on the CPU instead; "" where it is taken."""
+        """Returns why it does not take `video`; "" if it does."""
         if video.codec not in self.limits:
             return f"no {video.codec}, of {', '.join(self.limits) or 'nothing'}"
         if video.pixel_format != "yuv420p":
             return f"no {video.pixel_format}, only yuv420p"
         if video.full_range:
-            # DALI goes by what a stream says of itself, which is not always what the index found
+            # DALI trusts the stream's flag, which may differ from what the index found
             return "no full range"
         if video.rotation or video.mirror:
             return "it is stored turned"
         height, width = video.stored_size
         if height % 2 or width % 2:
-            return f"{width}x{height} is odd"  # its converter leaves the last chroma samples out
+            return f"{width}x{height} is odd"  # DALI's converter drops the last chroma samples
         if (video.codec, height, width) in self.mixed_up:
-            return f"{width}x{height} is coded in a size that other videos have, of which DALI would use the decoder"
+            return f"{width}x{height} is coded in a size that other videos have; DALI would use their decoder"
         limits = self.limits[video.codec]
         across, down = (-(-pixels // _BLOCK) for pixels in (width, height))
         if limits is not None and not (
@@ -74,16 +76,17 @@ class GraphDecoder:
             and limits.height[0] <= down * _BLOCK <= limits.height[1]
             and across * down <= limits.blocks
         ):
-            return f"{width}x{height} is beyond {limits.width[0]}x{limits.height[0]} to {limits.width[1]}x{limits.height[1]}"
+            least, most = (f"{limits.width[end]}x{limits.height[end]}" for end in (0, 1))
+            return f"{width}x{height} is beyond {least} to {most}"
         return ""
 
     def beside(self, sizes: Set[Size]) -> GraphDecoder:
-        """The same for videos of these sizes, all that a process may decode.
+        """Returns this decoder for a process that decodes videos of these sizes.
 
-        DALI keeps NVDEC's decoders for the next stream. It looks for one by the size in which that is coded (a multiple
-        of 16), but enters each by the size that is shown: a stream of 320x236 takes over the decoder of one of 320x240,
-        and its chroma is read from the wrong line, which nothing says. So of two such sizes, the one that is no
-        multiple goes to the CPU.
+        DALI keeps NVDEC's decoders for the next stream. It looks a decoder up by the coded size (a multiple of 16), but
+        stores it under the shown size: a stream of 320x236 takes the decoder of a stream of 320x240, and its chroma is
+        read from the wrong line without an error. Therefore, of two such sizes, the one that is not a multiple of 16
+        goes to the CPU.
         """
         if self.device == "cpu":
             return self
@@ -91,7 +94,7 @@ class GraphDecoder:
 
 
 def _coded(size: Size) -> set[Size]:
-    """The sizes that a video of this size may be coded in."""
+    """Returns the sizes that a video of this size may be coded in."""
     codec, height, width = size
     blocks = (_SMALL_BLOCK, _BLOCK) if codec in _SMALL else (_BLOCK,)
     if height % _BLOCK == 0 and width % _BLOCK == 0:
@@ -99,18 +102,18 @@ def _coded(size: Size) -> set[Size]:
     return {(codec, -(-height // block) * block, -(-width // block) * block) for block in blocks}
 
 
-SOFTWARE = GraphDecoder(device="cpu", limits={"vp8": None, "vp9": None})  # and MJPEG, which has no limited range
+SOFTWARE = GraphDecoder(device="cpu", limits={"vp8": None, "vp9": None})  # not MJPEG: it has no limited range
 
 
 def find_nvdec(device: torch.device) -> GraphDecoder:
-    """NVDEC of `device`. Raises VidsslError, with the fix, where it cannot be had."""
+    """Returns NVDEC of `device`. Raises VidsslError, with a hint, if it is not available."""
     if device.type != "cuda":
         raise VidsslError(f'decode="nvdec": device={device} has no NVDEC; take device="cuda", or decode="cpu"')
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:
         raise VidsslError(
-            f'decode="nvdec": {_LIBRARY} is not there ({error}); {_mend()}; or take decode="cpu"'
+            f'decode="nvdec": {_LIBRARY} is not there ({error}); {_hint()}; or take decode="cpu"'
         ) from error
     with torch.cuda.device(device):
         torch.cuda.current_stream().query()  # the driver asks the current context, which exists from here on
@@ -121,14 +124,14 @@ def find_nvdec(device: torch.device) -> GraphDecoder:
     return GraphDecoder(device="mixed", limits=found)
 
 
-def _mend() -> str:
-    """What to do where the dynamic loader does not find the library."""
+def _hint() -> str:
+    """Returns what to do if the dynamic loader does not find the library."""
     for folder in _MOUNTED:
         if Path(folder, _LIBRARY).exists():
             return f"it is in {folder}: set LD_LIBRARY_PATH={folder} before Python starts"
     return (
-        "it comes with the driver: in a container, start it with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video; where the driver is "
-        "mounted elsewhere, set LD_LIBRARY_PATH to the folder that has it"
+        "it is part of the driver: start a container with NVIDIA_DRIVER_CAPABILITIES=compute,utility,video; "
+        "if the driver is mounted elsewhere, set LD_LIBRARY_PATH to the folder that has it"
     )
 
 
@@ -156,7 +159,7 @@ class _Caps(ctypes.Structure):
 
 
 def _limits(library: ctypes.CDLL, codec: int) -> Limits | None:
-    """What the current CUDA device decodes of a codec, in 8-bit 4:2:0; None for nothing."""
+    """Returns what the current CUDA device decodes of a codec, in 8-bit 4:2:0; None if nothing."""
     caps = _Caps(codec=codec, chroma=1)
     error = library.cuvidGetDecoderCaps(ctypes.byref(caps))
     if error or not caps.supported:

@@ -1,4 +1,7 @@
-"""Loader: batches of tuples on the device, a pure function of (seed, epoch, position), whatever the number of workers."""
+"""Loader: batches of tuples on the device.
+
+A batch is a pure function of (seed, epoch, position); the number of workers does not change it.
+"""
 
 from __future__ import annotations
 
@@ -21,54 +24,52 @@ from vidssl.kernels.assemble import DType
 from vidssl.kernels.plan import HasPlan, PlanSpec
 from vidssl.loader.buffers import upload
 from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder
-from vidssl.loader.engines import ENGINES, make_engine
-from vidssl.loader.engines.base import Settings
+from vidssl.loader.engines import ENGINES, Settings, make_engine
 from vidssl.loader.graph_decoder import GraphDecoder
-from vidssl.loader.pipeline import Made, Pipeline, Schedule, windows_per_second
+from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
-from vidssl.loader.sampler import Sampler
-from vidssl.loader.windows import DecodedWindow
+from vidssl.loader.sampler import Sampler, Schedule
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)
 
 
 class Loader:
-    """Iterates over one epoch of `Batch`es at a time; epochs follow each other.
+    """Iterates over the `Batch`es of one epoch; the next iteration continues with the next epoch.
 
-    The same arguments give the same batches, whatever the engine and the number of workers. Ranks slice one global
+    The same arguments give the same batches with every engine and every number of workers. Ranks share one global
     sequence: batch b of an epoch holds positions [(b * world_size + rank) * batch_size, ...).
 
     Args:
-        index: Videos. Those with at least `pretext.plan.frames` frames are used; the attribute `skipped` names the
-            others.
-        pretext: A pretext task, or the PlanSpec of any other task.
-        batch_size: Tuples a batch, of this rank.
+        index: Videos. The loader uses those with at least `pretext.plan.frames` frames; the attribute `skipped` lists
+            the others as (path, reason).
+        pretext: A pretext task, or the PlanSpec of another task.
+        batch_size: Tuples per batch of this rank.
         device: "auto", "cpu", "cuda" or "cuda:N".
         decode: Where frames are decoded. "cpu": by PyAV. "nvdec": by the GPU's decoder; videos that it does not take
-            are decoded on the CPU, and counted. "auto": the faster of both, by a short measurement. "dali": the graph
-            of "nvdec" with DALI's software decoder in its place, to try it on a CPU (VP8 and VP9). All give the same
-            frames; clips of "nvdec" and "dali" differ from those of "cpu" by the conversion of colours.
-        seed: Of windows, plans and the order of videos.
-        rank: Which of `world_size` processes this is.
+            are decoded on the CPU, and counted. "auto": the faster of these two, by a short measurement. "dali": the
+            graph of "nvdec" with DALI's software decoder instead of NVDEC, to try it on a CPU (VP8 and VP9). All give
+            the same frames; "nvdec" and "dali" convert colours in another way than "cpu".
+        seed: Seed of windows, plans and the order of videos.
+        rank: Rank of this process, below `world_size`.
         world_size: Number of processes that share an epoch.
-        workers: Threads that decode, or cut what is decoded; None takes one a core.
-        train: False shows videos in order, the window in the middle, the crop in the centre, a fixed arrangement for
-            each video; the last batch may be smaller.
-        tuples_per_window: Tuples drawn from one decoded window; they follow each other.
-        dtype: Of the clips. uint8 holds the normalised values, rounded: take Augment(mean=(0, 0, 0), std=(1 / 255,) *
-            3) for pictures in 0..255.
-        channels_last: The memory order of the clips is [B, K, T, h, w, 3]; their shape stays.
+        workers: Threads that fetch windows; None takes one per core.
+        train: False shows the videos in order, each with its middle window, centre crop and a fixed arrangement; the
+            last batch may be smaller.
+        tuples_per_window: Tuples drawn from one decoded window; they have consecutive positions.
+        dtype: Type of the clips. uint8 holds the normalised values, rounded: take
+            Augment(mean=(0, 0, 0), std=(1 / 255,) * 3) for pictures in 0..255.
+        channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
         engine: "inline": the workers assemble what they decode (CPU, for plans that need no motion). "dali": one DALI
-            graph. "eager": the same steps one by one. "auto": inline where it can, else dali.
-        max_corrupt: Fraction of the videos that may turn out corrupt before VidsslError is raised.
-        quarantine: A .jsonl file that gets a line for each window of a corrupt video, which the next video's window
-            replaces.
-        file_timeout: Seconds that decoding a window may take, and one more for each MiB of its file and each frame that
-            comes; None takes 60. A file that takes longer is corrupt.
+            graph. "eager": the same steps one by one. "auto": inline if possible, otherwise dali.
+        max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
+        quarantine: A .jsonl file that gets a line for each window of a corrupt video. The next video's window replaces
+            such a window.
+        file_timeout: Seconds that decoding a window may take, plus one for each MiB of its file and each decoded frame;
+            None takes 60. A file that takes longer counts as corrupt.
 
     Raises:
-        VidsslError: An argument does not fit, or no video is long enough.
+        VidsslError: An argument is invalid, or no video is long enough.
     """
 
     def __init__(
@@ -95,9 +96,7 @@ class Loader:
         spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
         workers = workers if workers is not None else len(os.sched_getaffinity(0))
         dtype = cast(DType, str(dtype).removeprefix("torch."))
-        _need(
-            isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, as VideoIndex.build(folder) makes it"
-        )
+        _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, such as VideoIndex.build(folder)")
         if not isinstance(spec, PlanSpec):
             raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
         _check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
@@ -110,11 +109,12 @@ class Loader:
         self.index, self.spec, self.train = index, spec, train
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
-        self.sampler = _sampler(index, spec, seed=seed, train=train, tuples=tuples_per_window, skipped=self.skipped)
+        self.sampler = Sampler.of(index, spec, seed=seed, train=train, tuples=tuples_per_window)
         self._schedule = Schedule(sampler=self.sampler, batch_size=batch_size, rank=rank, world_size=world_size)
         _need(
             len(self) > 0,
-            f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; take less",
+            f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; "
+            "take a smaller batch_size",
         )
         self.device = pick_device(device)
         self.settings = Settings(
@@ -131,12 +131,12 @@ class Loader:
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         inline = self.device.type == "cpu" and not spec.needs_motion and decoder is None
         self.engine = engine if engine != "auto" else "inline" if inline else "dali"
-        say = log.info if train else log.debug
+        report = log.info if train else log.debug
         how = f"{workers} workers; device={self.device}, engine={self.engine}"
-        say("decode=%s: %s, because %s; %s", decode, self.decode, why, how)
+        report("decode=%s: %s, because %s; %s", decode, self.decode, why, how)
         self._pipeline = self._connect(self.engine, decoder)
         self._closed = False
-        self.epoch, self._batch = 0, 0  # of the next batch to be yielded
+        self.epoch, self._batch = 0, 0  # of the next batch that is yielded
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         path = Path(quarantine) if quarantine is not None else None
@@ -155,7 +155,7 @@ class Loader:
         return Pipeline(worker, made, self._schedule, threads=self.settings.threads)
 
     def _measure(self, decoder: GraphDecoder | None) -> float:
-        """Windows a second with a decoder in the graph, or on the CPU."""
+        """Returns the windows per second with a decoder in the graph, or on the CPU."""
         sampler = replace(self.sampler, train=True)  # endless
         windows = min(self.settings.windows, len(sampler.rows))
         schedule = Schedule(sampler=sampler, batch_size=windows * sampler.tuples, rank=0, world_size=1)
@@ -164,16 +164,16 @@ class Loader:
             return windows_per_second(pipeline, windows, warm_up=2, count=2, seconds=1.5)
 
     def __len__(self) -> int:
-        """Batches an epoch.
+        """Batches per epoch.
 
-        Training leaves out what does not fill a global batch; in evaluation the last ranks may have one batch less.
+        Training drops the tuples that do not fill a global batch; in evaluation the last ranks may have one batch less.
         """
         return len(self._schedule)
 
     def __iter__(self) -> Iterator[Batch]:
-        """The rest of the current epoch; after its last batch, the next epoch.
+        """Yields the rest of the current epoch, or the next epoch if no batch is left.
 
-        Iteration goes on where it was left, also after `break` and `load_state_dict`.
+        Iteration continues where it stopped, also after `break` and `load_state_dict`.
         """
         _need(not self._closed, "this loader is closed: make a new one")
         if self._batch >= len(self):  # the caller left the epoch at its last batch
@@ -187,27 +187,28 @@ class Loader:
         self.epoch, self._batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch stands, and what the sequence of batches depends on."""
+        """Returns the position of the next batch, and everything that the sequence of batches depends on."""
         return {"epoch": self.epoch, "batch": self._batch, "sequence": self._fingerprint()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on at `state`.
+        """Continues at `state`.
 
         Raises:
-            VidsslError: It was made with another index, pretext, seed or batch size.
+            VidsslError: `state` comes from another index, pretext, seed or batch size.
         """
         mine = self._fingerprint()
-        _need({"epoch", "batch", "sequence"} <= set(state), f"state={state!r}: take what state_dict() gave")
+        _need({"epoch", "batch", "sequence"} <= set(state), f"state={state!r}: take the result of state_dict()")
         then = state["sequence"]
         changed = [f"{key}: {then.get(key)} then, {mine[key]} now" for key in mine if then.get(key) != mine[key]]
         _need(
-            not changed, f"state: the batches would not be the same ({'; '.join(changed)}); start anew or restore these"
+            not changed,
+            f"state: the batches would differ ({'; '.join(changed)}); restore these values, or start a new run",
         )
         self.epoch, self._batch = int(state["epoch"]), int(state["batch"])
         self._pipeline.seek(self.epoch, self._batch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Starts `epoch` from its first batch."""
+        """Continues with the first batch of `epoch`."""
         _need(0 <= epoch < 2**32, f"set_epoch: epoch={epoch}: take 0 <= epoch < 2**32")
         self.epoch, self._batch = epoch, 0
         self._pipeline.seek(epoch, 0)
@@ -221,7 +222,7 @@ class Loader:
         replaced: Windows that the next video's window replaced, because their video is corrupt.
         corrupt_videos: Videos that could not be read.
         rejected: Tuples outside the task's limits.
-        fallback: Windows that the decoder in the graph did not take, and that were decoded on the CPU.
+        fallback: Windows that were decoded on the CPU because the decoder in the graph did not take them.
         """
         counts = {name: self._counts[name] for name in ("windows", "frames", "replaced")}
         corrupt, failed = len(self._pipeline.worker.corrupt), self._pipeline.engine.fallbacks
@@ -230,11 +231,11 @@ class Loader:
 
     @property
     def queue_depth(self) -> int:
-        """Batches whose windows are all fetched and wait to be taken."""
+        """Batches whose windows are fetched and wait to be taken."""
         return self._pipeline.queue_depth
 
     def waits_for(self) -> str:
-        """The videos that the next batch still lacks, for a message when the wait is too long."""
+        """Names the videos that the next batch waits for, for a message when the wait is too long."""
         missing = self._pipeline.waits_for()
         if missing is None:
             return f"the engine {self.engine!r}"
@@ -244,7 +245,7 @@ class Loader:
         return f"{len(windows)} window(s) of epoch {epoch}, batch {number}: {'; '.join(named)}"
 
     def close(self) -> None:
-        """Ends the workers and the engine."""
+        """Stops the workers and the engine."""
         self._closed = True
         self._pipeline.close()
 
@@ -257,13 +258,11 @@ class Loader:
         self.close()
 
     def _batch_of(self, made: Made) -> Batch:
-        """The batch of what the pipeline made, and an account of it."""
-        requests, output = [window.request for window in made.windows], made.output
+        """Counts what the pipeline made, and returns it as a batch."""
+        requests, output = made.requests, made.output
         self._counts["windows"] += len(requests)
         self._counts["frames"] += sum(len(request.number) for request in requests)
-        self._counts["fallback"] += sum(
-            isinstance(window, DecodedWindow) and bool(window.fallback) for window in made.windows
-        )
+        self._counts["fallback"] += made.fallbacks
         if failures := [failure for request in requests for failure in request.failures]:
             self._counts["replaced"] += len(failures)
             self._quarantine.add(failures, len(self._pipeline.worker.corrupt))
@@ -289,27 +288,6 @@ class Loader:
         }
 
 
-def _sampler(
-    index: VideoIndex, spec: PlanSpec, *, seed: int, train: bool, tuples: int, skipped: list[tuple[str, str]]
-) -> Sampler:
-    rows = index.usable(spec.frames)
-    if not len(rows):
-        some = "; ".join(f"{path}: {reason}" for path, reason in skipped[:3])
-        why = f"for instance {some}" if some else "the index is empty"
-        raise VidsslError(
-            f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {why}"
-        )
-    return Sampler(
-        rows=rows,
-        frames=np.array([index.frames(int(row)) for row in rows], dtype=np.int64),
-        span=spec.frames,
-        seed=seed,
-        train=train,
-        tuples=tuples,
-        whole=spec.window == "video",
-    )
-
-
 def _check_numbers(
     batch_size: int, seed: int, rank: int, world_size: int, workers: int, tuples_per_window: int, max_corrupt: float
 ) -> None:
@@ -317,7 +295,7 @@ def _check_numbers(
         _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
     _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
     _need(workers >= 1, f"workers={workers}: take at least 1")
-    _need(0 <= max_corrupt <= 1, f"max_corrupt={max_corrupt}: take a fraction in 0..1")
+    _need(0 <= max_corrupt <= 1, f"max_corrupt={max_corrupt}: take a fraction of the videos in 0..1")
     _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
     _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
     whole = batch_size % tuples_per_window == 0

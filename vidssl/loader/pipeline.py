@@ -1,11 +1,10 @@
-"""From positions to batches: workers fetch windows ahead of time, an engine makes batches of them, in order."""
+"""Workers fetch windows ahead of time, and an engine makes batches of them, in order."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
 from types import TracebackType
@@ -14,36 +13,11 @@ from typing import Any, NamedTuple
 import torch
 
 from vidssl.deadline import FileTimeoutError
-from vidssl.loader.engines.base import Engine, Output
-from vidssl.loader.sampler import Sampler
-from vidssl.loader.windows import FetchedWindow, OutputSlot
+from vidssl.loader.engines import Engine, Output
+from vidssl.loader.sampler import Schedule
+from vidssl.loader.windows import DecodedWindow, FetchedWindow, OutputSlot, Request
 from vidssl.loader.worker import Worker
 from vidssl.workers import Workers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Which positions of an epoch each batch of this rank holds.
-
-    Batch b holds positions [(b * world_size + rank) * batch_size, ...), so ranks only slice one global sequence.
-    Training leaves out what does not fill a global batch and goes on with the next epoch; in evaluation the last
-    batches may be smaller or missing.
-    """
-
-    sampler: Sampler
-    batch_size: int
-    rank: int
-    world_size: int
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        whole, count = self.batch_size * self.world_size, len(self.sampler)
-        return count // whole if self.sampler.train else -(-max(count - self.rank * self.batch_size, 0) // whole)
-
-    def positions(self, batch: int) -> range:
-        """The first position of each window of a batch."""
-        first = (batch * self.world_size + self.rank) * self.batch_size
-        return range(first, min(first + self.batch_size, len(self.sampler)), self.sampler.tuples)
 
 
 class Made(NamedTuple):
@@ -53,6 +27,15 @@ class Made(NamedTuple):
     number: int
     windows: Sequence[FetchedWindow]
     output: Output
+
+    @property
+    def requests(self) -> list[Request]:
+        return [window.request for window in self.windows]
+
+    @property
+    def fallbacks(self) -> int:
+        """Windows that a worker decoded because the decoder in the graph does not take them."""
+        return sum(isinstance(window, DecodedWindow) and bool(window.fallback) for window in self.windows)
 
 
 class _Queued(NamedTuple):
@@ -66,22 +49,19 @@ class _Queued(NamedTuple):
 
 
 class Pipeline:
-    """Worker threads, the queue of what they fetch, and an engine. Batches come in the order of `schedule`.
-
-    threads: workers.
-    """
+    """Yields the batches of `schedule` in order: `threads` workers fetch windows, the engine makes batches of them."""
 
     def __init__(self, worker: Worker[Any], engine: Engine[Any], schedule: Schedule, *, threads: int) -> None:
         self.worker, self.engine, self._schedule = worker, engine, schedule
         self._pool = Workers(threads, "vidssl-decode")
         windows = -(-schedule.batch_size // schedule.sampler.tuples)
-        self._depth = max(2, -(-2 * threads // windows) + 1)  # batches whose windows are fetched ahead of time
+        self._depth = max(2, -(-2 * threads // windows) + 1)  # batches in the queue
         self._queue: deque[_Queued] = deque()
         self._in_engine: tuple[int, int, list[FetchedWindow]] | None = None
         self._last = (0, -1)  # (epoch, number) of the batch that was queued last
 
     def seek(self, epoch: int, number: int) -> None:
-        """The next batch is batch `number` of `epoch`. What was fetched ahead of time is dropped."""
+        """Continues with batch `number` of `epoch`, and drops the windows in the queue."""
         for queued in self._queue:
             for future in queued.windows:
                 future.cancel()
@@ -95,8 +75,9 @@ class Pipeline:
         return self
 
     def __next__(self) -> Made:
-        """The next batch. The one after it is left in the engine if its windows are there, to be made while the caller
-        works.
+        """Returns the next batch.
+
+        If the windows of the batch after it are fetched, the engine makes that batch while the caller works.
         """
         if self._in_engine is None:
             self._push()
@@ -108,11 +89,11 @@ class Pipeline:
 
     @property
     def queue_depth(self) -> int:
-        """Batches whose windows are all fetched and wait to be taken."""
+        """Batches whose windows are fetched and wait to be taken."""
         return sum(map(_fetched, list(self._queue))) + (self._in_engine is not None)
 
     def waits_for(self) -> tuple[int, int, list[int]] | None:
-        """(epoch, batch, positions of the windows) that the next batch still lacks; None where it lacks none."""
+        """Returns (epoch, batch, positions of its windows that are not fetched yet), or None if all are fetched."""
         for queued in list(self._queue)[:1]:
             missing = [at for at, window in zip(queued.positions, queued.windows, strict=True) if not window.done()]
             if missing:
@@ -120,7 +101,7 @@ class Pipeline:
         return None
 
     def close(self) -> None:
-        """Ends the workers and the engine."""
+        """Stops the workers and the engine."""
         self._pool.close()
         self.engine.close()
 
@@ -136,7 +117,7 @@ class Pipeline:
         self._refill()
         if not self._queue:
             raise StopIteration
-        queued = self._queue[0]  # it stays there while it is waited for: see waits_for
+        queued = self._queue[0]  # stays in the queue while it is waited for, so that waits_for sees it
         windows = [self._wait(queued, at) for at in range(len(queued.windows))]
         self._queue.popleft()
         self.engine.push(windows)
@@ -144,7 +125,7 @@ class Pipeline:
         self._refill()
 
     def _wait(self, queued: _Queued, at: int) -> FetchedWindow:
-        """Window `at` of a batch. Where a thread hangs in a file, another one takes the next video."""
+        """Returns window `at` of a batch. If a thread hangs in a file, another thread fetches the next video."""
         while True:
             try:
                 return queued.windows[at].result()
@@ -156,7 +137,7 @@ class Pipeline:
         return self._pool.submit(self.worker, epoch, position, slot)
 
     def _refill(self) -> None:
-        """Hands the windows of the next batches to the workers; in training across the end of the epoch."""
+        """Gives the workers the windows of the next batches; in training also those of the next epoch."""
         while len(self._queue) < self._depth:
             epoch, number = self._last
             if number + 1 == len(self._schedule):
@@ -177,10 +158,14 @@ def _fetched(queued: _Queued) -> bool:
 def windows_per_second(
     batches: Iterator[Any], windows: int, *, warm_up: int, seconds: float = 0.0, count: int = 1
 ) -> float:
-    """Windows a second, in the steady state.
+    """Measures windows per second in the steady state.
 
-    batches: endless, of `windows` windows each. warm_up: batches before the clock starts. It stops after `count`
-    batches and `seconds`.
+    Args:
+        batches: Endless batches of `windows` windows each.
+        windows: Windows per batch.
+        warm_up: Batches before the clock starts.
+        seconds: Least time to measure.
+        count: Fewest batches to measure.
     """
     for _ in islice(batches, warm_up):
         pass

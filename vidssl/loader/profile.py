@@ -1,4 +1,4 @@
-"""How fast videos load, what the time goes into, and what to do about it."""
+"""Measures how fast videos load and how long each step takes, and says what would help."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from av.video.frame import VideoFrame
 
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
-from vidssl.loader.engines import make_engine
-from vidssl.loader.engines.base import Engine
+from vidssl.loader.engines import Engine, make_engine
 from vidssl.loader.loader import Loader
 from vidssl.loader.pipeline import windows_per_second
 from vidssl.loader.windows import AssembledWindow, Request
@@ -37,11 +36,19 @@ STEPS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What `profile` found.
+    """The result of `profile`.
 
-    rate: windows a second of the loader in its steady state. steps: milliseconds a window of each of STEPS, alone in
-    one thread. read, shown: frames from the seek point to the last one shown, and frames shown; means of a window.
-    side, wanted: mean short side of the videos, and short side they are resized to, in pixels.
+    Args:
+        windows: Windows measured.
+        workers: Worker threads of the loader.
+        cores: Cores that this process may use.
+        engine: Name of the loader's engine.
+        rate: Windows per second of the loader in its steady state.
+        steps: Milliseconds per window of each of STEPS, alone in one thread.
+        read: Mean number of frames per window from the seek point to the last frame shown.
+        shown: Mean number of frames per window that are shown.
+        side: Mean short side of the videos in pixels.
+        wanted: Short side in pixels to which they are resized.
     """
 
     windows: int
@@ -57,13 +64,14 @@ class Profile:
 
     @property
     def binds(self) -> str:
-        """The step that takes most."""
+        """The step that takes the most time."""
         return max(self.steps, key=lambda name: self.steps[name])
 
     def text(self) -> str:
         whole = sum(self.steps.values())
         lines = [
-            f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); alone in one thread:"
+            f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); "
+            "alone in one thread:"
         ]
         lines += [
             f"  {name:9s} {ms:8.2f} ms a window  {100 * ms / whole:5.1f} %  {STEPS[name]}"
@@ -73,12 +81,13 @@ class Profile:
             f"  {'together':9s} {whole:8.2f} ms a window, {1e3 / whole:.1f} windows/s ({self.windows} windows)"
         )
         lines.append(
-            f"{self.read:.0f} frames are read to show {self.shown:.0f}; short side {self.side:.0f} pixels, {self.wanted} are used"
+            f"{self.read:.0f} frames are read to show {self.shown:.0f}; "
+            f"short side {self.side:.0f} pixels, {self.wanted} are used"
         )
         return "\n".join([*lines, f"what binds: {self.binds}", *(f"  {line}" for line in self.advice())])
 
     def advice(self) -> list[str]:
-        """What would help."""
+        """Returns what would help."""
         whole = sum(self.steps.values())
         share = {name: ms / whole for name, ms in self.steps.items()}
         said = []
@@ -89,7 +98,8 @@ class Profile:
             if self.side > 1.3 * self.wanted:
                 waste.append("they are larger than is used")
             said.append(
-                f"{' and '.join(waste) or 'decoding is the work itself'}: `vidssl prepare` re-encodes them once, to decode quickly"
+                f"{' and '.join(waste) or 'decoding is the work itself'}: "
+                "`vidssl prepare` re-encodes them once, to decode quickly"
             )
         if share["open"] > 0.2:
             said.append("opening costs much: a local disk, or several tuples of one window (tuples_per_window)")
@@ -99,8 +109,8 @@ class Profile:
             said.append(f"{self.cores - self.workers} cores do not decode: more workers")
         if self.rate < 0.6e3 * min(self.workers, self.cores) / whole:
             said.append(
-                "the workers together are far slower than so many threads alone would be: other work uses the cores, or storage or memory "
-                "is the limit"
+                "the workers together are far slower than so many threads alone would be: "
+                "other work uses the cores, or storage or memory is the limit"
             )
         return said or ["nothing stands out; more cores would help"]
 
@@ -108,9 +118,10 @@ class Profile:
 def profile(
     index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0
 ) -> Profile:
-    """Loads `windows` random windows on the CPU for `pretext`, through the loader, and then step by step.
+    """Loads `windows` random windows on the CPU for `pretext`, through the loader and then step by step.
 
-    Raises VidsslError where no video is long enough.
+    Raises:
+        VidsslError: No video is long enough, or `windows` is below 1.
     """
     if windows < 1:
         raise VidsslError(f"windows={windows}: take at least 1")
@@ -135,7 +146,7 @@ def profile(
 
 
 def rate(index: VideoIndex, pretext: HasPlan, *, workers: int, windows: int, seed: int = 0) -> float:
-    """Windows a second of a loader in its steady state, over about `windows` of them."""
+    """Returns the windows per second of a loader in its steady state, over about `windows` windows."""
     batch = _batch(index, pretext)
     with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
         return _rate(loader, -(-windows // batch), batch)
@@ -146,18 +157,18 @@ def _batch(index: VideoIndex, pretext: HasPlan) -> int:
 
 
 def _rate(loader: Loader, count: int, size: int) -> float:
-    """Windows a second of `count` batches of `size`, after as many as were fetched ahead of time."""
+    """Returns the windows per second of `count` batches of `size`, after those that were fetched ahead of time."""
     endless = chain.from_iterable(repeat(loader))
     return windows_per_second(endless, size, warm_up=3, count=count)
 
 
 def _places(loader: Loader, count: int) -> list[tuple[int, int]]:
-    """(epoch, position) of the first `count` windows."""
+    """Returns (epoch, position) of the first `count` windows."""
     return [divmod(at, len(loader.sampler)) for at in range(count)]
 
 
 class _Window:
-    """One window, taken step by step; what a later step repeats of an earlier one is taken off."""
+    """The steps of one window, each timed without the steps before it."""
 
     def __init__(self, worker: Worker[Any], engine: Engine[Any], epoch: int, position: int) -> None:
         worker(epoch, position, engine.output_slots(1)[0])  # so that no step pays for cold files and caches alone
@@ -183,7 +194,7 @@ class _Window:
 
 class _Nowhere:
     def store(self, slot: int, frame: VideoFrame) -> None:
-        """Decoded, and that is all."""
+        """Drops the frame."""
 
 
 def _read(video: Video, request: Request, *, packets: bool) -> int:
@@ -199,7 +210,7 @@ def _read(video: Video, request: Request, *, packets: bool) -> int:
 
 
 def _clock(work: Callable[[], _T]) -> tuple[_T, float]:
-    """What `work` gives, and the milliseconds it took."""
+    """Returns the result of `work`, and the milliseconds that it took."""
     began = perf_counter()
     found = work()
     return found, 1e3 * (perf_counter() - began)

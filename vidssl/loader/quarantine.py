@@ -50,5 +50,6 @@ class Quarantine:
         if self.max_corrupt < 1 and corrupt_videos > max(1, int(self.max_corrupt * self.videos)):
             raise VidsslError(
                 f"max_corrupt={self.max_corrupt}: {corrupt_videos} of {self.videos} videos cannot be read, "
-                f"the last one because {failures[-1].reason}; repair or remove them and build the index again, or raise max_corrupt"
+                f"the last one because {failures[-1].reason}; "
+                "repair or remove them and build the index again, or raise max_corrupt"
             )

@@ -1,5 +1,6 @@
-"""window: which frames of which video the place `position` of an epoch shows. A pure function of (seed, epoch,
-position).
+"""Which positions a batch holds, and which frames of which video a position shows.
+
+A window is a pure function of (seed, epoch, position).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
 from vidssl.native import kernels
 from vidssl.types import VidsslError, Window
 
@@ -17,7 +20,7 @@ _NO_EPOCH = 0  # evaluation shows the same windows in every epoch
 
 
 def _random(seed: int, epoch: int, first: int, count: int, purpose: str, index: int = 0) -> npt.NDArray[np.uint64]:
-    """uint64 [count]: the Philox draws of samples first, first + 1, ... (csrc/kernels/philox.h)."""
+    """Returns uint64 [count]: the Philox draws of samples first, first + 1, ... (csrc/kernels/philox.h)."""
     bits = np.empty((count, 4), dtype=np.uint32)
     kernels.random(bits, seed, epoch, first, purpose, index)
     return bits[:, 0].astype(np.uint64) | bits[:, 1].astype(np.uint64) << np.uint64(32)
@@ -25,18 +28,23 @@ def _random(seed: int, epoch: int, first: int, count: int, purpose: str, index: 
 
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    """A permutation of 0 .. count - 1: each number gets a random key, and the keys are sorted."""
+    """Returns a permutation of 0 .. count - 1: each number gets a random key, and the keys are sorted."""
     return np.argsort(_random(seed, epoch, 0, count, "order"), kind="stable")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampler:
-    """Windows of `span` frames, or the whole of each video; an epoch shows `tuples` tuples of one window of every
-    video.
+    """Chooses the window of each position. An epoch shows one window of every video.
 
-    rows: int64 [N] rows of the index, each of a video with at least span frames; frames: int64 [N] their numbers of
-    frames.
-    train: videos shuffled, first frame random; else videos in order, the window in the middle, the same in every epoch.
+    Args:
+        rows: int64 [N], rows of the index; each video has at least `span` frames.
+        frames: int64 [N], number of frames of each of these videos.
+        span: Frames of a window.
+        seed: Seed of the order of videos and of the first frames, 0 <= seed < 2**63.
+        train: True shuffles the videos and draws the first frame. False shows the videos in order, each with its middle
+            window, the same in every epoch.
+        tuples: Tuples per window; they have consecutive positions.
+        whole: A window is the whole video instead of `span` frames.
     """
 
     rows: npt.NDArray[np.int64]
@@ -51,31 +59,78 @@ class Sampler:
         if not 0 <= self.seed < 2**63:
             raise VidsslError(f"seed={self.seed}: take 0 <= seed < 2**63")
 
+    @classmethod
+    def of(cls, index: VideoIndex, spec: PlanSpec, *, seed: int, train: bool, tuples: int) -> Sampler:
+        """Returns the sampler of the videos of `index` that are long enough for `spec`.
+
+        Raises:
+            VidsslError: No video is long enough.
+        """
+        rows = index.usable(spec.frames)
+        if not len(rows):
+            some = "; ".join(f"{path}: {reason}" for path, reason in index.skipped(spec.frames)[:3])
+            why = f"for instance {some}" if some else "the index is empty"
+            raise VidsslError(
+                f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {why}"
+            )
+        frames = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
+        whole = spec.window == "video"
+        return cls(rows=rows, frames=frames, span=spec.frames, seed=seed, train=train, tuples=tuples, whole=whole)
+
     def __len__(self) -> int:
-        """Positions an epoch."""
+        """Positions per epoch."""
         return len(self.rows) * self.tuples
 
     def draw_epoch(self, epoch: int) -> int:
-        """The epoch that random draws see."""
+        """Returns the epoch that random draws see."""
         return epoch if self.train else _NO_EPOCH
 
     def draw_sample(self, position: int, video: int) -> int:
-        """The sample number that a plan's draws see: in evaluation it stays with the video."""
+        """Returns the sample number that a plan's draws see. In evaluation it depends on the video alone."""
         return position if self.train else video * self.tuples + position % self.tuples
 
     def window(self, epoch: int, position: int, attempt: int = 0) -> Window:
-        """The window at `position` of `epoch`; attempt > 0: the one in its stead when the windows of the attempts
-        before are bad.
+        """Returns the window at `position` of `epoch`.
+
+        attempt: 0, or the number of videos before it that are corrupt: the window is then of a later video.
         """
-        place = position // self.tuples
-        at = (place + attempt) % len(self.rows)
+        number = position // self.tuples
+        at = (number + attempt) % len(self.rows)
         if self.train:
             at = int(_order(self.seed, epoch, len(self.rows))[at])
         span = int(self.frames[at]) if self.whole else self.span
-        room = int(self.frames[at]) - span
-        first = (
-            int(_random(self.seed, epoch, place, 1, "window", attempt)[0]) * (room + 1) >> 64
-            if self.train
-            else room // 2
-        )
+        last = int(self.frames[at]) - span  # the last frame that a window can begin with
+        first = last // 2
+        if self.train:
+            first = int(_random(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
         return Window(position, int(self.rows[at]), first, span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which positions of an epoch each batch of this rank holds.
+
+    Batch b holds positions [(b * world_size + rank) * batch_size, ...): the ranks share one global sequence. Training
+    drops the positions that do not fill a global batch; in evaluation the last batches may be smaller or missing.
+
+    Args:
+        sampler: Of the positions.
+        batch_size: Tuples per batch of this rank.
+        rank: Rank of this process.
+        world_size: Number of ranks.
+    """
+
+    sampler: Sampler
+    batch_size: int
+    rank: int
+    world_size: int
+
+    def __len__(self) -> int:
+        """Batches per epoch of this rank."""
+        whole, count = self.batch_size * self.world_size, len(self.sampler)
+        return count // whole if self.sampler.train else -(-max(count - self.rank * self.batch_size, 0) // whole)
+
+    def positions(self, batch: int) -> range:
+        """Returns the first position of each window of a batch."""
+        first = (batch * self.world_size + self.rank) * self.batch_size
+        return range(first, min(first + self.batch_size, len(self.sampler)), self.sampler.tuples)

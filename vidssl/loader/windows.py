@@ -1,4 +1,4 @@
-"""A window on its way from the sampler to the batch: requested, then decoded, assembled, or cut out of its file."""
+"""The types of a window between sampler and batch: requested, then decoded, assembled, or cut out of its file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidssl.video.segment import Segment
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A window that could not be read, and why. The window of another video took its place."""
+    """A window that could not be read, and the reason. The window of another video replaced it."""
 
     epoch: int
     window: Window
@@ -27,9 +27,15 @@ class Failure:
 class Request:
     """Which frames of which video a window shows.
 
-    samples: what the random draws of each tuple's plan see. number: int64 [F], the numbers of the frames to decode.
-    plan: the plans of all its tuples as one: slots [tuples * K], label and status [tuples], `frame` counts in `number`;
-    None where the plan needs motion, which the engine computes. failures: the windows that this one replaces.
+    Args:
+        epoch: Epoch of the window.
+        window: Position, video and frames.
+        video: How to decode the video.
+        samples: Sample number of each tuple, for the random draws of its plan.
+        number: int64 [F], numbers of the frames to decode.
+        plan: The plans of all tuples, joined: slots [tuples * K], label and status [tuples]; `frame` indexes `number`.
+            None if the plan needs motion: the engine then makes it.
+        failures: Windows that this one replaces.
     """
 
     epoch: int
@@ -41,17 +47,20 @@ class Request:
     failures: tuple[Failure, ...]
 
     def positions(self) -> npt.NDArray[np.int64]:
-        """Positions, counted from the window's first frame, of the frames that the plan shows: int64 [tuples * K, T]."""
-        assert self.plan is not None, "only the engine knows the positions of a plan that needs motion"
+        """Returns the shown frames, counted from the window's first frame: int64 [tuples * K, T]."""
+        assert self.plan is not None, "a plan that needs motion is made by the engine"
         return np.asarray(self.number[self.plan.frame] - self.window.first)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSlot:
-    """Where the clips of one window belong in the batch.
+    """Where a worker writes the clips of one window.
 
-    batch: [windows, tuples * K, C, T, h, w], C last where channels_last. at: the window's place in it. used_before: the
-    memory was written before, so its pages are not fresh.
+    Args:
+        batch: [windows, tuples * K, C, T, h, w]; C is last if `channels_last`.
+        at: Index of the window in `batch`.
+        channels_last: Memory order of `batch`.
+        used_before: The memory was written before, so its pages are not fresh.
     """
 
     batch: Array
@@ -61,7 +70,7 @@ class OutputSlot:
 
 
 class FetchedWindow(Protocol):
-    """What every kind of window on its way has."""
+    """What all kinds of fetched windows have."""
 
     @property
     def request(self) -> Request: ...
@@ -69,8 +78,9 @@ class FetchedWindow(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DecodedWindow:
-    """Frames on the host. fallback: why the decoder in the graph did not decode them; "" where there is no such
-    decoder.
+    """A window whose frames are decoded, on the host.
+
+    fallback: why the decoder in the graph did not decode them; "" if there is no such decoder.
     """
 
     request: Request
@@ -80,7 +90,7 @@ class DecodedWindow:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AssembledWindow:
-    """Clips that lie in their slot of the batch already."""
+    """A window whose clips are in their output slot."""
 
     request: Request
     slot: OutputSlot
@@ -88,7 +98,7 @@ class AssembledWindow:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SegmentWindow:
-    """A segment of the bitstream, for a decoder in the graph."""
+    """A window as a segment of the bitstream, for a decoder in the graph."""
 
     request: Request
     segment: Segment

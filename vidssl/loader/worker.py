@@ -1,4 +1,4 @@
-"""What a worker thread does for one window: choose it, plan it, and decode, assemble or cut it.
+"""Fetches one window in a worker thread: choose it, plan it, and decode, assemble or cut it.
 
 A window whose video cannot be read is replaced by the window of the next video.
 """
@@ -35,11 +35,16 @@ W_co = TypeVar("W_co", bound=FetchedWindow, covariant=True)
 
 
 class Worker(ABC, Generic[W_co]):
-    """Fetches windows. One worker serves all threads: it only reads, but for `corrupt`.
+    """Fetches windows. All threads share one worker, which changes only `corrupt` and `SegmentWorker`'s refusals.
 
-    corrupt: rows of videos that could not be read, and why. It saves reading them twice and never changes what is
-    shown.
-    file_timeout: seconds that a window may take, as in `Deadline`.
+    The attribute `corrupt` maps the rows of videos that could not be read to the reason. It saves reading them again,
+    and never changes what is shown.
+
+    Args:
+        index: The videos.
+        spec: The task's table.
+        sampler: Chooses the windows.
+        file_timeout: Seconds that a window may take, as in `Deadline`.
     """
 
     def __init__(
@@ -50,10 +55,9 @@ class Worker(ABC, Generic[W_co]):
         self.corrupt: dict[int, str] = {}
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
-        """The window whose first tuple is at `position` of `epoch`. slot: where its clips belong, for a worker that
-        assembles.
+        """Fetches the window whose first tuple is at `position` of `epoch`.
 
-        Raises VidsslError when no window of the epoch can be read.
+        slot: where a worker that assembles writes the clips. Raises VidsslError if no video can be read.
         """
         failures: list[Failure] = []
         for attempt in range(len(self._sampler.rows)):
@@ -74,7 +78,7 @@ class Worker(ABC, Generic[W_co]):
         )
 
     def give_up(self, epoch: int, position: int, late: FileTimeoutError) -> None:
-        """A thread hangs in a file of the window at `position`. That video is corrupt from now on."""
+        """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
         for attempt in range(len(self._sampler.rows)):
             row = self._sampler.window(epoch, position, attempt).video
             if row not in self.corrupt:
@@ -118,7 +122,7 @@ class Worker(ABC, Generic[W_co]):
 
 
 class DecodingWorker(Worker[DecodedWindow]):
-    """Decodes the frames; the engine assembles them."""
+    """Decodes the frames with `decoder`; the engine assembles them."""
 
     def __init__(
         self,
@@ -137,11 +141,11 @@ class DecodingWorker(Worker[DecodedWindow]):
 
 
 class AssemblingWorker(Worker[AssembledWindow]):
-    """Assembles each frame as it is decoded, straight into the batch: on the CPU, for plans that need no motion."""
+    """Assembles each frame as it is decoded, into the output slot: on the CPU, for plans that need no motion."""
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> AssembledWindow:
-        assert slot is not None, "the inline engine hands out slots"
-        assert request.plan is not None, "the inline engine takes no plan that needs motion"
+        assert slot is not None, "the inline engine gives each window a slot"
+        assert request.plan is not None, "the inline engine refuses plans that need motion"
         layout: Layout = "kthwc" if slot.channels_last else "kcthw"
         clips = slot.batch[slot.at]
         decode_assemble(request.video, request.number, request.plan, clips, layout=layout, used_before=slot.used_before)
@@ -149,7 +153,10 @@ class AssemblingWorker(Worker[AssembledWindow]):
 
 
 class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
-    """Cuts windows out of their files for a decoder in the graph, and decodes on the CPU those that it does not take."""
+    """Cuts windows out of their files for a decoder in the graph.
+
+    It decodes windows on the CPU with `decoder` if `graph_decoder` does not take them.
+    """
 
     def __init__(
         self,
@@ -163,14 +170,14 @@ class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
     ) -> None:
         super().__init__(index, spec, sampler, file_timeout=file_timeout)
         self._decoder, self._graph_decoder = decoder, graph_decoder
-        self._refused: dict[int, str] = {}  # rows of videos that the decoder in the graph does not take, and why
+        self._refused: dict[int, str] = {}  # row of a video: why the decoder in the graph does not take it
 
     def refuse(self, row: int, reason: str) -> None:
-        """From now on, the video of this row is decoded on the CPU."""
+        """Decodes the video of this row on the CPU from now on."""
         self._refused[row] = reason
 
     def decode_on_cpu(self, request: Request, reason: str) -> DecodedWindow:
-        """The window decoded on the CPU. reason: why it is not left to the decoder in the graph."""
+        """Decodes the window on the CPU. reason: why the decoder in the graph does not take it."""
         return DecodedWindow(request=request, frames=self._decoder(request.video, request.number), fallback=reason)
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> DecodedWindow | SegmentWindow:
@@ -179,7 +186,7 @@ class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
             return self.decode_on_cpu(request, reason)
         try:
             segment = cut_segment(request.video, request.number)
-        except SegmentError as error:  # of this window: another one of the file may do
+        except SegmentError as error:  # of this window alone: another window of the file may work
             return self.decode_on_cpu(request, str(error))
         if segment.doubt and self._graph_decoder.device == "mixed":
             return self.decode_on_cpu(request, segment.doubt)

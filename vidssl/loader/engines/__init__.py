@@ -1,12 +1,12 @@
-"""The engines, by name, each with the worker that fetches the kind of window it takes.
+"""Engines make batches of fetched windows. Each has a worker that fetches the kind of window it takes.
 
 | file | takes | makes |
 |---|---|---|
-| base.py | | what all of them share |
-| inline.py | AssembledWindow | nothing is left to do: the workers wrote the batch |
-| eager.py | DecodedWindow | motion, plan and assemble, called one by one |
-| dali.py | DecodedWindow or SegmentWindow | the same as one DALI graph |
-| dali_decode.py | DecodedWindow and SegmentWindow, mixed | two such graphs, one with a decoder in it |
+| base.py | | what all engines share |
+| inline.py | AssembledWindow | nothing: the workers wrote the clips into the batch |
+| eager.py | DecodedWindow | the batch by motion, plan and assemble, called one by one |
+| dali.py | DecodedWindow or SegmentWindow | the same by one DALI graph |
+| dali_decode.py | DecodedWindow and SegmentWindow, mixed | the same by two DALI graphs, one with a decoder in it |
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 
 from vidssl.index.table import VideoIndex
 from vidssl.loader.buffers import pinned
-from vidssl.loader.engines.base import Engine, Settings
+from vidssl.loader.engines.base import Engine, Output, Settings
 from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
 from vidssl.video.decode import decode
+
+__all__ = ["ENGINES", "Engine", "Output", "Settings", "make_engine"]
 
 ENGINES = ("inline", "dali", "eager")
 
@@ -34,10 +36,14 @@ def make_engine(
     *,
     file_timeout: float | None = None,
 ) -> tuple[Worker[Any], Engine[Any]]:
-    """The engine `name` of ENGINES, and its worker.
+    """Makes an engine and its worker.
 
-    graph_decoder: "dali" with this decoder in the graph. file_timeout: seconds that a window may take, as in
-    `Deadline`.
+    Args:
+        name: One of ENGINES.
+        settings: What the engine makes.
+        index: The videos.
+        graph_decoder: The engine "dali" decodes with this decoder in its graph; None decodes in the workers.
+        file_timeout: Seconds that a window may take, as in `Deadline`.
     """
     spec, sampler = settings.spec, settings.sampler
     if name == "inline":
@@ -46,7 +52,7 @@ def make_engine(
     if name == "eager":
         return DecodingWorker(index, spec, sampler, decoder, file_timeout=file_timeout), Eager(settings)
     if graph_decoder is None:
-        from vidssl.loader.engines.dali import FrameGraph  # DALI is imported where it is used
+        from vidssl.loader.engines.dali import FrameGraph  # imports DALI, which only this engine needs
 
         return DecodingWorker(index, spec, sampler, decoder, file_timeout=file_timeout), FrameGraph(settings)
     from vidssl.loader.engines.dali_decode import DaliDecode

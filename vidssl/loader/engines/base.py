@@ -1,4 +1,4 @@
-"""What the engines share: windows go in, tuples on the device come out."""
+"""What all engines share: they take the windows of a batch, and give its tuples on the device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from vidssl.loader.windows import FetchedWindow, OutputSlot
 
 
 class Output(NamedTuple):
-    """clips [B, K, 3, T, h, w] on the device; label int64 [B], position int64 [B, K, T] (within the window), status
-    int32 [B].
+    """A batch on the device: clips [B, K, 3, T, h, w], label int64 [B], status int32 [B].
+
+    position: int64 [B, K, T], the shown frames, counted from the window's first frame.
     """
 
     clips: torch.Tensor
@@ -28,9 +29,16 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an engine makes of a window.
+    """What an engine makes.
 
-    windows: in a batch, at most. channels_last: the memory order is [B, K, T, h, w, 3]; the shape stays.
+    Args:
+        spec: The task's table.
+        sampler: For the random draws of plans that need motion, and the tuples per window.
+        device: Of the batch.
+        dtype: Of the clips.
+        channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
+        windows: Most windows of a batch.
+        threads: Threads of an engine that computes on the CPU.
     """
 
     spec: PlanSpec
@@ -46,40 +54,44 @@ W = TypeVar("W", bound=FetchedWindow)
 
 
 class Engine(ABC, Generic[W]):
-    """Makes batches of windows of kind W. push() takes the windows of one batch and starts on it, pull() gives it; one
-    may be pending.
+    """Makes batches of windows of kind W.
+
+    push() takes the windows of one batch and starts to make it; pull() returns it. At most one batch is pending.
     """
 
-    fallbacks: int = 0  # windows that a decoder in the engine was given and did not decode
+    fallbacks: int = 0  # windows that the decoder in the graph took, and then failed on
     _pushed: Sequence[W] | None = None  # the windows of the pending batch
 
     @property
     def pending(self) -> bool:
-        """Whether a batch was pushed and not pulled yet."""
+        """True if a batch was pushed and is not pulled yet."""
         return self._pushed is not None
 
     def output_slots(self, windows: int) -> Sequence[OutputSlot | None]:
-        """Where the workers write the clips of the next batch; None of them where this engine assembles."""
+        """Returns where the workers write the clips of each window of the next batch; None if this engine assembles."""
         return [None] * windows
 
     @abstractmethod
-    def push(self, windows: Sequence[W]) -> None: ...
+    def push(self, windows: Sequence[W]) -> None:
+        """Takes the windows of a batch, and starts to make it."""
 
     @abstractmethod
-    def pull(self) -> Output: ...
+    def pull(self) -> Output:
+        """Returns the pending batch."""
 
     def close(self) -> None:
+        """Drops the pending batch and frees what the engine holds."""
         self._pushed = None
 
     def _taken(self) -> Sequence[W]:
-        """The pending windows, which are then no longer pending."""
+        """Returns the pending windows, which are then no longer pending."""
         assert self._pushed is not None
         windows, self._pushed = self._pushed, None
         return windows
 
 
 def as_tuples(clips: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """[windows, tuples * K, ...] as [B, K, 3, T, h, w]."""
+    """Returns clips [windows, tuples * K, ...] as [B, K, 3, T, h, w]."""
     spec = settings.spec
     clips = clips.reshape(-1, spec.slots, *clips.shape[2:])
     return clips.permute(0, 1, 5, 2, 3, 4) if settings.channels_last else clips

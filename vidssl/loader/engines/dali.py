@@ -1,5 +1,6 @@
-"""The DALI graph: motion, plan and assemble as operators of csrc/dali, on the device, asynchronously; before them, a
-decoder of DALI's.
+"""dali: one DALI graph, asynchronous on the device, with motion, plan and assemble as operators (csrc/dali).
+
+A graph can begin with one of DALI's decoders.
 """
 
 from __future__ import annotations
@@ -23,29 +24,28 @@ from vidssl.native import load_plugin
 from vidssl.types import ColorSpace
 from vidssl.video.color import rgb_space
 
-fn: Any = dali_fn  # its operators, ours among them, come into being when plugins are loaded
+fn: Any = dali_fn  # DALI adds its operators, and ours, when it loads plugins
 
 
 class Graph(Engine[W]):
-    """Windows go in from the host, tuples come out on `settings.device`, handed to torch without a copy (DLPack).
+    """Takes windows from the host, and gives tuples on `settings.device` to torch without a copy (DLPack).
 
-    On a GPU nothing here waits for it: what goes up is pinned, what comes out is ready in the order of torch's current
-    stream.
+    It never waits for a GPU: uploads are pinned, and outputs are ready in the order of torch's current stream.
     """
 
     def __init__(self, settings: Settings) -> None:
         load_plugin()
         self.settings = settings
-        self._fed: list[Any] = []  # what DALI reads in place until the batch is pulled
-        self._leaving: deque[tuple[Any, list[Any]]] = deque()  # and, on a GPU, until copies out of it have ended
+        self._fed: list[Any] = []  # what DALI reads until the batch is pulled
+        self._leaving: deque[tuple[Any, list[Any]]] = deque()  # and, on a GPU, until the copies out of it end
         cuda = settings.device.type == "cuda"
         make: Any = dali_pipeline.Pipeline  # DALI carries no types
         self._pipeline = make(
             batch_size=settings.windows,
             num_threads=settings.threads,
             device_id=settings.device.index if cuda else None,
-            prefetch_queue_depth=1,  # what runs ahead is decoding, in the loader's workers
-            exec_dynamic=True,  # every output has memory of its own, so that torch may keep it
+            prefetch_queue_depth=1,  # decoding runs ahead, in the loader's workers
+            exec_dynamic=True,  # each output has memory of its own, which torch may keep
         )
         with self._pipeline:
             self._pipeline.set_outputs(*self._planned() if not settings.spec.needs_motion else self._scored())
@@ -53,11 +53,11 @@ class Graph(Engine[W]):
 
     @abstractmethod
     def _feed_frames(self, windows: Sequence[W]) -> None:
-        """Feeds what the graph's first operators take of the windows, and "source"."""
+        """Feeds the inputs of the graph's first operators, and "source"."""
 
     @abstractmethod
     def _frames(self) -> Any:
-        """The graph's node of frames on the engine's device."""
+        """Returns the graph's node that gives frames on the engine's device."""
 
     def push(self, windows: Sequence[W]) -> None:
         self._feed_frames(windows)
@@ -78,7 +78,7 @@ class Graph(Engine[W]):
         parts = [
             torch.utils.dlpack.from_dlpack(part.as_tensor()) for part in self._pipeline.outputs(cuda_stream=stream)
         ]
-        self._let_go(stream)
+        self._release_fed(stream)
         clips = parts[0].view(torch.bfloat16) if settings.dtype == "bfloat16" else parts[0]
         if spec.needs_motion:
             position, label, status = parts[1].long(), parts[2], parts[3]
@@ -100,8 +100,8 @@ class Graph(Engine[W]):
         self._fed.clear()
         self._leaving.clear()
 
-    def _let_go(self, stream: torch.cuda.Stream | None) -> None:
-        """Of what was fed for the batch just pulled, once everything that reads it has run."""
+    def _release_fed(self, stream: torch.cuda.Stream | None) -> None:
+        """Releases what was fed for the batch that was just pulled, after everything that reads it has run."""
         fed, self._fed = self._fed, []
         if stream is None:
             return
@@ -118,15 +118,13 @@ class Graph(Engine[W]):
         self._pipeline.feed_input(name, arrays)
 
     def _host(self, name: str) -> Any:
-        """An external input. What is large, and pinned for a GPU, is read in place; small tables for a GPU are first
-        copied by DALI.
-        """
+        """Returns an external input on the host. For a GPU, DALI copies small tables, not large inputs."""
         return fn.external_source(
             name=name, batch=True, no_copy=self.settings.device.type == "cpu" or name in ("frames", "encoded")
         )
 
     def _inputs(self, *names: str) -> list[Any]:
-        """External inputs on the engine's device."""
+        """Returns external inputs on the engine's device."""
         inputs = [self._host(name) for name in names]
         return [node.gpu() for node in inputs] if self.settings.device.type == "cuda" else inputs
 
@@ -142,12 +140,12 @@ class Graph(Engine[W]):
         )
 
     def _planned(self) -> tuple[Any, ...]:
-        """Plans made on the host before decoding: only assemble is left."""
+        """Returns the outputs of a graph whose plans are made on the host, before decoding."""
         plan = self._inputs("frame", "box", "flip", "color")
         return (self._assemble(self._frames(), plan, self._host("source")),)
 
     def _scored(self) -> tuple[Any, ...]:
-        """Plans that depend on motion are made here, one for each tuple of the window."""
+        """Returns the outputs of a graph that makes plans from motion, one for each tuple of a window."""
         spec, sampler = self.settings.spec, self.settings.sampler
         frames = self._frames()
         source = self._host("source")
@@ -179,7 +177,7 @@ class Graph(Engine[W]):
 
 
 class FrameGraph(Graph[DecodedWindow]):
-    """Frames go in as they were decoded: planar YUV."""
+    """The graph for decoded frames: planar YUV."""
 
     def _feed_frames(self, windows: Sequence[DecodedWindow]) -> None:
         # The windows, and so their frames, are held until pull().
@@ -191,7 +189,7 @@ class FrameGraph(Graph[DecodedWindow]):
 
 
 class SegmentGraph(Graph[SegmentWindow]):
-    """Segments of bitstream go in; the graph begins with a decoder of DALI's, which gives RGB [F, H, W, 3]."""
+    """The graph for segments of bitstream: it begins with one of DALI's decoders, which gives RGB [F, H, W, 3]."""
 
     def __init__(self, settings: Settings, decoder: GraphDecoder) -> None:
         self._decoder = decoder
@@ -204,9 +202,7 @@ class SegmentGraph(Graph[SegmentWindow]):
         self._feed("source", [_source(video.size, rgb_space(video.space)) for video in videos])
 
     def _frames(self) -> Any:
-        """The decoder is asked for each frame once, ascending: it would begin anew for one that it has passed, and pad
-        what is missing.
-        """
+        """Asks the decoder for each frame once, ascending; for an earlier frame it would start again."""
         return fn.decoders.video(
             self._host("encoded"),
             frames=self._host("position"),
@@ -217,17 +213,17 @@ class SegmentGraph(Graph[SegmentWindow]):
 
 
 def as_fed(arrays: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], device: torch.device) -> list[Any]:
-    """Frames as DALI is fed them for `device`.
+    """Returns frames in the form in which DALI takes them for `device`.
 
-    For a GPU they are pinned (vidssl.loader.buffers), which DALI has to be told: else it copies them into pinned memory
-    of its own first.
+    For a GPU, DALI must know that they are pinned (vidssl.loader.buffers); otherwise it first copies them into its own
+    pinned memory.
     """
     if device.type != "cuda":
         return list(arrays)
-    with torch.cuda.device(device):  # DALI takes pinned memory for the current device's
+    with torch.cuda.device(device):  # DALI assigns pinned memory to the current device
         return [TensorCPU(array, is_pinned=True) for array in arrays]
 
 
 def _source(size: tuple[int, int], space: ColorSpace) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """The operators' argument `source`, see csrc/dali/sample.h."""
+    """Returns the operators' argument `source` (csrc/dali/sample.h)."""
     return np.array([*size, *space.chroma, *space.to_rgb.ravel()], dtype=np.float32)

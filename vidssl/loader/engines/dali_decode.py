@@ -1,6 +1,4 @@
-"""dali_decode: the DALI graph with a decoder in it, beside the graph that takes frames: for windows that the decoder
-does not take.
-"""
+"""dali with a decoder in the graph, and a second graph for the windows that this decoder does not take."""
 
 from __future__ import annotations
 
@@ -19,15 +17,15 @@ from vidssl.types import VidsslError
 log = logging.getLogger(__name__)
 _FAILURES = 3  # batches that the decoder may fail on although it fails on none of their windows alone
 
-Part = tuple[list[int], Output]  # places in the batch of some windows, and what was made of them
+Part = tuple[list[int], Output]  # indices of some windows in the batch, and their tuples
 
 
 class DaliDecode(Engine[DecodedWindow | SegmentWindow]):
-    """Segments go through the graph that decodes, frames through the one that does not.
+    """Sends segments through a graph that decodes, and frames through a graph that does not.
 
-    A batch of one kind is handed on as it is; a batch of both is put together (a copy on the device). When the decoder
-    fails, which it does for a whole batch at once, the batch is decoded on the CPU, and videos that it fails on alone
-    are not given to it again.
+    A batch of one kind is returned as it is; a batch of both is merged (a copy on the device). The decoder fails for a
+    whole batch at once. That batch is then decoded on the CPU, and so are from then on all windows of the videos that
+    the decoder fails on alone.
     """
 
     def __init__(self, settings: Settings, decoder: GraphDecoder, worker: SegmentWorker) -> None:
@@ -46,14 +44,14 @@ class DaliDecode(Engine[DecodedWindow | SegmentWindow]):
     def pull(self) -> Output:
         windows = self._taken()
         parts: list[Part] = []
-        if self._frames.pending:  # first: the graph of frames is needed where the other one fails
+        if self._frames.pending:  # first: _on_cpu needs this graph if the other one fails
             places = [at for at, window in enumerate(windows) if isinstance(window, DecodedWindow)]
             parts.append((places, self._frames.pull()))
         if self._segments.pending:
             segments = {at: window for at, window in enumerate(windows) if isinstance(window, SegmentWindow)}
             try:
                 output = self._segments.pull()
-            except RuntimeError as error:  # DALI's; it says what of the whole batch was wrong
+            except RuntimeError as error:  # DALI's, about the whole batch
                 output = self._on_cpu(list(segments.values()), str(error))
             parts.append((list(segments), output))
         return parts[0][1] if len(parts) == 1 else _merged(parts, len(windows))
@@ -90,7 +88,7 @@ class DaliDecode(Engine[DecodedWindow | SegmentWindow]):
         return self._frames.pull()
 
     def _failure(self, window: SegmentWindow) -> str:
-        """Why the decoder fails on this window alone; "" where it does not."""
+        """Returns why the decoder fails on this window alone; "" if it does not."""
         try:
             self._segments.push([window])
             self._segments.pull()
@@ -100,7 +98,7 @@ class DaliDecode(Engine[DecodedWindow | SegmentWindow]):
         return ""
 
     def _renew(self) -> None:
-        """After an error a pipeline is of no more use."""
+        """Makes a new graph: DALI's pipeline cannot run again after an error."""
         self._segments.close()
         self._segments = SegmentGraph(self.settings, self._decoder)
 
@@ -112,10 +110,10 @@ def _merged(parts: Sequence[Part], windows: int) -> Output:
 
 
 def _scattered(parts: Sequence[tuple[list[int], torch.Tensor]], windows: int) -> torch.Tensor:
-    """One tensor whose items are at their windows' places in the batch."""
+    """Returns one tensor with the items of all windows, in the order of the batch."""
     (places, first), *_ = parts
     each = len(first) // len(places)
-    # The memory order of the parts: clips may be channels-last.
+    # Keep the memory order of the parts: clips may be channels-last.
     strides = first.stride()
     order = sorted(range(first.ndim), key=lambda axis: (-strides[axis], axis))
     shape = [windows * each, *first.shape[1:]]
@@ -127,7 +125,7 @@ def _scattered(parts: Sequence[tuple[list[int], torch.Tensor]], windows: int) ->
 
 
 def _short(error: str) -> str:
-    """What DALI says of an error, without where in its code and in ours that was."""
+    """Returns DALI's message of an error, without the places in the code."""
     told = error.rpartition("encountered:")[2]
     for end in ("C++ context", "Stacktrace", "Current pipeline"):
         told = told.partition(end)[0]

@@ -1,6 +1,4 @@
-"""eager: motion, plan and assemble called one by one. The readable twin of the DALI graph, for debugging and
-comparison.
-"""
+"""eager: calls motion, plan and assemble one by one. It is easier to read and to debug than the DALI graph."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ from vidssl.types import Frames, Plan
 
 
 class Eager(Engine[DecodedWindow]):
-    """One window after the other, in the thread that pulls."""
+    """Makes one window after the other, in the thread that calls pull()."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""inline: the workers that decode also assemble, straight into the batch. On the CPU, for plans that need no motion."""
+"""inline: the workers decode and assemble, directly into the batch. On the CPU, for plans that need no motion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidssl.types import Plan, VidsslError
 
 
 class Inline(Engine[AssembledWindow]):
-    """Hands out the memory of the next batch, and hands over what the workers wrote."""
+    """Gives the workers the memory of the next batch, and returns what they wrote."""
 
     def __init__(self, settings: Settings) -> None:
         if settings.device.type != "cpu" or settings.spec.needs_motion:
