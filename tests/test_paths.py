@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vidssl.paths import atomic_write, check_not_input, leads_outside, open_append, output_path, printable
+from vidssl.paths import atomic_write, check_output, leads_outside, open_append, output_path, printable
 from vidssl.types import VidsslError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
@@ -80,12 +80,21 @@ def test_a_device_is_written_to_and_stays_one() -> None:
     assert not Path(os.devnull).is_file()
 
 
-def test_out_is_no_input(tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text("path\n")
-    (tmp_path / "link").symlink_to(tmp_path / "list.csv")
-    check_not_input(tmp_path / "new", tmp_path / "list.csv", None)
-    with pytest.raises(VidsslError, match="one of the files to read"):
-        check_not_input(tmp_path / "link", None, tmp_path / "list.csv")
+@pytest.mark.parametrize("name", ["video.avi", "list.csv", "run.json", "link.json", "empty.json"])
+def test_an_output_replaces_only_what_the_command_wrote(tmp_path: Path, name: str) -> None:
+    begins = '{\n "kind": "'
+    for other in ("video.avi", "list.csv"):
+        (tmp_path / other).write_text(f"{begins}probe")
+    (tmp_path / "run.json").write_text('{\n "recipe": {}}')
+    (tmp_path / "link.json").symlink_to(tmp_path / "run.json")
+    (tmp_path / "empty.json").touch()
+    with pytest.raises(VidsslError, match=r"name another one|must end in \.json"):
+        check_output(tmp_path / name, ".json", begins)
+    check_output(None, ".json", begins)
+    check_output(tmp_path / "new.json", ".json", begins)
+    check_output(Path(os.devnull), ".json", begins)
+    (tmp_path / "old.json").write_text(f"{begins}probe")
+    check_output(tmp_path / "old.json", ".json", begins)
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:

@@ -91,14 +91,29 @@ def open_append(path: Path) -> TextIO:
     return path.open("a", buffering=1, encoding="utf-8")
 
 
-def check_not_input(out: Path | None, *inputs: Path | None) -> None:
-    """Raises VidsslError where `out` is one of the files that are read."""
-    if (
-        out is not None
-        and out.is_file()
-        and any(one is not None and one.is_file() and out.samefile(one) for one in inputs)
-    ):
-        raise VidsslError(f"out={str(out)!r}: it is one of the files to read; name another file")
+def check_output(out: Path | None, suffix: str, begins: str) -> None:
+    """Refuses an output file that would replace somebody else's file. Call it before the work whose result is written.
+
+    Args:
+        out: The file that a command is to write, or None.
+        suffix: What its name must end in, such as ".json".
+        begins: How a file of this kind begins. A file that is there and begins in another way is not replaced: it may be
+            an input, a run's own file, or anything else.
+
+    Raises:
+        VidsslError: The name has another suffix, or the file that is there was not written by vidssl.
+    """
+    if out is None or (out.exists() and not out.is_file()):  # such as /dev/stdout
+        return
+    if out.suffix.lower() != suffix:
+        raise VidsslError(f"out={str(out)!r}: it must end in {suffix}; name such a file")
+    if out.is_file():
+        with out.open("rb") as file:
+            found = file.read(len(begins.encode()))
+        if found != begins.encode():
+            raise VidsslError(
+                f"out={str(out)!r}: this file is there, and was not written by this command; name another one"
+            )
 
 
 def markdown_code(text: str) -> str:

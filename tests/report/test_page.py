@@ -18,6 +18,7 @@ from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import View, load_run
 from vidssl.evaluate.splits import make_splits
 from vidssl.report import write_report
+from vidssl.report.read import read_curves
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -256,4 +257,16 @@ def test_out_is_not_a_list_of_labels(runs: list[Path], tmp_path: Path, capsys: p
         data = [] if option == "--train" else ["--train", str(tmp_path)]
         path = str(tmp_path / "l.csv")
         assert main(["evaluate", "retrieval", str(runs[0]), *data, option, path, "--out", path]) == 2
-        assert "it is one of the files to read" in capsys.readouterr().err
+        assert "must end in .json" in capsys.readouterr().err
+    for name in ("run.json", "metrics.jsonl"):
+        before = (runs[0] / name).read_bytes()
+        for command in (["evaluate", "probe", str(runs[0]), "--train", str(tmp_path)], ["report", str(runs[0])]):
+            assert main([*command, "--out", str(runs[0] / name)]) == 2
+            assert "name" in capsys.readouterr().err
+        assert (runs[0] / name).read_bytes() == before
+
+
+def test_lines_that_no_log_has_are_left_out(runs: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('null\n[1]\n{"train/loss": 1.0}\n{"step": "x", "train/loss": 2.0}\n{"step": 3, "train/loss": 4.0}\n')
+    assert read_curves(log) == {"train/loss": [(3.0, 4.0)]}

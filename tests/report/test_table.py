@@ -65,3 +65,10 @@ def test_no_runs_are_named(tmp_path: Path) -> None:
         find_runs(tmp_path)
     with pytest.raises(VidsslError, match="no such folder"):
         find_runs(tmp_path / "none")
+
+
+def test_a_run_whose_description_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
+    (tmp_path / "run.json").write_text("null")
+    with pytest.raises(VidsslError, match=r"run\.json cannot be read \(it is not the description of a run\)"):
+        find_runs(tmp_path)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from vidssl.cli.data import open_data
 from vidssl.loader.profile import profile
-from vidssl.paths import atomic_write, check_not_input
+from vidssl.paths import atomic_write, check_output
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 from vidssl.versions import versions
+
+_BEGINS = '{\n "bench": "loader"'  # of the JSON file
 
 
 def loader(
@@ -40,7 +42,7 @@ def loader(
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     if out is not None and not out.parent.is_dir():
         raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
-    check_not_input(out, data)
+    check_output(out, ".json", _BEGINS)
     found = profile(
         open_data(data, None, allow_outside=allow_outside),
         RECIPES[recipe]().pretext,
@@ -50,7 +52,7 @@ def loader(
     )
     print(found.text())
     if out is not None:
-        about = {"data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
+        about = {"bench": "loader", "data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
         try:
             with atomic_write(out) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")

@@ -13,11 +13,11 @@ from vidssl.cli.data import open_kept
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
 from vidssl.evaluate.probe import evaluate_probe
-from vidssl.evaluate.result import Result
+from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.splits import Splits, make_splits
-from vidssl.paths import check_not_input, output_path
+from vidssl.paths import check_output, output_path
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -58,10 +58,10 @@ class Data:
         )
 
     def run(self, run: Path, out: Path | None) -> TrainedRun:
-        """The run. Raises VidsslError where it is none, or `out` is one of the files to read; that is said before
-        videos are indexed.
+        """The run. Raises VidsslError, before videos are indexed, where it is none, or `out` may not
+        be written.
         """
-        check_not_input(out, self.train, self.test, self.labels)
+        check_output(out, ".json", BEGINS)
         return load_run(run, allow_outside=self.allow_outside)
 
 

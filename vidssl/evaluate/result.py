@@ -17,11 +17,13 @@ from torch.utils.tensorboard import SummaryWriter
 from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.run import TrainedRun
 from vidssl.evaluate.splits import Splits
-from vidssl.paths import atomic_write, markdown_code, output_path, printable
+from vidssl.paths import atomic_write, check_output, markdown_code, output_path, printable
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
 Numbers = dict[str, dict[str, Estimate]]  # row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> share
+
+BEGINS = '{\n "kind": "'  # of the JSON file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ class Result:
             "images": {name: path.name for name, path in (images or {}).items()},
             "numbers": {name: {at: one._asdict() for at, one in row.items()} for name, row in self.numbers.items()},
         }
+        check_output(out, ".json", BEGINS)
         target = out if out is not None else run.folder / f"{self.kind}.json"
         try:
             with atomic_write(target) as aside:

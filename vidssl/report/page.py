@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from vidssl.paths import atomic_write, input_path, printable
+from vidssl.paths import atomic_write, check_output, input_path, printable
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.curves import html_legend, svg_curves
 from vidssl.report.read import RunRecord, read_runs
@@ -40,6 +40,13 @@ _SHOWN = (
     ("finetune_scratch", "accuracy", "from scratch"),
 )
 
+_BEGINS = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title>'
+
+
+def _html(text: str) -> str:
+    """Text as HTML that shows it as it is, control characters escaped."""
+    return escape(printable(text))
+
 
 def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False) -> Path:
     """Write one HTML file about runs, with all that it shows in it.
@@ -55,6 +62,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
     """
     if not runs:
         raise VidsslError("report: runs=[]: name at least one folder that `vidssl train` wrote")
+    check_output(out, ".html", _BEGINS)
     found = read_runs(list(runs), allow_outside=allow_outside)
     try:
         body = _body(found, allow_outside)
@@ -62,7 +70,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
         raise VidsslError(
             f"report: runs={[str(run) for run in runs]}: a file in one is not in the format that vidssl writes ({error!r}); remove it, or evaluate again"
         ) from error
-    page = f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title><style>{CSS}</style></head><body>\n'
+    page = f"{_BEGINS}<style>{CSS}</style></head><body>\n"
     try:
         with atomic_write(out) as aside:
             aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
@@ -76,7 +84,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
 def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
         "<h1>vidssl report</h1>",
-        f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {escape(_said(versions()))}</p>',
+        f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {_html(_said(versions()))}</p>',
         _overview(found),
         "<h2>Training</h2>",
         html_legend([run.name for run in found]) if len(found) > 1 else "",
@@ -92,12 +100,12 @@ def _overview(runs: Sequence[RunRecord]) -> str:
     rows = []
     for run in runs:
         recipe, right = run.meta["recipe"], run.curves.get("val/accuracy")
-        cells = [escape(run.name), escape(recipe["method"]), escape(recipe["encoder"]), f"{run.meta['step']:,}"]
+        cells = [_html(run.name), _html(recipe["method"]), _html(recipe["encoder"]), f"{run.meta['step']:,}"]
         cells.append(f"{100 * right[-1][1]:.1f} %" if right else "")
         for kind, column, _ in columns:
             numbers = run.results.get(kind, {}).get("numbers", {})
             shown = (
-                f"{escape(name)} {_cell(row[column])}"
+                f"{_html(name)} {_cell(row[column])}"
                 for name, row in numbers.items()
                 if column in row and name != "chance"
             )
@@ -115,7 +123,7 @@ def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
     said = "; ".join(
         f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
     )
-    return f'<p class="soft">Not comparable, because the test videos differ: {escape(heading)} ({escape(said)}).</p>'
+    return f'<p class="soft">Not comparable, because the test videos differ: {_html(heading)} ({_html(said)}).</p>'
 
 
 def _charts(runs: Sequence[RunRecord]) -> str:
@@ -125,14 +133,14 @@ def _charts(runs: Sequence[RunRecord]) -> str:
 
 def _run(run: RunRecord, allow_outside: bool) -> str:
     recipe, seen = run.meta["recipe"], run.meta
-    settings = [[escape(key), escape(repr(value))] for key, value in flat(recipe).items()]
+    settings = [[_html(key), _html(repr(value))] for key, value in flat(recipe).items()]
     about = (
         f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
     )
     parts = [
-        f"<h2>{escape(run.name)}</h2>",
-        f"<p>{escape(recipe['method'])} with {escape(recipe['encoder'])}: {escape(about)}.</p>",
-        f'<p class="soft">{escape(str(run.folder))}; {escape(_said(seen["versions"]))}</p>',
+        f"<h2>{_html(run.name)}</h2>",
+        f"<p>{_html(recipe['method'])} with {_html(recipe['encoder'])}: {_html(about)}.</p>",
+        f'<p class="soft">{_html(str(run.folder))}; {_html(_said(seen["versions"]))}</p>',
         f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
         *(_result(run, name, found, allow_outside) for name, found in run.results.items()),
     ]
@@ -147,20 +155,20 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
     columns = list(dict.fromkeys(column for row in found["numbers"].values() for column in row))
     rows = []
     for row, cells in found["numbers"].items():
-        rows.append([escape(row), *(_cell(cells[column]) if column in cells else "" for column in columns)])
+        rows.append([_html(row), *(_cell(cells[column]) if column in cells else "" for column in columns)])
     counts = ", ".join(f"{count} {what}" for what, count in found["counts"].items())
     parts = [
-        f"<h3>{escape(name.replace('_', ' '))}</h3>",
+        f"<h3>{_html(name.replace('_', ' '))}</h3>",
         _table(["%, with 95 % confidence interval", *columns], rows),
-        f"<p>{escape(counts)}; {escape(found['split'])}.</p>",
-        *(f"<p>{escape(note)}</p>" for note in found["notes"]),
-        f'<p class="soft">{escape(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
+        f"<p>{_html(counts)}; {_html(found['split'])}.</p>",
+        *(f"<p>{_html(note)}</p>" for note in found["notes"]),
+        f'<p class="soft">{_html(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
     ]
     for label, file in found.get("images", {}).items():
         path = input_path(run.folder, file, allow_outside=allow_outside)
         if path.is_file():
             data = base64.b64encode(_picture(path)).decode()
-            parts.append(f'<p><img alt="{escape(label)}" width="760" src="data:image/png;base64,{data}"></p>')
+            parts.append(f'<p><img alt="{_html(label)}" width="760" src="data:image/png;base64,{data}"></p>')
     tables = found.get("detail", {}).get("confusion", {})
     if tables:
         label, matrix = next(iter(tables.items()))
@@ -187,7 +195,7 @@ def _cell(one: Mapping[str, float | None]) -> str:
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Cells are HTML already, the head is not."""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    top = "".join(f"<th>{_html(cell)}</th>" for cell in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
 

@@ -12,6 +12,7 @@ from vidssl.files import parse_json, read_text
 from vidssl.paths import input_path
 from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
+from vidssl.types import VidsslError
 
 # what tells the file of an evaluation
 _RESULT_KEYS = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}
@@ -51,10 +52,18 @@ def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecor
 def read_curves(path: Path) -> dict[str, Curve]:
     """Every metric of a log; a line that was cut off, and what is no finite number, is left out."""
     curves: dict[str, Curve] = {}
-    for text in path.read_text().splitlines() if path.is_file() else []:
+    if not path.is_file():
+        return curves
+    try:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VidsslError(f"{path}: this log cannot be read ({error}); remove it, or leave the run out") from error
+    for text in lines:
         try:
             line = parse_json(text)
         except ValueError:
+            continue
+        if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
             continue
         for name, value in line.items():
             if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):

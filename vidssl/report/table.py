@@ -69,6 +69,8 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
     if (run / "run.json").is_file():
         try:
             about = parse_json(read_text(run / "run.json"))
+            if not isinstance(about, dict) or not isinstance(about.get("recipe", {}), dict):
+                raise ValueError("it is not the description of a run")
         except (OSError, ValueError) as error:
             raise VidsslError(
                 f"runs: {str(run)!r}: run.json cannot be read ({error}); remove it, or this run"
@@ -113,14 +115,17 @@ def text(runs: Sequence[RunSummary]) -> str:
         )
         figures = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
         saved = "-" if run.saved is None else str(run.saved)
-        who = f"{run.settings.get('method', '-'):15s}{run.settings.get('encoder', '-'):14s}"
-        lines.append(f"{run.name:{wide}}{who}{run.step:>7d}{saved:>7s}{figures}")
+        method, encoder = (printable(run.settings.get(key, "-")) for key in ("method", "encoder"))
+        who = f"{method:15s}{encoder:14s}"
+        lines.append(f"{printable(run.name):{wide}}{who}{run.step:>7d}{saved:>7s}{figures}")
     changed = differences(runs)
     if len(runs) > 1:
         lines.append("\nsettings that differ:" if changed else "\nno setting differs")
     for name, values in changed.items():
-        lines.append(f"  {name}")
-        lines += [f"    {run.name:{wide}}{value}" for run, value in zip(runs, values, strict=True)]
+        lines.append(f"  {printable(name)}")
+        lines += [
+            f"    {printable(run.name):{wide}}{printable(value)}" for run, value in zip(runs, values, strict=True)
+        ]
     return printable("\n".join(lines), lines=True)
 
 
