@@ -14,6 +14,8 @@ from vidssl.demo import run
 from vidssl.demo.render import render
 from vidssl.demo.scenes import SCENES, film
 from vidssl.plots.tuples import CELL, Ordered, draw_orders
+from vidssl.recipes.vcop import vcop_r3d_tiny
+from vidssl.train.config import Recipe
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -58,9 +60,22 @@ def test_rendered_files_are_the_same_bits_and_kept(tmp_path: Path) -> None:
 def test_a_folder_of_others_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "mine.mp4").write_bytes(b"mine")
-    with pytest.raises(VidsslError, match="not the demo's own"):
+    with pytest.raises(VidsslError, match="not made by this demo; move it away"):
         run(tmp_path, steps=1, each=1)
     assert (tmp_path / "scenes" / "mine.mp4").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("recipe", [vcop_r3d_tiny(), None])
+def test_a_run_of_others_is_not_removed(recipe: Recipe | None, tmp_path: Path) -> None:
+    """A run that the user made, or a folder that no run can be read from, though it holds a log."""
+    render(tmp_path / "scenes", each=1, progress=False)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
+    if recipe is not None:
+        (tmp_path / "run" / "run.json").write_text(json.dumps({"recipe": recipe.as_dict()}))
+    with pytest.raises(VidsslError, match="run/ in it was not made by this demo; move it away"):
+        run(tmp_path, steps=1, each=1)
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == "{}\n"
 
 
 def test_picture(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo: scenes whose order in time can be seen, an encoder that learns it, and a picture of what came of it.
+"""The demo: it renders scenes with a visible order in time, trains an encoder on them, and draws the result.
 
 | file | what it does |
 |---|---|

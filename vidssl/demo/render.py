@@ -1,4 +1,4 @@
-"""From scenes to video files: h264 in MP4 and MPEG-4 in AVI, by turns, each with its own encoder settings."""
+"""Writes scenes as video files, alternately H.264 in MP4 and MPEG-4 in AVI, each with its own encoder settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ from vidssl.demo.scenes import SCENES, film
 from vidssl.paths import atomic_write, output_path
 from vidssl.types import VidsslError
 
-VERSION = 2  # of what the scenes look like: files of another one are made again
+VERSION = 2  # version of the scenes; files of another version are made again
 _KEY = "scenes.json"
 
 
 def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True) -> bool:
-    """Write `each` videos of every scene to FOLDER/<scene>/<scene>_NN.{mp4,avi}. False where they are there already.
+    """Writes `each` videos of every scene to FOLDER/<scene>/<scene>_NN.{mp4,avi}.
 
-    A video is a pure function of (seed, scene, NN). FOLDER/scenes.json, written last, says what the folder holds.
-    Raises VidsslError where the folder cannot be written or holds other things.
+    A video is a pure function of (seed, scene, NN). FOLDER/scenes.json is written last and records what was made.
+
+    Args:
+        folder: The folder.
+        seed: Seed of all videos.
+        each: Videos of each scene.
+        progress: Show a progress bar.
+
+    Returns:
+        False if all videos existed already.
+
+    Raises:
+        VidsslError: The folder cannot be written, or holds files that the demo did not make.
     """
     wanted = {"version": VERSION, "seed": seed, "each": each}
     names = {
@@ -40,7 +51,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
         for name in SCENES:
             (folder / name).mkdir(parents=True, exist_ok=True)
         with atomic_write(key) as aside:
-            aside.write_text("{}\n")  # ours, and not whole yet
+            aside.write_text("{}\n")  # marks the folder as the demo's while it is incomplete
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             jobs = [pool.submit(_make, path, name, number, seed) for (name, number), path in names.items()]
             for job in tqdm(
@@ -50,19 +61,18 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
         with atomic_write(key) as aside:
             aside.write_text(json.dumps(wanted) + "\n")
     except (OSError, ValueError) as error:
-        raise VidsslError(
-            f"demo: out={str(folder.parent)!r}: {error}; name another folder, one that can be written"
-        ) from error
+        raise VidsslError(f"demo: out={str(folder.parent)!r}: {error}; take an out that can be written") from error
     return True
 
 
 def _clear(folder: Path, key: Path) -> None:
-    """Remove the videos of an earlier demo, and only those."""
+    """Removes the videos of an earlier demo, and only those."""
     if not folder.exists():
         return
     if not key.is_file() and any(folder.iterdir()):
         raise VidsslError(
-            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder"
+            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it was not made by this demo; move it away, "
+            "or take another out"
         )
     for name in SCENES:
         for path in (folder / name).glob(f"{name}_*"):
@@ -75,9 +85,9 @@ def _make(path: Path, name: str, number: int, seed: int) -> None:
 
 
 def encode(path: Path, frames: npt.NDArray[np.uint8], rng: np.random.Generator) -> None:
-    """Write frames uint8 [F, H, W, 3] at 25 a second; the ending chooses the codec.
+    """Writes frames uint8 [F, H, W, 3] at 25 frames/s; the file ending chooses the codec.
 
-    Distance of key frames, B-frames and quality are drawn, so that no trace of the encoder tells how late a frame is.
+    Key frame interval, B-frames and quality are random, so that traces of the encoder do not reveal the time.
     """
     with atomic_write(path) as aside, av.open(str(aside), "w", format=path.suffix[1:]) as container:
         if path.suffix == ".mp4":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from vidssl.evaluate.accuracy import Accuracy, pretext_accuracy
 from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import load_run, trained_model
 from vidssl.evaluate.splits import make_splits
+from vidssl.files import parse_json, read_text
 from vidssl.index.holdout import split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
@@ -37,9 +40,7 @@ STEPS, EACH = 800, 28  # training steps; videos of each scene
 
 
 def demo_recipe(seed: int) -> Recipe:
-    """`vcop_r3d_tiny` for scenes of 64 frames and more, for two minutes on two cores: clips further apart, smaller
-    pictures.
-    """
+    """Returns `vcop_r3d_tiny` with clips further apart and smaller pictures: two minutes of training on two cores."""
     base = vcop_r3d_tiny()
     augment = Augment(
         resize=(36, 36),
@@ -71,9 +72,16 @@ def demo_recipe(seed: int) -> Recipe:
 
 
 def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> None:
-    """Everything in OUT: scenes/, index.arrow, run/ and order.png. Scenes and index are kept for the next time.
+    """Runs the demo. It writes scenes/, index.arrow, run/ and order.png; a second call uses scenes and index again.
 
-    Raises VidsslError where OUT cannot be written, or holds what is not the demo's.
+    Args:
+        out: The folder for all of these.
+        seed: Seed of the scenes and of the training.
+        steps: Training steps.
+        each: Videos of each scene.
+
+    Raises:
+        VidsslError: `out` cannot be written, or it holds scenes/ or run/ that the demo did not make.
     """
     began = time.perf_counter()
     scenes, saved, folder = out / "scenes", out / "index.arrow", out / "run"
@@ -84,9 +92,9 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
     span = recipe.pretext.plan.frames
     print(index.summary(span))
     _say(3, "train: in which order were three clips?", began)
-    _clear(folder)
+    _remove_old_run(folder, recipe)
     result = train(recipe, index, folder, steps=steps)
-    _say(4, "evaluate: are a video's neighbours of its kind?", began)
+    _say(4, "evaluate: do the nearest videos show the same scene?", began)
     trained = load_run(folder)
     table = evaluate_retrieval(trained, make_splits(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
@@ -97,7 +105,7 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
 
 
 def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
-    """The saved index where it still tells of these files (not so after a copy), else a new one."""
+    """Returns the saved index if it still describes these files (after a copy it does not), else a new one."""
     if not fresh and saved.is_file():
         index = VideoIndex.load(saved, root=scenes)
         if index.is_current():
@@ -108,7 +116,7 @@ def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
 
 
 def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Ordered]:
-    """Held-out tuples of different scenes: the surest right ones, and a wrong one where there is one."""
+    """Returns held-out tuples of different scenes: the most probable correct ones, and a wrong one if there is any."""
     found: dict[tuple[str, bool], Ordered] = {}  # one of each scene, ordered right and wrong
     with Loader(held, recipe.pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
         for batch in loader:
@@ -136,7 +144,7 @@ def _shown(
     found: int,
     probability: float,
 ) -> Ordered:
-    """The same frames and crop again, larger and in their own colours."""
+    """Returns the tuple with the same frames and crop, but larger and in its original colours."""
     spec, video = recipe.pretext.plan, index.video(row)
     numbers = np.unique(frame)
     frames = decode(video, numbers)
@@ -150,15 +158,26 @@ def _shown(
     )
 
 
-def _clear(folder: Path) -> None:
-    """Remove the run of an earlier demo."""
-    if not folder.exists():
+def _remove_old_run(folder: Path, recipe: Recipe) -> None:
+    """Removes the run of an earlier demo. Raises VidsslError if the folder holds anything else."""
+    if not folder.exists() or not any(folder.iterdir()):
         return
-    if not (folder / "metrics.jsonl").is_file():
+    try:
+        found = _settings(parse_json(read_text(folder / "run.json"))["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = None
+    if found != _settings(json.loads(json.dumps(recipe.as_dict()))):
         raise VidsslError(
-            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it is not the demo's own; name another folder"
+            f"demo: out={str(folder.parent)!r}: {folder.name}/ in it was not made by this demo; move it away, "
+            "or take another out"
         )
     shutil.rmtree(folder)
+
+
+def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Returns a recipe without seed and steps, in which one demo may differ from the next."""
+    train = {name: value for name, value in recipe["train"].items() if name not in ("seed", "steps")}
+    return recipe | {"train": train}
 
 
 def _say(step: int, what: str, began: float) -> None:
@@ -168,23 +187,25 @@ def _say(step: int, what: str, began: float) -> None:
 def _summary(out: Path, found: Accuracy, table: str, seconds: float) -> None:
     where, bin_ = os.path.relpath(out), _commands()
     chance = f"chance is {found.chance:.1%} ({found.accuracy / found.chance:.1f} x)"
-    print(f"\nOrder of three clips: {found.accuracy:.1%} of {found.tuples} held-out tuples right; {chance}.")
-    print(f"\nNearest videos of the same scene (10 clips a video, held-out videos among the training videos):\n{table}")
+    print(f"\nOrder of three clips: {found.accuracy:.1%} of {found.tuples} held-out tuples are right; {chance}.")
+    print(
+        "\nNearest videos of the same scene (10 clips for each video; held-out videos are looked up among the training "
+        f"videos):\n{table}"
+    )
     print(f"""
-Done in {seconds:.0f} s. Where everything lies:
-  {where}/order.png       tuples as shown, their true and their predicted order
-  {where}/scenes/         the videos, a folder a class; {where}/index.arrow says what each of them is
-  {where}/run/            checkpoints (encoder.safetensors), metrics.jsonl, retrieval.json, retrieval.png (queries and what is nearest)
+Done in {seconds:.0f} s. Files:
+  {where}/order.png       tuples as shown, with their true and predicted order
+  {where}/scenes/         the videos, one folder for each class; {where}/index.arrow describes them
+  {where}/run/            checkpoints, metrics.jsonl, retrieval.json, retrieval.png (queries and the nearest videos)
 
 Watch the run:      {bin_}tensorboard --logdir {where}/run
 All on one page:    {bin_}vidssl report {where}/run --out {where}/report.html
-Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/first   ({bin_}vidssl recipes lists the others)""")
+Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/first
+Other recipes:      {bin_}vidssl recipes""")
 
 
 def _commands() -> str:
-    """What to put before a command of this environment so that the shell finds it: nothing where its folder is on the
-    PATH.
-    """
+    """Returns the path that the shell needs before a command of this environment; empty if PATH has its folder."""
     folder = Path(sys.executable).parent
     on_path = shutil.which("tensorboard")
     return "" if on_path and Path(on_path).parent == folder else f"{os.path.relpath(folder)}/"
