@@ -1,4 +1,4 @@
-"""The loader in a training loop of your own. Its state resumes at the very next batch.
+"""The loader in a training loop of your own. A saved state resumes at the next batch.
 
 python examples/own_loop.py --data VIDEOS --state STATE.pt
 """
@@ -18,7 +18,7 @@ def main(data: Path, state: Path, *, steps: int = 20, batch_size: int = 4) -> No
 
     Args:
         data: Folder of videos.
-        state: File of weights, optimizer and loader; if it is there, training goes on from it.
+        state: File of weights, optimizer and loader; if it exists, training continues from it.
         steps: Steps of this call.
         batch_size: Tuples a step.
     """

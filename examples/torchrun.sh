@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains with several processes, one a GPU; on a machine without GPUs they share its cores. A process that dies is started again from the
-# newest checkpoint.
+# Trains with several processes, one for each GPU; without GPUs they share the cores. After a process dies, all processes
+# start again from the latest checkpoint.
 #
 #   examples/torchrun.sh VIDEOS RUN [PROCESSES] [OPTION...]
 set -euo pipefail

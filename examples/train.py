@@ -1,4 +1,4 @@
-"""Trains VCOP on a folder of videos; a second call goes on from the newest checkpoint.
+"""Trains VCOP on a folder of videos; a second call continues from the latest checkpoint.
 
 python examples/train.py --data VIDEOS --out RUN
 """
@@ -24,15 +24,15 @@ def main(
     batch_size: int = 16,
     workers: int | None = None,
 ) -> None:
-    """Train.
+    """Trains a recipe.
 
     Args:
         data: Folder of videos.
         out: Folder of the run.
-        recipe: `vidssl recipes` lists them.
+        recipe: Name of the recipe; `vidssl recipes` lists them.
         epochs: Passes over the videos.
         batch_size: Tuples a step.
-        workers: Threads that decode; none takes one a core.
+        workers: Threads that decode; None takes one for each core.
     """
     chosen = RECIPES[recipe]()
     settings = replace(chosen.train, epochs=epochs, batch_size=batch_size, workers=workers)

@@ -54,9 +54,9 @@ def test_indexes_share_their_decoding(videos: Path, tmp_path: Path, capsys: pyte
 
 def test_wrong_use_is_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, said in (
-        (["hmdb51", str(videos), "--fraction", "0.5"], "it has groups and splits of its own"),
+        (["hmdb51", str(videos), "--fraction", "0.5"], "hmdb51 has its own groups and splits"),
         (["csv", str(videos)], "not a .csv"),
-        (["folder", str(videos), "--annotations", "x"], "folder takes none"),
+        (["folder", str(videos), "--annotations", "x"], "kind=folder has no annotations"),
     ):
         assert main(["datasets", "lists", *options, "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err

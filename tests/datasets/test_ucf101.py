@@ -73,7 +73,7 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
     problems = "\n".join(found.problems)
     for said in (
         "testlist01.txt: 'Juggling/v_Juggling_g01_c01.avi' names no class of classInd.txt",
-        "train_1 and test_1 share 1 groups, such as ApplyEyeMakeup_g03: near duplicates on both sides",
+        "train_1 and test_1 share 1 groups, such as ApplyEyeMakeup_g03: near duplicates are in both",
         "testlist03.txt is missing",
         "v_ApplyEyeMakeup_g01_c02.avi has the number 0, its class 1",
         "v_ApplyEyeMakeup_g02_c01.avi: empty file",

@@ -68,7 +68,7 @@ def test_a_list_that_goes_up_is_prepared_below_out(
     root, found = find_videos(project / "out" / name)  # the list, carried over
     assert sorted((root / one.path).resolve() for one in found) == sorted(index.video(row).path for row in range(3))
     assert main(["prepare", str(project / "lists" / name), str(project / "out"), "--short-side", "32"]) == 0
-    assert "0 videos made, 3 were there already" in capsys.readouterr().out
+    assert "0 videos made, 3 already made by earlier calls" in capsys.readouterr().out
 
 
 def test_lists_name_files_that_are_there(project: Path, tmp_path: Path) -> None:
@@ -149,5 +149,5 @@ def test_every_source_has_a_target_of_its_own(paths: list[str], expected: list[s
 
 @pytest.mark.parametrize("paths", [["/x/a.mp4", "x/a.mp4"], ["a.avi", "a.mp4/b.avi", "a.avi.mp4/c.avi"]])
 def test_sources_that_cannot_be_told_apart_are_refused(paths: list[str], tmp_path: Path) -> None:
-    with pytest.raises(VidsslError, match=r"would have one place in OUT; rename one"):
+    with pytest.raises(VidsslError, match=r"would collide in OUT; rename one"):
         targets(index_of(paths, tmp_path))

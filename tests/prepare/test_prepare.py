@@ -147,7 +147,7 @@ def test_no_space_stops_at_once(folder: Path, tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "encode", full)
-    with pytest.raises(VidsslError, match="no space left; make room"):
+    with pytest.raises(VidsslError, match="no space left on the disk; free some"):
         made(folder, tmp_path / "out")
 
 
@@ -180,14 +180,14 @@ def test_sizes_are_multiples_and_keep_their_aspect(multiple: int) -> None:
 
 def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
     index = build(folder)
-    with pytest.raises(VidsslError, match=r"lies within the videos' own folder"):
+    with pytest.raises(VidsslError, match=r"lies in the folder of the videos"):
         prepare(index, folder / "out", Encoding(), TASK)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(VidsslError, match="not empty, and not made by"):
         prepare(index, tmp_path / "other", Encoding(), TASK)
     made(folder, tmp_path / "out")
-    with pytest.raises(VidsslError, match=r"made with other settings .*crf: 4 then, 18 now"):
+    with pytest.raises(VidsslError, match=r"made with other settings .*crf: formerly 4, now 18"):
         prepare(index, tmp_path / "out", Encoding(), TASK, progress=False)
     for change in ({"short_side": 3}, {"multiple": 3}, {"gop": 0}, {"crf": 60}, {"preset": "quick"}):
         with pytest.raises(VidsslError, match=f"prepare: {next(iter(change))}="):
@@ -207,6 +207,6 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (tmp_path / "out").exists()
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "6 videos made, 0 were there already, 1 skipped" in said
-    assert "not measured, no video is long enough" in said  # vcop_r3d shows 64 frames
+    assert "6 videos made, 0 already made by earlier calls, 1 skipped" in said
+    assert "was not measured: no video is long enough" in said  # vcop_r3d shows 64 frames
     assert f"--data {tmp_path / 'out' / INDEX}" in said

@@ -69,7 +69,7 @@ def test_a_loader_that_hangs_is_named_and_ends_the_run(index: VideoIndex, tmp_pa
         check=False,
     )
     assert done.returncode == HUNG, done.stderr
-    assert "timeout=2: no batch for 2 s; the loader waits for 1 window" in done.stderr
+    assert "timeout=2: no batch arrived within 2 s; the loader waits for 1 window" in done.stderr
     assert "4_g1.avi frames" in done.stderr
     assert "in hangs" in done.stderr  # where the worker is
 

@@ -1,9 +1,9 @@
-"""The command `vidssl`. Everything heavy is imported where it is used, so that help is quick.
+"""The command `vidssl`. Slow imports are made in the functions that use them, so that --help is quick.
 
 | file | what it does |
 |---|---|
 | commands.py | demo, info, index, recipes |
-| train.py, evaluate.py, audit.py | a command a recipe, or an evaluation |
+| train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
 | prepare.py, bench.py, datasets.py | work on data |
 | runs.py, report.py | look at runs |
 | data.py | `--data`: opens a folder, a list or an index |
@@ -25,8 +25,13 @@ from vidssl.types import VidsslError
 
 
 class Command(NamedTuple):
-    """module: of vidssl.cli. name: its function that is the command or, with `grouped`, that returns subcommands by
-    name.
+    """Where a command is implemented.
+
+    Attributes:
+        module: Name of its module in vidssl.cli.
+        name: Name of the function in it: the command or, if `grouped`, a function that returns subcommands by name.
+        help: The text in the list of commands.
+        grouped: True if it has subcommands.
     """
 
     module: str
@@ -37,11 +42,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command(
-        "commands", "demo", "Render scenes, learn their order in time, and show what was learnt. Needs no data."
+        "commands", "demo", "Render scenes, learn their order in time, and show what was learnt. It needs no data."
     ),
     "info": Command("commands", "info", "Show versions, how this vidssl was built, and what the machine has."),
-    "index": Command("commands", "index", "Index videos: decode every file once, and write down what each of them is."),
-    "recipes": Command("commands", "recipes", "List the recipes and where their settings come from."),
+    "index": Command("commands", "index", "Index videos: decode every file once, and record its properties."),
+    "recipes": Command("commands", "recipes", "List the recipes and the sources of their settings."),
     "train": Command(
         "train", "commands", "Train an encoder by a recipe: `vidssl train RECIPE --data DATA --out RUN`.", True
     ),
@@ -54,7 +59,7 @@ COMMANDS = {
     "audit": Command(
         "audit",
         "commands",
-        "Find out how much of a task low-level cues give away: `vidssl audit RECIPE --data DATA`.",
+        "Measure how well low-level cues alone solve a task: `vidssl audit RECIPE --data DATA`.",
         True,
     ),
     "prepare": Command(
@@ -66,20 +71,20 @@ COMMANDS = {
     "datasets": Command(
         "datasets", "commands", "Check a data set and list its splits: `vidssl datasets check ucf101 VIDEOS`.", True
     ),
-    "runs": Command("runs", "runs", "Compare runs: a line each, what their recipes differ in, and their curves."),
+    "runs": Command("runs", "runs", "Compare runs: one line for each run, the settings that differ, and the curves."),
     "report": Command("report", "report", "Write one HTML page about runs: `vidssl report RUN... --out report.html`."),
 }
 
 
 class _Shown(logging.Formatter):
-    """What is logged names files, whose names a terminal is not to obey."""
+    """Escapes control characters in what is logged: names of files may contain them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record), lines=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 141 nobody reads."""
+    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 141 closed pipe."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     handler = logging.StreamHandler()
     handler.setFormatter(_Shown("%(levelname)s: %(message)s"))
@@ -89,12 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in COMMANDS:
             _run(arguments[0], arguments[1:])
         else:
-            text = "Self-supervised learning from video: a pretext task is a table, and frames stay in device memory."
+            text = "Self-supervised learning from video. `vidssl COMMAND --help` explains each command."
             _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
     except VidsslError as error:
         print(printable(f"error: {error}", lines=True), file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read what is printed wanted no more, such as `head`
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         # so that Python's last flush does not fail either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -122,7 +127,7 @@ def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: 
 
 
 def _stub(text: str) -> Callable[[], None]:
-    """What the list of commands shows of a command that is not imported for it."""
+    """Returns a function with this docstring, so that the list of commands needs no imports."""
 
     def stub() -> None: ...
 

@@ -27,21 +27,21 @@ def loader(
     out: Path | None = None,
     allow_outside: bool = False,
 ) -> None:
-    """How fast do my videos load on this machine's CPU, what does the time go into, and what would help?
+    """Measure how fast videos load on this machine's CPU, where the time goes, and what would make it faster.
 
     Args:
-        data: Folder of videos or shards (*.tar), list of them (.txt, .csv), or index (.arrow).
-        recipe: Whose task the windows are loaded for; `vidssl recipes` lists them.
-        workers: Threads that decode; none takes one a core.
+        data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
+        recipe: Recipe whose windows are loaded; `vidssl recipes` lists all.
+        workers: Threads that decode; None takes one for each core.
         windows: Number of random windows to load.
-        seed: Of the windows.
-        out: JSON file to write as well.
-        allow_outside: Take an index (.arrow) too that names files outside of its root.
+        seed: Seed of the windows.
+        out: JSON file for the results, in addition to the text.
+        allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     if out is not None and not out.parent.is_dir():
-        raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that is there")
+        raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that exists")
     check_output(out, ".json", _BEGINS)
     found = profile(
         open_data(data, None, allow_outside=allow_outside),
@@ -64,5 +64,5 @@ def loader(
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Name to command."""
+    """Returns the subcommands by name."""
     return {"loader": loader}

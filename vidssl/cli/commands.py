@@ -1,4 +1,4 @@
-"""The subcommands without settings of their own making. Their docstrings are the help texts."""
+"""The commands demo, info, index and recipes. Their docstrings are the help texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def info() -> None:
 
 
 def _nvdec() -> str:
-    """Which codecs the GPU decodes, or why it does not."""
+    """Returns the codecs that the GPU decodes, or why it decodes none."""
     import torch
 
     from vidssl.loader.graph_decoder import find_nvdec
@@ -48,38 +48,38 @@ def _nvdec() -> str:
 
 
 def index(data: Positional[Path], out: Path, *, workers: int | None = None, file_timeout: float = 60) -> None:
-    """Index videos: decode every file once, and write what each of them is. Again: only new and changed files are read.
+    """Index videos: decode every file once, and record its properties. A second call reads only new and changed files.
 
     Args:
-        data: Folder of videos (the folder a video lies in is its class; *.tar are WebDataset shards), or a list of
-            them: .txt with a path a line, .csv with the columns path[,label[,group]].
-        out: File (.arrow) to write, or to bring up to date. Cut off, the next call goes on.
-        workers: Threads; none takes one a core.
-        file_timeout: Seconds that a file may take, and one more for each MiB of it and each frame that comes. What
+        data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards), or a list
+            of videos: .txt with one path per line, .csv with the columns path[,label[,group]].
+        out: File (.arrow) to write or update. If a call is interrupted, the next one continues.
+        workers: Threads; None takes one for each core.
+        file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that
             takes longer is left out.
     """
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
 
-    if out.suffix != ".arrow" or out.is_dir():  # said before hours of decoding, not after
+    if out.suffix != ".arrow" or out.is_dir():  # before hours of decoding, not after
         raise VidsslError(f"out={str(out)!r}: an index is one Arrow file; name a FILE.arrow")
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise VidsslError(f"out={str(out)!r}: its folder cannot be written to; name another")
+        raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
     known = None
-    if out.exists() and data.exists():  # its paths are compared, not opened
+    if out.exists() and data.exists():  # its paths are only compared, not opened
         known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
     journal = out.with_name(f".{out.name}.partial")
     found = VideoIndex.build(data, known=known, journal=journal, workers=workers, file_timeout=file_timeout)
     found.save(out)
     journal.unlink(missing_ok=True)
     print(found.summary())
-    gone = "" if known is None else f", {len(known) - (len(found) - found.read)} of the old index's gone or changed"
-    print(f"wrote {out}: {found.read} files read, {len(found) - found.read} known already{gone}")
+    gone = "" if known is None else f"; {len(known) - (len(found) - found.read)} of the old index are gone or changed"
+    print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
 
 
 def recipes() -> None:
-    """List the recipes and where their settings come from."""
+    """List the recipes and the sources of their settings."""
     from vidssl.recipes import RECIPES
 
     for name, recipe in RECIPES.items():
@@ -87,11 +87,11 @@ def recipes() -> None:
 
 
 def demo(out: Path = Path("runs/demo"), *, seed: int = 0) -> None:
-    """Render moving scenes, learn their order in time, and show what was learnt. Needs no data and no GPU.
+    """Render moving scenes, learn their order in time, and show what was learnt. It needs no data and no GPU.
 
     Args:
-        out: Folder for the scenes, the run and the picture.
-        seed: Of the scenes and the run.
+        out: Folder for the scenes, the run and the picture. The run of an earlier demo in it is replaced.
+        seed: Seed of the scenes and the training.
     """
     from vidssl.demo import run
 

@@ -13,22 +13,27 @@ from vidssl.types import VidsslError
 
 
 def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> VideoIndex:
-    """An index as named; or that of a folder or list as it is now: rows of files that have not changed are taken from
-    the index kept in `out`, which is made if there is none. allow_outside: an index as named may name files outside of
-    its root.
+    """Opens an index, or indexes a folder or a list.
+
+    Args:
+        data: The index, folder or list.
+        out: Folder of a run: unchanged files are taken from its index.arrow, which is written if it does not exist.
+        allow_outside: Accept an index that names files outside of its root.
+
+    Returns:
+        The index of `data` as it is now.
     """
     kept = [out / "index.arrow"] if out is not None else []
     index = _open(data, kept, allow_outside)
-    if data.suffix != ENDING and kept and not kept[0].exists():  # never in place of another folder's
+    if data.suffix != ENDING and kept and not kept[0].exists():  # never replaces the index of another folder
         index.save(kept[0])
     return index
 
 
 def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoIndex:
-    """As `open_data`, but rows that are known are taken from the index kept in RUN/features, which is always of what is
-    there now, or from the run's own.
+    """Opens as `open_data` does, but takes unchanged files from an index in RUN/features, or else from RUN/index.arrow.
 
-    A run's own index may be of a part of a folder, or of more than a list names, so it never stands for either.
+    The index in RUN/features is updated. RUN/index.arrow may cover other videos than `data`, so it is never used whole.
     """
     kept = (
         output_path(run, "features") / f"index_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}{ENDING}"
@@ -40,12 +45,12 @@ def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoInd
 
 
 def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
-    """`data`, with what the first index of `known` that is there knows of its files."""
+    """Returns the index of `data`; unchanged files are taken from the first index of `known` that exists."""
     if data.suffix == ENDING:
         return VideoIndex.load(data, allow_outside=allow_outside)
     _check(data)
     found = next((path for path in known if path.is_file()), None) if data.exists() else None
-    # What is known is compared with files that `data` names; the paths in it are not opened.
+    # The known index is only compared with the files that `data` names; its paths are not opened.
     return VideoIndex.build(
         data, known=VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
     )
@@ -54,7 +59,8 @@ def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
 def _check(data: Path) -> None:
     if data.is_file() and data.suffix not in LISTS:
         raise VidsslError(
-            f"data={str(data)!r}: neither a folder of videos, nor a list ({', '.join(LISTS)}), nor an index (.arrow); name one"
+            f"data={str(data)!r}: not a folder of videos, a list ({', '.join(LISTS)}) or an index (.arrow); "
+            "name one of these"
         )
 
 

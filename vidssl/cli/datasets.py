@@ -23,15 +23,15 @@ _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {
 def check(
     kind: Positional[Kind], videos: Positional[Path], *, annotations: Path | None = None, group: str = ""
 ) -> None:
-    """Say what of a data set is there, and what is missing or wrong; then the exit code is 1. Reads names, not videos.
+    """Check that the videos of a data set exist. The exit code is 1 if any is missing. Nothing is decoded.
 
     Args:
-        kind: Of data set: ucf101, hmdb51, kinetics, a folder a class, or a list (csv: path,label[,group]).
-        videos: Folder of the videos; of csv, the list.
-        annotations: The release's lists: ucfTrainTestlist, testTrainMulti_7030_splits, or Kinetics' CSV or a folder of
-            them; none looks for them in and beside videos.
-        group: Of folder and csv: regular expression; what it matches in a path is the video's group, such as
-            "[a-z]+(?=_)".
+        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (path,label[,group]).
+        videos: Folder of the videos; for csv, the list.
+        annotations: Lists of the release: the folder ucfTrainTestlist or testTrainMulti_7030_splits, or the CSV files
+            of Kinetics. None looks for them in and beside videos.
+        group: For folder and csv: regular expression; the text that it matches in a path is the group of the video.
+            Example: "[a-z]+(?=_)".
     """
     found = _read(kind, videos, annotations, group)
     print(found.text())
@@ -55,19 +55,18 @@ def lists(
     index: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Write a list (.csv: path,label,group) of each part that is there, or an index of it: what --data, --train and
-    --test take.
+    """Write a list (.csv: path,label,group) or an index of each split, for the options --data, --train and --test.
 
     Args:
-        kind: Of data set: ucf101, hmdb51, kinetics, a folder a class, or a list (csv: path,label[,group]).
-        videos: Folder of the videos; of csv, the list.
+        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (path,label[,group]).
+        videos: Folder of the videos; for csv, the list.
         out: Folder for the lists.
-        annotations: As for `check`.
-        group: As for `check`.
-        fraction: Of folder and csv: fraction of the videos in the test set; no group is split. 0: one list of all videos.
-        seed: Of folder and csv: decides which.
-        index: Write indexes (.arrow) instead: every video is decoded once.
-        workers: Threads that index; none takes one a core.
+        annotations: See `vidssl datasets check --help`.
+        group: See `vidssl datasets check --help`.
+        fraction: For folder and csv: fraction of the videos in the test set; groups are not split. 0 writes one list.
+        seed: For folder and csv: seed of the split.
+        index: Write indexes (.arrow) instead of lists; every video is decoded once.
+        workers: Threads that index; None takes one for each core.
     """
     found = _read(kind, videos, annotations, group, fraction, seed)
     for path in write_lists(found, out, index=index, workers=workers):
@@ -76,7 +75,7 @@ def lists(
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Name to command."""
+    """Returns the subcommands by name."""
     return {"check": check, "lists": lists}
 
 
@@ -86,11 +85,14 @@ def _read(
     if kind in _OFFICIAL:
         if group or fraction:
             raise VidsslError(
-                f"{kind}: group, fraction: it has groups and splits of its own; leave them out, or take kind=folder"
+                f"group={group!r}, fraction={fraction}: {kind} has its own groups and splits; "
+                "leave both out, or take kind=folder"
             )
         return _OFFICIAL[kind](videos, annotations)
     if annotations is not None:
-        raise VidsslError(f"annotations={str(annotations)!r}: {kind} takes none; name the list itself, with kind=csv")
+        raise VidsslError(
+            f"annotations={str(annotations)!r}: kind={kind} has no annotations; name the list as videos, with kind=csv"
+        )
     if kind == "csv" and videos.suffix != ".csv":
-        raise VidsslError(f"videos={str(videos)!r}: not a .csv; take kind=folder for a folder a class")
+        raise VidsslError(f"videos={str(videos)!r}: not a .csv file; take kind=folder for a folder of videos")
     return plain(videos, group=group, fraction=fraction, seed=seed)

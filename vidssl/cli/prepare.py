@@ -27,15 +27,15 @@ def prepare(
     dry_run: bool = False,
     allow_outside: bool = False,
 ) -> None:
-    """Re-encode videos once, so that training decodes them quickly. Called again, it goes on where it was.
+    """Re-encode videos once, so that training decodes them quickly. A second call continues where the first one ended.
 
     Args:
         data: Folder or list of videos, or an index.
-        out: Folder for the new videos; folders, labels, groups and lists of files are carried over.
-        recipe: Whose task the speed-up is measured with.
-        workers: Videos that are encoded at a time; none takes one a core.
-        dry_run: Only say what would be made.
-        allow_outside: Take an index (.arrow) too that names files outside of its root.
+        out: Folder for the new videos, with the same subfolders, labels, groups and lists of files.
+        recipe: Recipe whose windows are used to measure the speed-up.
+        workers: Number of videos encoded in parallel; None takes one for each core.
+        dry_run: Only print what would be made.
+        allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")

@@ -1,4 +1,4 @@
-"""The subcommand `train`: one command a recipe, with every setting of the recipe as an option."""
+"""The subcommand `train`: one command for each recipe, with every setting of the recipe as an option."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from vidssl.train.train import train
 _ARGS = """
 
 Args:
-    data: Folder of videos or shards (*.tar) or list of them (.txt, .csv), indexed on the first use, or an index (.arrow).
+    data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
-    resume: Continue the run in OUT from its newest checkpoint.
-    device: Where to compute; auto takes a GPU where there is one.
-    allow_outside: Take an index (.arrow) too that names files outside of its root.
+    resume: Continue the run in OUT from its latest checkpoint.
+    device: Where to compute; auto takes a GPU if there is one.
+    allow_outside: Also accept an index (.arrow) that names files outside of its root.
 """
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Name to command, for every recipe."""
+    """Returns a command for every recipe, by name."""
     return {name: _command(make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
 
 

@@ -57,13 +57,15 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
                     parts.setdefault(f"{_PARTS[code]}_{number}", []).append(entry)
             if counts != {"train": TRAIN, "test": TEST}:
                 notes.append(
-                    f"{path.name} has {counts['train']} training and {counts['test']} test videos, the release's {TRAIN} and {TEST}"
+                    f"{path.name} has {counts['train']} training and {counts['test']} test videos; "
+                    f"the release has {TRAIN} and {TEST}"
                 )
         train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
         both = shared_groups(train, test)
         if both:
             notes.append(
-                f"train_{number} and test_{number} share {len(both)} films of the same name, such as {both[0]}, as released"
+                f"train_{number} and test_{number} share {len(both)} films of the same name, "
+                f"such as {both[0]}, as released"
             )
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)

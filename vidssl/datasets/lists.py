@@ -25,7 +25,7 @@ def write_lists(
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
         raise VidsslError(
-            f"datasets: none of the videos of {dataset.name} are there; `vidssl datasets check` says what was looked for"
+            f"datasets: none of the videos of {dataset.name} exist; `vidssl datasets check` shows what is missing"
         )
     made: list[Path] = []
     try:

@@ -52,7 +52,8 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
         both = shared_groups(train, test)
         if both:
             problems.append(
-                f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: near duplicates on both sides"
+                f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: "
+                "near duplicates are in both"
             )
         if train and test and len(train) + len(test) != VIDEOS:
             notes.append(f"split {number} names {len(train) + len(test)} videos, the release has {VIDEOS}")

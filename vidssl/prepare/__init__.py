@@ -2,9 +2,9 @@
 
 | file | what it does |
 |---|---|
-| run.py | a whole data set, in parallel; goes on where it was cut off |
-| encode.py | one video: which size, which key frames, which rate |
-| splits.py | carries lists of files over, with the new names |
+| run.py | a whole data set, in parallel; continues after an interruption |
+| encode.py | one video: size, key frames and frame rate |
+| splits.py | copies lists of files, with the new names |
 """
 
 from vidssl.prepare.encode import Encoding

@@ -1,4 +1,4 @@
-"""encode: one video, frame by frame, to h264 that decodes quickly."""
+"""Re-encodes one video, frame by frame, as H.264 that decodes quickly."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BI
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How videos are re-encoded, by x264 in 8-bit 4:2:0 without B-frames, tuned for fast decoding.
+    """Settings of x264. Videos become 8-bit 4:2:0 without B-frames, tuned for fast decoding.
 
     Args:
-        short_side: Pixels of the shorter side; smaller videos are not scaled. 256 is as much as the recipes use.
-        multiple: The shorter side is rounded to the nearest multiple of this, then the longer one to that which keeps
-            the aspect best. With 16, NVDEC keeps one decoder for all videos of a size; others cost it a new one (50 to
-            70 ms) a window, or go to the CPU. 2 keeps sizes as they are, as far as 4:2:0 can.
-        gop: Frames from one key frame to the next: what has to be decoded before a window begins, at most.
-        crf: Quality, 0 (lossless) to 51; 18 can hardly be told from the reader.
-        preset: Of x264: how long it may take to find small files.
+        short_side: Pixels of the shorter side; smaller videos are not scaled. No recipe uses more than 256.
+        multiple: Both sides are rounded to multiples of this, the longer one so that the aspect ratio changes least.
+            With 16, NVDEC uses one decoder for all videos of a size; other sizes need a new decoder for each window (50
+            to 70 ms), or the CPU. 2 changes sizes as little as 4:2:0 allows.
+        gop: Frames from one key frame to the next. At most so many are decoded before a window begins.
+        crf: Quality, from 0 (lossless) to 51; 18 looks almost like the source.
+        preset: Preset of x264; slower presets make smaller files.
     """
 
     short_side: int = 256
@@ -54,7 +54,7 @@ class Encoding:
                 raise VidsslError(f"prepare: {name}={getattr(self, name)!r}: {fix}")
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the output."""
+        """Returns (height, width) of the output for a video of this size."""
         short, long = sorted((height, width))
         new_short = self._rounded(min(short, self.short_side))
         new_long = self._rounded(long * new_short / short)
@@ -65,10 +65,17 @@ class Encoding:
 
 
 def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> None:
-    """Frame k of `target` is frame k of `video`, upright, scaled, at the same time; colours keep their meaning.
+    """Re-encodes a video. Frame k of `target` is frame k of `video`, upright and scaled; time and colours stay.
 
-    row: `video`'s row of the index. Raises DecodeError where a frame does not come, av.FFmpegError where one cannot be
-    written.
+    Args:
+        video: The source.
+        row: The video's row of the index.
+        target: File to write.
+        how: The settings.
+
+    Raises:
+        DecodeError: A frame cannot be decoded.
+        av.FFmpegError: A frame cannot be written.
     """
     with (
         PacketReader(video.path, member=video.member, container=video.container) as reader,
@@ -94,11 +101,13 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
             count += 1
         output.mux(stream.encode())
     if count != video.frames:
-        raise DecodeError(f"{video.path}: only {count} of {video.frames} frames came; index it anew")
+        raise DecodeError(
+            f"{video.path}: only {count} of {video.frames} frames could be decoded; index the videos again"
+        )
 
 
 def _wanted(video: Video, reader: PacketReader) -> Iterator[VideoFrame]:
-    """The frames that the index counts, in their order."""
+    """Yields the frames that the index counts, in order."""
     order = iter(video.packet.tolist())
     expected = next(order)
     for _, packet in reader.packets():
@@ -113,7 +122,7 @@ def _wanted(video: Video, reader: PacketReader) -> Iterator[VideoFrame]:
 
 
 class _Times:
-    """Where a frame lies in time: evenly where the source is even or does not say, else as it is there."""
+    """Timestamps of frames: evenly spaced if the source has even or no timestamps, else those of the source."""
 
     def __init__(self, reader: PacketReader, even: bool) -> None:
         self.rate: Fraction = reader.stream.average_rate or reader.stream.guessed_rate or Fraction(25)
@@ -128,13 +137,13 @@ class _Times:
             return count
         if self._first is None:
             self._first = frame.pts or 0
-        # Two frames at one time, or one without: the next tick, as a container needs times that rise.
+        # A frame without a time, or with an earlier one, gets the next tick: times in a container must increase.
         self._last = max(self._last + 1, (frame.pts or 0) - self._first)
         return self._last
 
 
 class _Picture:
-    """A frame upright, in 8-bit 4:2:0, and scaled."""
+    """Turns a frame upright, converts it to 8-bit 4:2:0, and scales it."""
 
     def __init__(self, video: Video, row: dict[str, Any], size: tuple[int, int]) -> None:
         self._upright, self._size = Planes(video, 1), size

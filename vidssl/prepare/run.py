@@ -1,4 +1,4 @@
-"""prepare: a whole data set, in parallel; what is done stays done, and what fails is named and left out."""
+"""Re-encodes a whole data set in parallel. Videos that fail are reported and left out."""
 
 from __future__ import annotations
 
@@ -27,16 +27,26 @@ from vidssl.prepare.splits import copy_lists
 from vidssl.types import VidsslError
 from vidssl.workers import Workers
 
-JOURNAL = "prepared.jsonl"  # in OUT: the settings, then a line for each file that is done or failed
+JOURNAL = "prepared.jsonl"  # in OUT: the settings, then one line for each file that was made or failed
 LIST, INDEX = "videos.csv", "index.arrow"
-_ROUNDS, _MEASURED = 3, 64  # of the speed-up: rounds, and windows a round
-_SECONDS_A_FRAME = 10.0  # that encoding a large one may take on a busy machine
+_ROUNDS, _MEASURED = 3, 64  # for the speed-up: rounds, and windows in each
+_SECONDS_A_FRAME = 10.0  # enough to encode a large frame on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareResult:
-    """What `prepare` did. before, after: bytes of the videos that are now in OUT. speedup: windows/s of the loader,
-    after / before, each round's; empty where no video is long enough. skipped: (path, reason).
+    """What `prepare` did.
+
+    Attributes:
+        out: The folder of the new videos.
+        made: Number of videos re-encoded by this call.
+        kept: Number of videos that earlier calls had made.
+        skipped: (path, reason) of each video that was left out.
+        before: Bytes of the source videos.
+        after: Bytes of the new videos.
+        lists: Lists of files that were copied.
+        speedup: For each round, windows/s of the loader with the new videos divided by windows/s with their sources;
+            empty if no video is long enough.
     """
 
     out: Path
@@ -49,24 +59,28 @@ class PrepareResult:
     speedup: list[float] = field(default_factory=list)
 
     def text(self) -> str:
-        lines = [f"{self.made} videos made, {self.kept} were there already, {len(self.skipped)} skipped"]
+        lines = [f"{self.made} videos made, {self.kept} already made by earlier calls, {len(self.skipped)} skipped"]
         lines += [f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in self.skipped[:20]]
         if len(self.skipped) > 20:
-            lines.append(f"  and {len(self.skipped) - 20} more: {self.out / JOURNAL} names them")
+            lines.append(f"  and {len(self.skipped) - 20} more, listed in {self.out / JOURNAL}")
         lines.append(
-            f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now ({self.after / max(self.before, 1):.2f}x)"
+            f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now "
+            f"({self.after / max(self.before, 1):.2f}x)"
         )
         if self.speedup:
             found = median(self.speedup)
             lines.append(
-                f"the loader is {found:.2f}x as fast on them ({min(self.speedup):.2f} to {max(self.speedup):.2f} in {_ROUNDS} rounds)"
+                f"the loader is {found:.2f}x as fast with the new videos "
+                f"({min(self.speedup):.2f} to {max(self.speedup):.2f} in {_ROUNDS} rounds)"
             )
         else:
-            lines.append("loader's speed-up: not measured, no video is long enough")
+            lines.append("the speed-up of the loader was not measured: no video is long enough")
         if self.lists:
-            lines.append(f"lists carried over: {', '.join(map(printable, self.lists))}")
+            lines.append(f"lists copied: {', '.join(map(printable, self.lists))}")
         slower = bool(self.speedup) and median(self.speedup) < 1
-        hint = "no faster: train on your own files, unless their size matters; or else" if slower else "train on them"
+        hint = (
+            "not faster: train on the source videos or, to save space, on the new ones" if slower else "train on them"
+        )
         return "\n".join([*lines, f"{hint} with --data {self.out / INDEX}"])
 
 
@@ -79,11 +93,21 @@ def prepare(
     workers: int | None = None,
     progress: bool = True,
 ) -> PrepareResult:
-    """Re-encodes every usable video of `index` into the folder `out`, which keeps folders, and gets a list and an index
-    of its own.
+    """Re-encodes every usable video of an index, and writes a list and an index of the new videos.
 
-    task: whose windows the speed-up is measured with. workers: threads; None takes one a core. Called again, it goes
-    on. Raises VidsslError where `out` cannot be used, or was made with other settings.
+    Args:
+        index: The source videos.
+        out: Folder for the new videos; subfolders are kept. If it holds an interrupted call's videos, it continues.
+        how: The settings.
+        task: Its windows are used to measure the speed-up.
+        workers: Threads; None takes one for each core.
+        progress: Show a progress bar.
+
+    Returns:
+        What was done.
+
+    Raises:
+        VidsslError: `out` cannot be used, or was made with other settings.
     """
     target = Path(out)
     names = _refuse(index, target)
@@ -114,7 +138,8 @@ def prepare(
     ):
         if frames != index.frames(row):
             raise VidsslError(
-                f"prepare: {name} has {frames} frames, its source {index.frames(row)}; report this, and leave the video out"
+                f"prepare: {name} has {frames} frames, but its source has {index.frames(row)}; "
+                "leave the video out, and report this error"
             )
     return PrepareResult(
         out=target,
@@ -129,11 +154,13 @@ def prepare(
 
 
 def targets(index: VideoIndex) -> dict[int, str]:
-    """Row to path below OUT, no two the same, and none a folder of another. Two that would be so keep their old
-    endings.
+    """Returns the path of each row's new video below OUT.
 
-    What would lead out of OUT (a leading slash, ..) is left out of a path. Raises VidsslError where two paths then
-    cannot be told apart.
+    All paths differ, and none is a folder of another: if two would collide, they keep their old endings. Parts that
+    lead out of OUT (a leading slash, ..) are dropped.
+
+    Raises:
+        VidsslError: Two paths are still the same.
     """
     paths = index.column("path").to_pylist()
     old = [
@@ -146,7 +173,8 @@ def targets(index: VideoIndex) -> dict[int, str]:
             one = min(clash)
             other = next(row for row, name in enumerate(new) if row != one and new[one] in (name, *name.parents))
             raise VidsslError(
-                f"prepare: {printable(paths[one])} and {printable(paths[other])} would have one place in OUT; rename one of them"
+                f"prepare: the new files of {printable(paths[one])} and {printable(paths[other])} would collide in "
+                "OUT; rename one of them"
             )
         for row, name in changed.items():
             new[row] = name
@@ -154,27 +182,25 @@ def targets(index: VideoIndex) -> dict[int, str]:
 
 
 def _clash(names: list[PurePosixPath]) -> set[int]:
-    """Rows whose names are another's too, or a folder in another's."""
+    """Returns the rows whose name is also the name, or a folder, of another row."""
     often = Counter(names)
     folders = {folder for name in names for folder in name.parents}
     return {row for row, name in enumerate(names) if often[name] > 1 or name in folders}
 
 
 def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
-    """What is made of each row, below `out`. Raises VidsslError where `out` cannot be used, or a file in it is one of
-    the sources.
-    """
+    """Returns `targets(index)`. Raises VidsslError if `out` cannot be used, or a file in it is one of the sources."""
     where = f"prepare: out={str(out)!r}:"
     if index.source is not None and out.resolve().is_relative_to(index.source.resolve()):
         raise VidsslError(
-            f"{where} it lies within the videos' own folder {str(index.source)!r}; name a folder elsewhere"
+            f"{where} it lies in the folder of the videos, {str(index.source)!r}; name a folder elsewhere"
         )
     if not len(index.usable()):
-        raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` says why")
+        raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` shows why")
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not (out / JOURNAL).is_file() and any(out.iterdir()):
-            raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name another folder")
+            raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name an empty folder")
     except OSError as error:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
     names = targets(index)
@@ -183,7 +209,8 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
     for name in names.values():
         if name.partition("/")[0] in (JOURNAL, LIST, INDEX):
             raise VidsslError(
-                f"{where} {printable(name)} cannot be made, {name.partition('/')[0]} is a file of its own there; rename the folder"
+                f"{where} {printable(name)} cannot be made, because `vidssl prepare` writes {name.partition('/')[0]} "
+                "there; rename the video or its folder"
             )
         if resolve_folder(output_path(out, name)) in sources:
             raise VidsslError(f"{where} {printable(name)} in it is one of the videos to prepare; name another folder")
@@ -191,12 +218,12 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
 
 
 def _source(index: VideoIndex, row: int) -> dict[str, Any]:
-    """What a prepared file was made of."""
+    """Identifies the source of a new video."""
     return {name: index.column(name)[row].as_py() for name in ("path", "bytes", "mtime_ns")}
 
 
 def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
-    """Encodes one video; it appears whole or not at all. Returns why it could not be."""
+    """Encodes one video, which is written whole or not at all. Returns why it failed, or an empty text."""
     try:
         about = {
             name: index.column(name)[row].as_py()
@@ -211,14 +238,14 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
     except (VidsslError, av.FFmpegError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
             raise VidsslError(
-                f"prepare: {target}: no space left; make room and call it again, what is done is kept"
+                f"prepare: {target}: no space left on the disk; free some, and call it again: it continues"
             ) from error
         return str(error)
     return ""
 
 
 class _Journal:
-    """OUT/prepared.jsonl. A last line that was cut off is as if it were not there."""
+    """OUT/prepared.jsonl. An incomplete last line is ignored."""
 
     def __init__(self, out: Path, how: Encoding) -> None:
         self._path, self._out = out / JOURNAL, out
@@ -234,10 +261,13 @@ class _Journal:
         if found and found[0].get("settings") != settings:
             then = found[0].get("settings") or {}
             changed = "; ".join(
-                f"{key}: {then.get(key)} then, {value} now" for key, value in settings.items() if then.get(key) != value
+                f"{key}: formerly {then.get(key)}, now {value}"
+                for key, value in settings.items()
+                if then.get(key) != value
             )
             raise VidsslError(
-                f"prepare: out={str(out)!r}: made with other settings ({changed}); take these, or another folder"
+                f"prepare: out={str(out)!r}: made with other settings ({changed}); "
+                "use the former settings, or another folder"
             )
         for one in found[1:]:
             self._done[one["path"]] = one
@@ -255,7 +285,7 @@ class _Journal:
         self._file.close()
 
     def has(self, source: dict[str, Any], target: Path) -> bool:
-        """Whether `target` was made of this very source, and is still as it was then."""
+        """Returns True if `target` was made from this version of the source, and still has its size."""
         one = self._done.get(source["path"])
         if (
             one is None
@@ -277,7 +307,7 @@ class _Journal:
 
 
 def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
-    """OUT's list and index, with the labels and groups of the source; rows in the order of `names`."""
+    """Writes OUT's list and index, with the labels and groups of the source. Rows are in the order of `names`."""
     chosen = index.select(list(names))
     with atomic_write(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -294,14 +324,14 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
 
 
 def _lists(index: VideoIndex, out: Path, names: dict[str, str]) -> list[str]:
-    """Carries lists over where it is known which folder they lie in."""
+    """Copies the lists below the folder that the index was made of, if it is known."""
     return (
         [] if index.source is None else copy_lists(index.source, index.root, out, names, taken=(LIST, JOURNAL, INDEX))
     )
 
 
 def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> list[float]:
-    """The loader's windows/s on the prepared videos over those on their sources, in turn, round by round."""
+    """Returns, for each round, the loader's windows/s with the new videos divided by windows/s with the sources."""
     if not len(before.usable(task.plan.frames)):
         return []
     found = []

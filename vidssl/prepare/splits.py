@@ -1,4 +1,4 @@
-"""splits: lists of files that belong to a data set, with the names that its videos have now."""
+"""Copies the lists of files that belong to a data set, with the new names of its videos."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from vidssl.files import read_text
 from vidssl.paths import atomic_write, leads_outside, output_path, resolve_folder
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
-_LARGEST = 10_000_000  # bytes; what is larger is no list that somebody wrote
+_LARGEST = 10_000_000  # bytes; larger files are not lists
 _NAME = re.compile(r"[^\s,;\"']+")
 
 
 def copy_lists(
     source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()
 ) -> list[str]:
-    """Copies every list below `source` that names a video to the same place below `out`, renamed as `names` says.
-    Returns their paths.
+    """Copies every list below `source` that names a video to the same path below `out`, with the new names.
 
-    names: path of a video below `root` to that below `out`. A list may also name it from the list's own folder, or by
-    the end of its path.
-    taken: files in `out` that are others; a list of such a name becomes source_NAME.
+    Args:
+        source: Folder that is searched for lists.
+        root: Folder of the videos.
+        out: Folder of the new videos.
+        names: Path of each video below `root` to its path below `out`. A list may also name a video relative to its own
+            folder, or by the end of its path.
+        taken: Names in `out` that are in use; a list of such a name becomes source_NAME.
+
+    Returns:
+        Paths of the copies, below `out`.
     """
     found: list[Path] = []
     for base, folders, files in os.walk(source):
@@ -51,12 +57,12 @@ def copy_lists(
 
 
 class _Videos:
-    """What each video is called now, by all that a list may call it."""
+    """Looks up the new name of a video by any name that a list may use for it."""
 
     def __init__(self, root: Path, out: Path, names: Mapping[str, str]) -> None:
         self._out, self._names = out, names
         self._places = {resolve_folder(root / old): new for old, new in names.items()}
-        # the last part of a path, the last two ...: to the new paths of all that end so
+        # the last part of a path, the last two parts, ... to the new paths of all videos that end with them
         self._ends: dict[str, set[str]] = {}
         for old, new in names.items():
             parts = PurePosixPath(old).parts
@@ -64,7 +70,7 @@ class _Videos:
                 self._ends.setdefault("/".join(parts[-count:]), set()).add(new)
 
     def renamed(self, text: str, folder: Path, target: Path) -> str | None:
-        """The text of a list in `folder` as it is to stand in `target`; None where it names no video."""
+        """Returns the text of a list in `folder`, rewritten for `target`; None if it names no video."""
         count = 0
 
         def renamed(word: re.Match[str]) -> str:
@@ -88,7 +94,7 @@ class _Videos:
             return self._names[key]
         for count in range(len(parts), 0, -1):
             same = self._ends.get("/".join(parts[-count:]), set())
-            if leads_outside(key):  # it would lead to where the video was
+            if leads_outside(key):  # else it would lead to the old video
                 if len(same) == 1:
                     return os.path.relpath(self._out / next(iter(same)), target)
             elif len(ends := {PurePosixPath(new).parts[-count:] for new in same}) == 1:

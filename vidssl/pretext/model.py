@@ -14,7 +14,7 @@ from vidssl.types import VidsslError
 
 
 class SlotModel(nn.Module, ABC):
-    """clips [B, K, 3, T, H, W] to logits [B, classes]: an encoder for every slot, and a head on what it makes of them."""
+    """Maps clips [B, K, 3, T, H, W] to logits [B, classes]: an encoder for each slot, and a head on the features."""
 
     encoder: Encoder
     head: nn.Module
@@ -75,8 +75,9 @@ def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, nor
                 f"exactly {least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
             )
             raise VidsslError(
-                f"encoder={encoder!r}: {pretext.name} shows it clips of {' x '.join(map(str, size))} (frames x height x width), "
-                f"and it takes {takes} {axis}; take another encoder, or clips of {' x '.join(map(str, module.made_for))}"
+                f"encoder={encoder!r}: {pretext.name} shows it clips of {' x '.join(map(str, size))} "
+                f"(frames x height x width), and it takes {takes} {axis}; "
+                f"take another encoder, or clips of {' x '.join(map(str, module.made_for))}"
             )
     model = PretextModel(module, pretext, slotwise_bn=slotwise_bn and norm == "batch")
     return with_group_norm(model) if norm == "group" else model

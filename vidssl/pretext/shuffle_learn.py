@@ -103,7 +103,7 @@ class ShuffleLearn(Pretext):
         return ["shuffled", "in order"]
 
     def head(self, features: int) -> nn.Module:
-        """The three features side by side, one linear layer to two classes; before it, where asked for, a hidden one."""
+        """The three features side by side, a hidden layer if there is one, and a linear layer to two classes."""
         classify = nn.Linear(self.hidden or 3 * features, 2)
         nn.init.xavier_uniform_(classify.weight)
         nn.init.zeros_(classify.bias)

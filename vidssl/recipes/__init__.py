@@ -1,9 +1,8 @@
-"""Recipes: a function each, for a method and an encoder; its docstring says where the settings come from.
+"""Recipes. Each is a function whose docstring names the source of its settings.
 
 | file | what it does |
 |---|---|
-| shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | the recipes of one method: as published, modern, and tiny for CPUs
-|
+| shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | recipes of one method: published, modern, and tiny for CPUs |
 """
 
 from __future__ import annotations

@@ -8,18 +8,17 @@ from vidssl.train.config import Recipe, TrainConfig
 
 
 def odd_one_out_alexnet() -> Recipe:
-    """Odd-One-Out with an AlexNet up to its first fully connected layer: six sequences of six frames, stacks of
-    differences.
+    """Odd-One-Out with AlexNet up to its first dense layer: six sequences of six frames, stacks of differences.
 
     Source: Fernando et al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017, for
-    the task. How it was trained was not found: learning rate, batch size, epochs and batch norm are ours.
+    the task. Its training settings are not published: learning rate, batch size, epochs and batch norm are ours.
     """
     train = TrainConfig(epochs=300, batch_size=64, lr=0.01, schedule="cosine", slotwise_bn=False)
     return Recipe(pretext=OddOneOut(), encoder="alexnet_o3n", train=train)
 
 
 def odd_one_out_resnet18() -> Recipe:
-    """Odd-One-Out with a ResNet-18: one 112 x 112 crop and mirror for the whole question.
+    """Odd-One-Out with a ResNet-18: the same 112 x 112 crop and mirroring for all sequences of a tuple.
 
     Source: ours.
     """
@@ -29,8 +28,9 @@ def odd_one_out_resnet18() -> Recipe:
 
 
 def odd_one_out_tiny() -> Recipe:
-    """Odd-One-Out with a narrow ResNet for small pictures on a CPU: six sequences of six frames, two apart; videos of
-    16 frames and more.
+    """Odd-One-Out with a narrow ResNet for a CPU: six sequences of six frames, every second frame.
+
+    Videos need at least 16 frames.
 
     Source: ours.
     """

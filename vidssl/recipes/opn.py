@@ -8,11 +8,11 @@ from vidssl.train.config import Recipe, TrainConfig
 
 
 def opn_caffenet() -> Recipe:
-    """OPN with CaffeNet as published: four frames in 12 orders, the 80 x 80 patch that moves most, split channels.
+    """OPN with CaffeNet as published: four frames in 12 orders, the 80 x 80 patch with most motion, split channels.
 
     Source: Lee et al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the authors' code
-    (the network with batch norm): SGD, learning rate 0.01, a tenth of it after 130,000 of 170,000 steps, momentum 0.9,
-    weight decay 5e-4, 64 tuples a step.
+    (the network with batch norm): SGD, learning rate 0.01, divided by ten after 130,000 of 170,000 steps,
+    momentum 0.9, weight decay 5e-4, 64 tuples a step.
     Ours: 4 to 16 frames between the four, batch norm over the four frames together, the held-out videos.
     """
     train = TrainConfig(
@@ -22,7 +22,7 @@ def opn_caffenet() -> Recipe:
 
 
 def opn_resnet18() -> Recipe:
-    """OPN with a ResNet-18: a 112 x 112 crop of the whole picture in the patch's stead.
+    """OPN with a ResNet-18: a 112 x 112 crop of the whole picture instead of the patch.
 
     Source: ours.
     """
@@ -41,9 +41,9 @@ def opn_resnet18() -> Recipe:
 
 
 def opn_tiny() -> Recipe:
-    """OPN with a narrow ResNet for small pictures on a CPU: 32 x 32 of the whole picture; videos of 31 frames and more.
+    """OPN with a narrow ResNet for a CPU: 32 x 32 crops of the whole picture. Videos need at least 31 frames.
 
-    Source: ours. Grey in the place of split channels, which a short run does not get over.
+    Source: ours. Grey replaces split channels, with which a short run does not learn.
     """
     augment = Augment(
         resize=(36, 36),

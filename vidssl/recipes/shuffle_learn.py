@@ -10,10 +10,10 @@ from vidssl.train.config import Recipe, TrainConfig
 def shuffle_learn_caffenet() -> Recipe:
     """Shuffle and Learn with CaffeNet as published: three of five frames, up to 60 apart, warped to 227 x 227.
 
-    Source: Misra et al., "Shuffle and Learn", ECCV 2016, and the authors' code: SGD, learning rate 1e-3, a tenth of it
-    after 80,000 of 100,000 steps, momentum 0.9, weight decay 5e-4 (biases: twice the rate, no decay), 128 tuples a step
-    in four parts, seed 2, one tuple in four is in order. Ours: the window of 91 frames, the threshold of similarity,
-    the held-out videos.
+    Source: Misra et al., "Shuffle and Learn", ECCV 2016, and the authors' code: SGD, learning rate 1e-3, divided by
+    ten after 80,000 of 100,000 steps, momentum 0.9, weight decay 5e-4 (biases: twice the rate, no decay), 128 tuples a
+    step in four parts, seed 2, one tuple in four is in order. Ours: the window of 91 frames, the threshold of
+    similarity, the held-out videos.
     """
     train = TrainConfig(
         steps=100_000,
@@ -30,8 +30,7 @@ def shuffle_learn_caffenet() -> Recipe:
 
 
 def shuffle_learn_resnet18() -> Recipe:
-    """Shuffle and Learn with a ResNet-18: the published tuples, one 112 x 112 crop and mirror for all, colours for each
-    frame.
+    """Shuffle and Learn with a ResNet-18: the published tuples; crop and mirroring per tuple, colours per frame.
 
     Source: ours.
     """
@@ -52,11 +51,12 @@ def shuffle_learn_resnet18() -> Recipe:
 
 
 def shuffle_learn_tiny() -> Recipe:
-    """Shuffle and Learn with a narrow ResNet for small pictures on a CPU: frames up to 20 apart, 32 x 32; videos of 35
-    frames and more.
+    """Shuffle and Learn with a narrow ResNet for a CPU: 32 x 32 crops of frames up to 20 apart.
 
-    Source: ours. As many right orders as wrong ones, and a hidden layer that can compare frames: short runs then learn
-    something.
+    Videos need at least 35 frames.
+
+    Source: ours. Right and wrong orders are equally frequent, and a hidden layer can compare frames, so that short runs
+    learn.
     """
     augment = Augment(
         resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)

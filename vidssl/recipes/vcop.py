@@ -16,12 +16,12 @@ def vcop_c3d() -> Recipe:
 
 
 def vcop_r3d() -> Recipe:
-    """VCOP with R3D as published: 3 clips of 16 frames, 8 between them; videos of 64 frames and more.
+    """VCOP with R3D as published: 3 clips of 16 frames with 8 frames between them. Videos need at least 64 frames.
 
     Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
-    authors' code: SGD, learning rate 1e-3 throughout, momentum 0.9, weight decay 5e-4, 8 tuples a step, 300 epochs,
-    seed 632. They hold out 800 of 9537 training videos at random; here whole groups of a UCF101-like name (_g01_) are
-    held out, if told so by group="_g\\d+_".
+    authors' code: SGD, constant learning rate 1e-3, momentum 0.9, weight decay 5e-4, 8 tuples a step, 300 epochs,
+    seed 632. They hold out 800 of 9537 training videos at random; here, with group="_g\\d+_", whole groups of
+    UCF101 (_g01_) are held out.
     """
     return _published("r3d")
 
@@ -35,8 +35,7 @@ def vcop_r2plus1d() -> Recipe:
 
 
 def vcop_r3d_18() -> Recipe:
-    """VCOP with an R3D-18: the published task; mirrored, normalised, larger steps along a cosine, batch norm over all
-    clips.
+    """VCOP with an R3D-18: the published task with mirroring, normalisation, a cosine schedule and joint batch norm.
 
     Source: ours.
     """
@@ -44,7 +43,7 @@ def vcop_r3d_18() -> Recipe:
 
 
 def vcop_r2plus1d_18() -> Recipe:
-    """VCOP with an R(2+1)D-18: settings as vcop_r3d_18.
+    """VCOP with an R(2+1)D-18: the settings of vcop_r3d_18.
 
     Source: ours.
     """
@@ -52,12 +51,11 @@ def vcop_r2plus1d_18() -> Recipe:
 
 
 def vcop_r3d_tiny() -> Recipe:
-    """VCOP with a narrow R3D for small clips on a CPU: 3 clips of 8 frames, 4 between them; videos of 32 frames and
-    more.
+    """VCOP with a narrow R3D for a CPU: 3 clips of 8 frames with 4 between them. Videos need at least 32 frames.
 
-    Source: ours. The plan and the head are the published ones; clips are 8 x 56 x 56 out of 64 x 86. 32 frames leave
-    out no video of the Weizmann set (36 to 146 frames). The learning rate is higher than the published one because the
-    encoder is narrow and runs are short.
+    Source: ours. The plan and the head are the published ones; clips are 8 x 56 x 56, cropped from 64 x 86. No
+    video of the Weizmann set (36 to 146 frames) is too short. The learning rate is higher than the published
+    one because the encoder is narrow and runs are short.
     """
     return Recipe(
         pretext=Vcop(clip_length=8, interval=4, augment=Augment(resize=(64, 86), crop=(56, 56))),

@@ -1,4 +1,4 @@
-"""bf16: whether a machine's convolutions in bfloat16 can be trained with.
+"""Checks that the convolutions of this machine are correct in bfloat16.
 
 Libraries give wrong results for some of them, and no error. Known are cuDNN 9.10.2 for large inputs of conv3d
 (https://github.com/pytorch/pytorch/issues/163539), and oneDNN 3.12 (PyTorch 2.13 on a CPU) for the gradient of conv3d's
@@ -30,9 +30,12 @@ _ON_CPU = 2  # clips, which take a CPU long enough: its kernels do not depend on
 
 
 class Difference(NamedTuple):
-    """Of a part of a convolution's step, in bfloat16 from float32.
+    """How far one part of a convolution's step in bfloat16 is from float32.
 
-    error: norm of the difference by the norm, of the worst clip or channel.
+    Attributes:
+        error: Norm of the difference divided by the norm, for the worst clip or channel.
+        layer: Name of the convolution in the encoder.
+        part: The output, or one of the gradients.
     """
 
     error: float
@@ -43,18 +46,18 @@ class Difference(NamedTuple):
 def trains_in_bf16(
     encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int, must: bool
 ) -> bool:
-    """Whether every convolution of an encoder computes a training step in bfloat16 as in float32, but for rounding.
+    """Returns True if every convolution of an encoder gives in bfloat16 what it gives in float32, except for rounding.
 
     Args:
-        encoder: As it will be trained; it stays as it is.
+        encoder: The encoder before training; it is not changed.
         size: (C, T, H, W) of its clips.
         device: Where it will be trained.
-        clips: How many it will see at a time: on a GPU, kernels are chosen by that. Where memory is short, half of them
-            are tried.
-        must: Raise where one is wrong; else warn, and return False.
+        clips: Number of clips in one call, which decides the kernels on a GPU. If memory is short, half as many are
+            tried.
+        must: Raise an error if a convolution is wrong; otherwise warn, and return False.
 
     Raises:
-        VidsslError: a convolution is wrong; the message names the layer and the fix.
+        VidsslError: A convolution is wrong; the message names the layer and the fix.
     """
     clips = min(clips, _ON_CPU) if device.type == "cpu" else clips
     while True:
@@ -72,8 +75,9 @@ def trains_in_bf16(
     cudnn: Any = torch.backends.cudnn
     library = f"cuDNN {cudnn.version()}" if device.type == "cuda" else "oneDNN"
     wrong = (
-        f"{library} of PyTorch {torch.__version__} computes {worst.part} of encoder.{worst.layer} wrong in bfloat16, for clips of {shape}: "
-        f"it differs from float32 by {worst.error:.0%}, and rounding makes less than {TOLERANCE:.0%}"
+        f"{library} of PyTorch {torch.__version__} computes {worst.part} of encoder.{worst.layer} wrong in bfloat16, "
+        f"for clips of {shape}: it differs from float32 by {worst.error:.0%}, and rounding "
+        f"explains less than {TOLERANCE:.0%}"
     )
     if must:
         raise VidsslError(
@@ -86,9 +90,7 @@ def trains_in_bf16(
 def differences(
     encoder: Encoder, size: tuple[int, int, int, int], device: torch.device, *, clips: int
 ) -> list[Difference]:
-    """Of every convolution's output and gradients. Noise goes through the encoder in float32; each layer is compared on
-    what reaches it.
-    """
+    """Returns the differences of every convolution's output and gradients, on the activations that noise gives it."""
     copied = deepcopy(encoder).to(device).train().requires_grad_(True)
     channels_last(copied)
     random = torch.Generator(device).manual_seed(0)
@@ -123,9 +125,7 @@ def _step(layer: _Conv, given: torch.Tensor, gradient: torch.Tensor, *, amp: boo
 
 
 def _error(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """Norm of the difference by the norm, of the worst row; a vector is one row. Infinite where something is not
-    finite.
-    """
+    """Returns the largest relative error of a row (a vector is one row); infinite if a value is not finite."""
     rows, others = ((part.float() if part.dim() > 1 else part.float()[None]).flatten(1) for part in (exact, found))
     error = ((others - rows).norm(dim=1) / rows.norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)).max()
     return float(error) if bool(error.isfinite()) else float("inf")

@@ -79,8 +79,8 @@ def save(
         shutil.rmtree(aside, ignore_errors=True)
         why = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise VidsslError(
-            f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; free some space there; earlier checkpoints are "
-            "whole, and --resume continues from the latest"
+            f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; free some space there; "
+            "earlier checkpoints are whole, and --resume continues from the latest"
         ) from error
     for old in complete(out)[:-keep]:
         if best is None or old.name != f"step_{best:08d}":
@@ -170,8 +170,14 @@ def find(run: Path) -> Path:
 
 
 def locate(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
-    """(folder of the run, the checkpoint that `run` means, see `find`). Raises VidsslError also where links lead out of
-    the run's folder, unless `allow_outside`.
+    """Returns the folder of a run and one of its checkpoints.
+
+    Args:
+        run: A checkpoint, or the folder of a run, as for `find`.
+        allow_outside: Accept links that lead out of the run's folder.
+
+    Raises:
+        VidsslError: There is no whole checkpoint, or a link leads out of the run's folder.
     """
     found = find(run)
     real = run.resolve()

@@ -16,11 +16,9 @@ WIDE = 1_000_000  # parameters
 def pick_amp(amp: str, device: torch.device, parameters: int) -> bool:
     """Decides whether to train in bfloat16 autocast.
 
-    "auto" takes it on CUDA, on a CPU with AMX, and on a CPU with AVX512_BF16 for a wide model. Measured, forward and
-    backward, against
-    float32: with AMX r3d_tiny 1.9x; with AVX512_BF16 alone r3d_tiny (0.3 million parameters) 0.8x, R3D (14 million)
-        1.6x; with AVX-512
-    alone r3d_tiny 0.35x.
+    "auto" takes it on CUDA, on a CPU with AMX, and on a CPU with AVX512_BF16 for a wide model. Measured speed, forward
+    and backward, relative to float32: r3d_tiny (0.3 million parameters) 1.9x with AMX, 0.8x with AVX512_BF16 alone and
+    0.35x with AVX-512 alone; R3D (14 million) 1.6x with AVX512_BF16 alone.
 
     Args:
         amp: "auto", "bf16" or "off".
@@ -47,8 +45,8 @@ def count(model: torch.nn.Module) -> int:
 def torch_threads(threads: int | None, *, processes: int = 1) -> Iterator[int]:
     """Sets how many CPU threads torch computes with, for the block.
 
-    Torch's threads wait for each other after every operation, so one that has to share its core holds up all: r3d_tiny
-    trained on two busy cores at 15-25 clips/s with two threads and at 110-130 with one.
+    Torch's threads wait for each other after every operation, so one thread on a shared core delays all of them: on two
+    busy cores r3d_tiny trained at 15-25 clips/s with two threads and at 110-130 with one.
 
     Args:
         threads: Their number; None leaves one core to decoding.

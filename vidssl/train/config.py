@@ -17,8 +17,8 @@ class TrainConfig:
 
     Args:
         epochs: Passes over the training videos; not used if steps is given.
-        steps: Step at which to end, counted from the run's beginning; None trains for the epochs.
-        batch_size: Tuples a step, of all processes together.
+        steps: Number of steps, counted from the start of the run; None trains for the given epochs.
+        batch_size: Tuples in a step, over all processes.
         accumulate: Number of parts into which a process splits its batch; they go through the model one after the
             other. More parts take less memory; batch norm sees each part by itself.
         optimizer: "sgd" with momentum, or "adamw".
@@ -26,30 +26,30 @@ class TrainConfig:
         momentum: Momentum of SGD.
         weight_decay: Weight decay of the optimizer.
         caffe_bias: Biases have twice the learning rate and no weight decay, as in Caffe's models.
-        schedule: Of the learning rate: "constant"; "step", times 0.1 at each milestone; or "cosine", down to zero at
-            the last step.
+        schedule: How the learning rate changes: "constant"; "step" multiplies it by 0.1 at each milestone; "cosine"
+            lowers it to zero at the last step.
         milestones: Steps at which schedule="step" lowers the rate.
         amp: "bf16" autocast; "off"; or "auto", which takes bf16 where it is faster: on CUDA, on a CPU with AMX, and for
             a wide model on a CPU with AVX512_BF16.
-        norm: "batch"; or "group", group norm instead, which does not depend on how tuples are spread over parts and
-            processes.
-        slotwise_bn: Whether batch norm sees the clips of each slot by themselves, as published, or all clips of a batch
-            in one call.
+        norm: "batch" for batch norm; "group" for group norm, which does not depend on how tuples are spread over
+            parts and processes.
+        slotwise_bn: True: batch norm computes its statistics for each slot separately, as published. False: over the
+            clips of all slots together, which is faster.
         sync_bn: Batch norm sees the clips of all processes together; on GPUs only.
         compile: Compile the model (torch.compile); the first step then takes minutes.
         seed: Seed of weights, dropout, sampling and augmentation.
         holdout: Fraction of the videos that is held out for val/loss and val/accuracy.
         group: Regular expression; videos whose paths match the same text are held out together, such as "_g\\d+_" for
             UCF101.
-        decode: "cpu"; "nvdec"; "auto", the faster of both, measured when the run begins; or "dali", DALI's software
-            decoder.
+        decode: "cpu"; "nvdec"; "auto" takes the faster of both, measured when the run starts; "dali" is DALI's
+            software decoder.
         workers: Threads that decode; None takes one for each core.
         threads: Threads that compute on a CPU; None leaves one core to decoding.
         tuples_per_window: Tuples taken from one decoded window.
         max_corrupt: Fraction of the videos that may turn out to be corrupt before the run stops.
-        timeout: Seconds without a batch after which the run prints where the loader hangs, and ends.
-        nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step; to skip,
-            every step has to wait for the device. nonfinite.jsonl gets the tuples.
+        timeout: If no batch arrives for this many seconds, the run prints where the loader hangs, and ends.
+        nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step. With
+            "skip" every step waits for the device. The tuples are written to nonfinite.jsonl.
         log_every: Steps between two lines of the log.
         show_every: Steps between two pictures of the tuples shown, in TensorBoard.
         val_every: Steps between two validations; there is always one at the end.

@@ -79,5 +79,6 @@ def check_finite(steps: Sequence[Shown], index: VideoIndex, path: Path) -> None:
         return
     what = record(steps[finite.index(False)], index, path)
     raise VidsslError(
-        f"train: {what}; {path} lists them all; lower lr, or take amp=off or nonfinite=skip; the latest checkpoint is from before"
+        f"train: {what}; {path} lists them all. The latest checkpoint is from an earlier step; "
+        "lower lr, or take amp=off or nonfinite=skip"
     )

@@ -49,7 +49,7 @@ CHANGEABLE = (
     *("log_every", "show_every", "val_every", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
-_BEFORE_STEP_ONE = ("index.arrow", "run.json")  # all that a run leaves that has made no step
+_BEFORE_STEP_ONE = ("index.arrow", "run.json")  # the only files of a run before its first step
 
 
 class CommandText(NamedTuple):
@@ -68,7 +68,7 @@ class Task:
     """What a run learns, and by which recipe.
 
     Args:
-        recipe: Its settings; a resumed run must share them, except CHANGEABLE.
+        recipe: Its settings; a resumed run must share them, except those in CHANGEABLE.
         plan: What the loader shows.
         build: Makes the model; torch's random numbers have been seeded.
         class_names: Names of the classes that the model tells apart.
@@ -131,7 +131,8 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
         found, damaged = checkpoint.latest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
             raise VidsslError(
-                f"{name}: resume: {folder}={str(out)!r} has no run in it; leave --resume out, or name the folder of a run"
+                f"{name}: resume: {folder}={str(out)!r} has no run in it; "
+                "leave --resume out, or name the folder of a run"
             )
         return found, damaged
     try:
@@ -328,5 +329,6 @@ def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: 
         f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
         *(f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in skipped[:10]),
         *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
-        f"at step {trainer.step} of {trainer.total}, {len(trainer.loader)} an epoch; tensorboard --logdir {trainer.out / 'tensorboard'}",
+        f"at step {trainer.step} of {trainer.total}, {len(trainer.loader)} steps in an epoch; "
+        f"tensorboard --logdir {trainer.out / 'tensorboard'}",
     ]

@@ -141,14 +141,15 @@ class Trainer:
                     saved = self.save()
                 if stopping:
                     raise Stopped(
-                        f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; the same command with --resume continues"
+                        f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; "
+                        "the same command with --resume continues"
                     )
         if saved is None:
             saved = checkpoint.find(self.out)
             hint = (
                 "its cosine schedule has ended"
                 if config.schedule == "cosine"
-                else f"take steps > {self.step} to train on"
+                else f"to train longer, take steps > {self.step}"
             )
             log.say(f"nothing to train: {saved} is at step {self.step}, and the run ends at step {self.total}; {hint}")
         else:
@@ -157,7 +158,11 @@ class Trainer:
                 if self.best
                 else ""
             )
-            skipped = f"; {self.skipped} steps were skipped, because they were not finite" if self.skipped else ""
+            skipped = (
+                f"; {self.skipped} steps were skipped because their loss or gradient was not finite"
+                if self.skipped
+                else ""
+            )
             log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
         best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
@@ -180,7 +185,8 @@ class Trainer:
             self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
             if self._in_a_row == _SKIPS_IN_A_ROW:
                 raise VidsslError(
-                    f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; the last one: {what}; lower lr"
+                    f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; "
+                    f"the last one: {what}; lower lr"
                 )
             return None
         self._in_a_row = 0
@@ -298,7 +304,7 @@ class Trainer:
         return checkpoint.path_of(self.out, self.step)
 
     def load(self, path: Path) -> None:
-        """Takes over a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
+        """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
         self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
         self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
         state, meta = checkpoint.load_state(path), checkpoint.load_meta(path)

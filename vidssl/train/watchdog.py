@@ -81,9 +81,12 @@ class Watchdog:
         while not self._end.wait(min(1.0, self._seconds / 4)):
             since = self._since
             if since is not None and time.monotonic() - since > self._seconds:
-                what = f"timeout={self._seconds:g}: no batch for {self._seconds:g} s; the loader waits for {printable(self._waits_for())}"
+                what = (
+                    f"timeout={self._seconds:g}: no batch arrived within {self._seconds:g} s; "
+                    f"the loader waits for {printable(self._waits_for())}"
+                )
                 print(f"error: train: {what}. Stack of each thread:", file=sys.stderr, flush=True)
                 faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-                hint = "--resume continues from the latest checkpoint; without a checkpoint it begins anew"
+                hint = "--resume continues from the latest checkpoint, or from step 0 if there is none"
                 print(hint, file=sys.stderr, flush=True)
                 os._exit(HUNG)
