@@ -2,6 +2,20 @@
 
 The names that others call: VideoIndex, Loader, Batch, PlanSpec and Augment, ops (motion, plan, assemble on any DLPack
 array), pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import vidssl` is quick.
+
+Each folder's docstring has a table of its files. The modules beside the folders:
+
+| file | what it does |
+|---|---|
+| types.py | the nouns that all folders share: frames, plans, batches, errors |
+| paths.py | where files may be read and written; how names are printed; a wrong output file |
+| files.py | opens files that vidssl did not write: only regular ones, up to a size |
+| deadline.py, workers.py | the time limit of a file; threads that survive a file that hangs |
+| native.py | the compiled module and the DALI plugin |
+| arrays.py, device.py | arrays of numpy, torch and cupy alike; names of devices |
+| ops.py | motion, plan and assemble as functions |
+| reference.py | the slow truth: what the kernels compute, for reading and for tests |
+| versions.py | versions, for results |
 """
 
 from __future__ import annotations

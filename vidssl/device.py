@@ -23,7 +23,8 @@ def pick_device(device: str | torch.device) -> torch.device:
         raise VidsslError(f"device={device!r}: take auto, cpu, cuda or cuda:N")
     if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
         raise VidsslError(
-            f"device={device!r}: this machine shows {torch.cuda.device_count()} CUDA device(s) to torch; take cpu or auto"
+            f"device={device!r}: this machine shows {torch.cuda.device_count()} CUDA device(s) to torch; take cpu or "
+            "auto"
         )
     return (
         torch.device("cuda", torch.cuda.current_device()) if picked.type == "cuda" and picked.index is None else picked

@@ -31,7 +31,8 @@ def output_path(folder: Path, name: str) -> Path:
     real = Path(os.path.realpath(path if path.is_dir() else path.parent))
     if not real.is_relative_to(os.path.realpath(folder)):
         raise VidsslError(
-            f"path={str(path)!r}: a link leads out of {printable(folder)}, to {printable(real)}; remove the link, or name that folder"
+            f"path={str(path)!r}: a link leads out of {printable(folder)}, to {printable(real)}; remove the link, or "
+            "name that folder"
         )
     return path
 
@@ -47,7 +48,8 @@ def input_path(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
         leads_outside(name) or not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
     ):
         raise VidsslError(
-            f"path={name!r}: it leads out of {printable(folder)}, to {printable(os.path.realpath(path))}; if you trust what names it, say "
+            f"path={name!r}: it leads out of {printable(folder)}, to {printable(os.path.realpath(path))}; if you trust "
+            "what names it, say "
             "allow_outside=True (--allow-outside)"
         )
     return path

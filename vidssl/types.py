@@ -75,7 +75,8 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
         raise VidsslError(f"{argument} is a {type(frames).__name__}: pass Frames, or an array of numpy, torch or cupy")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise VidsslError(
-            f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, W] (planar YUV 4:2:0)"
+            f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, "
+            "W] (planar YUV 4:2:0)"
         )
     size = (int(shape[1]), int(shape[2])) if len(shape) == 4 else (int(shape[1]) // 3 * 2, int(shape[2]))
     _check_sizes(shape, size, argument)
@@ -85,7 +86,8 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
 def _check_sizes(shape: tuple[int, ...], size: tuple[int, int], argument: str) -> None:
     if not shape or max(shape) > MAX_SIDE or shape[0] > MAX_FRAMES:
         raise VidsslError(
-            f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames, {MAX_SIDE} a side; cut them into parts"
+            f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames, {MAX_SIDE} a side; cut them into "
+            "parts"
         )
     if len(size) != 2 or not all(0 < length <= MAX_SIDE for length in size):
         raise VidsslError(

@@ -13,7 +13,7 @@
 | accuracy.py | how well is the pretext task solved on held-out videos? |
 | run.py | opens a run: its encoder, its recipe, how videos are shown to it |
 | splits.py | which videos are trained on and which are tested |
-| features.py, cache.py | features of videos, and a file that keeps them |
+| features.py, cache.py | which clips of a video are shown and how they are cropped; their features, and a file that keeps them |
 | knn.py, logistic.py | nearest neighbours; logistic regression with a chosen L2 penalty |
 | confidence.py | confidence intervals |
 | picture.py | which queries a picture of retrieval shows |

@@ -9,7 +9,7 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 |---|---|
 | loader.py | `Loader`: what users call: checks arguments, counts, saves and restores its state |
 | pipeline.py | worker threads, the queue of fetched windows, the engine |
-| sampler.py | which positions a batch holds, and which frames of which video a position shows |
+| sampler.py | which positions a batch holds, and which window (video, first frame, length) a position gets |
 | worker.py | fetches one window: plan it, then decode, assemble or cut it; replaces a window that cannot be read |
 | windows.py | the types of a window between sampler and batch |
 | engines/ | make batches of fetched windows: inline, eager, DALI, DALI with a decoder in the graph |

@@ -48,6 +48,8 @@ class TrainConfig:
         tuples_per_window: Tuples taken from one decoded window.
         max_corrupt: Fraction of the videos that may turn out to be corrupt before the run stops.
         timeout: If no batch arrives for this many seconds, the run prints where the loader hangs, and ends.
+        file_timeout: Seconds that decoding a window may take, and one more for each MiB of its file and each frame; none
+            takes 60. A video that takes longer is corrupt.
         nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step. With
             "skip" every step waits for the device. The tuples are written to nonfinite.jsonl.
         log_every: Steps between two lines of the log.
@@ -82,6 +84,7 @@ class TrainConfig:
     tuples_per_window: int = 1
     max_corrupt: float = 0.01
     timeout: float = 600.0
+    file_timeout: float | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
     log_every: int = 10
     show_every: int = 500
@@ -113,6 +116,11 @@ class TrainConfig:
                 "norm=group has no batch norm; leave one of them out",
             ),
             ("timeout", self.timeout > 0, "take a number of seconds > 0"),
+            (
+                "file_timeout",
+                self.file_timeout is None or self.file_timeout > 0,
+                "take a number of seconds > 0, or None for 60",
+            ),
             (
                 "milestones",
                 (self.schedule == "step") == bool(self.milestones),

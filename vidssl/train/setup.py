@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 # Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
 CHANGEABLE = (
-    *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "nonfinite"),
+    *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "file_timeout", "nonfinite"),
     *("log_every", "show_every", "val_every", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
@@ -259,6 +259,7 @@ def _loaders(
         dtype="bfloat16" if meta["amp"] == "bf16" else "float32",
         channels_last=True,
         max_corrupt=config.max_corrupt,
+        file_timeout=config.file_timeout,
         quarantine=out / "quarantine.jsonl",
     )
     make_train = partial(make, train_part, task.plan, batch_size=batch_size, tuples_per_window=config.tuples_per_window)
