@@ -128,7 +128,7 @@ def test_files_and_modules(
     assert main(["evaluate", "complement", str(out), *asked]) == 0
     assert "A (trained) + B" in capsys.readouterr().out
     for other, said in (
-        ("theirs:nothing", r"gives Identity; let it give \(torch module"),
+        ("theirs:nothing", r"the function returns Identity; let it return \(torch module"),
         ("theirs:nobody", "no attribute"),
         ("x", "module:function"),
     ):

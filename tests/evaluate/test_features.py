@@ -67,7 +67,7 @@ def test_single_frames_are_pooled_as_published() -> None:
         with pytest.raises(VidsslError, match="only vidssl's encoders have a last map"):
             pooled(torch.nn.Flatten(), frames, "max")
         with pytest.raises(
-            VidsslError, match=r"gives \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it give one vector"
+            VidsslError, match=r"returns \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it return one vector"
         ):
             pooled(torch.nn.Identity(), frames, "mean")
 

@@ -21,7 +21,7 @@ Args:
     out: Folder that gets audit.json and audit.png; none only prints.
     tuples: Number to learn from, and number to measure on.
     device: Where the run's model computes.
-    allow_outside: Take a run and an index (.arrow) too that name files outside of the run's folder and of the index's root.
+    allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
 """
 
 

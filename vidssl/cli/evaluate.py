@@ -28,12 +28,14 @@ class Data:
 
     Args:
         train: Folder, list or index (.arrow) of the training videos; for retrieval, the gallery.
-        test: The test videos; for retrieval, the queries. None tests on the part of train that the run's recipe holds out.
-        labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left out.
+        test: The test videos; for retrieval, the queries. None tests on the part of train that the run's recipe holds
+            out.
+        labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left
+            out.
         groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in
             bend/daria_bend.avi.
-        leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video without a
-            group is a group by itself.
+        leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video
+            without a group is a group by itself.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
     """
 
@@ -85,8 +87,8 @@ def retrieval(
     Args:
         run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         ks: Numbers of neighbours.
-        drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's published
-            code does.
+        drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's
+            published code does.
         pictures: Queries of each verdict, right and wrong, that RUN/retrieval.png shows at most.
         device: Where to compute.
         out: JSON file to write; none writes RUN/retrieval.json.

@@ -1,4 +1,4 @@
-"""How well a model solves its pretext task on videos it was not trained on."""
+"""Accuracy of a model in its pretext task."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from vidssl.pretext import PretextModel
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """accuracy: share of tuples answered right; balanced: the mean of that over the classes, whose chance is 1 /
-    classes.
+    """Accuracy in a pretext task.
 
-    chance: share of the commonest label in the task's table. rejected: share of tuples that no try brought within the
-    task's limits.
+    Attributes:
+        accuracy: Fraction of the tuples that are predicted correctly.
+        balanced: Mean over the classes of the accuracy in each; chance is 1 / classes.
+        chance: Fraction of the most common label in the task's table.
+        tuples: Number of tuples that were predicted.
+        rejected: Fraction of the tuples that met the task's limits in none of the tries; they are left out.
     """
 
     accuracy: float
@@ -38,7 +41,23 @@ def pretext_accuracy(
     device: torch.device | str = "cpu",
     workers: int | None = None,
 ) -> Accuracy:
-    """`tuples` tuples of the middle window of every usable video: always the same ones, not augmented."""
+    """Measures the accuracy of a model on the middle window of every usable video.
+
+    The tuples are the same in every call and are not augmented.
+
+    Args:
+        model: The model, with its pretext task.
+        index: The videos, which the model should not have been trained on.
+        tuples: Tuples per window.
+        device: Where the model computes.
+        workers: Worker threads of the loader; None takes the loader's default.
+
+    Returns:
+        The accuracy.
+
+    Raises:
+        VidsslError: No video is usable, or a video cannot be read.
+    """
     model.to(device).eval()
     answers, labels, count = [], [], 0
     loading: dict[str, Any] = {

@@ -1,6 +1,6 @@
-"""The shortcut audit: how much of a pretext task does a linear model solve that sees only low-level cues?
+"""The shortcut audit: how much of a pretext task can a linear model solve from low-level cues alone?
 
-If brightness, colour or the codec give the answer away, the encoder learns just these. The cues
+If brightness, colour or the codec reveal the answer, the encoder learns only these. The cues
 (vidssl/evaluate/cues.py) come from the same batches that training sees, augmentation included. The model is trained on
 tuples of the training videos and tested on tuples of the held-out videos.
 """
@@ -37,10 +37,18 @@ from vidssl.types import VidsslError
 class Score:
     """How much of the task a set of cues, or a trained model, solves on the held-out tuples.
 
-    accuracy: share answered right; low, high: its 95 % interval; effective_size: independent tuples that would give the same.
-    balanced: the mean over the classes of the share answered right when every class is taken for equally likely, whose
-    chance is 1 / classes; balanced_half_width: half of its 95 % interval. features: numbers a tuple; penalty: of the penalty as
-    chosen; both None for a trained model.
+    Attributes:
+        name: Name of the cues or of the model, for people.
+        accuracy: Fraction of the tuples that are predicted correctly.
+        low: Lower end of the 95 % interval of the accuracy.
+        high: Upper end of that interval.
+        effective_size: Number of independent tuples that would give the same interval.
+        balanced: Mean over the classes of the fraction predicted correctly, where the prediction treats all classes as
+            equally likely. Chance is 1 / classes.
+        balanced_half_width: Half the width of the 95 % interval of `balanced`.
+        verdict: What the numbers mean, in words.
+        features: Values per tuple that the linear model sees; None for a trained model.
+        penalty: L2 penalty that was chosen; None for a trained model.
     """
 
     name: str
@@ -57,8 +65,18 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What an audit found. chance: accuracy of always giving the commonest label; known, fresh: tuples learnt from and
-    measured on.
+    """The result of an audit.
+
+    Attributes:
+        recipe: Name of the recipe.
+        classes: Number of classes of the task.
+        chance: Accuracy of always predicting the most common label, in 0..1.
+        train_tuples: Number of tuples that the linear models were trained on.
+        test_tuples: Number of held-out tuples that they were tested on.
+        videos: Numbers of videos that the train tuples and the test tuples come from.
+        scores: Scores of the linear models, by set of cues.
+        trained: Score of the run's model on the same test tuples; None without a run.
+        notes: Sentences about how to read the scores.
     """
 
     recipe: str
@@ -66,21 +84,23 @@ class Audit:
     chance: float
     train_tuples: int
     test_tuples: int
-    videos: tuple[int, int]  # those tuples came from
+    videos: tuple[int, int]
     scores: dict[str, Score]
     trained: Score | None
     notes: tuple[str, ...]
 
     def text(self) -> str:
-        """For people, in percent."""
+        """A table for people, in percent."""
         lines = [
-            f"Shortcut audit of {self.recipe}: a linear model on low-level cues only, in percent of {self.test_tuples} held-out tuples",
+            f"Shortcut audit of {self.recipe}: a linear model on low-level cues only, "
+            f"in percent of {self.test_tuples} held-out tuples",
             f"{'':24s}{'numbers':>8s}{'accuracy':>10s}{'95 % interval':>16s}{'balanced':>10s}   verdict",
         ]
         for score in [*self.scores.values(), *([self.trained] if self.trained else [])]:
             interval = f"{100 * score.low:.1f} .. {100 * score.high:.1f}"
+            features = "" if score.features is None else score.features
             lines.append(
-                f"{score.name:24s}{score.features if score.features is not None else '':>8}{100 * score.accuracy:10.1f}{interval:>16s}"
+                f"{score.name:24s}{features:>8}{100 * score.accuracy:10.1f}{interval:>16s}"
                 f"{100 * score.balanced:10.1f}   {score.verdict}"
             )
         lines.append(f"{'chance':24s}{'':8s}{100 * self.chance:10.1f}{'':16s}{100 / self.classes:10.1f}")
@@ -106,13 +126,26 @@ def audit(
     out: Path | None = None,
     progress: bool = True,
 ) -> Audit:
-    """Audit the task of a recipe on the videos of an index.
+    """Audits the task of a recipe on the videos of an index.
 
-    name: what to call the recipe. run: a run of it, whose newest checkpoint is measured on the same held-out tuples.
-    tuples: number to learn from, and number to measure on. device: where the trained model computes. out: folder that
-    gets audit.json and audit.png. The videos are split as training splits them; recipe.train.seed also draws the
-    tuples. Raises VidsslError where nothing is held out, too few tuples meet the task's limits, or the run is of
-    another task or other videos.
+    The videos are split as training splits them. recipe.train.seed also draws the tuples.
+
+    Args:
+        recipe: The recipe whose task is audited.
+        index: The videos.
+        name: Name of the recipe in the result; "" takes the name of the pretext.
+        run: A run of the recipe, whose latest checkpoint is tested on the same held-out tuples.
+        tuples: Number of tuples to train on, and number to test on.
+        device: Where the run's model computes: "auto", "cpu", "cuda" or "cuda:N".
+        out: Folder for audit.json and audit.png; None writes neither.
+        progress: Show progress bars.
+
+    Returns:
+        The scores, with notes.
+
+    Raises:
+        VidsslError: No videos are held out; too few tuples meet the task's limits; the run has another task or other
+            videos; `out` cannot be written.
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
@@ -125,25 +158,23 @@ def audit(
     model, step = (None, "") if run is None else _open(run, recipe, index)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     with torch_threads(config.threads):
-        known = collect(recipe, train_part, tuples, seed=config.seed, desc="to learn from", progress=progress)
+        train = collect(recipe, train_part, tuples, seed=config.seed, desc="to learn from", progress=progress)
         # Another seed, or position p of both parts would show the same arrangement.
         other = (config.seed + 1) % 2**63
-        fresh = collect(
-            recipe, held, tuples, seed=other, desc="held out", model=model, device=picked, progress=progress
-        )
-        scores = {cue: _score(cue, recipe, known, fresh) for cue in known.cues}
+        test = collect(recipe, held, tuples, seed=other, desc="held out", model=model, device=picked, progress=progress)
+        scores = {cue: _score(cue, recipe, train, test) for cue in train.cues}
     found = Audit(
         recipe=name or pretext.name,
         classes=pretext.plan.classes,
         chance=pretext.chance,
-        train_tuples=len(known.label),
-        test_tuples=len(fresh.label),
-        videos=(known.videos, fresh.videos),
+        train_tuples=len(train.label),
+        test_tuples=len(test.label),
+        videos=(train.videos, test.videos),
         scores=scores,
         trained=None
-        if fresh.logits is None
-        else measure(f"trained, {step}", fresh.logits, fresh.label, fresh.video, pretext.plan.labels),
-        notes=(*_notes(known, fresh), *_overfit(scores)),
+        if test.logits is None
+        else measure(f"trained, {step}", test.logits, test.label, test.video, pretext.plan.labels),
+        notes=(*_notes(train, test), *_overfit(scores)),
     )
     if out is not None:
         about = asdict(found) | {
@@ -158,7 +189,19 @@ def audit(
 def measure(
     name: str, logits: torch.Tensor, label: torch.Tensor, video: torch.Tensor, table: npt.NDArray[Any], **about: Any
 ) -> Score:
-    """The score of logits [N, classes] for the labels [N] of tuples of video [N]. table: labels of the task's rows."""
+    """Scores the predictions for N tuples.
+
+    Args:
+        name: Name of the score.
+        logits: float [N, classes].
+        label: int64 [N], the true classes.
+        video: int64 [N], the video of each tuple; the intervals treat the tuples of a video as dependent.
+        table: Labels of the rows of the task's table, which give the probability of each class.
+        **about: `features` and `penalty` of the score.
+
+    Returns:
+        The score.
+    """
     right = (logits.argmax(1) == label).double()
     accuracy = float(right.mean())
     independent = effective_size(right, video)
@@ -167,7 +210,7 @@ def measure(
     prior = torch.from_numpy(np.log(np.maximum(count, 1e-9) / count.sum()))
     fair = ((logits.double() - prior).argmax(1) == label).double()  # as if every class were equally common
     each = torch.bincount(label, minlength=len(count)).double()
-    hit = torch.bincount(label, fair, len(count)) / each  # of each class; not a number where there is none
+    hit = torch.bincount(label, fair, len(count)) / each  # per class; NaN for a class without tuples
     here = int((each > 0).sum())
     balanced = float(hit.nansum()) / here
     spread = max(
@@ -197,22 +240,20 @@ def measure(
     )
 
 
-def _score(cue: str, recipe: Recipe, known: Tuples, fresh: Tuples) -> Score:
-    mean, std = known.cues[cue].mean(dim=0), known.cues[cue].std(dim=0)
-    keep = std > 1e-6  # cues are within 0..1; what does not change would only be rounding, blown up
-    x, other = (((one.cues[cue] - mean) / std)[:, keep] for one in (known, fresh))
+def _score(cue: str, recipe: Recipe, train: Tuples, test: Tuples) -> Score:
+    mean, std = train.cues[cue].mean(dim=0), train.cues[cue].std(dim=0)
+    keep = std > 1e-6  # cues are in 0..1; scaling up a constant cue would only amplify rounding errors
+    x, other = (((one.cues[cue] - mean) / std)[:, keep] for one in (train, test))
     classes = recipe.pretext.plan.classes
-    penalty, _ = choose_penalty(x, known.label, known.video, classes)
-    logits = predict_logits(fit_logistic(x, known.label, classes, penalty), other)
+    penalty, _ = choose_penalty(x, train.label, train.video, classes)
+    logits = predict_logits(fit_logistic(x, train.label, classes, penalty), other)
     return measure(
-        NAMES[cue], logits, fresh.label, fresh.video, recipe.pretext.plan.labels, features=len(mean), penalty=penalty
+        NAMES[cue], logits, test.label, test.video, recipe.pretext.plan.labels, features=len(mean), penalty=penalty
     )
 
 
 def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, str]:
-    """The run's model, and its step. Raises VidsslError where its task, its videos or its held-out videos are not
-    these.
-    """
+    """The run's model and its step. Raises VidsslError if its task, videos or held-out videos differ from these."""
     path = checkpoint.find(run)
     meta = checkpoint.load_meta(path)
     theirs = recipe_from(meta["recipe"])
@@ -220,7 +261,7 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
     keys = [key for key in now if then.get(key) != now[key]]
     if then["method"] != now["method"]:
         keys = ["method"]
-    elif _shows(theirs) == _shows(recipe):  # what differs of the task is the head's, or another way to say the same
+    elif _shows(theirs) == _shows(recipe):  # the tables are the same; only the head's settings or their spelling differ
         keys = [key for key in keys if not key.startswith("pretext.")]
     differ = "; ".join(f"{key}: {then.get(key)!r} in the run, {now[key]!r} here" for key in keys)
     _need(
@@ -229,8 +270,8 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
     )
     _need(
         meta["data"] == fingerprint(index),
-        f"run={str(run)!r}: trained on other videos ({meta['videos']}, here {len(index)}), so some held out here may have been among them; "
-        "take the videos it was trained on, or leave run out",
+        f"run={str(run)!r}: trained on other videos ({meta['videos']}, here {len(index)}), so some held out here may "
+        "have been among them; take the videos it was trained on, or leave run out",
     )
     return trained_model(path)[0], f"step {meta['step']}"
 
@@ -246,24 +287,29 @@ def _shows(recipe: Recipe) -> tuple[str, list[Any], list[Any], Any]:
     return plan.text, plan.arrangements.tolist(), plan.labels.tolist(), plan.window
 
 
-def _notes(known: Tuples, fresh: Tuples) -> tuple[str, ...]:
+def _notes(train: Tuples, test: Tuples) -> tuple[str, ...]:
     notes = [
-        f"Trained on {len(known.label)} tuples of {known.videos} videos, tested on {len(fresh.label)} tuples of {fresh.videos} others.",
-        "The intervals account for differences between the held-out videos. Of 40 useless cues, about one will still appear to "
-        "solve something by chance."
-        if fresh.videos > 1
-        else "The intervals are too narrow: they treat the tuples of the only held-out video as independent. Take a larger holdout.",
-        "* The position between key frames is a property of the file; pictures show it only through compression artefacts.",
+        f"Trained on {len(train.label)} tuples of {train.videos} videos, "
+        f"tested on {len(test.label)} tuples of {test.videos} others.",
+        "The intervals account for differences between the held-out videos. "
+        "Of 40 useless cues, about one will still appear to solve something by chance."
+        if test.videos > 1
+        else "The intervals are too narrow: they treat the tuples of the only held-out video as independent. "
+        "Take a larger holdout.",
+        "* The position between key frames is a property of the file; pictures show it only through compression "
+        "artefacts.",
     ]
-    single, looked = known.single[0] + fresh.single[0], known.single[1] + fresh.single[1]
+    single, looked = train.single[0] + test.single[0], train.single[1] + test.single[1]
     if single:
         notes.append(
-            f"  {single} of {looked} videos have no key frame after the first: there it is the time in the video, which gives the order away."
+            f"  {single} of {looked} videos have no key frame after the first: "
+            "for them it is the time in the video, which reveals the order."
         )
-    rejected = known.rejected + fresh.rejected
+    rejected = train.rejected + test.rejected
     if rejected:
         notes.append(
-            f"{rejected} of {known.drawn + fresh.drawn} tuples did not meet the task's limits and were left out, as in training."
+            f"{rejected} of {train.drawn + test.drawn} tuples did not meet the task's limits and were left out, "
+            "as in training."
         )
     return tuple(notes)
 
@@ -281,7 +327,7 @@ def _overfit(scores: dict[str, Score]) -> tuple[str, ...]:
 
 
 def make_folder(out: Path) -> None:
-    """Make `out` where it is not there. Raises VidsslError where it cannot be."""
+    """Makes the folder `out` if it does not exist. Raises VidsslError if it cannot be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

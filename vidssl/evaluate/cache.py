@@ -1,8 +1,8 @@
-"""Features kept on disk: extracting them is decoding and an encoder's pass, and every evaluation of a checkpoint wants
+"""A cache of features on disk. Extracting them needs decoding and an encoder, and every evaluation of a checkpoint uses
 the same ones.
 
-A file is a safetensors file with the tensor "feature" float [V, D] and, in its metadata, "paths": a JSON list of V
-paths. Features that were made elsewhere are read from such files too.
+A features file is a safetensors file with the tensor "feature" float [V, D] and, in its metadata, "paths": a JSON list
+of V paths. Features from other programs are read from such files too.
 """
 
 from __future__ import annotations
@@ -39,8 +39,21 @@ def run_features(
     device: str = "auto",
     progress: bool = True,
 ) -> tuple[list[Features], list[Features]]:
-    """Features of the known and of the asked videos, for each encoder, kept in RUN/features. Where all are asked, they
-    are the same.
+    """Features of the training videos and of the test videos, cached in RUN/features.
+
+    Args:
+        run: The run, whose folder has the cache.
+        data: The videos. With leave_group_out, all of them are both training and test videos.
+        encoders: The encoders, by name.
+        view: How the videos are shown to them.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        progress: Show progress bars.
+
+    Returns:
+        Features of the training videos and of the test videos, one `Features` per encoder.
+
+    Raises:
+        VidsslError: No video is long enough; a video cannot be read; the cache cannot be written.
     """
     clips, picked = view.of(run.recipe), pick_device(device)
 
@@ -55,8 +68,8 @@ def run_features(
             progress=progress,
         )
 
-    known = of(data.train)
-    return known, known if data.leave_group_out else of(data.test)
+    train = of(data.train)
+    return train, train if data.leave_group_out else of(data.test)
 
 
 def extract_cached(
@@ -70,8 +83,9 @@ def extract_cached(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Features]:
-    """`extract`, from `folder` where these weights have seen these clips of these videos before. Labels and groups are
-    the index's.
+    """Like `extract`, but reads features from `folder` if these weights have seen these clips of these videos before.
+
+    Labels and groups are always those of the index.
     """
     paths = [folder / f"{_key(encoder, index, clips, pool)}.safetensors" for encoder in encoders]
     rows = index.usable(clips.extent)
@@ -88,7 +102,16 @@ def extract_cached(
 
 
 def save_features(path: Path, feature: torch.Tensor, paths: Sequence[str]) -> None:
-    """Write a features file; it appears whole or not at all. feature: [V, D]; paths: V of them."""
+    """Writes a features file. The write is atomic.
+
+    Args:
+        path: The file.
+        feature: float [V, D].
+        paths: Paths of the V videos.
+
+    Raises:
+        VidsslError: The file cannot be written.
+    """
     try:
         with atomic_write(path) as aside:
             save_file(
@@ -98,15 +121,24 @@ def save_features(path: Path, feature: torch.Tensor, paths: Sequence[str]) -> No
             )
     except (OSError, SafetensorError) as error:
         raise VidsslError(
-            f"evaluate: features cannot be kept in {str(path.parent)!r} ({error}); make room, or make it writable"
+            f"evaluate: features cannot be written to {str(path.parent)!r} ({error}); free space, or make it writable"
         ) from error
 
 
 def load_features(path: Path, index: VideoIndex) -> Features:
-    """Features from a file, for the usable videos of an index that it names, by their paths or else by the ends of
-    them.
+    """Reads the features of an index's videos from a features file.
 
-    Raises VidsslError where the file is not one of features, or names none of the videos, or one of them in two ways.
+    A video is found by its path, or else by the end of its path.
+
+    Args:
+        path: The file.
+        index: The videos.
+
+    Returns:
+        Features of the usable videos of the index that the file names.
+
+    Raises:
+        VidsslError: It is not a features file, it names none of the videos, or it names one of them in two ways.
     """
     where = f"features={str(path)!r}:"
     try:
@@ -117,31 +149,34 @@ def load_features(path: Path, index: VideoIndex) -> Features:
             )
     except (SafetensorError, OSError, ValueError) as error:
         raise VidsslError(
-            f'{where} not a features file ({error}); write the tensor "feature" [V, D] with the metadata "paths", a JSON list of V paths'
+            f'{where} not a features file ({error}); write the tensor "feature" [V, D] with the metadata "paths", '
+            "a JSON list of V paths"
         ) from error
     if not isinstance(names, list) or feature.dim() != 2 or len(names) != len(feature):
         count = len(names) if isinstance(names, list) else "no"
         raise VidsslError(
-            f'{where} {count} paths in its metadata for a tensor {list(feature.shape)}; give "feature" [V, D] and V "paths"'
+            f"{where} {count} paths in its metadata for a tensor {list(feature.shape)}; "
+            'give "feature" [V, D] and V "paths"'
         )
-    known = Names([str(name) for name in names], where.removesuffix(":"), part=lambda path: path.stem)
+    by_name = Names([str(name) for name in names], where.removesuffix(":"), part=lambda path: path.stem)
     rows, places = [], []
     usable = index.usable()
     for row, name in zip(usable.tolist(), index.select(usable).column("path").to_pylist(), strict=True):
-        place = known.find(name)
+        place = by_name.find(name)
         if place is not None:
             rows.append(row)
             places.append(place)
     if not rows:
         raise VidsslError(
-            f"{where} names none of the {len(usable)} videos, such as {index.column('path')[0]}; its first is {names[:1]}"
+            f"{where} names none of the {len(usable)} videos, such as {index.column('path')[0]}; "
+            f"its first name is {names[:1]}; make the features from these videos"
         )
     return described(feature[places], index, np.array(rows, np.int64))
 
 
 def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool) -> str:
-    """Sixteen hex digits of all that features depend on."""
-    said = (
+    """Sixteen hexadecimal digits, a hash of everything that the features depend on."""
+    settings = (
         fingerprint(index),
         clips.count,
         clips.length,
@@ -151,7 +186,7 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool) -> str
         pool,
         _name(clips.encode),
     )
-    digest = hashlib.sha256(f"{said} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())
+    digest = hashlib.sha256(f"{settings} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
@@ -159,16 +194,17 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool) -> str
 
 
 def _name(encode: Callable[[torch.Tensor], torch.Tensor] | None) -> str:
-    """What a function does, as far as can be said: its name and its code; of a method, its owner's settings."""
+    """Identifies a function by its name and code, and a method also by the repr of its object."""
     if encode is None:
         return ""
     code = getattr(encode, "__code__", None)
     owner = getattr(encode, "__self__", "")
-    return f"{encode.__module__}.{getattr(encode, '__qualname__', repr(encode))} {owner!r} {code.co_code.hex() if code else ''}"
+    name = getattr(encode, "__qualname__", repr(encode))
+    return f"{encode.__module__}.{name} {owner!r} {code.co_code.hex() if code else ''}"
 
 
 def _read(path: Path, index: VideoIndex, rows: npt.NDArray[np.int64]) -> Features | None:
-    """None where the file is not there, cut off, or of other videos after all."""
+    """The cached features, or None if the file is missing, truncated or of other videos."""
     if not path.is_file():
         return None
     try:

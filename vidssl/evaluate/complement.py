@@ -1,7 +1,8 @@
-"""Do the run's features add to others, such as those of a supervised model? A probe on each, and on both side by side.
+"""Do a run's features add anything to other features, such as a supervised model's? One probe is trained on each set
+of features, and one on both concatenated.
 
-A is the run's encoder, B what it is compared with. Whether any features would add as much is what the untrained encoder
-tells, which takes A's place in the rows below.
+A is the run's encoder, and B is the other model. The rows "A (untrained)" show whether features of an untrained encoder
+would add as much.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits
 from vidssl.types import VidsslError
 
-Both = tuple[Features, Features]  # of the known videos, and of those asked
+Both = tuple[Features, Features]  # of the training videos, and of the test videos
 
 
 def evaluate_complement(
@@ -38,16 +39,31 @@ def evaluate_complement(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """A probe on the run's features, on others, and on both.
+    """Probes the run's features, other features, and both concatenated.
 
-    other: a features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function" that gives a torch module
-    and the `Clips` that it is to see. Videos that either has no features of are left out, and counted. out: JSON file,
-    RUN/complement.json if None.
+    Videos without features in either set are left out, and the result counts them.
+
+    Args:
+        run: The run.
+        data: The videos to train the probes on and those to test on.
+        other: A features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function", a function that
+            returns a torch module and the `Clips` that the module expects.
+        view: How the videos are shown to the run's encoders.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        out: JSON file; None writes RUN/complement.json.
+        progress: Show progress bars.
+
+    Returns:
+        The result, which is also published in the run's folder.
+
+    Raises:
+        VidsslError: `other` cannot be loaded, has features that are not finite, or has no video in common with the run;
+            a label is missing; `out` cannot be written.
     """
     encoders = run.encoders()
-    known, asked = run_features(run, data, encoders, view, device=device, progress=progress)
+    train, test = run_features(run, data, encoders, view, device=device, progress=progress)
     others = _others(other, data, device=device, progress=progress)
-    ours = {name: _common((a, b), others) for name, a, b in zip(encoders, known, asked, strict=True)}
+    ours = {name: _common((a, b), others) for name, a, b in zip(encoders, train, test, strict=True)}
     theirs = _common(others, ours["trained"])
     sets = {
         "A (trained)": ours["trained"],
@@ -81,7 +97,7 @@ def evaluate_complement(
             "test videos left out": len(data.test) - len(theirs[1].label),
         },
         settings={**asdict(view), "other": other, **sizes},
-        notes=(_said("trained", overlap["trained"]), _said("untrained", overlap["untrained"])),
+        notes=tuple(_overlap_note(name, counts) for name, counts in overlap.items()),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )
     result.publish(run, data, out=out)
@@ -89,8 +105,9 @@ def evaluate_complement(
 
 
 def error_overlap(a: Predictions, b: Predictions) -> dict[str, float]:
-    """How many test videos both get right, either alone, or neither; `expected`: neither, were their errors independent
-    of each other.
+    """Counts the test videos that both, only one, or neither of the two probes predicts correctly.
+
+    "both wrong, expected" is the count of the last kind if the errors of the two were independent of each other.
     """
     right_a, right_b = a.correct, b.correct
     wrong = float((~right_a).double().mean() * (~right_b).double().mean())
@@ -103,9 +120,10 @@ def error_overlap(a: Predictions, b: Predictions) -> dict[str, float]:
     }
 
 
-def _said(name: str, found: dict[str, float]) -> str:
+def _overlap_note(name: str, found: dict[str, float]) -> str:
     counts = ", ".join(f"{value} {what}" for what, value in found.items() if "expected" not in what)
-    return f"A ({name}) and B: {counts} (were their errors independent: {found['both wrong, expected']})"
+    expected = found["both wrong, expected"]
+    return f"A ({name}) and B: {counts} ({expected} both wrong if their errors were independent)"
 
 
 def _others(other: str, data: Splits, *, device: str, progress: bool) -> Both:
@@ -114,20 +132,28 @@ def _others(other: str, data: Splits, *, device: str, progress: bool) -> Both:
         found = [load_features(Path(other), part) for part in parts]
     else:
         module, clips = build_other(other)
-        # Not kept: what a foreign module does is in its code, which may change under the same name.
+        # Not cached: the code of a foreign module may change under the same name.
         found = [extract([module], part, clips, device=pick_device(device), progress=progress)[0] for part in parts]
     for features, part in zip(found, parts, strict=True):
         bad = (~features.feature.isfinite().all(dim=1)).nonzero().flatten().tolist()
         if bad:
             path = part.select(features.row).column("path")[bad[0]]
             raise VidsslError(
-                f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; fix or leave these out"
+                f"other={other!r}: features of {len(bad)} videos are not finite, such as {path}'s; "
+                "fix them or leave them out"
             )
     return found[0], found[-1]
 
 
 def build_other(name: str) -> tuple[nn.Module, Clips]:
-    """What "module:function" gives. Raises VidsslError where it cannot be imported, or gives something else."""
+    """Calls a function that is named as "module:function".
+
+    Returns:
+        The torch module and the `Clips` that the function returns.
+
+    Raises:
+        VidsslError: The function cannot be imported or called, or returns something else.
+    """
     where = f"other={name!r}:"
     place, _, function = name.partition(":")
     if not place or not function:
@@ -142,27 +168,26 @@ def build_other(name: str) -> tuple[nn.Module, Clips]:
         isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module) and isinstance(made[1], Clips)
     ):
         raise VidsslError(
-            f"{where} gives {type(made).__name__}; let it give (torch module, vidssl.evaluate.features.Clips)"
+            f"{where} the function returns {type(made).__name__}; "
+            "let it return (torch module, vidssl.evaluate.features.Clips)"
         )
     return made
 
 
 def _common(of: Both, others: Both) -> Both:
-    """Features of the videos that the others have too."""
+    """The features in `of` of the videos that `others` also has."""
     pair = []
     for one, other in zip(of, others, strict=True):
         places = np.flatnonzero(np.isin(one.row, other.row))
         if not len(places):
             raise VidsslError(
-                "evaluate: complement: A and B have features of no video in common; take shorter clips, or other videos"
+                "evaluate: complement: A and B have no video in common; take shorter clips, or other videos"
             )
         pair.append(one.take(places))
     return pair[0], pair[1]
 
 
 def _beside(a: Both, b: Both) -> Both:
-    """Both features of each video as one. The probe standardises every number, so that neither outweighs the other by
-    its scale.
-    """
+    """Both features of each video concatenated. The probe standardises each value, so scales do not matter."""
     made = [one._replace(feature=torch.cat((one.feature, other.feature), 1)) for one, other in zip(a, b, strict=True)]
     return made[0], made[1]

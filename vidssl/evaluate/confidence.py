@@ -23,7 +23,10 @@ class Estimate(NamedTuple):
 
 
 def wilson(right: float, count: float) -> tuple[float, float]:
-    """95 % interval of a proportion, from `right` of `count` observations. Source: Wilson, J. Am. Stat. Assoc. 22 (1927)."""
+    """95 % interval of a proportion, from `right` of `count` observations.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927).
+    """
     fraction, square = right / count, Z * Z
     middle = (fraction + square / (2 * count)) / (1 + square / count)
     half = Z / (1 + square / count) * math.sqrt(fraction * (1 - fraction) / count + square / (4 * count * count))

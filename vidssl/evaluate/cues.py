@@ -1,7 +1,7 @@
-"""Low-level cues of a tuple: what can be told of it without knowing what it shows.
+"""Low-level cues of a tuple: brightness, colour, motion and codec, without its content.
 
-Each cue is a row of numbers a tuple, float64 [B, F]: the cue of every slot, and its distance between every pair of
-slots, because a linear model cannot compare two slots by itself.
+A cue gives one row of values per tuple, float64 [B, F]: the values of every slot, and their differences between every
+pair of slots, because a linear model cannot compare two slots by itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from vidssl.train.config import Recipe
 from vidssl.types import Batch, VidsslError
 from vidssl.video.packets import PacketReader
 
-BINS = 8  # of a channel's histogram
-LEAST = 50  # tuples, to say anything
-SIDE = 56  # pixels: larger pictures are thinned to about this many a side
-PICTURE = ("color", "luma", "difference")  # the cues that are in the picture; "gop" is in the file only
+BINS = 8  # bins of a channel's histogram
+LEAST = 50  # tuples; fewer give no useful score
+SIDE = 56  # pixels; larger pictures are subsampled to about this size
+PICTURE = ("color", "luma", "difference")  # the cues that the picture has; only the file has "gop"
 NAMES = {
     "color": "colour histogram",
     "luma": "mean luma",
@@ -38,7 +38,7 @@ _LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Tensor]:
-    """The cues of every tuple, by name: those of PICTURE, and "gop"."""
+    """Cues of every tuple of a batch, float64 [B, F] each, by name: those of PICTURE, and "gop"."""
     shown = restore(batch.clips.cpu().float(), augment)
     values = {
         "color": color(shown),
@@ -50,14 +50,14 @@ def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Ten
 
 
 def restore(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
-    """Clips [B, K, 3, T, H, W] before mean and std, in 0..1, thinned."""
+    """Clips [B, K, 3, T, H, W] without normalisation by mean and std, in 0..1, subsampled to about SIDE pixels."""
     step = max(1, min(clips.shape[-2:]) // SIDE)
     shown: torch.Tensor = augment.denormalize(clips[..., ::step, ::step])
     return shown
 
 
 def color(shown: torch.Tensor) -> torch.Tensor:
-    """Shares of each channel's pixels in BINS equal bins, over all frames of a slot: [B, K, 3 * BINS]."""
+    """Histograms: the fraction of each channel's pixels in BINS equal bins, over a slot's frames [B, K, 3 * BINS]."""
     flat = shown.flatten(3)  # [B, K, 3, pixels]
     at = (flat * BINS).long().clamp_(0, BINS - 1)
     at += BINS * torch.arange(flat.shape[:3].numel()).view(*flat.shape[:3], 1)
@@ -66,26 +66,26 @@ def color(shown: torch.Tensor) -> torch.Tensor:
 
 
 def luma(shown: torch.Tensor) -> torch.Tensor:
-    """Mean luma of every frame, 0..1: [B, K, T]."""
+    """Mean luma of every frame, in 0..1 [B, K, T]."""
     return torch.einsum("bkctyx,c->bkt", shown, torch.tensor(_LUMA)) / shown.shape[-2:].numel()
 
 
 def difference(shown: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of frames: [B, F].
+    """Mean absolute differences of frames [B, F].
 
-    Within each slot from frame to frame, with the pairs of slots; and between slots, from the last frame of one to the
-    first of another.
+    They are taken from frame to frame within each slot (with the pairs of slots), and from the last frame of each slot
+    to the first frame of each other slot.
     """
     within = (shown[:, :, :, 1:] - shown[:, :, :, :-1]).abs().mean(dim=(2, 4, 5))  # [B, K, T - 1]
     slots, times = shown.shape[1], shown.shape[3]
-    # one frame: both ways are the same
+    # With one frame per slot, both directions are the same.
     ordered = combinations(range(slots), 2) if times == 1 else permutations(range(slots), 2)
     between = [(shown[:, i, :, -1] - shown[:, j, :, 0]).abs().mean(dim=(1, 2, 3)) for i, j in ordered]
     return torch.cat([with_pairs(within), *(one[:, None] for one in between)], dim=1)
 
 
 def with_pairs(values: torch.Tensor) -> torch.Tensor:
-    """[B, K, F] to [B, K * F + K * (K - 1) / 2 * F]: each slot's values, then |difference| for each pair of slots."""
+    """[B, K, F] to [B, K * F + K * (K - 1) / 2 * F]: the slots' values, then |difference| of each pair of slots."""
     pairs = [(values[:, i] - values[:, j]).abs() for i, j in combinations(range(values.shape[1]), 2)]
     return torch.cat([values.flatten(1), *pairs], dim=1)
 
@@ -93,8 +93,8 @@ def with_pairs(values: torch.Tensor) -> torch.Tensor:
 class KeyFrames:
     """Which frames of a video are key frames, by the flags of its packets.
 
-    Not the index's seek points: those leave out key frames that stand close together, or from which decoding does not
-    come out right.
+    The index's seek points do not serve: they leave out key frames that are close together, or from which decoding does
+    not give the right frames.
     """
 
     def __init__(self, index: VideoIndex) -> None:
@@ -102,7 +102,7 @@ class KeyFrames:
         self._starts: dict[int, npt.NDArray[np.int64]] = {}
 
     def starts(self, row: int) -> npt.NDArray[np.int64]:
-        """Frame numbers of the key frames of a row, ascending; the first frame is taken for one."""
+        """Frame numbers of the key frames of a row, ascending. The first frame counts as a key frame."""
         if row not in self._starts:
             video = self.index.video(row)
             with PacketReader(video.path) as reader:
@@ -112,10 +112,15 @@ class KeyFrames:
         return self._starts[row]
 
     def offsets(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:
-        """[B, K, 2 T]: distance of every frame from the key frame before it, as a share of the way to the next one (or
-        to the end of the video); then whether it is a key frame.
+        """Positions of frames between key frames.
 
-        video: [B] rows. frame: [B, K, T] frame numbers.
+        Args:
+            video: int64 [B], rows of the index.
+            frame: int64 [B, K, T], frame numbers.
+
+        Returns:
+            float64 [B, K, 2 T]: first the distance of every frame from the last key frame, as a fraction of the
+            distance from that one to the next (or to the end of the video); then 1 for a key frame, else 0.
         """
         place, key = np.empty(frame.shape), np.empty(frame.shape)
         for at, row in enumerate(video.tolist()):
@@ -127,24 +132,34 @@ class KeyFrames:
         return torch.from_numpy(np.concatenate([place, key], axis=2))
 
     def single(self) -> tuple[int, int]:
-        """(videos with no key frame after their first, videos looked at)."""
+        """(Number of videos with no key frame after the first, number of videos that were read)."""
         return sum(len(starts) == 1 for starts in self._starts.values()), len(self._starts)
 
 
 class Tuples(NamedTuple):
-    """What is kept of N tuples. cues: also "picture" and "all", the cues in the picture and all of them side by side."""
+    """Cues, labels and logits of N tuples.
 
-    cues: dict[str, torch.Tensor]  # float64 [N, F] each
-    label: torch.Tensor  # int64 [N]
-    video: torch.Tensor  # int64 [N]
-    logits: torch.Tensor | None  # [N, classes] of the model, where there is one
+    Attributes:
+        cues: float64 [N, F] by name of the cue; "picture" and "all" concatenate the cues of PICTURE, and all cues.
+        label: int64 [N].
+        video: int64 [N], rows of the index.
+        logits: [N, classes] of the model; None without a model.
+        drawn: Number of tuples that were drawn.
+        rejected: Number of them that did not meet the task's limits.
+        single: Number of videos with no key frame after the first, and number of videos that were read.
+    """
+
+    cues: dict[str, torch.Tensor]
+    label: torch.Tensor
+    video: torch.Tensor
+    logits: torch.Tensor | None
     drawn: int
-    rejected: int  # of those drawn, off the task's limits
-    single: tuple[int, int]  # videos with no key frame after the first, of so many
+    rejected: int
+    single: tuple[int, int]
 
     @property
     def videos(self) -> int:
-        """Number of videos they are from."""
+        """Number of videos that the tuples come from."""
         return len(np.unique(self.video.numpy()))
 
 
@@ -160,17 +175,30 @@ def collect(
     device: torch.device | str = "cpu",
     progress: bool = True,
 ) -> Tuples:
-    """`tuples` tuples as training sees them, rounded up to a whole number for each class; those off the task's limits
-    are left out.
+    """Draws tuples as training sees them and computes their cues. Tuples off the task's limits are left out.
 
-    The classes have just their shares of the task's table: else whoever always gives one label would now and then seem
-    to know something.
-    says: which ones, for the bar. model: what to show the same tuples to, on `device`. Raises VidsslError where hardly
-    any meet the limits.
+    The classes have exactly their fractions of the task's table. Otherwise a model that always predicts one label could
+    by chance score above chance.
+
+    Args:
+        recipe: The recipe.
+        index: The videos.
+        tuples: Number of tuples, rounded up to a whole number for each class.
+        seed: Seed of the draws.
+        desc: Name of the tuples, for the progress bar and errors.
+        model: A model that predicts the same tuples; None computes no logits.
+        device: Where the model computes.
+        progress: Show a progress bar.
+
+    Returns:
+        The tuples.
+
+    Raises:
+        VidsslError: Fewer than LEAST tuples met the limits.
     """
     config, pretext, keys = recipe.train, recipe.pretext, KeyFrames(index)
     each = config.tuples_per_window
-    windows = max(1, min(8, len(index.usable(pretext.plan.frames))))  # an epoch has one of every video
+    windows = max(1, min(8, len(index.usable(pretext.plan.frames))))  # an epoch has one window of every video
     loading: dict[str, Any] = {
         "tuples_per_window": each,
         "workers": config.workers,
@@ -178,7 +206,7 @@ def collect(
         "decode": config.decode,
     }
     parts: list[dict[str, torch.Tensor]] = []
-    # of each class
+    # Number of tuples of each class that are still to be drawn.
     left = np.ceil(tuples * np.bincount(pretext.plan.labels) / len(pretext.plan.labels) - 1e-9).astype(int)
     drawn = rejected = 0
     if model is not None:
@@ -213,7 +241,7 @@ def collect(
 
 
 def _take(left: npt.NDArray[np.int64], label: int) -> bool:
-    """Whether one more of a class is wanted; if so, it is taken off."""
+    """True if one more tuple of the class is wanted; then `left` is lowered by one."""
     wanted = bool(left[label] > 0)
     left[label] -= wanted
     return wanted

@@ -1,8 +1,9 @@
-"""Features of whole videos: the mean over clips evenly spaced in time, centre crop or ten crops, no augmentation.
+"""Features of whole videos: the mean over clips evenly spaced in time, with a centre crop or ten crops and without
+augmentation.
 
 Sources: 10 clips a video, centre crop: the retrieval and test protocol of VCOP (Xu et al., CVPR 2019, and the authors'
-code). 25 frames a video, each cut from the corners and the centre, mirrored too: the test of two-stream networks, which
-OPN takes (its authors' code).
+code). 25 frames a video, each with five crops (corners and centre) and their mirror images: the test of two-stream
+networks, which OPN uses (its authors' code).
 """
 
 from __future__ import annotations
@@ -32,14 +33,17 @@ from vidssl.video.decode import Video, decode
 
 Pool = Literal["mean", "max", "map"]
 Crops = Literal["centre", "ten"]
-_AT_ONCE = 64  # views that go through an encoder together
+_AT_ONCE = 64  # views in one forward pass of an encoder
 
 
 class Features(NamedTuple):
-    """One vector a video. feature: float32 [V, D]; label: names, None where the video has none; row: int64 [V] of the
-    index.
+    """One vector per video.
 
-    group: names of what belongs together, such as a person; None: each video is by itself.
+    Attributes:
+        feature: float32 [V, D].
+        label: V class names, None for a video without a label.
+        row: int64 [V], the rows of the videos in the index.
+        group: V names of groups, such as persons; None if each video is its own group.
     """
 
     feature: torch.Tensor
@@ -48,11 +52,11 @@ class Features(NamedTuple):
     group: list[str] | None = None
 
     def groups(self) -> list[str]:
-        """A name for each video; of those without a group, one of its own."""
+        """The group of each video; without groups, a name that no other video has."""
         return self.group if self.group is not None else [f"{row}" for row in self.row.tolist()]
 
     def take(self, places: npt.NDArray[np.int64]) -> Features:
-        """Those at some places, in that order."""
+        """The features at `places`, in that order."""
         chosen = places.tolist()
         group = None if self.group is None else [self.group[at] for at in chosen]
         return Features(
@@ -62,11 +66,15 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """Which clips stand for a video: `count` clips of `length` frames, `stride` apart, evenly spaced from its first
-    frame to its last.
+    """Which clips of a video the encoder sees. They are evenly spaced from its first frame to its last.
 
-    encode: what an encoder is to see of clips [N, 3, T, H, W]; None: themselves. crops: of each clip, its centre, or
-    "ten": the corners and the centre, and the five mirrored.
+    Args:
+        count: Clips per video.
+        length: Frames per clip.
+        stride: Distance of the frames of a clip, in frames of the video.
+        augment: Sizes, mean and standard deviation of the pictures.
+        encode: Function of clips [N, 3, T, H, W] that returns the encoder's input; None passes the clips on.
+        crops: Crops of each clip: "centre", or "ten" for the corners and the centre, and the same mirrored.
     """
 
     count: int = 10
@@ -83,16 +91,16 @@ class Clips:
 
     @property
     def extent(self) -> int:
-        """Frames from the first to one past the last of a clip: the fewest a video must have."""
+        """Number of frames that a clip spans, which a video must have at least."""
         return (self.length - 1) * self.stride + 1
 
     def numbers(self, frames: int) -> npt.NDArray[np.int64]:
-        """Frame numbers int64 [count, length] in a video of `frames` frames; clips of a short video overlap."""
+        """Frame numbers int64 [count, length] for a video of `frames` frames. Clips of a short video overlap."""
         first = np.linspace(0, frames - self.extent, self.count).astype(np.int64)
         return first[:, None] + np.arange(self.length) * self.stride
 
     def read(self, video: Video) -> torch.Tensor:
-        """Decode one video's clips: float32 [count * crops, 3, length, H, W], or what `encode` makes of them."""
+        """Decodes one video's clips: float32 [count * crops, 3, length, H, W], or the output of `encode` for them."""
         numbers = self.numbers(video.frames)
         frames = decode(video, np.unique(numbers))
         spec = PlanSpec(
@@ -116,9 +124,7 @@ class Clips:
 
 
 def _ten(box: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Boxes [10, T, 4] and flips [10]: the corners and the centre of a picture of size (height, width), then the same
-    mirrored.
-    """
+    """Boxes [10, T, 4] and flips [10] in a picture (height, width): corners and centre, then the same mirrored."""
     boxes = np.repeat(box, 5, axis=0)
     for at, (x, y) in enumerate(((0, 0), (1, 0), (0, 1), (1, 1))):
         boxes[at, :, 0], boxes[at, :, 1] = x * (size[1] - boxes[at, :, 2]), y * (size[0] - boxes[at, :, 3])
@@ -126,25 +132,34 @@ def _ten(box: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[npt.NDArr
 
 
 def single_frames(clips: torch.Tensor) -> torch.Tensor:
-    """Clips of one frame [N, 3, 1, H, W] as pictures [N, 3, H, W]: what an image model is to see (`Clips.encode`)."""
+    """Clips of one frame [N, 3, 1, H, W] as pictures [N, 3, H, W], the input of an image model (`Clips.encode`)."""
     return clips.squeeze(2)
 
 
 def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
-    """clips [N, 3, T, H, W] to features [N, D].
+    """Computes one feature per clip.
 
-    "mean": the encoder's own feature, the mean of its last map unless it says otherwise. "max": VCOP's 1x2x2 max
-    pooling of the last map,
-    flattened: 9216 numbers for R3D. "map": the last map, flattened: 9216 numbers for CaffeNet's pool5.
+    Args:
+        encoder: The network; only pool="mean" accepts modules that are not vidssl's encoders.
+        clips: [N, 3, T, H, W].
+        pool: "mean": the encoder's own feature, by default the mean of its last map. "max": the last map after VCOP's
+            1x2x2 max pooling, flattened (9216 values for R3D). "map": the last map, flattened (9216 values for
+            CaffeNet's pool5).
+
+    Returns:
+        Features [N, D].
+
+    Raises:
+        VidsslError: The encoder does not accept the clips' size, does not return vectors, or has no last map to pool.
     """
     if pool == "mean":
         try:
             feature: torch.Tensor = encoder(clips)
-        except ValueError as error:  # an encoder with dense layers takes one size alone
+        except ValueError as error:  # an encoder with dense layers accepts only one size
             raise VidsslError(f"evaluate: {error}; take the recipe's crop, or pool=map") from error
         if feature.dim() != 2:
             shapes = f"{list(feature.shape)} for {list(clips.shape)}"
-            raise VidsslError(f"evaluate: the module gives {shapes}; let it give one vector a clip, [N, D]")
+            raise VidsslError(f"evaluate: the module returns {shapes}; let it return one vector per clip, [N, D]")
         return feature
     if not isinstance(encoder, Encoder):
         raise VidsslError(f"pool={pool!r}: only vidssl's encoders have a last map to pool; take pool=mean")
@@ -153,7 +168,8 @@ def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
         return last.flatten(1)
     if min(last.shape[-2:]) < 2:
         raise VidsslError(
-            f"pool='max': the encoder's last map is only {last.shape[-2]} x {last.shape[-1]}; take pool=mean, or a larger crop"
+            f"pool='max': the encoder's last map is only {last.shape[-2]} x {last.shape[-1]}; "
+            "take pool=mean, or a larger crop"
         )
     return functional.max_pool3d(last, (1, 2, 2)).flatten(1)
 
@@ -169,11 +185,24 @@ def extract(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Features]:
-    """Features of every usable video for each of the encoders, which see the same clips. Videos shorter than a clip are
-    left out.
+    """Computes the features of every usable video with several encoders, which see the same clips.
 
-    A video's feature is the mean over its clips, in float32. Raises VidsslError where no video is long enough or one
-    cannot be read.
+    A video's feature is the mean over its clips, in float32. Videos shorter than a clip are left out.
+
+    Args:
+        encoders: The encoders.
+        index: The videos.
+        clips: Which clips of a video the encoders see.
+        pool: How a feature is made of an encoder's output, see `pooled`.
+        device: Where the encoders compute.
+        workers: Threads that decode; None takes one per processor core.
+        progress: Show a progress bar.
+
+    Returns:
+        One `Features` per encoder.
+
+    Raises:
+        VidsslError: No video is long enough, or a video cannot be read.
     """
     rows = index.usable(clips.extent)
     if not len(rows):
@@ -182,7 +211,7 @@ def extract(
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]
     bar = tqdm(
-        _ahead(index, rows, clips, workers),
+        _prefetch(index, rows, clips, workers),
         total=len(rows),
         desc="features",
         unit="video",
@@ -198,14 +227,16 @@ def extract(
 
 
 def described(feature: torch.Tensor, index: VideoIndex, rows: npt.NDArray[np.int64]) -> Features:
-    """Features of some rows of an index, with its labels and groups."""
+    """Features [V, D] of V rows of an index, with the labels and groups of the index."""
     chosen = index.select(rows)
     label, group, path = (chosen.column(name).to_pylist() for name in ("label", "group", "path"))
-    return Features(feature, label, rows, [said or name for said, name in zip(group, path, strict=True)])
+    return Features(feature, label, rows, [one or name for one, name in zip(group, path, strict=True)])
 
 
-def _ahead(index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None) -> Iterator[torch.Tensor]:
-    """The clips of each row in order, read by threads a few videos ahead."""
+def _prefetch(
+    index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None
+) -> Iterator[torch.Tensor]:
+    """The clips of each row in order. Worker threads prefetch a few videos."""
     count = workers or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(count, thread_name_prefix="vidssl-features") as pool:
         waiting: deque[Future[torch.Tensor]] = deque()

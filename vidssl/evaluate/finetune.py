@@ -1,9 +1,10 @@
-"""Fine-tuning: the encoder learns on, with labels, under a new linear layer; then it is tested as published.
+"""Fine-tuning: the encoder is trained further with labels, under a new linear layer, and tested as published.
 
-Sources: VCOP (Xu et al., CVPR 2019, and the authors' code): 150 epochs of one random clip a video, SGD, learning rate
-1e-3 throughout, weight decay 5e-4, 8 clips a step, and the weights with the lowest validation loss; tested on 10 clips
-a video, answers averaged. Encoders of frames are tested on 25 frames a video, each cut from the corners and the centre
-and mirrored, as OPN's authors say; how long they train differs from paper to paper, here it is as VCOP.
+Sources: VCOP (Xu et al., CVPR 2019, and the authors' code): 150 epochs of one random clip per video, SGD with a
+constant learning rate of 1e-3, weight decay 5e-4, 8 clips a step, and the weights with the lowest validation loss;
+tested on 10 clips per video, whose answers are averaged. Encoders of single frames are tested on 25 frames per video,
+each with ten crops (corners and centre, and mirrored), as OPN's authors describe. Papers differ in how long these
+train; here it is as for VCOP.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 
 FINETUNE = CommandText("finetune", "folder", "move it away")
-PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # of its authors' code
+PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # as in its authors' code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +45,20 @@ class FineTune:
     """How to fine-tune and to test.
 
     Args:
-        init: Where the encoder begins: at the run's checkpoint, or from scratch, with the weights that the run began
-            with.
+        init: Initial weights of the encoder: those of the run's checkpoint, or (scratch) those that the run began with.
         freeze: Names of parts of the encoder that keep their weights and running statistics, such as "stem stages.0
             stages.1".
-        select: Which weights are tested: the last ones, or those with the lowest validation loss (best); None takes
+        select: Which weights are tested: the last ones, or those with the lowest validation loss (best). None takes
             the best for VCOP, as its authors do, and the last for the other methods.
-        clips: Clips a video that the test averages; None takes 10, or 25 frames if the encoder sees single frames.
-        crops: Of each of them: its centre, or ten (corners and centre, mirrored too); None takes the centre, or ten for
-            single frames.
+        clips: Clips per video that the test averages; None takes 10, or 25 frames if the encoder sees single frames.
+        crops: Crops of each clip in the test: its centre, or ten (corners and centre, and mirrored). None takes the
+            centre, or ten if the encoder sees single frames.
         flip: Probability of mirroring a training clip.
         resize: Height and width to which the picture is resized; None takes the recipe's.
         crop: Height and width cut out of it; None takes the recipe's.
-        train: How to train. With tuples_per_window > 1, clips of the same frames with crops of their own follow each
-            other. norm has to be the run's. slotwise_bn and sync_bn have no effect: a tuple is one clip, and one
-            process trains.
+        train: How to train. With tuples_per_window > 1, a window gives that many clips of the same frames with
+            different crops. norm has to be the run's. slotwise_bn and sync_bn have no effect, because a tuple is one
+            clip and one process trains.
     """
 
     init: Literal["checkpoint", "scratch"] = "checkpoint"
@@ -82,7 +82,7 @@ def evaluate_finetune(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Trains on the known videos, and tests on the others. The new run is in RUN/finetune/<init>.
+    """Trains on the training videos and tests on the test videos. The new run is in RUN/finetune/<init>.
 
     Args:
         run: The run whose encoder is fine-tuned.
@@ -97,9 +97,10 @@ def evaluate_finetune(
         The result of the test.
 
     Raises:
-        VidsslError: Labels are missing; a test video is of an unknown class; leave_group_out would need many trainings;
-            settings do not fit the run; the folder is in use, or its run cannot be resumed with these settings.
-        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        VidsslError: Labels are missing; no training video has the class of a test video; leave_group_out would need
+            many trainings; settings do not fit the run; the folder is in use, or its run cannot be resumed with these
+            settings.
+        Stopped: Ctrl-C or SIGTERM stopped the training, after a checkpoint was written.
     """
     if data.leave_group_out:
         raise VidsslError(
@@ -145,13 +146,14 @@ def _selected(result: TrainResult, select: str) -> Path:
         return result.checkpoint
     if result.best is None:
         raise VidsslError(
-            "finetune: select='best': no validation gave a finite loss; take select=last, a lower lr, or a larger holdout"
+            "finetune: select='best': no validation gave a finite loss; "
+            "take select=last, a lower lr, or a larger holdout"
         )
     return checkpoint.find(result.best)
 
 
 def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
-    """What is trained."""
+    """The training task."""
     recipe = _recipe(run.recipe, how)
     return Task(
         recipe=recipe,
@@ -174,7 +176,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
 
 
 def _build(run: TrainedRun, recipe: Recipe, how: FineTune, classes: int) -> Classifier:
-    encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks that clips fit
+    encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks the clips' size
     scratch = how.init == "scratch"
     encoder.load_state_dict(
         untrained_encoder(run.recipe).state_dict() if scratch else checkpoint.load_weights(run.path, "encoder")
@@ -214,7 +216,8 @@ def _test(
         weights = f"the weights with the lowest validation loss (step {trained['tested_step']} of {trained['steps']})"
     result = Result(
         kind="finetune" if how.init == "checkpoint" else "finetune_scratch",
-        protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged (as VCOP and OPN test)",
+        protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged "
+        "(as VCOP and OPN test)",
         numbers={
             "fine-tuned" if how.init == "checkpoint" else "from scratch": {
                 "accuracy": proportion(answers.correct, group)
@@ -225,7 +228,8 @@ def _test(
         counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
-            f"Frozen: {', '.join(how.freeze) or 'nothing'}. {len(data.test) - len(logits.label)} test videos too short.",
+            f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
+            f"{len(data.test) - len(logits.label)} test videos too short.",
         ),
         detail={"confusion": {how.init: answers.table()}},
     )
@@ -234,12 +238,12 @@ def _test(
 
 
 def _classes(data: Splits) -> list[str]:
-    labels, asked = (part.column("label").to_pylist() for part in (data.train, data.test))
-    if None in labels or None in asked:
+    labels, test = (part.column("label").to_pylist() for part in (data.train, data.test))
+    if None in labels or None in test:
         raise VidsslError(
             "finetune: label: some videos have none; give labels as a .csv with the columns path,label[,group]"
         )
-    if unknown := sorted(set(asked) - set(labels)):
+    if unknown := sorted(set(test) - set(labels)):
         raise VidsslError(
             f"finetune: test: {len(unknown)} classes, such as {unknown[0]!r}, are not among the training videos"
         )
@@ -247,7 +251,7 @@ def _classes(data: Splits) -> list[str]:
 
 
 def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
-    """The run's recipe for fine-tuning: pictures are cut as in the test, without changes of colour or moving patch."""
+    """The run's recipe for fine-tuning: crops are as in the test, and colours and patches are not augmented."""
     norm = recipe.train.norm
     if how.train.norm not in ("batch", norm):
         raise VidsslError(f"finetune: norm={how.train.norm!r}: the run's encoder has norm={norm!r}; leave norm out")
@@ -270,7 +274,7 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
 
 
 def _spec(recipe: Recipe) -> PlanSpec:
-    """One clip from anywhere in the video."""
+    """The plan of one clip at a random place in the video."""
     plan = recipe.pretext.plan
     return PlanSpec(
         arrangements=np.arange(plan.times)[None, None],

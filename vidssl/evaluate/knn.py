@@ -66,8 +66,8 @@ def label_ids(*parts: Features) -> list[torch.Tensor]:
         known = [label for label in part.label if label is not None]
         if len(known) < len(part.label):
             raise VidsslError(
-                "evaluate: label: some videos have none; put the videos of each class into a folder of its name, or give "
-                "labels as a .csv with the columns path,label[,group]"
+                "evaluate: label: some videos have none; put the videos of each class into a folder of its name, "
+                "or give labels as a .csv with the columns path,label[,group]"
             )
         names.append(known)
     return name_ids(*names)

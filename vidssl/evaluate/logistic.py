@@ -25,7 +25,8 @@ def fit_logistic(
     """Multinomial logistic regression by L-BFGS: weights [F + 1, classes], the last row the bias, which is not
     penalised.
 
-    Minimises the mean cross entropy + penalty / 2 * the sum of the squared weights. x: float [N, F]. start: initial weights.
+    Minimises the mean cross entropy + penalty / 2 * the sum of the squared weights. x: float [N, F]. start: initial
+    weights.
     tolerance: stop when the largest component of the gradient is below it.
     """
     weight = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype) if start is None else start.clone()
@@ -64,11 +65,11 @@ def predict_logits(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return torch.addmm(weight[-1], x, weight[:-1])
 
 
-def standardise(known: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    """Features [N, F] with the mean and standard deviation of `known` removed; what is constant in `known` becomes 0."""
-    mean, spread = known.mean(0), known.std(0)
+def standardise(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+    """Features [N, F] with the mean and standard deviation of `train` removed. A constant of `train` becomes 0."""
+    mean, spread = train.mean(0), train.std(0)
     scale = torch.where(spread > 1e-6 * (1 + mean.abs()), 1 / spread, 0)
-    return [(part - mean).mul_(scale) for part in (known, *others)]
+    return [(part - mean).mul_(scale) for part in (train, *others)]
 
 
 def choose_penalty(
@@ -89,10 +90,10 @@ def choose_penalty(
         aside = torch.arange(len(label)) % 4 == 0
     best, penalty, worse = math.inf, PENALTIES[0], 0
     weight = kept = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype)
-    known, shown, other, asked = x[~aside], label[~aside], x[aside], label[aside]
+    train, train_label, other, other_label = x[~aside], label[~aside], x[aside], label[aside]
     for each in PENALTIES:
-        weight = fit_logistic(known, shown, classes, each, weight, tolerance=tolerance)
-        loss = float(functional.cross_entropy(predict_logits(weight, other), asked))
+        weight = fit_logistic(train, train_label, classes, each, weight, tolerance=tolerance)
+        loss = float(functional.cross_entropy(predict_logits(weight, other), other_label))
         best, penalty, kept, worse = (loss, each, weight, 0) if loss < best else (best, penalty, kept, worse + 1)
         if worse == 2:
             break

@@ -1,4 +1,4 @@
-"""Which queries of a retrieval the picture shows, and a frame of each video."""
+"""The picture of a retrieval: some queries with their nearest videos, one frame of each."""
 
 from __future__ import annotations
 
@@ -22,8 +22,20 @@ _COLUMNS = 5
 def draw_neighbours(
     query: Features, gallery: Features, data: Splits, path: Path, *, leave_group_out: bool, most: int = 6
 ) -> None:
-    """Write a PNG: up to `most` queries whose nearest video is of their class, and as many of which it is not, of
-    different classes where there are some; beside each its nearest videos. A video is shown by its middle frame.
+    """Writes a PNG of queries with their nearest videos, each shown by its middle frame.
+
+    The queries are of different classes as far as possible.
+
+    Args:
+        query: Features of the test videos.
+        gallery: Features of the training videos.
+        data: The videos.
+        path: The PNG file.
+        leave_group_out: Consider only videos of other groups than the query's.
+        most: Largest number of queries whose nearest video has their class, and of queries whose nearest video has not.
+
+    Raises:
+        VidsslError: A label is missing, or a video cannot be read.
     """
     count = min(_COLUMNS, max_k(query, gallery, leave_group_out=leave_group_out))
     near = nearest(query, gallery, count, leave_group_out=leave_group_out)
@@ -46,7 +58,7 @@ def draw_neighbours(
 
 
 def _chosen(right: npt.NDArray[np.bool_], label: npt.NDArray[np.int64], most: int) -> list[int]:
-    """Right ones, then wrong ones; one of each class before a second of any."""
+    """Rows of up to `most` correct queries, then of wrong ones, taking one of each class before a second of any."""
     rows: list[int] = []
     for kind in (True, False):
         places = np.flatnonzero(right == kind)
@@ -56,7 +68,7 @@ def _chosen(right: npt.NDArray[np.bool_], label: npt.NDArray[np.int64], most: in
 
 
 def middle_frame(video: Video, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] of the frame in the middle, resized to size (height, width)."""
+    """The middle frame of a video as RGB uint8 [H, W, 3], resized to `size` (height, width) in pixels."""
     frames = decode(video, np.array([video.frames // 2]))
     augment = Augment(resize=size, crop=size)
     spec = PlanSpec(arrangements=np.zeros((1, 1, 1)), labels=np.zeros(1), bases=1, augment=augment)

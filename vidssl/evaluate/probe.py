@@ -27,7 +27,10 @@ from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.types import VidsslError
 
-PROTOCOL = "logistic regression on standardised frozen features, its L2 penalty chosen on a quarter of the training videos; k-NN by cosine"
+PROTOCOL = (
+    "logistic regression on standardised frozen features, its L2 penalty chosen on a quarter of the training videos; "
+    "k-NN by cosine"
+)
 
 
 class Predictions(NamedTuple):
@@ -142,7 +145,7 @@ def evaluate_probe(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """Probes a run's encoder and, for comparison, the untrained encoder of the same seed. Features are cached in the run.
+    """Probes a run's encoder and, for comparison, the untrained one of the same seed. Features are cached in the run.
 
     Args:
         run: The run.

@@ -1,5 +1,5 @@
-"""What an evaluation found, in one shape for all of them: a table for people, a JSON file for programs, TensorBoard for
-both.
+"""The result of an evaluation, in one format for all kinds: a table for people, a JSON file for programs, and
+TensorBoard for both.
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ from vidssl.paths import atomic_write, check_output, markdown_code, output_path,
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
-Numbers = dict[str, dict[str, Estimate]]  # row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> share
+# row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> fraction
+Numbers = dict[str, dict[str, Estimate]]
 
 BEGINS = '{\n "kind": "'  # of the JSON file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """kind: of evaluation, "retrieval" for instance. protocol: its name, and where it comes from. numbers: shares, in
-    0..1.
+    """The result of an evaluation.
 
-    counts: of videos, classes ... notes: sentences for people. settings: what else the numbers depend on. detail: what
-    else was found.
+    Attributes:
+        kind: Kind of evaluation, such as "retrieval".
+        protocol: Name of the protocol, and its source.
+        numbers: Fractions in 0..1, by row and column of the table.
+        split: How the videos were split, in words.
+        counts: Numbers of videos, classes and so on.
+        settings: Other settings that the numbers depend on.
+        notes: Sentences for people.
+        detail: Further results, only in the JSON file.
     """
 
     kind: str
@@ -45,7 +52,7 @@ class Result:
     detail: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
-        """For people, in percent, with 95 % intervals."""
+        """A table for people, in percent, with 95 % intervals."""
         columns = list(dict.fromkeys(column for row in self.numbers.values() for column in row))
         wide = max(20, *(len(name) + 2 for name in self.numbers))
         lines = [f"{f'{self.kind}, %':{wide}s}" + "".join(f"  {column:>21s}" for column in columns)]
@@ -57,8 +64,19 @@ class Result:
     def publish(
         self, run: TrainedRun, data: Splits, *, out: Path | None = None, images: Mapping[str, Path] | None = None
     ) -> Path:
-        """Write the JSON file (`out`, or KIND.json in the run's folder) and the run's TensorBoard entries. images: name
-        to PNG.
+        """Writes the JSON file and the run's TensorBoard entries.
+
+        Args:
+            run: The run that was evaluated.
+            data: The videos that it was evaluated on.
+            out: The JSON file; None writes KIND.json in the run's folder.
+            images: PNG files by name, for TensorBoard.
+
+        Returns:
+            Path of the JSON file.
+
+        Raises:
+            VidsslError: The JSON file cannot be written.
         """
         about = {
             **asdict(self),

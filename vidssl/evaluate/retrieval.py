@@ -1,7 +1,7 @@
-"""Retrieval: is one of the k nearest videos of the same class? No training, so it measures the feature itself.
+"""Retrieval: is one of the k nearest videos of the same class? Nothing is trained, so it measures the feature itself.
 
 Source: the protocol of Buechler et al., ECCV 2018, as VCOP (Xu et al., CVPR 2019) uses it: cosine distance, queries
-from the test videos, neighbours from the training videos, a hit where any of the k neighbours has the query's class.
+from the test videos, neighbours from the training videos, a hit if any of the k neighbours has the query's class.
 """
 
 from __future__ import annotations
@@ -27,16 +27,26 @@ from vidssl.evaluate.splits import Splits
 from vidssl.types import VidsslError
 
 KS = (1, 5, 10, 20, 50)
-PUBLISHED_BATCH = 8  # of VCOP's code, which leaves out what fills none
+PUBLISHED_BATCH = 8  # batch size of VCOP's code, which drops the last batch if it is not full
 
 
 def retrieval(
     query: Features, gallery: Features, ks: Sequence[int] = KS, *, leave_group_out: bool = False, chunk: int = 1024
 ) -> dict[int, torch.Tensor]:
-    """k to bool [Q]: whether one of the k nearest by cosine has the query's class. leave_group_out: only videos of other groups
-    are looked at.
+    """Finds for each query and each k whether one of the k nearest videos by cosine has the query's class.
 
-    Raises VidsslError where a label is missing or k is larger than what can be found.
+    Args:
+        query: Features of Q videos.
+        gallery: Features of the videos to find.
+        ks: Numbers of neighbours.
+        leave_group_out: Consider only videos of other groups than the query's.
+        chunk: Queries that are compared at a time.
+
+    Returns:
+        k to bool [Q], true for a hit.
+
+    Raises:
+        VidsslError: A label is missing, or a k is larger than the number of videos to choose from.
     """
     query_label, label = label_ids(query, gallery)
     limit = max_k(query, gallery, leave_group_out=leave_group_out)
@@ -50,13 +60,14 @@ def retrieval(
 def chance(
     query: Features, gallery: Features, ks: Sequence[int] = KS, *, leave_group_out: bool = False
 ) -> dict[int, float]:
-    """What `retrieval` gives on average for neighbours drawn at random: 1 - C(V - m, k) / C(V, k) for m of V videos of
-    the class.
+    """k to the mean result of `retrieval` if the neighbours are drawn at random.
+
+    For a class that m of V videos have it is 1 - C(V - m, k) / C(V, k). The arguments are those of `retrieval`.
     """
     query_label, label = (part.tolist() for part in label_ids(query, gallery))
     own, group = (part.tolist() for part in name_ids(query.groups(), gallery.groups()))
     count, size = Counter(label), Counter(group)
-    within = Counter(zip(label, group, strict=True))  # of a class, those of one group
+    within = Counter(zip(label, group, strict=True))  # videos of one class and one group
     total = dict.fromkeys(ks, 0.0)
     for what, who in zip(query_label, own, strict=True):
         videos = len(label) - (size[who] if leave_group_out else 0)
@@ -67,8 +78,9 @@ def chance(
 
 
 def drop_last_batch(features: Features) -> Features:
-    """Without the last videos, which fill no batch of 8: of UCF101's 3,783 test videos seven, of its 9,537 training
-    videos one.
+    """Drops the last videos if they do not fill a batch of 8, as VCOP's code does.
+
+    On UCF101 that drops seven of 3,783 test videos and one of 9,537 training videos.
     """
     return features.take(np.arange(len(features.label) // PUBLISHED_BATCH * PUBLISHED_BATCH))
 
@@ -85,49 +97,63 @@ def evaluate_retrieval(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """Compare a run's encoder with the untrained one of the same seed.
+    """Evaluates retrieval with a run's encoder and, for comparison, with the untrained one of the same seed.
 
-    data: the test videos are looked up among the others. ks: those that cannot be found are left out. drop_last: leave
-    out the videos that VCOP's code leaves out. pictures: queries of each verdict, right and wrong, that
-    RUN/retrieval.png shows at most. out: JSON file, RUN/retrieval.json if None.
+    Args:
+        run: The run.
+        data: The test videos are the queries, the training videos are the gallery.
+        view: How the videos are shown to the encoders.
+        ks: Numbers of neighbours; a k larger than the number of videos to choose from is left out.
+        drop_last: Drop the videos that VCOP's code drops.
+        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        out: JSON file; None writes RUN/retrieval.json.
+        progress: Show progress bars.
+
+    Returns:
+        The result, which is also published in the run's folder.
+
+    Raises:
+        VidsslError: A label is missing; no video is long enough or one cannot be read; drop_last leaves no videos;
+            `out` cannot be written.
     """
     encoders = run.encoders()
-    said = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
-    notes: tuple[str, ...] = (said,) if drop_last else ()
-    found, asked = run_features(run, data, encoders, view, device=device, progress=progress)
-    notes += data.notes(len(asked[0].label), found[0].label)
+    dropped = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
+    notes: tuple[str, ...] = (dropped,) if drop_last else ()
+    galleries, queries = run_features(run, data, encoders, view, device=device, progress=progress)
+    notes += data.notes(len(queries[0].label), galleries[0].label)
     if drop_last:
-        found, asked = [drop_last_batch(one) for one in found], [drop_last_batch(one) for one in asked]
-    if not len(asked[0].label) or not len(found[0].label):
+        galleries, queries = [drop_last_batch(one) for one in galleries], [drop_last_batch(one) for one in queries]
+    if not len(queries[0].label) or not len(galleries[0].label):
         raise VidsslError(
             f"retrieval: drop_last=True: fewer than {PUBLISHED_BATCH} videos, so none are left; leave it out"
         )
-    few = [k for k in ks if k <= max_k(asked[0], found[0], leave_group_out=data.leave_group_out)]
-    (group,) = name_ids(asked[0].groups())
+    few = [k for k in ks if k <= max_k(queries[0], galleries[0], leave_group_out=data.leave_group_out)]
+    (group,) = name_ids(queries[0].groups())
     numbers: Numbers = {
         name: {
             f"R@{k}": proportion(right, group)
             for k, right in retrieval(query, gallery, few, leave_group_out=data.leave_group_out).items()
         }
-        for name, query, gallery in zip(encoders, asked, found, strict=True)
+        for name, query, gallery in zip(encoders, queries, galleries, strict=True)
     }
     numbers["chance"] = {
         f"R@{k}": Estimate(value)
-        for k, value in chance(asked[0], found[0], few, leave_group_out=data.leave_group_out).items()
+        for k, value in chance(queries[0], galleries[0], few, leave_group_out=data.leave_group_out).items()
     }
     picture = run.folder / "retrieval.png"
-    draw_neighbours(asked[0], found[0], data, picture, leave_group_out=data.leave_group_out, most=pictures)
+    draw_neighbours(queries[0], galleries[0], data, picture, leave_group_out=data.leave_group_out, most=pictures)
     result = Result(
         kind="retrieval",
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
         numbers=numbers,
         split=data.description,
         counts={
-            "queries": len(asked[0].label),
-            "gallery videos": len(found[0].label),
-            "classes": len(set(found[0].label)),
+            "queries": len(queries[0].label),
+            "gallery videos": len(galleries[0].label),
+            "classes": len(set(galleries[0].label)),
         },
-        settings={**asdict(view), "drop_last": drop_last, "features": found[0].feature.shape[1]},
+        settings={**asdict(view), "drop_last": drop_last, "features": galleries[0].feature.shape[1]},
         notes=notes + omitted_ks(ks, few),
     )
     result.publish(run, data, out=out, images={"neighbours": picture})

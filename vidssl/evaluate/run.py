@@ -1,4 +1,4 @@
-"""What a checkpoint holds, as modules again."""
+"""Loads runs and checkpoints for evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidssl.train.config import Recipe, recipe_from
 
 
 def untrained_encoder(recipe: Recipe) -> Encoder:
-    """The encoder as a run of this recipe begins with."""
+    """The encoder with the weights that a run of this recipe begins with."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         return build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
@@ -31,7 +31,7 @@ def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
 
 
 def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
-    """Encoder and head of a checkpoint, for evaluation, and the recipe that trained them."""
+    """The encoder and head of a checkpoint in evaluation mode, and the recipe that trained them."""
     recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
     model = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm)
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
@@ -41,7 +41,14 @@ def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A run that is evaluated. folder: the run's; path: its checkpoint."""
+    """A run that is evaluated.
+
+    Attributes:
+        folder: Folder of the run.
+        path: The checkpoint that is evaluated.
+        recipe: The recipe that trained it.
+        meta: Contents of the checkpoint's meta.json.
+    """
 
     folder: Path
     path: Path
@@ -50,16 +57,26 @@ class TrainedRun:
 
     @property
     def step(self) -> int:
+        """Training step of the checkpoint."""
         return int(self.meta["step"])
 
     def encoders(self) -> dict[str, Encoder]:
-        """ "trained", and "untrained": as the run began."""
+        """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""
         return {"trained": trained_encoder(self.path)[0], "untrained": untrained_encoder(self.recipe)}
 
 
 def load_run(run: Path, *, allow_outside: bool = False) -> TrainedRun:
-    """run: a run's folder (its newest checkpoint counts) or a checkpoint. Raises VidsslError where there is none, or
-    where links lead out of the run's folder, unless `allow_outside`.
+    """Loads a run for evaluation.
+
+    Args:
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
+        allow_outside: Accept links that lead out of the run's folder.
+
+    Returns:
+        The run.
+
+    Raises:
+        VidsslError: There is no checkpoint, or a link leads out of the run's folder.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path)
@@ -68,15 +85,15 @@ def load_run(run: Path, *, allow_outside: bool = False) -> TrainedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """How videos are shown to the encoders whose features are taken.
+    """How videos are shown to the encoders.
 
     Args:
-        clips: Clips a video, evenly spaced; their features are averaged. Of encoders of frames: frames.
+        clips: Clips per video (frames, if the encoder sees single frames), evenly spaced. Their features are averaged.
         pool: The encoder's own feature (mean); VCOP's 1x2x2 max pooling of the last map (max: 9216 numbers for R3D); or
             the last map as it is (map: 9216 numbers for CaffeNet's pool5).
-        resize: Height and width that the picture is resized to; none takes the recipe's.
-        crop: Height and width cut from its centre; none takes the recipe's. 256 256 and 224 224, with pool=map, is how
-            VCOP's paper shows single frames.
+        resize: Height and width to which the picture is resized; None takes the recipe's.
+        crop: Height and width cut from its centre; None takes the recipe's. VCOP's paper shows single frames with
+            resize 256 256, crop 224 224 and pool=map.
     """
 
     clips: int = 10
@@ -85,7 +102,7 @@ class View:
     crop: tuple[int, int] | None = None
 
     def of(self, recipe: Recipe, *, crops: Crops = "centre") -> Clips:
-        """The clips that a recipe's encoder is made for."""
+        """The clips for the encoder of a recipe."""
         plan, augment = recipe.pretext.plan, recipe.pretext.augment
         augment = replace(augment, resize=self.resize or augment.resize, crop=self.crop or augment.crop, region=None)
         return Clips(

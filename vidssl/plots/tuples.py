@@ -67,7 +67,10 @@ def draw_orders(tuples: Sequence[Ordered], path: Path, *, columns: int = 5) -> N
     block = 46 + slots * (CELL[0] + 4) + 22
     pen = Pen(_MARGIN + _LEFT + columns * (CELL[1] + 4) + _SIDE, 104 + len(tuples) * block + _MARGIN, scale=1)
     pen.text(_MARGIN, 36, "In which order were these clips?", INK, 22)
-    subtitle = "Held-out videos: the most probable right answers, and a wrong one. A row is a clip in its slot; time runs right."
+    subtitle = (
+        "Held-out videos: the most probable correct predictions, and a wrong one. "
+        "A row is the clip of a slot; time runs to the right."
+    )
     pen.text(_MARGIN, 66, subtitle, SOFT, 14)
     for at, one in enumerate(tuples):
         _draw_order(pen, one, 92 + at * block, columns)

@@ -25,14 +25,17 @@ h3{font-size:16px;margin:22px 0 6px}
 p{margin:6px 0}.soft{color:#6e6e73;font-size:13px}.charts{display:flex;flex-wrap:wrap;gap:12px}
 table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:left;white-space:nowrap}
-th{font-weight:600;border-bottom:1px solid #c7c7cc}td{border-bottom:1px solid #f0f0f3}td small{color:#6e6e73}.wide{overflow-x:auto}
-svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif}svg .tick{font:11px system-ui,sans-serif;fill:#6e6e73}
+th{font-weight:600;border-bottom:1px solid #c7c7cc}td{border-bottom:1px solid #f0f0f3}
+td small{color:#6e6e73}.wide{overflow-x:auto}
+svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif}
+svg .tick{font:11px system-ui,sans-serif;fill:#6e6e73}
 svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:#e5e5ea}img{max-width:100%;border:1px solid #e5e5ea}
-.legend span{margin-right:18px;white-space:nowrap}.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
+.legend span{margin-right:18px;white-space:nowrap}
+.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
 details{margin:8px 0}summary{cursor:pointer;color:#3b6ea8}
 """
 _PNG = b"\x89PNG\r\n\x1a\n"
-# What the table of all runs shows of a result: (file, column, heading); of each row that stands for an encoder.
+# The numbers that the table of all runs shows: (file of the result, column, heading), one for each row of an encoder.
 _SHOWN = (
     ("retrieval", "R@1", "retrieval R@1"),
     ("probe", "linear", "linear probe"),
@@ -68,7 +71,8 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
         body = _body(found, allow_outside)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise VidsslError(
-            f"report: runs={[str(run) for run in runs]}: a file in one is not in the format that vidssl writes ({error!r}); remove it, or evaluate again"
+            f"report: runs={[str(run) for run in runs]}: a file in one is not in the format that vidssl writes "
+            f"({error!r}); remove it, or evaluate again"
         ) from error
     page = f"{_BEGINS}<style>{CSS}</style></head><body>\n"
     try:
@@ -84,7 +88,8 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
 def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
         "<h1>vidssl report</h1>",
-        f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; {_html(_said(versions()))}</p>',
+        f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; '
+        f"{_html(_said(versions()))}</p>",
         _overview(found),
         "<h2>Training</h2>",
         html_legend([run.name for run in found]) if len(found) > 1 else "",
@@ -115,7 +120,7 @@ def _overview(runs: Sequence[RunRecord]) -> str:
 
 
 def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
-    """A warning if the runs' results of one kind are not comparable: on different videos, or split in different ways."""
+    """A warning if results of one kind are not comparable: on different videos, or split in different ways."""
     found = {run.name: run.results[kind] for run in runs if kind in run.results}
     used = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
     if len(set(used.values())) < 2:
@@ -146,7 +151,8 @@ def _run(run: RunRecord, allow_outside: bool) -> str:
     ]
     if not run.results:
         parts.append(
-            "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code></p>"
+            "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code>"
+            "</p>"
         )
     return "\n".join(parts)
 

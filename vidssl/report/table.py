@@ -100,8 +100,10 @@ def differences(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
 def text(runs: Sequence[RunSummary]) -> str:
     """For people: a line a run, then what their recipes differ in."""
     wide = max(len("run"), *(len(run.name) for run in runs)) + 2
-    head = f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}{'best val':>10s}{'right':>7s}"
-    lines = [head + f"{'at step':>9s}{'clips/s':>9s}{'waits':>7s}"]
+    lines = [
+        f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}"
+        f"{'best val':>10s}{'right':>7s}{'at step':>9s}{'clips/s':>9s}{'waits':>7s}"
+    ]
     for run in runs:
         loss, right, at = run.best()
         cells = (
