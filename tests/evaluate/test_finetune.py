@@ -104,6 +104,7 @@ def test_a_resumed_run_may_change_what_training_may(away: TrainedRun, data: Spli
         "threads": 1,
         "max_corrupt": 0.5,
         "timeout": 300.0,
+        "file_timeout": 600.0,
         "nonfinite": "skip",
         "log_every": 3,
         "show_every": 4,
