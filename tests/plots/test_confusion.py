@@ -15,6 +15,14 @@ def test_cells_are_darker_where_more_is() -> None:
     assert corner[0][0] < corner[0][1] < corner[1][0] == corner[1][1] == 3 * 255
 
 
+def test_long_column_names_do_not_overlap() -> None:
+    picture = confusion_image(np.eye(3, dtype=np.int64), ["ApplyEyeMakeup", "BasketballDunk and more", "in order"])
+    names = picture[30 : len(picture) - 3 * 54 - 12 - 2]  # between the title and the cells
+    assert (names[:, 90:] < 255).any()
+    for column in range(1, 3):
+        assert (names[:, 90 + 54 * column - 1] == 255).all()
+
+
 def test_svg_has_a_square_a_pair() -> None:
     text = svg_confusion("probe", ["a", "b"], [[3, 1], [0, 4]])
     assert len(re.findall("<rect", text)) == 4

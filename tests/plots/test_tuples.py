@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from PIL import Image
 
 from vidssl.kernels.augment import Augment
-from vidssl.plots.tuples import tuple_strips
+from vidssl.plots.tuples import CELL, Ordered, draw_orders, tuple_strips
 
 
 def test_mean_and_standard_deviation_are_undone() -> None:
@@ -33,3 +36,21 @@ def test_frames_stand_in_the_order_of_the_slots() -> None:
 
 def test_one_frame_a_slot() -> None:
     assert tuple_strips(np.zeros((1, 4, 3, 1, 80, 80), np.uint8), ["a"], ["b"], ["x"]).shape[2] == 3
+
+
+def test_long_class_names_do_not_overlap() -> None:
+    name = "BasketballDunk and some more words"
+    picture = tuple_strips(np.zeros((1, 1, 3, 1, 20, 30), np.uint8), [name], [name], [name])
+    texts = picture[12:34].astype(int)
+    ink = np.flatnonzero((texts.max(2) < 60).any(0))  # the true class
+    green = np.flatnonzero((texts[..., 1] - texts[..., 0] > 60).any(0))  # the predicted class
+    assert ink.max() < green.min()
+    assert (texts[:, -12:] == 255).all()
+
+
+def test_the_verdict_of_an_order_fits_in_the_picture(tmp_path: Path) -> None:
+    clips, frame = np.zeros((2, 3, 4, *CELL), np.uint8), np.arange(8).reshape(2, 4)
+    wrong = Ordered(name="a", clips=clips, frame=frame, true=(0, 1), predicted=(1, 0), probability=1.0)
+    draw_orders([wrong], tmp_path / "order.png")
+    picture = np.asarray(Image.open(tmp_path / "order.png"))
+    assert (picture[:, -20:] == 255).all()

@@ -1,4 +1,4 @@
-"""Which class was taken for which: a row a true class, a column a predicted one."""
+"""Confusion matrices: a row is a true class, a column a predicted class."""
 
 from __future__ import annotations
 
@@ -10,25 +10,43 @@ import numpy.typing as npt
 
 from vidssl.plots import svg
 from vidssl.plots.palette import INK, PAPER, RIGHT, WRONG, shade
-from vidssl.plots.pen import Pen
+from vidssl.plots.pen import Pen, shorten, text_width
 
 _EDGE, _LEFT, _TOP = 12, 90, 64
-_MOST, _LEAST = 54, 26  # points of a cell, of up to 12 classes and of more
+_MOST, _LEAST = 54, 26  # size of a cell in points, for up to 12 classes and for more
+_NAME = _LEFT - 8 - 4  # widest name of a class, in points
 
 
 def confusion_image(table: npt.NDArray[np.int64], names: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3]; each cell shows the percentage of its row. table: int64 [C, C]."""
+    """Draws a confusion matrix; each cell shows its percentage of the row.
+
+    The column names run upwards if one of them is wider than its column.
+
+    Args:
+        table: int64 [C, C], counts.
+        names: Names of the C classes; long ones are cut.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+    """
     fraction = table / np.maximum(table.sum(1, keepdims=True), 1)
     cell = _MOST if len(names) <= 12 else _LEAST
     side, size = len(names) * cell + _EDGE, 12 if cell == _MOST else 9
-    pen = Pen(max(_LEFT + side, 390), _TOP + side, scale=1)
+    short = [shorten(name, size, _NAME) for name in names]
+    widest = max(text_width(name, size) for name in short)
+    upward = widest > cell
+    top = _TOP + round(widest) - _EDGE if upward else _TOP
+    pen = Pen(max(_LEFT + side, 390), top + side, scale=1)
     pen.text(_EDGE, _EDGE + 8, "true class (rows), predicted (columns), % of the row", INK, 14)
-    for row, name in enumerate(names):
-        pen.text(_LEFT - 8, _TOP + (row + 0.5) * cell, name, INK, size, "rm")
-        pen.text(_LEFT + (row + 0.5) * cell, _TOP - 8, name, INK, size, "mb")
+    for row, name in enumerate(short):
+        pen.text(_LEFT - 8, top + (row + 0.5) * cell, name, INK, size, "rm")
+        if upward:
+            pen.upward_text(_LEFT + (row + 0.5) * cell, top - 8, name, INK, size)
+        else:
+            pen.text(_LEFT + (row + 0.5) * cell, top - 8, name, INK, size, "mb")
         for column in range(len(names)):
             value = float(fraction[row, column])
-            x, y = _LEFT + column * cell, _TOP + row * cell
+            x, y = _LEFT + column * cell, top + row * cell
             pen.box(x, y, x + cell - 2, y + cell - 2, shade(value))
             color = PAPER if value > 0.5 else INK
             pen.text(x + cell / 2 - 1, y + cell / 2 - 1, f"{100 * value:.0f}", color, size, "mm")
@@ -36,8 +54,17 @@ def confusion_image(table: npt.NDArray[np.int64], names: Sequence[str]) -> npt.N
 
 
 def svg_confusion(title: str, names: Sequence[str], table: Sequence[Sequence[int]]) -> str:
-    """The same as SVG: the darker a cell, the larger the fraction of its row; green where the prediction is right, red
-    elsewhere.
+    """Draws a confusion matrix as SVG.
+
+    A darker cell is a larger fraction of its row. Correct predictions are green, wrong ones red.
+
+    Args:
+        title: Title of the chart.
+        names: Names of the C classes.
+        table: C rows of C counts.
+
+    Returns:
+        The SVG element.
     """
     cell = max(5.0, min(30.0, 620 / max(len(names), 1)))
     named = cell >= 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,29 @@ from PIL import Image, ImageDraw, ImageFont
 from vidssl.paths import atomic_write, printable
 from vidssl.plots.palette import PAPER
 
-SCALE = 2  # pixels a point, for screens with fine pixels
+SCALE = 2  # pixels per point, for screens of high resolution
+
+
+def text_width(words: str, size: float) -> float:
+    """Width of a text in points, for a font size in points."""
+    return ImageFont.load_default(size).getlength(printable(words))
+
+
+def shorten(words: str, size: float, width: float) -> str:
+    """Cuts a text to `width` points and ends it with "..." if it is wider."""
+    if text_width(words, size) <= width:
+        return words
+    fitting = (count for count in range(len(words), 0, -1) if text_width(words[:count] + "...", size) <= width)
+    return words[: next(fitting, 0)] + "..."
 
 
 class Pen:
-    """Draws in points on a white canvas. Text stands with its middle at y.
+    """Draws in points on a white canvas.
 
     Args:
-        width: Of the canvas, in points.
-        height: Of the canvas, in points.
-        scale: Pixels a point.
+        width: Width of the canvas, in points.
+        height: Height of the canvas, in points.
+        scale: Pixels per point.
     """
 
     def __init__(self, width: float, height: float, *, scale: int = SCALE) -> None:
@@ -29,8 +43,19 @@ class Pen:
         self._draw = ImageDraw.Draw(self.canvas)
 
     def text(self, x: float, y: float, words: str, color: str, size: float, anchor: str = "lm") -> None:
+        """Draws a text. By default it begins at x, and its middle is at y; `anchor` is one of Pillow's text anchors."""
         font = ImageFont.load_default(self._scale * size)
         self._draw.text((self._scale * x, self._scale * y), printable(words), color, font, anchor=anchor)
+
+    def upward_text(self, x: float, y: float, words: str, color: str, size: float) -> None:
+        """Draws a text that runs upwards from y, centred on x."""
+        font = ImageFont.load_default(self._scale * size)
+        shown = printable(words)
+        mask = Image.new("L", (ceil(font.getlength(shown)), ceil(1.3 * self._scale * size)))
+        ImageDraw.Draw(mask).text((0, mask.height / 2), shown, 255, font, anchor="lm")
+        mask = mask.rotate(90, expand=True)
+        corner = (round(self._scale * x - mask.width / 2), round(self._scale * y - mask.height))
+        self.canvas.paste(color, corner, mask)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, color: str, width: float = 1) -> None:
         scale = self._scale
@@ -42,9 +67,13 @@ class Pen:
         self._draw.rounded_rectangle(corners, 2 * scale, color)
 
     def picture(self, x: float, y: float, picture: npt.NDArray[np.uint8], size: tuple[int, int] | None = None) -> None:
-        """Pastes RGB uint8 [H, W, 3] with its upper left corner at (x, y).
+        """Pastes a picture.
 
-        size: (height, width) in points to enlarge it to; None takes its own pixels.
+        Args:
+            x: Left edge, in points.
+            y: Upper edge, in points.
+            picture: RGB uint8 [H, W, 3].
+            size: Height and width in points to which it is resized; None keeps its pixels.
         """
         image = Image.fromarray(np.ascontiguousarray(picture))
         if size is not None:
@@ -52,6 +81,6 @@ class Pen:
         self.canvas.paste(image, (round(self._scale * x), round(self._scale * y)))
 
     def save(self, path: Path) -> None:
-        """Writes a PNG; it appears whole or not at all."""
+        """Writes a PNG. The write is atomic."""
         with atomic_write(path) as aside:
             self.canvas.save(aside, "PNG")

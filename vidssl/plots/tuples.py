@@ -1,4 +1,4 @@
-"""Tuples as an encoder was shown them: the slots, and the true class beside the predicted one."""
+"""Tuples as the encoder saw them: the slots, with the true class beside the predicted one."""
 
 from __future__ import annotations
 
@@ -10,34 +10,49 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.plots.palette import INK, RIGHT, SOFT, WRONG
-from vidssl.plots.pen import Pen
+from vidssl.plots.pen import Pen, shorten, text_width
 
-_FRAMES = 4  # of a clip that a strip shows, evenly spaced
-_EDGE, _GAP, _LEAST = 12, 8, 72  # pixels; the smaller side of a frame is shown at least so large
+_FRAMES = 4  # frames of a clip that a strip shows, evenly spaced
+_EDGE, _GAP, _LEAST = 12, 8, 72  # pixels; the smaller side of a frame is enlarged to at least _LEAST
+_SIZE = 14  # font size of a strip's texts
 CELL = (96, 128)  # height, width of a frame in a picture of orders
-_MARGIN, _LEFT, _SIDE = 28, 112, 316
+_MARGIN, _LEFT, _SIDE = 28, 132, 370  # _SIDE holds the true and predicted places and the verdict
 
 
 def tuple_strips(
     clips: npt.NDArray[np.uint8], true: Sequence[str], predicted: Sequence[str], names: Sequence[str]
 ) -> npt.NDArray[np.uint8]:
-    """A row a tuple: its slots from left to right, up to four frames of each; above it its name, true and predicted
-    class.
+    """Draws one row per tuple: its slots from left to right, up to four frames of each.
 
-    clips: [N, K, 3, T, H, W]. Returns RGB [height, width, 3].
+    Above each row are the true class, the predicted class and the name. Long ones are cut.
+
+    Args:
+        clips: [N, K, 3, T, H, W].
+        true: N class names.
+        predicted: N class names.
+        names: Names of the N tuples.
+
+    Returns:
+        RGB [height, width, 3].
     """
     count, slots, _, times, height, width = clips.shape
     shown = np.linspace(0, times - 1, min(times, _FRAMES)).round().astype(int).tolist()
     scale = max(1, -(-_LEAST // min(height, width)))
     cell_h, cell_w = scale * height, scale * width
     block, strip = cell_h + 34, len(shown) * (cell_w + 2) + _GAP
-    pen = Pen(max(2 * _EDGE + slots * strip, 420), 2 * _EDGE + count * block, scale=1)
+    wide = max(2 * _EDGE + slots * strip, 420)
+    pen = Pen(wide, 2 * _EDGE + count * block, scale=1)
+    most = max(wide / 3, 160) - 2 * _GAP
+    firsts = [shorten(f"true {name}", _SIZE, most) for name in true]
+    seconds = [shorten(f"predicted {name}", _SIZE, most) for name in predicted]
+    second = _EDGE + max(110, 2 * _GAP + max(text_width(one, _SIZE) for one in firsts))
+    third = max(_EDGE + 270, second + 2 * _GAP + max(text_width(one, _SIZE) for one in seconds))
     for row in range(count):
         top = _EDGE + row * block
-        pen.text(_EDGE, top + 8, f"true {true[row]}", INK, 14)
+        pen.text(_EDGE, top + 8, firsts[row], INK, _SIZE)
         color = RIGHT if true[row] == predicted[row] else WRONG
-        pen.text(_EDGE + 110, top + 8, f"predicted {predicted[row]}", color, 14)
-        pen.text(_EDGE + 270, top + 8, names[row], SOFT, 14)
+        pen.text(second, top + 8, seconds[row], color, _SIZE)
+        pen.text(third, top + 8, shorten(names[row], _SIZE, wide - _EDGE - third), SOFT, _SIZE)
         for slot in range(slots):
             for column, time in enumerate(shown):
                 x = _EDGE + slot * strip + column * (cell_w + 2)
@@ -49,8 +64,13 @@ def tuple_strips(
 class Ordered:
     """A tuple of clips whose order was predicted.
 
-    clips: uint8 [K, 3, T, *CELL], as shown. frame: int64 [K, T]. true, predicted: for each slot, which in time it is,
-    from 0. probability: of the predicted order, in 0..1, as the model gives it.
+    Attributes:
+        name: Name of the tuple.
+        clips: uint8 [K, 3, T, *CELL].
+        frame: int64 [K, T], frame numbers.
+        true: Place in time of each slot's clip, from 0.
+        predicted: The places that the model predicts.
+        probability: Probability of the predicted order, in 0..1, as the model gives it.
     """
 
     name: str
@@ -62,7 +82,13 @@ class Ordered:
 
 
 def draw_orders(tuples: Sequence[Ordered], path: Path, *, columns: int = 5) -> None:
-    """Write a PNG with one block a tuple; `columns` evenly spaced frames of each clip."""
+    """Writes a PNG with one block per tuple.
+
+    Args:
+        tuples: The tuples.
+        path: The PNG file.
+        columns: Number of evenly spaced frames of each clip.
+    """
     slots = tuples[0].clips.shape[0]
     block = 46 + slots * (CELL[0] + 4) + 22
     pen = Pen(_MARGIN + _LEFT + columns * (CELL[1] + 4) + _SIDE, 104 + len(tuples) * block + _MARGIN, scale=1)
