@@ -1,4 +1,4 @@
-"""The subcommand `audit`: one command a recipe, with every setting of the recipe as an option."""
+"""The subcommand `audit`: one command per recipe, with every setting of the recipe as an option."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vidssl.train.config import Recipe
 _ARGS = """
 
 Args:
-    data: Folder of videos, or an index (.arrow). With run: those it was trained on.
-    run: Folder of a run of this recipe, or one of its checkpoints, to measure on the same tuples.
-    out: Folder that gets audit.json and audit.png; none only prints.
-    tuples: Number to learn from, and number to measure on.
+    data: Folder of videos, or an index (.arrow). With run, the videos that it was trained on.
+    run: Folder of a run of this recipe, or one of its checkpoints, to test on the same tuples.
+    out: Folder for audit.json and audit.png; None only prints.
+    tuples: Number of tuples to train on, and number to test on.
     device: Where the run's model computes.
     allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
 """
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Name to command, for every recipe."""
+    """The commands of all recipes, by name."""
     return {name: _command(name, make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
 
 
@@ -43,7 +43,7 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
     ) -> None:
         where = locate(run, allow_outside=allow_outside)[0] if run is not None else out
         if out is not None:
-            make_folder(out)  # a wrong run or folder is said before videos are indexed
+            make_folder(out)  # report a wrong run or folder before indexing the videos
         print(
             audit(
                 settings,

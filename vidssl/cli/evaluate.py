@@ -85,7 +85,7 @@ def retrieval(
     one of the same seed, and with chance.
 
     Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         ks: Numbers of neighbours.
         drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's
             published code does.
@@ -113,7 +113,7 @@ def probe(
     """Can a linear model, or k-NN, classify frozen features? Compares the trained encoder with the untrained one.
 
     Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         ks: Numbers of neighbours that vote.
         device: Where to compute.
         out: JSON file to write; none writes RUN/probe.json.
@@ -134,7 +134,7 @@ def finetune(
     """How accurate is the encoder after training on with labels? Starts from the run's checkpoint, or from scratch.
 
     Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. The new run lies in
+        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. The new run lies in
             RUN/finetune/<init>.
         resume: Continue a fine-tuning that was stopped.
         device: Where to compute.
@@ -159,7 +159,7 @@ def complement(
     overlap.
 
     Args:
-        run: Folder of a run (its newest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
         other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function
             that gives a torch module and the vidssl.evaluate.features.Clips that it is to see.
         device: Where to compute.

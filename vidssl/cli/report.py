@@ -10,11 +10,11 @@ from vidssl.report import write_report
 
 
 def report(runs: Positional[tuple[Path, ...]], *, out: Path = Path("report.html"), allow_outside: bool = False) -> None:
-    """Write one HTML page about runs: curves, what evaluations found, pictures. It opens from disk, without a network.
+    """Write one HTML page about runs: curves, results of evaluations, pictures. It opens from disk, without a network.
 
     Args:
-        runs: Folders of runs, beside each other on the page.
+        runs: Folders of runs, or checkpoints.
         out: File to write.
-        allow_outside: Show also what a run names outside of its own folder.
+        allow_outside: Accept runs that name files outside their folders.
     """
     print(f"wrote {write_report(runs, out, allow_outside=allow_outside)}")

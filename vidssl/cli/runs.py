@@ -8,12 +8,12 @@ from tyro.conf import Positional
 
 
 def runs(folder: Positional[Path], *, out: Path | None = None, allow_outside: bool = False) -> None:
-    """Compare runs: a line for each, what their recipes differ in, and their curves as one picture.
+    """Compare runs: one line per run, the settings that differ, and the curves in one picture.
 
     Args:
-        folder: A folder with runs in it or below; or one run.
-        out: Picture (.png) of the curves; none writes FOLDER/runs.png.
-        allow_outside: Take runs too whose files are links that lead out of the run's folder.
+        folder: A folder with runs in it or in its subfolders, or one run.
+        out: Picture (.png) of the curves; None writes FOLDER/runs.png.
+        allow_outside: Accept links that lead out of a run's folder.
     """
     from vidssl.report.table import draw, find_runs, text
 

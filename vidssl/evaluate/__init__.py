@@ -1,21 +1,21 @@
-"""What an encoder has learnt: one question a file, all with intervals, beside the untrained encoder and chance.
+"""Evaluations of an encoder, all with confidence intervals, and compared with the untrained encoder and with chance.
 
-    run ─► features (kept: cache) ─► retrieval | probe | complement | finetune ─► result: table, JSON, TensorBoard
+    run ─► features (cached) ─► retrieval | probe | complement | finetune ─► result: table, JSON, TensorBoard
 
 | file | what it does |
 |---|---|
-| retrieval.py | are the nearest videos of the same class? |
-| probe.py | can a linear model, or the nearest neighbours, tell the classes? |
+| retrieval.py | is one of the nearest videos of the same class? |
+| probe.py | logistic regression and k-NN on frozen features |
 | classifier.py | an encoder with a linear layer, and a loader with labels |
-| finetune.py | and after training on with labels? |
-| complement.py | does it add to other features? |
-| audit.py, cues.py | how much of a task do low-level cues give away? |
-| accuracy.py | how well is the pretext task solved on held-out videos? |
-| run.py | opens a run: its encoder, its recipe, how videos are shown to it |
-| splits.py | which videos are trained on and which are tested |
-| features.py, cache.py | which clips of a video are shown and how they are cropped; their features, and a file that keeps them |
+| finetune.py | trains the encoder further with labels, and tests it |
+| complement.py | do the features add anything to other features? |
+| audit.py, cues.py | how much of a pretext task do low-level cues reveal? |
+| accuracy.py | accuracy in the pretext task on held-out videos |
+| run.py | loads a run: its encoder, its recipe, how videos are shown to it |
+| splits.py | which videos are for training and which are for testing |
+| features.py, cache.py | features of videos from evenly spaced clips; their cache on disk |
 | knn.py, logistic.py | nearest neighbours; logistic regression with a chosen L2 penalty |
 | confidence.py | confidence intervals |
-| picture.py | which queries a picture of retrieval shows |
+| picture.py | the picture of a retrieval |
 | result.py | a result as a table, a JSON file and TensorBoard entries |
 """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
-    """The ends of an axis that shows `values`: from 0, where that is not far below them."""
+    """Ends of an axis for `values`. It begins at 0 if the smallest value is positive and below half the largest."""
     low, high = min(values), max(values)
     if low == high == 0:
         return 0.0, 1.0
@@ -17,7 +17,7 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers within."""
+    """Three to six round numbers from low to high."""
     rough = (high - low) / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough)
@@ -26,7 +26,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def label(value: float) -> str:
-    """A tick's number, in few characters."""
+    """Text of a tick, in few characters."""
     if abs(value) >= 1000:
         return f"{value / 1000:g}k"
     return "0" if abs(value) < 1e-12 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""Accuracies as bars with their intervals, beside chance."""
+"""Accuracies as bars with their intervals, and a line for chance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from vidssl.plots.palette import BLUE, GRID, INK, PALE_BLUE, RIGHT, SOFT, WRONG
 from vidssl.plots.pen import Pen
 
 _FILL = {"picture": BLUE, "file": PALE_BLUE, "trained": RIGHT}
-_LEGEND = {"picture": "cues in the picture", "file": "with what only the file tells", "trained": "the trained model"}
+_LEGEND = {"picture": "cues in the picture", "file": "with cues that only the file has", "trained": "the trained model"}
 _EDGE, _LEFT, _PLOT, _SIDE, _ROW, _THICK = 28, 210, 520, 330, 46, 24
 
 
 class Bar(NamedTuple):
-    """value, low, high: in 0..1, with the ends of its interval. kind: "picture", "file" or "trained", which is its
-    colour.
+    """One bar of the chart.
+
+    Attributes:
+        name: Text at the left.
+        value: Length, in 0..1.
+        low: Lower end of the interval, in 0..1.
+        high: Upper end of the interval, in 0..1.
+        verdict: Text at the right.
+        kind: "picture", "file" or "trained", which decides the colour.
     """
 
     name: str
@@ -29,7 +36,15 @@ class Bar(NamedTuple):
 
 
 def draw_bars(bars: Sequence[Bar], chance: float, title: str, notes: Sequence[str], path: Path) -> None:
-    """Write a PNG: accuracy in percent, from 0 to 100, with intervals; a line for chance."""
+    """Writes a PNG of accuracies in percent, from 0 to 100, with intervals and a line for chance.
+
+    Args:
+        bars: The bars, from top to bottom.
+        chance: Accuracy of always predicting the most common label, in 0..1.
+        title: Title of the picture.
+        notes: Sentences below the chart.
+        path: The PNG file.
+    """
     lines = [line for note in notes for line in wrap(note, 180)]
     top, width = 142, _EDGE + _LEFT + _PLOT + _SIDE + _EDGE
     bottom = top + len(bars) * _ROW

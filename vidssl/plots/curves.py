@@ -1,4 +1,4 @@
-"""Metrics over steps, a line a run."""
+"""Metrics over steps, one line per run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ from vidssl.plots.pen import Pen
 
 Curve = list[tuple[float, float]]  # (step, value)
 
-_WIDTH, _HEIGHT = 404, 228  # of an SVG chart
+_WIDTH, _HEIGHT = 404, 228  # size of an SVG chart
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 30
-_POINTS = 400  # of a curve: more cannot be seen
-_PANEL, _GAP, _EDGE, _MARGIN, _HEAD = (430, 240), 60, 28, 60, 70  # of a PNG's panels
+_POINTS = 400  # points of a curve; more cannot be distinguished
+_PANEL, _GAP, _EDGE, _MARGIN, _HEAD = (430, 240), 60, 28, 60, 70  # sizes in a PNG
 
 
 def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
-    """One metric as SVG, a line a run; "" where there is nothing to draw."""
+    """Draws one metric as SVG, one line per run.
+
+    Args:
+        title: Title of the chart.
+        lines: Curve of each run, by the run's name. Values that are not finite are left out.
+
+    Returns:
+        The SVG element, or "" if no run has a finite value.
+    """
     shown = {name: _thinned([(x, y) for x, y in line if math.isfinite(y)]) for name, line in lines.items()}
     points = [point for line in shown.values() for point in line]
     if not points:
@@ -50,17 +58,22 @@ def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
 
 
 def html_legend(names: Sequence[str]) -> str:
-    """Which colour is which run."""
+    """The legend: the colour of each run, as HTML."""
     colored = zip(names, series(len(names)), strict=True)
     items = (f'<span><i style="background:{color}"></i>{escape(name)}</span>' for name, color in colored)
     return f'<p class="legend">{"".join(items)}</p>'
 
 
 def draw_curves(title: str, names: Sequence[str], panels: Mapping[str, Sequence[Curve]]) -> Pen:
-    """A panel a metric, two beside each other, and which colour is which run. Save it with `.save(path)`.
+    """Draws one panel per metric, two in a row, and a legend of the runs.
 
-    names: of the runs. panels: name of a metric to its curve of each run; of metrics that end in "accuracy" from 0 to
-    1.
+    Args:
+        title: Title of the picture.
+        names: Names of the runs.
+        panels: Curve of each run, by metric. The axis of a metric whose name ends in "accuracy" is 0 to 1.
+
+    Returns:
+        The picture; `.save(path)` writes it.
     """
     rows = -(-len(panels) // 2)
     width = 2 * (_PANEL[0] + _MARGIN) + _GAP + 2 * _EDGE
@@ -105,7 +118,7 @@ def _panel(pen: Pen, metric: str, curves: Sequence[Curve], left: float, top: flo
 
 
 def _thinned(line: Curve) -> Curve:
-    """At most _POINTS points, each the mean of some that follow each other."""
+    """At most _POINTS points, each the mean of consecutive points."""
     each = -(-len(line) // _POINTS) if line else 1
     groups = [line[at : at + each] for at in range(0, len(line), each)]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]

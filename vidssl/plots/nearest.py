@@ -1,4 +1,4 @@
-"""Queries of a retrieval, and the videos nearest to them."""
+"""Queries of a retrieval and their nearest videos."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ import numpy.typing as npt
 from vidssl.plots.palette import INK, RIGHT, SOFT, WRONG
 from vidssl.plots.pen import SCALE, Pen
 
-CELL = (72, 96)  # height, width of a frame in the picture, in points
-FRAME = (SCALE * CELL[0], SCALE * CELL[1])  # height, width of a frame in pixels
+CELL = (72, 96)  # height and width of a frame in the picture, in points
+FRAME = (SCALE * CELL[0], SCALE * CELL[1])  # height and width of a frame in pixels
 _EDGE, _GAP, _LINE, _TOP = 24, 12, 4, 104
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A video in the picture. frame: RGB uint8 [*FRAME, 3]. right: whether it has the query's class; None for the
-    query.
+    """A video in the picture.
+
+    Attributes:
+        frame: RGB uint8 [*FRAME, 3].
+        name: Text below the frame.
+        right: True if the video has the query's class; None for the query itself.
     """
 
     frame: npt.NDArray[np.uint8]
@@ -29,7 +33,13 @@ class Shown:
 
 
 def draw_nearest(rows: Sequence[tuple[Shown, Sequence[Shown]]], summary: str, path: Path) -> None:
-    """Write a PNG: a row a query, beside it its nearest videos, the nearest first."""
+    """Writes a PNG with one row per query.
+
+    Args:
+        rows: The queries, each with its nearest videos, the nearest first.
+        summary: Text below the title.
+        path: The PNG file.
+    """
     count = max((len(found) for _, found in rows), default=0)
     high, wide = CELL[0] + 2 * _LINE + 22, CELL[1] + 2 * _LINE + _GAP
     pen = Pen(max(_EDGE + (1 + count) * wide + 2 * _GAP + _EDGE, 460), _TOP + len(rows) * high + _EDGE)

@@ -1,4 +1,4 @@
-"""The colours of every picture."""
+"""The colours of all pictures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _SERIES = (BLUE, "#c2571a", RIGHT, "#8e3b8e", WRONG, SOFT, "#b08900", "#1f8a8a",
 
 
 def series(count: int) -> list[str]:
-    """Colours of `count` lines; after ten they repeat."""
+    """Colours of `count` lines. They repeat after ten."""
     return [_SERIES[at % len(_SERIES)] for at in range(count)]
 
 
 def shade(fraction: float) -> tuple[int, int, int]:
-    """White for 0, deep blue for 1."""
+    """Red, green and blue in 0..255: white for 0, deep blue for 1."""
     red, green, blue = (round(255 - fraction * (255 - full)) for full in (26, 82, 118))
     return red, green, blue

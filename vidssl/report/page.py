@@ -99,7 +99,7 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
 
 
 def _overview(runs: Sequence[RunRecord]) -> str:
-    """A row a run: what it is, and the main figure of every evaluation, trained beside untrained."""
+    """The table of all runs: their recipes, and the main figure of each evaluation, trained and untrained."""
     columns = [shown for shown in _SHOWN if any(shown[0] in run.results for run in runs)]
     head = ["run", "task", "encoder", "step", "validation accuracy", *(heading for _, _, heading in columns)]
     rows = []

@@ -1,4 +1,4 @@
-"""What a run's folder tells: its checkpoint, its log, and what evaluations left there."""
+"""Reads a run's folder: its checkpoint, its log and the results of its evaluations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
 from vidssl.types import VidsslError
 
-# what tells the file of an evaluation
+# A JSON file with these keys is the result of an evaluation.
 _RESULT_KEYS = {"kind", "protocol", "numbers", "split", "counts", "notes", "step", "seed"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """name: short, and different from the other runs'. curves: by name of the metric. results: JSON of `vidssl
-    evaluate`, by kind.
+    """A run, as its folder records it.
+
+    Attributes:
+        name: Short name, unique among the runs that were read together.
+        folder: Folder of the run.
+        meta: Contents of the checkpoint's meta.json.
+        curves: Curves of the log, by metric.
+        results: JSON files of `vidssl evaluate`, by the file's name without .json.
     """
 
     name: str
@@ -32,8 +38,17 @@ class RunRecord:
 
 
 def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecord]:
-    """What the folders hold. Raises VidsslError where one is not of a run, or names files outside of its folder, unless
-    `allow_outside`.
+    """Reads runs.
+
+    Args:
+        runs: Folders of runs, or checkpoints.
+        allow_outside: Accept runs that name files outside their folders.
+
+    Returns:
+        The runs, in the same order.
+
+    Raises:
+        VidsslError: A folder is not a run, or names files outside itself.
     """
     found = [checkpoint.locate(run, allow_outside=allow_outside) for run in runs]
     names = _names([folder for folder, _ in found])
@@ -50,7 +65,7 @@ def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecor
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
-    """Every metric of a log; a line that was cut off, and what is no finite number, is left out."""
+    """Reads the curves of a log, by metric. Truncated lines and values that are not finite are left out."""
     curves: dict[str, Curve] = {}
     if not path.is_file():
         return curves
@@ -72,7 +87,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def read_results(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapping[str, Any]]:
-    """What `vidssl evaluate` wrote into a run's folder, by the name of the file."""
+    """Reads the results that `vidssl evaluate` wrote into a run's folder, by the file's name without .json."""
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted(folder.glob("*.json")):
         try:
@@ -85,7 +100,7 @@ def read_results(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapp
 
 
 def _names(folders: list[Path]) -> list[str]:
-    """As few of the last folders as tell them apart."""
+    """Names of as few trailing parts of the paths as make them unique."""
     for parts in range(1, max(len(folder.parts) for folder in folders)):
         names = ["/".join(folder.parts[-parts:]) for folder in folders]
         if len(set(names)) == len(set(folders)):

@@ -1,4 +1,4 @@
-"""Runs side by side: what their recipes differ in, how far they came, and their curves in one picture."""
+"""Compares runs: their progress, the settings that differ, and their curves in one picture."""
 
 from __future__ import annotations
 
@@ -20,24 +20,34 @@ CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A run as its folder tells it. settings: its recipe, flat; curves: by name of the metric, points (step, value)."""
+    """A run, as its folder records it.
+
+    Attributes:
+        name: Path of the run in the folder that was searched.
+        settings: The recipe, flat.
+        commit: First seven digits of the commit of vidssl that trained it; "" if it is not recorded.
+        curves: Points (step, value), by metric.
+        saved: Step of the latest checkpoint; None without a checkpoint.
+    """
 
     name: str
     settings: dict[str, Any]
     commit: str
     curves: Mapping[str, Curve]
-    saved: int | None  # step of the newest checkpoint
+    saved: int | None
 
     @property
     def step(self) -> int:
+        """The last step in the log, 0 for an empty log."""
         return int(max((curve[-1][0] for curve in self.curves.values()), default=0))
 
     def last(self, name: str) -> float | None:
+        """The last value of a metric; None if the log has none."""
         found = self.curves.get(name)
         return found[-1][1] if found else None
 
     def best(self) -> tuple[float | None, float | None, int | None]:
-        """(loss, accuracy, step) of the validation with the lowest loss."""
+        """Loss, accuracy and step of the validation with the lowest loss; None if the log has none."""
         found = self.curves.get("val/loss")
         if not found:
             return None, None, None
@@ -46,8 +56,17 @@ class RunSummary:
 
 
 def find_runs(folder: Path, *, allow_outside: bool = False) -> list[RunSummary]:
-    """The runs in a folder and below, by name. Raises VidsslError where there is none, or where links in one lead out
-    of it, unless `allow_outside`.
+    """Finds the runs in a folder and its subfolders.
+
+    Args:
+        folder: The folder, which may be a run itself.
+        allow_outside: Accept links that lead out of a run's folder.
+
+    Returns:
+        The runs, sorted by path.
+
+    Raises:
+        VidsslError: There is no run, a run.json is corrupt, or a link leads out of a run's folder.
     """
     if not folder.is_dir():
         raise VidsslError(
@@ -91,14 +110,14 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
 
 
 def differences(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
-    """Setting to its value in each run, where these are not all the same; a setting that a run lacks is None."""
+    """The settings that differ: name to the value in each run, None where a run lacks the setting."""
     names = dict.fromkeys(name for run in runs for name in run.settings)
     found = {name: [run.settings.get(name) for run in runs] for name in names}
     return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
 
 
 def text(runs: Sequence[RunSummary]) -> str:
-    """For people: a line a run, then what their recipes differ in."""
+    """A table for people: one line per run, then the settings that differ."""
     wide = max(len("run"), *(len(run.name) for run in runs)) + 2
     lines = [
         f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}"
@@ -132,7 +151,11 @@ def text(runs: Sequence[RunSummary]) -> str:
 
 
 def draw(runs: Sequence[RunSummary], path: Path) -> None:
-    """Write a PNG: a panel for each of CURVES, a line a run."""
+    """Writes a PNG with a panel for each metric of CURVES and one line per run.
+
+    Raises:
+        VidsslError: `path` does not end in .png or cannot be written.
+    """
     if path.suffix.lower() != ".png":
         raise VidsslError(f"runs: out={str(path)!r}: the picture is a PNG; name a .png file")
     title = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
