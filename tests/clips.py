@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -47,11 +47,11 @@ def make_clip(
     rate: int = 25,
     gop: int = 20,
     bframes: int | None = None,
-    options: dict[str, str] | None = None,
+    options: dict[str, Any] | None = None,
     times: list[int] | None = None,
     rotation: float = 0.0,
     hflip: bool = False,
-    tags: dict[str, int] | None = None,
+    tags: dict[str, Any] | None = None,
     show: Callable[[int, tuple[int, int]], npt.NDArray[np.uint8]] = picture,
 ) -> Path:
     """Encode `show(0..frames-1)`. times: pts of each frame, in 1/1000 s. tags: colorspace, color_range, ... of the
@@ -136,7 +136,7 @@ def planes_of(convert: VideoReformatter, frame: VideoFrame) -> Planes:
         source = {"src_color_range": full} if plain else {}
         frame = convert.reformat(frame, format="yuv420p", interpolation=exact, dst_color_range=full, **source, **space)
     rows = [
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy()
+        np.frombuffer(cast(Any, plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width].copy()
         for plane in frame.planes
     ]
     return rows

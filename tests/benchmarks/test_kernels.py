@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
 
 from benchmarks import workloads
 from benchmarks.bench_kernels import Swscale, assembler, numpy_plan, torch_motion
 from vidssl import ops
+from vidssl.types import Frames, Plan
 
 
 @pytest.fixture(scope="module")
-def workload() -> tuple[workloads.Frames, list[workloads.VideoFrame], workloads.Plan]:
+def workload() -> tuple[Frames, list[VideoFrame], Plan]:
     return (*workloads.frames(48), workloads.planned(workloads.pretext()))
 
 

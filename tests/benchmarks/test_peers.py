@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import bench_peers, workloads
 from benchmarks.bench_peers import Job, job, ours, tuple_of, wrong
-from benchmarks.peers import HEIGHT, PEERS, WIDTH, every, opencv, pyav
+from benchmarks.peers import HEIGHT, PEERS, WIDTH, Peer, Pictures, every, opencv, pyav
 from vidssl import VideoIndex
 
 CLIP = workloads.Clip(name="short", kilobits=300, gop=16, bframes=2, size=(96, 128), frames=90)
@@ -23,7 +23,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
 
 
 @pytest.mark.parametrize("peer", [pyav, opencv])
-def test_peers_give_the_frames_that_a_sequential_decode_gives(peer: bench_peers.Peer, index: VideoIndex) -> None:
+def test_peers_give_the_frames_that_a_sequential_decode_gives(peer: Peer, index: VideoIndex) -> None:
     path = index.video(0).path
     truth = every(path)
     assert truth.shape == (90, HEIGHT, WIDTH, 3)
@@ -40,7 +40,7 @@ def test_wrong_frames_are_counted(index: VideoIndex) -> None:
     assert wrong(lambda numbers: truth[list(numbers)], truth, [3]) == "0 of 48"
     assert wrong(lambda numbers: truth[[numbers[0] + 1, *numbers[1:]]], truth, [3]) == "1 of 48"
 
-    def fails(numbers: object) -> bench_peers.Pictures:
+    def fails(numbers: object) -> Pictures:
         raise RuntimeError("no such frame")
 
     assert wrong(fails, truth, [3, 9]) == "fails for all windows"

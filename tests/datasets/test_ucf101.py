@@ -20,8 +20,12 @@ def release(root: Path, *, splits: int = 3) -> tuple[Path, Path]:
     videos, lists = root / "UCF-101", root / "ucfTrainTestlist"
     lists.mkdir(parents=True)
     (lists / "classInd.txt").write_text("".join(f"{at} {name}\r\n" for at, name in enumerate(CLASSES, start=1)))
-    clips = [(name, group, clip) for name in CLASSES for group in range(1, 5) for clip in (1, 2)]
-    clips = [(name, group, f"{name}/v_{NAMES[name]}_g{group:02d}_c{clip:02d}.avi") for name, group, clip in clips]
+    clips = [
+        (name, group, f"{name}/v_{NAMES[name]}_g{group:02d}_c{clip:02d}.avi")
+        for name in CLASSES
+        for group in range(1, 5)
+        for clip in (1, 2)
+    ]
     for _, _, path in clips:
         (videos / path).parent.mkdir(parents=True, exist_ok=True)
         (videos / path).write_bytes(b"not empty")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -328,7 +328,7 @@ def test_bad_input_is_named(ramps: VideoIndex, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VidsslError, match="name a folder that can be written"):
         audit(recipe, ramps, out=tmp_path / "file")
-    picky = replace(recipe, pretext=replace(TASKS["shuffle_learn"], similar=60000.0, tries=1))
+    picky = replace(recipe, pretext=replace(cast(Any, TASKS["shuffle_learn"]), similar=60000.0, tries=1))
     with pytest.raises(VidsslError, match="met the task's limits"):
         audit(picky, ramps, tuples=50, progress=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from vidssl import VideoIndex, VidsslError
 from vidssl.evaluate import cache
 from vidssl.evaluate.cache import extract_cached, load_features, save_features
-from vidssl.evaluate.features import Clips, Features
+from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.kernels.augment import Augment
 from vidssl.models import ENCODERS
 
@@ -21,11 +22,11 @@ def test_features_come_back_from_disk(index: VideoIndex, tmp_path: Path, monkeyp
     clips = Clips(count=2, length=8, augment=Augment(resize=(24, 32), crop=(16, 16)))
     first, second = ENCODERS["r3d_tiny"](), ENCODERS["r3d_tiny"]()
     (made,) = extract_cached(tmp_path, [first], index, clips, progress=False)
-    real, asked = cache.extract, []
+    real, asked = extract, []
 
-    def spy(encoders: list[object], *rest: object, **options: object) -> list[Features]:
+    def spy(encoders: list[Any], *rest: Any, **options: Any) -> list[Features]:
         asked.append(list(encoders))
-        return real(encoders, *rest, **options)  # type: ignore[arg-type]
+        return real(encoders, *rest, **options)
 
     monkeypatch.setattr(cache, "extract", spy)
     again, other = extract_cached(tmp_path, [first, second], index, clips, progress=False)

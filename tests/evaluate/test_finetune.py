@@ -24,7 +24,7 @@ from vidssl.evaluate.run import TrainedRun, load_run, trained_encoder, untrained
 from vidssl.evaluate.splits import Splits
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
-from vidssl.recipes import shuffle_learn_tiny
+from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.setup import CHANGEABLE
@@ -97,7 +97,7 @@ def test_a_resumed_run_may_change_what_training_may(away: TrainedRun, data: Spli
     """The settings of CHANGEABLE, its length, and how it is tested; all of them at once."""
     how = FineTune(clips=2, train=replace(CONFIG, steps=1))
     evaluate_finetune(away, data, how, device="cpu", quiet=True)
-    changed = {
+    changed: dict[str, Any] = {
         "epochs": 7,
         "steps": 2,
         "workers": 2,

@@ -87,7 +87,7 @@ def test_chance_is_what_random_neighbours_give(own: bool, groups: int) -> None:
             others = [
                 other for j, other in enumerate(among.label) if not (own and query.groups()[i] == among.groups()[j])
             ]
-            hits.append(label in rng.choice(others, 3, replace=False))
+            hits.append(label in rng.choice(np.array(others), 3, replace=False))
     assert chance(query, among, (3,), leave_group_out=own)[3] == pytest.approx(np.mean(hits), abs=0.02)
 
 

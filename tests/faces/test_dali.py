@@ -1,16 +1,18 @@
 """The DALI face gives the same bits as the Python face."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
-from nvidia.dali import fn
+from nvidia.dali import fn as dali_fn
 from nvidia.dali.pipeline import Pipeline
 
 from tests.kernels.workload import SPECS, make_frames
 from vidssl import ops
 from vidssl.native import load_plugin
 from vidssl.types import Frames
+
+fn: Any = dali_fn  # its operators come into being when plugins are loaded
 
 
 def source_of(frames: Frames) -> np.ndarray[Any, Any]:
@@ -73,7 +75,7 @@ def test_types_and_layouts(dtype: str, last: bool) -> None:
     frames = make_frames(np.random.default_rng(9), 60, (60, 84), yuv=True)
     clips = run([frames], name, [(0, 1)], output_type=dtype, channels_last=last)[-1][0]
     plan = ops.plan(SPECS[name], frames=60, size=frames.size, seed=11, epoch=0, sample=1)
-    expected = ops.assemble(frames, plan, size=(32, 32), dtype=dtype, layout="kthwc" if last else "kcthw")
+    expected = ops.assemble(frames, plan, size=(32, 32), dtype=cast(Any, dtype), layout="kthwc" if last else "kcthw")
     assert np.array_equal(clips, expected)
 
 
@@ -107,7 +109,7 @@ def test_a_plan_that_shows_what_is_not_there_is_an_error_of_the_graph() -> None:
 def test_tables_and_pictures_that_are_none_are_errors_of_the_graph() -> None:
     frames = make_frames(np.random.default_rng(9), 60, (60, 84), yuv=True)
     for height in (np.nan, -1.0, 1e30, 7.5):
-        wrong = Frames(data=frames.data, number=frames.number, size=(height, 84), space=frames.space)
+        wrong = Frames(data=frames.data, number=frames.number, size=cast(Any, (height, 84)), space=frames.space)
         with pytest.raises(ValueError, match=r"source: sample 0 has height=.*: take a whole number in 1\.\."):
             run([wrong], "clips, free gaps", [(0, 0)])
     with pytest.raises(ValueError, match="epoch=-1: take 0 <= epoch"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 from tests.clips import make_clip
 
 # (name, codec, options of make_clip)
-KINDS = (
+KINDS: tuple[Any, ...] = (
     ("a.mp4", "libx264", {}),
     ("b.mkv", "libx264", {}),
     ("c.avi", "mpeg4", {}),
@@ -48,8 +49,7 @@ def seeds(folder: Path) -> list[Path]:
     """One small clip of each kind that this FFmpeg can write."""
     quick = {"libx265": {"x265-params": "log-level=none", "preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8"}}
     return [
-        make_clip(folder / name, codec, frames=14, gop=5, options=quick.get(codec), **how)  # type: ignore[arg-type]
-        for name, codec, how in KINDS
+        make_clip(folder / name, codec, frames=14, gop=5, options=quick.get(codec), **how) for name, codec, how in KINDS
     ]
 
 

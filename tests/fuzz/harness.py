@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -34,13 +35,20 @@ def faults(target: str, seeds: range, folder: Path, *, limit_s: float = 20) -> l
     return found
 
 
+def _forward(stream: Iterable[str], lines: Queue[str | None]) -> None:
+    """Puts the lines of a stream into a queue, and None at its end."""
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
 def _child(target: str, seeds: range, folder: Path, limit_s: float, found: list[str]) -> int:
     """Runs seeds in one child. Returns the first seed that is still to be run."""
     command = [sys.executable, "-m", "tests.fuzz.harness", target, str(seeds.start), str(seeds.stop), str(folder)]
     child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert child.stdout is not None
     lines: Queue[str | None] = Queue()
-    Thread(target=lambda stream: [*map(lines.put, stream), lines.put(None)], args=[child.stdout], daemon=True).start()
+    Thread(target=_forward, args=[child.stdout, lines], daemon=True).start()
     now, said = seeds.start - 1, ""
     try:
         while True:

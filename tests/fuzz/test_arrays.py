@@ -104,7 +104,12 @@ def test_a_table_that_leaves_the_pool_is_named() -> None:
 
 
 def test_products_that_pass_int32_are_refused() -> None:
-    spec = PlanSpec(arrangements=[[[0]]], labels=[0], bases=1, augment=Augment(resize=(9, 2**20), crop=(9, 2**20)))
+    spec = PlanSpec(
+        arrangements=np.array([[[0]]]),
+        labels=np.array([0]),
+        bases=1,
+        augment=Augment(resize=(9, 2**20), crop=(9, 2**20)),
+    )
     with pytest.raises(
         VidsslError, match=r"resize=\(9, 1048576\), size=\(9, 4096\): their products are more than 2147483647"
     ):
@@ -113,9 +118,9 @@ def test_products_that_pass_int32_are_refused() -> None:
 
 def test_numbers_beyond_the_tables_type_are_not_wrapped() -> None:
     with pytest.raises(VidsslError, match=r"arrangements=.*4294967296"):
-        PlanSpec(arrangements=np.array([[[2**32]]]), labels=[0], bases=1)
+        PlanSpec(arrangements=np.array([[[2**32]]]), labels=np.array([0]), bases=1)
     with pytest.raises(VidsslError, match="tries=2147483647: take at least 1, at most 10000"):
-        PlanSpec(arrangements=[[[0]]], labels=[0], bases=1, tries=2**31 - 1)
+        PlanSpec(arrangements=np.array([[[0]]]), labels=np.array([0]), bases=1, tries=2**31 - 1)
 
 
 def test_more_frames_than_memory_are_refused_before_it_is_taken() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,25 @@ def row_of(index: VideoIndex, row: int) -> str:
         return str(error)
 
 
+def column_of(name: str, index: VideoIndex) -> list[Any]:
+    values: list[Any] = index.column(name).to_pylist()
+    return values
+
+
+def row_at(row: int, index: VideoIndex) -> str:
+    return row_of(index, row)
+
+
 READS: dict[str, Callable[[VideoIndex], Any]] = {
     "length": len,
     "usable": lambda index: index.usable(20).tolist(),
     "labels": lambda index: (index.classes, index.labels.tolist()),
     "skipped": lambda index: index.skipped(20),
     "summary": lambda index: index.summary(20),
-    **{f"column {name}": lambda index, name=name: index.column(name).to_pylist() for name in SCHEMA.names},
+    **{f"column {name}": partial(column_of, name) for name in SCHEMA.names},
     "some": lambda index: index.select([250, 3, 77]).table.to_pylist(),
     "all": lambda index: zlib.crc32(repr(index.table.to_pylist()).encode()),
-    **{f"row {row}": lambda index, row=row: row_of(index, row) for row in range(0, 300, 3)},
+    **{f"row {row}": partial(row_at, row) for row in range(0, 300, 3)},
 }
 
 

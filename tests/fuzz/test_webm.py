@@ -75,8 +75,8 @@ def webm(folder: Path) -> Callable[[int], str]:
                 shown.append(
                     [torch.stack([getattr(batch, name) for batch in batches]) for name in ("video", "frame", "clips")]
                 )
-        (video, frame, clips), (video_cpu, frame_cpu, clips_cpu) = shown
-        same = torch.equal(video, video_cpu) and torch.equal(frame, frame_cpu)
+        (rows, frame, clips), (rows_cpu, frame_cpu, clips_cpu) = shown
+        same = torch.equal(rows, rows_cpu) and torch.equal(frame, frame_cpu)
         return "" if same and (clips - clips_cpu).abs().mean() < _COLORS else "other frames than on the CPU"
 
     return run

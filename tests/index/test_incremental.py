@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from tests.clips import make_clip
 from vidssl.cli import main
 from vidssl.index import table as module
 from vidssl.index.journal import Journal
+from vidssl.index.scan import scan
 from vidssl.index.schema import SCHEMA
 from vidssl.index.table import VideoIndex
 
@@ -41,7 +43,7 @@ def test_only_new_and_changed_files_are_read(folder: Path, monkeypatch: pytest.M
         seen.append(path.name)
         return real(path, *place)
 
-    real = module.scan
+    real: Any = scan
     monkeypatch.setattr(module, "scan", spy)
     again = VideoIndex.build(folder, known=first, progress=False)
     assert sorted(seen) == ["1.mp4", "new.mp4"]
@@ -55,11 +57,11 @@ def test_the_command_brings_an_index_up_to_date(
 ) -> None:
     out = tmp_path / "index.arrow"
     assert main(["index", str(folder), "--out", str(out)]) == 0
-    assert "4 files read, 0 known already" in capsys.readouterr().out
+    assert "4 files read, 0 taken from the old index" in capsys.readouterr().out
     (folder / "0.mp4").unlink()
     make_clip(folder / "9.mp4", frames=7)
     assert main(["index", str(folder), "--out", str(out)]) == 0
-    assert "1 files read, 3 known already, 1 of the old index's gone or changed" in capsys.readouterr().out
+    assert "1 files read, 3 taken from the old index, 1 of the old index's gone or changed" in capsys.readouterr().out
     assert VideoIndex.load(out).column("path").to_pylist() == ["1.mp4", "2.mp4", "3.mp4", "9.mp4"]
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["index.arrow"]
 

@@ -11,8 +11,8 @@ from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.cli.data import open_data
+from vidssl.index.schema import SCHEMA
 from vidssl.index.sources import find_videos
-from vidssl.index.table import SCHEMA
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from tests.kernels.workload import EVERY_CHANGE, SIZES, make_frames, orders
 from vidssl import ops, reference
+from vidssl.kernels.assemble import DType
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Frames, Plan, VidsslError
@@ -77,7 +79,7 @@ def test_types_and_layouts_hold_the_same_picture() -> None:
     assert torch.equal(
         ops.assemble(frames, plan, size=(33, 37), dtype="uint8"), full.round().clamp(0, 255).to(torch.uint8)
     )
-    for dtype in ("float32", "float16", "bfloat16", "uint8"):
+    for dtype in get_args(DType):
         one = ops.assemble(frames, plan, size=(33, 37), dtype=dtype)
         last = ops.assemble(frames, plan, size=(33, 37), dtype=dtype, layout="kthwc")
         assert torch.equal(one, last.permute(0, 4, 1, 2, 3))
@@ -138,10 +140,10 @@ def test_every_simd_body_gives_the_same_bits(body: str) -> None:
         ({"layout": "hwc"}, "layout='hwc'"),
     ],
 )
-def test_bad_arguments(change: dict[str, object], part: str) -> None:
+def test_bad_arguments(change: dict[str, Any], part: str) -> None:
     frames = make_frames(np.random.default_rng(0), 4, (16, 16), yuv=False)
     with pytest.raises(VidsslError) as error:
-        ops.assemble(frames, make_plan(frames, Augment()), **({"size": (8, 8)} | change))
+        ops.assemble(frames, make_plan(frames, Augment()), **{"size": (8, 8), **change})
     assert part in str(error.value)
 
 

@@ -46,7 +46,7 @@ def same_bits(found: Iterable[Any], wanted: Iterable[Any]) -> None:
         )
 
 
-def spec(weight: str = "uniform", draw: str = "chain", distinct: bool = False, seed: int = 0) -> ops.PlanSpec:
+def spec(weight: Any = "uniform", draw: Any = "chain", distinct: bool = False, seed: int = 0) -> ops.PlanSpec:
     rng = np.random.default_rng(seed)
     return ops.PlanSpec(
         arrangements=rng.integers(0, 3 * 4, (6, 3, 4), dtype=np.int32),
@@ -78,7 +78,7 @@ def test_motion(yuv: bool, count: int, height: int, width: int) -> None:
 @pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("draw", ["chain", "free"])
 @pytest.mark.parametrize("weight", ["uniform", "motion"])
-def test_plan(weight: str, draw: str, distinct: bool, train: bool) -> None:
+def test_plan(weight: Any, draw: Any, distinct: bool, train: bool) -> None:
     table = spec(weight, draw, distinct)
     frames = make_frames(np.random.default_rng(1), 40, 61, 83, yuv=True)
     scores = ops.motion(frames)

@@ -31,7 +31,7 @@ def test_equals_reference(name: str, train: bool) -> None:
     sad, thumb = ops.motion(data)
     seen = set()
     for sample in range(40):
-        where = {
+        where: dict[str, Any] = {
             "frames": frames,
             "size": size,
             "seed": 2**40 + 7,
@@ -71,7 +71,7 @@ def test_draws_do_not_depend_on_each_other() -> None:
     """Turning an augmentation on moves no other draw."""
     plain = dataclasses.replace(SPECS["clips, free gaps"], augment=Augment(resize=(40, 50), crop=(32, 32)))
     full = SPECS["clips, free gaps"]
-    where = {"frames": 60, "size": (60, 84), "seed": 5, "epoch": 1, "sample": 9}
+    where: dict[str, Any] = {"frames": 60, "size": (60, 84), "seed": 5, "epoch": 1, "sample": 9}
     one, other = ops.plan(plain, **where), ops.plan(full, **where)
     assert np.array_equal(one.frame, other.frame)
     assert one.label == other.label
@@ -87,7 +87,12 @@ def test_arrangements_are_drawn_evenly() -> None:
 def test_motion_weights_draw_by_motion() -> None:
     """All the motion lies in frames 30 .. 33: single frames are drawn there in proportion."""
     spec = PlanSpec(
-        arrangements=np.zeros((1, 1, 1), dtype=int), labels=[0], bases=1, draw="free", weight="motion", window=60
+        arrangements=np.zeros((1, 1, 1), dtype=int),
+        labels=np.array([0]),
+        bases=1,
+        draw="free",
+        weight="motion",
+        window=60,
     )
     sad = np.zeros((59, 1, 1), dtype=np.uint32)
     sad[29:33] = [[[1000]], [[2000]], [[3000]], [[4000]]]  # of frames 30, 31, 32, 33
@@ -169,8 +174,14 @@ def test_the_region_is_the_centre_where_nothing_moves() -> None:
         ({"window": "film"}, "window='film'"),
     ],
 )
-def test_a_spec_that_cannot_be_says_so(change: dict[str, object], part: str) -> None:
-    good = {"arrangements": orders(3, 16), "labels": np.arange(6), "bases": 3, "length": 16, "gap": (8, 8)}
+def test_a_spec_that_cannot_be_says_so(change: dict[str, Any], part: str) -> None:
+    good: dict[str, Any] = {
+        "arrangements": orders(3, 16),
+        "labels": np.arange(6),
+        "bases": 3,
+        "length": 16,
+        "gap": (8, 8),
+    }
     with pytest.raises(VidsslError) as error:
         PlanSpec(**(good | change))
     assert part in str(error.value)

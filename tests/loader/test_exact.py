@@ -60,7 +60,7 @@ def count_wrong(folder: Path, epochs: int, engine: str = "inline") -> tuple[int,
     return checked, wrong, {index.video(row).path.name for row in places}
 
 
-MADE: dict[str, tuple[str, dict[str, Any]]] = {
+MADE: dict[str, Any] = {
     "bframes.mp4": (
         "libx264",
         {"options": {"x264-params": "keyint=17:min-keyint=17:scenecut=0:bframes=3:b-pyramid=normal"}},

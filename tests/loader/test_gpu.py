@@ -19,7 +19,7 @@ from vidssl.loader.graph_decoder import find_nvdec
 from vidssl.types import Batch
 
 pytestmark = pytest.mark.gpu
-CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
+CLIPS: dict[str, Any] = {
     "bframes.mp4": (
         "libx264",
         {"options": {"x264-params": "keyint=17:min-keyint=17:scenecut=0:bframes=3:b-pyramid=normal"}},
@@ -39,7 +39,7 @@ CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "vp9.webm": ("libvpx-vp9", {"gop": 15, "options": {"cpu-used": "8", "auto-alt-ref": "0"}}),
     "bt709.mp4": ("libx264", {"tags": {"colorspace": 1}}),
 }
-NOT_TAKEN: dict[str, tuple[str, dict[str, Any]]] = {
+NOT_TAKEN: dict[str, Any] = {
     "interlaced.mp4": ("libx264", {"options": {"x264-params": "interlaced=1"}}),
     "full.mp4": ("libx264", {"form": "yuvj420p", "tags": {"color_range": 2}}),
     "turned.mp4": ("libx264", {"rotation": 90.0}),
@@ -58,7 +58,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
     return VideoIndex.build(root, progress=False)
 
 
-def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 2, **how: Any) -> tuple[list[Batch], dict[str, int]]:
+def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 2, **how: Any) -> tuple[list[Batch], dict[str, Any]]:
     with Loader(index, spec, **({"batch_size": 5, "device": "cuda", "seed": 5, "workers": 4} | how)) as loader:
         found = [Batch(*(part.cpu() for part in batch)) for _ in range(epochs) for batch in loader]
         return found, loader.stats

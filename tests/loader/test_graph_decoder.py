@@ -143,14 +143,14 @@ def test_a_driver_that_is_mounted_elsewhere_is_named(monkeypatch: pytest.MonkeyP
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Seconds a batch of each way of decoding; a machine with NVDEC is made believe."""
     monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
     return {"cpu": 0.1, "nvdec": 0.02}
 
 
 def asked(
-    decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, float], made: list[str]
+    decode: str, device: torch.device, index: VideoIndex, seconds: dict[str, Any], made: list[str]
 ) -> tuple[GraphDecoder | None, str]:
     def measure(decoder: GraphDecoder | None) -> float:
         name = "cpu" if decoder is None else "nvdec"
@@ -160,7 +160,7 @@ def asked(
     return choose_decoder(decode, device, index, np.arange(len(index)), measure)
 
 
-def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, float]) -> None:
+def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[str, Any]) -> None:
     made: list[str] = []
     assert asked("auto", CUDA, index, measured, made) == (
         NVDEC,
@@ -177,7 +177,7 @@ def test_auto_takes_the_faster_and_says_why(index: VideoIndex, measured: dict[st
     "error", [RuntimeError("CUDA error:\n out of memory"), VidsslError("3 batches failed"), ValueError("DALI's")]
 )
 def test_auto_takes_the_cpu_where_nvdec_fails(
-    error: Exception, index: VideoIndex, measured: dict[str, float], caplog: pytest.LogCaptureFixture
+    error: Exception, index: VideoIndex, measured: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     made: list[GraphDecoder | None] = []
 
@@ -199,7 +199,7 @@ def test_auto_takes_the_cpu_where_nvdec_fails(
 
 
 def test_auto_needs_no_measurement_where_there_is_no_choice(
-    index: VideoIndex, measured: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    index: VideoIndex, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
     assert asked("auto", torch.device("cpu"), index, measured, made) == (None, "device=cpu")
@@ -210,7 +210,7 @@ def test_auto_needs_no_measurement_where_there_is_no_choice(
     assert made == []
 
 
-def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, float]) -> None:
+def test_what_is_asked_for_is_taken_or_refused(index: VideoIndex, measured: dict[str, Any]) -> None:
     made: list[str] = []
     assert asked("cpu", CUDA, index, measured, made) == (None, "it was asked for")
     assert asked("nvdec", CUDA, index, measured, made)[0] == NVDEC

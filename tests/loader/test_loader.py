@@ -232,7 +232,7 @@ def test_batches_stay_whole_when_kept(index: VideoIndex) -> None:
 
 
 def test_channels_last_and_half_precision_change_only_memory(index: VideoIndex) -> None:
-    def first(**options: object) -> torch.Tensor:
+    def first(**options: Any) -> torch.Tensor:
         with Loader(index, PLAIN, batch_size=2, device="cpu", seed=9, **options) as loader:
             return next(iter(loader)).clips
 
@@ -311,7 +311,7 @@ def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:
         ({"pretext": "vcop"}, "pretext='vcop': take a Pretext"),
     ],
 )
-def test_bad_arguments(index: VideoIndex, change: dict[str, object], part: str) -> None:
+def test_bad_arguments(index: VideoIndex, change: dict[str, Any], part: str) -> None:
     with pytest.raises(VidsslError) as error:
         Loader(**({"index": index, "pretext": PLAIN, "batch_size": 2, "device": "cpu"} | change))
     assert part in str(error.value)

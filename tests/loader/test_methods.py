@@ -3,6 +3,7 @@ video.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ TASKS: dict[str, Pretext] = {
 }
 
 
-def batches(index: VideoIndex, task: Pretext, **how: object) -> list[Batch]:
+def batches(index: VideoIndex, task: Pretext, **how: Any) -> list[Batch]:
     with Loader(index, task, batch_size=4, device="cpu", seed=9, **how) as loader:
         return [Batch(*(part.clone() for part in batch)) for _ in range(2) for batch in loader]
 

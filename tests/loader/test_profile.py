@@ -1,6 +1,7 @@
 """What the loader's time goes into."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ FOUND = Profile(
         ({"rate": 40.0}, "far slower than so many threads"),
     ],
 )
-def test_advice(change: dict[str, object], said: str) -> None:
+def test_advice(change: dict[str, Any], said: str) -> None:
     advice = replace(FOUND, **change).advice()
     assert any(said in line for line in advice)
     if change:

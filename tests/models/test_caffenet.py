@@ -1,5 +1,7 @@
 """CaffeNet and AlexNet against the published plans."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -194,6 +196,6 @@ def test_a_map_of_any_size_but_features_of_one(opn: CaffeNet) -> None:
         ({"conv_bias": (0, 1)}, r"conv_bias=\(0, 1\): give 5"),
     ],
 )
-def test_wrong_settings_are_named(setting: dict[str, tuple[int, ...]], named: str) -> None:
+def test_wrong_settings_are_named(setting: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         CaffeNet(**{"size": (80, 80), "dense": (8,), **setting})

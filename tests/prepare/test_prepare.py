@@ -16,12 +16,13 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare import run as module
+from vidssl.prepare.encode import encode
 from vidssl.prepare.run import INDEX, JOURNAL, LIST, targets
 from vidssl.pretext import Vcop
 from vidssl.video.decode import decode
 
 TASK = Vcop(clip_length=4, interval=2)  # 16 frames
-CLIPS: dict[str, tuple[str, dict[str, Any]]] = {
+CLIPS: dict[str, Any] = {
     "run/b.mp4": ("libx264", {"bframes": 3, "gop": 30}),
     "run/turned.mov": ("libx264", {"rotation": 90}),
     "walk/odd.mkv": ("libx264", {"size": (49, 67), "form": "yuv444p"}),
@@ -99,7 +100,8 @@ def test_times_labels_and_lists_are_carried_over(folder: Path, tmp_path: Path) -
 
 
 def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, real, seen = tmp_path / "out", module.encode, []
+    out, real = tmp_path / "out", encode
+    seen: list[Any] = []
 
     def stops(video: Any, row: Any, target: Path, how: Encoding) -> None:
         if len(seen) == 3:
@@ -123,7 +125,7 @@ def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_file_that_fails_is_named_and_left_out(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.encode
+    real = encode
 
     def fails(video: Any, row: Any, target: Path, how: Encoding) -> None:
         if video.path.name == "vfr.mp4":
@@ -191,7 +193,7 @@ def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
         prepare(index, tmp_path / "out", Encoding(), TASK, progress=False)
     for change in ({"short_side": 3}, {"multiple": 3}, {"gop": 0}, {"crf": 60}, {"preset": "quick"}):
         with pytest.raises(VidsslError, match=f"prepare: {next(iter(change))}="):
-            Encoding(**change)  # type: ignore[arg-type]
+            Encoding(**change)
 
 
 def test_names_that_would_be_one_are_kept_apart(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def drawn(method: str, name: str, twin: str) -> list[dict[str, Any]]:
     spec = settings(method, name).plan
     sad, thumb = made_up_motion(spec.frames + 6)
     if twin == "cuda":
-        sad, thumb = torch.from_numpy(sad).cuda(), torch.from_numpy(thumb).cuda()
+        sad, thumb = (cast(Any, torch.from_numpy(part).cuda()) for part in (sad, thumb))
     out = []
     for seed, epoch, sample in SAMPLES:
         where: dict[str, Any] = {

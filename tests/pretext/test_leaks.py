@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_shuffle_learns_own_head_solves_a_ramp_where_each_frame_tells_its_time()
     """
     pretext = ShuffleLearn(tau_max=6, tau_min=8, positives=1, negatives=1, similar=0, tries=1000, augment=EVERYTHING)
 
-    def alike(rng: np.random.Generator, frames: int) -> np.ndarray:  # type: ignore[type-arg]
+    def alike(rng: np.random.Generator, frames: int) -> np.ndarray[Any, Any]:
         return ramp(rng, frames, slope=(9, 10), offset=(0, 8))
 
     assert accuracy(without_brightness(pretext), alike, steps=450) > 0.95
@@ -126,7 +127,7 @@ def test_permuted_slots_are_another_row_of_the_table(method: str) -> None:
             assert row[order].tobytes() in labels
     rng = np.random.default_rng(0)
     for plan in plans(pretext, noise(rng, window(pretext)), 200):
-        order = rng.permutation(spec.slots)
+        order = rng.permutation(spec.slots).tolist()
         place = ranks(plan)  # bases are numbered in the order of time
         assert labels[_row(spec.length, spec.times, place)] == plan.label
         moved = plan._replace(frame=plan.frame[order])
@@ -139,7 +140,7 @@ def test_permuted_slots_are_another_row_of_the_table(method: str) -> None:
     )
 
 
-def _row(length: int, times: int, bases: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _row(length: int, times: int, bases: np.ndarray[Any, Any]) -> bytes:
     """The row of a table that shows these bases, each from its first frame on."""
     return (bases[:, None] * length + np.arange(times)).astype(np.int32).tobytes()
 
@@ -161,7 +162,7 @@ def test_the_odd_place_moves_along() -> None:
     pretext, rng = SMALL["odd_one_out"], np.random.default_rng(0)
     spec, labels = pretext.plan, table(pretext)
     for row, label in zip(spec.arrangements, spec.labels, strict=True):
-        order = rng.permutation(spec.slots)
+        order = rng.permutation(spec.slots).tolist()
         again = row[order] % spec.times + np.arange(spec.slots)[:, None] * spec.times
         assert labels[again.astype(np.int32).tobytes()] == np.flatnonzero(order == label)
 
@@ -169,7 +170,7 @@ def test_the_odd_place_moves_along() -> None:
 # ---- augmentation ----
 
 
-def measured(plan: Plan, time: int) -> np.ndarray:  # type: ignore[type-arg]
+def measured(plan: Plan, time: int) -> np.ndarray[Any, Any]:
     """How each slot is cut, mirrored and coloured at a time, [K, 6]: x, y, mirror, gain, shift, kind of colour."""
     box, color = plan.box[:, time], plan.color[:, time]
     sources = (color[:, :, :3] != 0).any(axis=1)  # [K, 3]: channels that are read

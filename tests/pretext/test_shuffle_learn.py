@@ -43,7 +43,7 @@ def test_the_ends_tell_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "share"), [({}, 0.25), ({"negatives": 1}, 0.5), ({"positives": 3, "negatives": 17}, 0.15)]
 )
-def test_share_of_positives_is_exact_and_each_kind_is_even(settings: dict[str, int], share: float) -> None:
+def test_share_of_positives_is_exact_and_each_kind_is_even(settings: dict[str, Any], share: float) -> None:
     pretext = ShuffleLearn(**settings)
     counts = {row: sum(found == row for found, _ in rows(pretext)) for row in PUBLISHED}
     assert len({counts[row] for row, label in PUBLISHED.items() if label == 1}) == 1

@@ -1,6 +1,7 @@
 """VCOP against the published table, window and head."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,6 @@ def test_head_computes_what_the_paper_says() -> None:
         ({"stride": 0}, "stride=0"),
     ],
 )
-def test_wrong_settings_are_named(setting: dict[str, int], named: str) -> None:
+def test_wrong_settings_are_named(setting: dict[str, Any], named: str) -> None:
     with pytest.raises(VidsslError, match=named):
         Vcop(**setting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,9 +18,9 @@ CPU = ProcessGroup(device=torch.device("cpu"))
 PRETEXT = Vcop(clip_length=8, interval=2, dropout=0.0, augment=Augment(resize=(24, 32), crop=(16, 16)))
 
 
-def stepper(**settings: object) -> Stepper:
+def stepper(**settings: Any) -> Stepper:
     torch.manual_seed(0)
-    config = TrainConfig(norm="group", **settings)  # type: ignore[arg-type]
+    config = TrainConfig(norm="group", **settings)
     return Stepper(build_model(PRETEXT, "r3d_tiny", norm="group"), config, CPU, amp=False, total=100)
 
 

@@ -5,7 +5,9 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, cast
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -37,8 +39,8 @@ def test_a_run_leaves_checkpoints_and_logs(
     gpu = {"train/gpu_memory"}
     assert set(lines[0]) - beside == {name for name in METRICS if name.startswith("train/")} - gpu
     assert set(lines[3]) - beside == {"val/loss", "val/accuracy", "val/tuples"}
-    assert sum(map(sum, lines[0]["train/confusion"])) == 2 * recipe.train.batch_size  # type: ignore[arg-type]
-    assert sum(map(sum, lines[3]["val/confusion"])) == 2  # type: ignore[arg-type]
+    assert np.sum(lines[0]["train/confusion"]) == 2 * recipe.train.batch_size
+    assert np.sum(lines[3]["val/confusion"]) == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["encoder"] == recipe.encoder
     board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     tags = board.Tags()
@@ -58,7 +60,7 @@ def test_a_run_leaves_checkpoints_and_logs(
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    schedule: str, index: VideoIndex, recipe: Recipe, tmp_path: Path
+    schedule: Literal["constant", "cosine"], index: VideoIndex, recipe: Recipe, tmp_path: Path
 ) -> None:
     recipe = replace(recipe, train=replace(recipe.train, schedule=schedule, save_every=2))
     whole = train(recipe, index, tmp_path / "whole", steps=8, device="cpu", quiet=True)
@@ -170,7 +172,7 @@ def test_wrong_arguments_are_named(
 )
 def test_wrong_settings_are_named(name: str, value: float, recipe: Recipe) -> None:
     with pytest.raises(VidsslError, match=f"{name}={value}"):
-        replace(recipe.train, **{name: value})
+        replace(recipe.train, **cast(Any, {name: value}))
 
 
 def test_a_damaged_checkpoint_is_left_aside(

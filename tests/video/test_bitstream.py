@@ -93,7 +93,7 @@ def test_where_decoding_begins_anew(ending: str, tmp_path: Path) -> None:
         ("a.avi", "mpeg4", {}),
     ],
 )
-def test_every_packet_begins_one_picture(name: str, codec: str, options: dict[str, str], tmp_path: Path) -> None:
+def test_every_packet_begins_one_picture(name: str, codec: str, options: dict[str, Any], tmp_path: Path) -> None:
     found, extradata = packets(make_clip(tmp_path / name, codec, frames=20, size=(128, 160), options=options))
     kind = {"libx264": "h264", "libx265": "hevc"}.get(codec, codec)
     assert [count_pictures(kind, packet, extradata) for packet in found] == [1] * 20
@@ -142,7 +142,7 @@ def test_hidden_pictures_of_vp9(tmp_path: Path) -> None:
     ],
 )
 def test_vpx_packets_name_their_size(
-    codec: str, options: dict[str, str], size: tuple[int, int], tmp_path: Path
+    codec: str, options: dict[str, Any], size: tuple[int, int], tmp_path: Path
 ) -> None:
     frames = 12 if size[0] > 500 else 40
     found, _ = packets(

@@ -21,7 +21,7 @@ from vidssl.video.packets import DecodeError
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "clips"
 B = {"bframes": 2}
 X264 = "keyint=17:min-keyint=17:scenecut=0:bframes=3:b-pyramid=normal"
-CLIPS: dict[str, tuple[str, str, dict[str, Any]]] = {
+CLIPS: dict[str, Any] = {
     "h264_bframes": ("a.mp4", "libx264", {"options": {"x264-params": X264}}),
     "h264_open_gop": ("a.mp4", "libx264", {"options": {"x264-params": X264 + ":open-gop=1"}}),
     "h264_intra_refresh": ("a.mkv", "libx264", {"options": {"x264-params": "keyint=15:intra-refresh=1"}}),

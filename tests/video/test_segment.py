@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -35,8 +35,8 @@ FROM_THE_START = {"h264_open_gop", "h264_intra_refresh", "h264_long_gop"}
 def decoded(piece: Segment) -> list[Planes]:
     """Every frame of a slice, by the plainest decode there is."""
     convert = VideoReformatter()
-    with av.open(io.BytesIO(piece.data)) as container:
-        return [planes_of(convert, frame) for frame in container.decode(video=0)]
+    with av.open(io.BytesIO(piece.data.tobytes())) as container:
+        return [planes_of(convert, frame) for frame in cast(Any, container).decode(video=0)]
 
 
 def wrong_frames(video: Video, seed: int = 0, count: int = 3) -> tuple[int, list[Segment]]:

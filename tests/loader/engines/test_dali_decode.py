@@ -69,7 +69,7 @@ def index(folder: Path) -> VideoIndex:
     return VideoIndex.build(folder, progress=False)
 
 
-def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 3, **how: Any) -> tuple[list[Batch], dict[str, int]]:
+def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 3, **how: Any) -> tuple[list[Batch], dict[str, Any]]:
     with Loader(index, spec, **({"batch_size": 3, "device": "cpu", "seed": 5, "workers": 2} | how)) as loader:
         found = [Batch(*(part.clone() for part in batch)) for _ in range(epochs) for batch in loader]
         return found, loader.stats
