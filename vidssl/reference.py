@@ -26,7 +26,7 @@ def _module(array: Array) -> Any:
 
 
 # ---- frames
-# ---------------------------------------------------------------------------------------------------------------------------
+# ----
 
 
 def planes(data: Array, size: tuple[int, int]) -> list[Array]:
@@ -47,7 +47,7 @@ def luma(data: Array, size: tuple[int, int]) -> Array:
 
 
 # ---- motion
-# ---------------------------------------------------------------------------------------------------------------------------
+# ----
 
 
 def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
@@ -73,7 +73,7 @@ def _cell(i: int, pixels: int) -> slice:
 
 
 # ---- plan
-# -----------------------------------------------------------------------------------------------------------------------------
+# ----
 
 
 def philox(key: int, high: int, low: int) -> list[int]:
@@ -275,7 +275,7 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
 
 
 # ---- assemble
-# -------------------------------------------------------------------------------------------------------------------------
+# ----
 
 
 def weights(origin: float, extent: float, outputs: int, pixels: int) -> npt.NDArray[np.float64]:

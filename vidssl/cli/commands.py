@@ -74,7 +74,9 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
     found.save(out)
     journal.unlink(missing_ok=True)
     print(found.summary())
-    gone = "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"
+    gone = (
+        "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"
+    )
     print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
 
 

@@ -48,8 +48,8 @@ class TrainConfig:
         tuples_per_window: Tuples taken from one decoded window.
         max_corrupt: Fraction of the videos that may turn out to be corrupt before the run stops.
         timeout: If no batch arrives for this many seconds, the run prints where the loader hangs, and ends.
-        file_timeout: Seconds that decoding a window may take, and one more for each MiB of its file and each frame; none
-            takes 60. A video that takes longer is corrupt.
+        file_timeout: Seconds that decoding a window may take, and one more for each MiB of its file and each
+            frame; none takes 60. A video that takes longer is corrupt.
         nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step. With
             "skip" every step waits for the device. The tuples are written to nonfinite.jsonl.
         log_every: Steps between two lines of the log.
