@@ -60,9 +60,7 @@ class Data:
         )
 
     def run(self, run: Path, out: Path | None) -> TrainedRun:
-        """The run. Raises VidsslError, before videos are indexed, where it is none, or `out` may not
-        be written.
-        """
+        """Loads the run. Raises VidsslError if it is not a run, or if `out` may not be written."""
         check_output(out, ".json", BEGINS)
         return load_run(run, allow_outside=self.allow_outside)
 
@@ -85,16 +83,16 @@ def retrieval(
     one of the same seed, and with chance.
 
     Args:
-        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. Features are cached in it.
         ks: Numbers of neighbours.
         drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's
             published code does.
-        pictures: Queries of each verdict, right and wrong, that RUN/retrieval.png shows at most.
+        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
         device: Where to compute.
-        out: JSON file to write; none writes RUN/retrieval.json.
+        out: JSON file to write; None writes RUN/retrieval.json.
     """
     opened = data.run(run, out)
-    _say(
+    _print(
         evaluate_retrieval(
             opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
         )
@@ -113,13 +111,13 @@ def probe(
     """Can a linear model, or k-NN, classify frozen features? Compares the trained encoder with the untrained one.
 
     Args:
-        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. Features are cached in it.
         ks: Numbers of neighbours that vote.
         device: Where to compute.
-        out: JSON file to write; none writes RUN/probe.json.
+        out: JSON file to write; None writes RUN/probe.json.
     """
     opened = data.run(run, out)
-    _say(evaluate_probe(opened, data.open(opened), view=view, ks=ks, device=device, out=out))
+    _print(evaluate_probe(opened, data.open(opened), view=view, ks=ks, device=device, out=out))
 
 
 def finetune(
@@ -131,19 +129,19 @@ def finetune(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """How accurate is the encoder after training on with labels? Starts from the run's checkpoint, or from scratch.
+    """How accurate is the encoder after further training with labels? Starts at the run's checkpoint, or from scratch.
 
     Args:
-        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. The new run lies in
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. The new run is in
             RUN/finetune/<init>.
         resume: Continue a fine-tuning that was stopped.
         device: Where to compute.
-        out: JSON file to write; none writes RUN/finetune.json, or RUN/finetune_scratch.json.
+        out: JSON file to write; None writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
     opened = data.run(run, out)
-    # reports a wrong folder before videos are indexed
+    # Report a wrong folder before indexing the videos.
     open_finetuned(output_path(opened.folder, f"finetune/{how.init}"), resume=resume)
-    _say(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
+    _print(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
 
 
 def complement(
@@ -155,24 +153,24 @@ def complement(
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
-    """Do the run's features add to others, such as a supervised model's? A probe on each, on both, and how their errors
-    overlap.
+    """Do the run's features add anything to others, such as a supervised model's? Probes each set and both together,
+    and counts how their errors overlap.
 
     Args:
-        run: Folder of a run (its latest checkpoint is taken), or one of its checkpoints. Features are kept in it.
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. Features are cached in it.
         other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function
-            that gives a torch module and the vidssl.evaluate.features.Clips that it is to see.
+            that returns a torch module and the vidssl.evaluate.features.Clips that it expects.
         device: Where to compute.
-        out: JSON file to write; none writes RUN/complement.json.
+        out: JSON file to write; None writes RUN/complement.json.
     """
     opened = data.run(run, out)
-    _say(evaluate_complement(opened, data.open(opened), other, view=view, device=device, out=out))
+    _print(evaluate_complement(opened, data.open(opened), other, view=view, device=device, out=out))
 
 
 def commands() -> dict[str, Callable[..., None]]:
-    """Name to command."""
+    """The commands, by name."""
     return {"retrieval": retrieval, "probe": probe, "finetune": finetune, "complement": complement}
 
 
-def _say(result: Result) -> None:
+def _print(result: Result) -> None:
     print(result.text())

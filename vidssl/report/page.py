@@ -89,7 +89,7 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
         "<h1>vidssl report</h1>",
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; '
-        f"{_html(_said(versions()))}</p>",
+        f"{_html(_versions_text(versions()))}</p>",
         _overview(found),
         "<h2>Training</h2>",
         html_legend([run.name for run in found]) if len(found) > 1 else "",
@@ -125,10 +125,10 @@ def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
     used = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
     if len(set(used.values())) < 2:
         return ""
-    said = "; ".join(
+    sets = "; ".join(
         f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
     )
-    return f'<p class="soft">Not comparable, because the test videos differ: {_html(heading)} ({_html(said)}).</p>'
+    return f'<p class="soft">Not comparable, because the test videos differ: {_html(heading)} ({_html(sets)}).</p>'
 
 
 def _charts(runs: Sequence[RunRecord]) -> str:
@@ -145,7 +145,7 @@ def _run(run: RunRecord, allow_outside: bool) -> str:
     parts = [
         f"<h2>{_html(run.name)}</h2>",
         f"<p>{_html(recipe['method'])} with {_html(recipe['encoder'])}: {_html(about)}.</p>",
-        f'<p class="soft">{_html(str(run.folder))}; {_html(_said(seen["versions"]))}</p>',
+        f'<p class="soft">{_html(str(run.folder))}; {_html(_versions_text(seen["versions"]))}</p>',
         f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
         *(_result(run, name, found, allow_outside) for name, found in run.results.items()),
     ]
@@ -206,7 +206,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
 
 
-def _said(found: Mapping[str, str]) -> str:
+def _versions_text(found: Mapping[str, str]) -> str:
     return ", ".join(
         f"{name} {version[:12]}" for name, version in found.items() if name in ("vidssl", "python", "torch", "commit")
     )
