@@ -284,7 +284,7 @@ def test_build_info() -> None:
 def test_plugin_of_another_dali_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "dali_version", lambda: "1.50.0")
     native.load_plugin.cache_clear()
-    with pytest.raises(VidsslError, match=r"version 1\.50\.0 is installed, libvidssl_dali\.so was built for"):
+    with pytest.raises(VidsslError, match=r"version 1\.50\.0 is installed, but libvidssl_dali\.so was built for"):
         native.load_plugin()
 
 

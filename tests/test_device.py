@@ -29,7 +29,7 @@ def test_a_gpu_comes_with_its_index(name: str | torch.device, index: int) -> Non
 @pytest.mark.usefixtures("third_of_four")
 def test_a_gpu_that_is_not_there_is_named() -> None:
     with pytest.raises(
-        VidsslError, match=r"device='cuda:4': this machine shows 4 CUDA device\(s\) to torch; take cpu or auto"
+        VidsslError, match=r"device='cuda:4': torch finds 4 CUDA device\(s\) on this machine; pass cpu or auto"
     ):
         pick_device("cuda:4")
 
@@ -42,5 +42,5 @@ def test_without_a_gpu_it_is_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("name", ["mps", "gpu"])
 def test_others_are_refused(name: str) -> None:
-    with pytest.raises(VidsslError, match=f"device='{name}': take auto, cpu, cuda or cuda:N"):
+    with pytest.raises(VidsslError, match=f"device='{name}': pass auto, cpu, cuda or cuda:N"):
         pick_device(name)

@@ -113,7 +113,7 @@ def test_what_is_nested_without_end_is_no_json(tmp_path: Path) -> None:
 def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:
     with (tmp_path / "list.txt").open("wb") as file:
         file.truncate(2**40)
-    with pytest.raises(VidsslError, match=f"{2**40} bytes, and at most {TEXT_BYTES} are read"):
+    with pytest.raises(VidsslError, match=f"{2**40} bytes, but the limit is {TEXT_BYTES}"):
         find_videos(tmp_path / "list.txt")
 
 

@@ -88,7 +88,7 @@ def test_an_output_replaces_only_what_the_command_wrote(tmp_path: Path, name: st
     (tmp_path / "run.json").write_text('{\n "recipe": {}}')
     (tmp_path / "link.json").symlink_to(tmp_path / "run.json")
     (tmp_path / "empty.json").touch()
-    with pytest.raises(VidsslError, match=r"name another one|must end in \.json"):
+    with pytest.raises(VidsslError, match=r"name another file|ends in \.json"):
         check_output(tmp_path / name, ".json", begins)
     check_output(None, ".json", begins)
     check_output(tmp_path / "new.json", ".json", begins)

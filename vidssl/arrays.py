@@ -1,4 +1,4 @@
-"""Memory of an array's own kind and its CUDA stream, for torch, cupy and numpy."""
+"""Allocates arrays in the library of another array (torch, cupy or numpy), and finds its CUDA stream and device."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def _library(array: Array) -> str:
 
 
 def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Array:
-    """Uninitialised memory of `array`'s kind (torch, cupy, else numpy) on `array`'s device."""
+    """Return uninitialised memory in the library of `array` (torch, cupy, else numpy) and on its device."""
     library = _library(array)
     if library == "torch":
         import torch
 
         return torch.empty(shape, dtype=getattr(torch, dtype), device=array.device)
     if dtype == "bfloat16":
-        raise VidsslError(f"dtype='bfloat16': {library} has no such type; pass torch tensors or take float16")
+        raise VidsslError(f"dtype='bfloat16': {library} has no such type; pass torch tensors, or use float16")
     if library == "cupy":
         import cupy
 
@@ -31,7 +31,7 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Array:
 
 
 def stream_of(array: Array) -> int:
-    """The current CUDA stream of `array`'s library in DLPack's numbering (1 = legacy default); 0 for host arrays."""
+    """The current CUDA stream of the array's library in DLPack's numbering (1: legacy default); 0 on the host."""
     library = _library(array)
     if library == "torch" and array.is_cuda:
         import torch
@@ -45,7 +45,7 @@ def stream_of(array: Array) -> int:
 
 
 def device_of(array: Array) -> AbstractContextManager[Any]:
-    """Makes `array`'s CUDA device the current one, as a kernel launch needs it; does nothing for host arrays."""
+    """A context in which the array's CUDA device is current, as a kernel launch needs; no effect on the host."""
     library = _library(array)
     if library == "torch" and array.is_cuda:
         import torch
@@ -57,7 +57,7 @@ def device_of(array: Array) -> AbstractContextManager[Any]:
 
 
 def to_kind(array: np.ndarray[Any, Any], like: Array) -> Array:
-    """`array` in `like`'s library and on its device; numpy stays as it is."""
+    """Copy a numpy array to the library and device of `like`. If `like` is a numpy array, return `array` itself."""
     library = _library(like)
     if library == "torch":
         import torch

@@ -1,4 +1,7 @@
-"""deadline: how long a file may take. A damaged file, or a disk that does not answer, must not hold up all the others."""
+"""Limits the time that one file may take.
+
+A damaged file, or a disk that does not answer, must not delay all other files.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,18 @@ import time
 
 from vidssl.types import VidsslError
 
-FILE_SECONDS = 60.0  # for any file
-SECONDS_A_MIB = 1.0  # more for each MiB of it: a slow disk may need that
-SECONDS_A_FRAME = 1.0  # more for each frame that came: a busy machine may need that for a large one
+FILE_SECONDS = 60.0  # base time of every file
+SECONDS_A_MIB = 1.0  # additional time per MiB of the file, for slow disks
+SECONDS_A_FRAME = 1.0  # additional time per decoded frame, for large frames on a busy machine
 
 
 class FileTimeoutError(VidsslError):
-    """A file took longer than it may. path: of the file."""
+    """A file took longer than its time limit.
+
+    Attributes:
+        path: The file.
+        reason: The message without the path.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -22,18 +30,19 @@ class FileTimeoutError(VidsslError):
 
 
 class JobAbandoned(BaseException):
-    """Ends a job that nobody waits for any more: its place was taken by another, so it must not go on with the next
-    file.
+    """Ends a job that was given up.
+
+    Another thread has replaced the thread of the job, so it must not go on to the next file.
     """
 
 
 class Deadline:
-    """When the work of one thread on one file has to end.
+    """The time by which one thread must finish its work on one file.
 
-    That is `seconds` after it began, and SECONDS_A_MIB and SECONDS_A_FRAME later for what is read and what comes of it.
+    The limit is `seconds` after the start, plus SECONDS_A_MIB per MiB to read and SECONDS_A_FRAME per decoded frame.
     """
 
-    _of: dict[int, Deadline] = {}  # noqa: RUF012 - one for each thread that works on a file
+    _of: dict[int, Deadline] = {}  # noqa: RUF012 - by thread: the deadline of the file it works on
 
     def __init__(self, path: str | os.PathLike[str], size: int, seconds: float) -> None:
         self.path, self.seconds = os.fspath(path), seconds
@@ -44,9 +53,12 @@ class Deadline:
 
     @classmethod
     def enter(cls, path: str | os.PathLike[str], size: int, seconds: float | None = None) -> Deadline:
-        """The deadline under which this thread works from now on, until `leave`; within another one, that one.
+        """Start a deadline for the current thread, until `leave`. If the thread already has one, that deadline applies.
 
-        size: bytes that may have to be read. seconds: None takes FILE_SECONDS.
+        Args:
+            path: The file.
+            size: Number of bytes that may have to be read.
+            seconds: Time limit in seconds. None takes FILE_SECONDS.
         """
         thread = threading.get_ident()
         deadline = cls._of.get(thread)
@@ -56,6 +68,7 @@ class Deadline:
         return deadline
 
     def leave(self) -> None:
+        """End the work that the matching `enter` began."""
         self._depth -= 1
         if not self._depth:
             self._of.pop(threading.get_ident(), None)
@@ -68,42 +81,52 @@ class Deadline:
 
     @classmethod
     def of(cls, thread: int) -> Deadline | None:
-        """The deadline of a thread, where it works on a file."""
+        """The deadline of a thread, or None if the thread does not work on a file."""
         return cls._of.get(thread)
 
     @property
     def left(self) -> float:
-        """Seconds until the end, negative behind it."""
+        """Seconds until the deadline; negative after it."""
         return self._end - time.monotonic()
 
     def add_frames(self, frames: int) -> None:
-        """So many more frames came. Raises as `check` does."""
+        """Extend the deadline for newly decoded frames, then check it. Raises the errors of `check`."""
         self._end += SECONDS_A_FRAME * frames
         self.check()
 
     def check(self) -> None:
-        """Raises FileTimeoutError behind the end, and JobAbandoned after `abandon`."""
+        """Check the deadline.
+
+        Raises:
+            FileTimeoutError: The deadline has passed.
+            JobAbandoned: `abandon` was called.
+        """
         if self._abandoned:
             raise JobAbandoned
         if self.left < 0:
             raise self.timeout_error()
 
     def abandon(self) -> FileTimeoutError:
-        """Nobody waits for this any more. Returns why."""
+        """Give up the job, so that its next `check` ends it. Returns the error to report."""
         self._abandoned = True
         return self.timeout_error()
 
     def timeout_error(self) -> FileTimeoutError:
+        """The error to raise or report when the deadline has passed."""
         return FileTimeoutError(
             self.path,
-            f"it takes more than the {self._end - self._began:.0f} seconds that a file of its size may take; "
-            f"look what is wrong with it, or allow more than file_timeout={self.seconds:g}",
+            f"it took longer than the {self._end - self._began:.0f} seconds that a file of its size may take; "
+            f"check the file, or raise file_timeout={self.seconds:g}",
         )
 
 
 def check_timeout(where: str, seconds: float | None) -> None:
-    """Raises VidsslError where `seconds` is no time that a file may take."""
+    """Check a time limit given by the user.
+
+    Raises:
+        VidsslError: `seconds` is not above 0.
+    """
     if seconds is not None and not seconds > 0:
         raise VidsslError(
-            f"{where}: file_timeout={seconds!r}: take seconds above 0 (inf: no limit), or None for {FILE_SECONDS:g}"
+            f"{where}: file_timeout={seconds!r}: pass seconds above 0 (inf: no limit), or None for {FILE_SECONDS:g}"
         )

@@ -1,8 +1,7 @@
-"""files: the one place where a file that others made is opened. Only regular files are, and only up to a size is taken
-into memory.
+"""Opens files that others made: only regular files, and only up to a maximum size.
 
-Opening a named pipe waits for a writer, and a device such as /dev/zero never ends; so a path is looked at before it is
-opened.
+Opening a named pipe waits for a writer, and a device such as /dev/zero never ends. The kind of a file is therefore
+checked before the file is opened.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-TEXT_BYTES = 2**28  # the longest text that is read: a list of two million paths has less
+TEXT_BYTES = 2**28  # the longest text that is read; a list of two million paths is shorter
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -26,8 +25,10 @@ _KINDS = {
 
 
 def stat_regular(path: str | os.PathLike[str]) -> os.stat_result:
-    """What the system says of a regular file, through links. Raises OSError, before it is opened, where `path` is
-    anything else.
+    """Return the status of a regular file. Links are followed.
+
+    Raises:
+        OSError: The path does not exist, or is not a regular file. The file is not opened.
     """
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
@@ -37,26 +38,37 @@ def stat_regular(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 def read_bytes(path: Path, limit: int = TEXT_BYTES) -> bytes:
-    """The content of a regular file. Raises OSError where it is no such file, or is longer than `limit` bytes."""
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: The path is not a regular file, or is longer than `limit` bytes.
+    """
     size = stat_regular(path).st_size
     if size > limit:
-        raise OSError(errno.EFBIG, f"{size} bytes, and at most {limit} are read", os.fspath(path))
+        raise OSError(errno.EFBIG, f"{size} bytes, but the limit is {limit}", os.fspath(path))
     with path.open("rb") as file:
-        data = file.read(limit + 1)  # it may have grown since, and files of /proc have no size
+        data = file.read(limit + 1)  # the file may have grown, and files in /proc report no size
     if len(data) > limit:
-        raise OSError(errno.EFBIG, f"more than the {limit} bytes that are read", os.fspath(path))
+        raise OSError(errno.EFBIG, f"more than the limit of {limit} bytes", os.fspath(path))
     return data
 
 
 def read_text(path: Path, encoding: str = "utf-8", limit: int = TEXT_BYTES) -> str:
-    """The text of a regular file, its line ends as "\\n". Raises OSError as `read_bytes` does, UnicodeDecodeError where
-    it is no text.
+    """Return the text of a regular file with its line ends converted to "\\n".
+
+    Raises:
+        OSError: As in `read_bytes`.
+        UnicodeDecodeError: The content is not text in this encoding.
     """
     return read_bytes(path, limit).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(data: str | bytes) -> Any:
-    """What JSON says. Raises ValueError where it is none, or is nested too deeply to be ours."""
+    """Parse JSON.
+
+    Raises:
+        ValueError: The data is not JSON, or is nested too deeply.
+    """
     try:
         return json.loads(data)
     except RecursionError as error:

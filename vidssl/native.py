@@ -1,4 +1,4 @@
-"""The compiled half: the Python module `vidssl._native` and the DALI plugin `libvidssl_dali.so`. Needs no torch."""
+"""The compiled part: the Python module `vidssl._native` and the DALI plugin `libvidssl_dali.so`. Needs no torch."""
 
 from __future__ import annotations
 
@@ -22,10 +22,16 @@ PLUGIN = Path(kernels.__file__).with_name("libvidssl_dali.so")
 
 
 class BuildInfo(TypedDict):
-    """cuda: whether the CUDA twins are in. cuda_archs, nvcc: what for and by which version, or "". dali: version of its
-    headers.
-    compiler: version of the C++ compiler. simd: the body of assemble that this processor runs: "plain", "avx2" or
-    "avx512"."""
+    """How the shared objects were built.
+
+    Attributes:
+        cuda: True if the CUDA kernels are included.
+        cuda_archs: CUDA architectures of the kernels, or "".
+        nvcc: Version of the CUDA compiler, or "".
+        dali: Version of the DALI headers.
+        compiler: Version of the C++ compiler.
+        simd: The variant of assemble that this processor runs: "plain", "avx2" or "avx512".
+    """
 
     cuda: bool
     cuda_archs: str
@@ -36,20 +42,24 @@ class BuildInfo(TypedDict):
 
 
 def build_info() -> BuildInfo:
-    """How the shared objects were built."""
+    """Return how the shared objects were built."""
     info: BuildInfo = kernels.build_info()
     return info
 
 
 def dali_version() -> str:
-    """Version of the DALI that is installed. Raises VidsslError where there is none."""
+    """Return the version of the installed DALI.
+
+    Raises:
+        VidsslError: DALI is not installed.
+    """
     for name in ("nvidia-dali-cuda130", "nvidia-dali-cuda120"):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     raise VidsslError(
-        f"nvidia-dali: it is not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'"
+        f"nvidia-dali: not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'"
     )
 
 
@@ -59,16 +69,18 @@ def _minor(version: str) -> str:
 
 @cache
 def load_plugin() -> None:
-    """Registers the operators `fn.vidssl.motion / plan / assemble` with DALI, once a process.
+    """Register the operators `fn.vidssl.motion / plan / assemble` with DALI, once per process.
 
-    Raises VidsslError where DALI's minor version is another than the plugin was built for: its operator API may differ.
+    Raises:
+        VidsslError: The minor version of the installed DALI differs from the one that the plugin was built for. The
+            operator API may differ between minor versions.
     """
     built, found = build_info()["dali"], dali_version()
     if _minor(built) != _minor(found):
         raise VidsslError(
-            f"nvidia-dali: version {found} is installed, {PLUGIN.name} was built for {_minor(built)}; "
-            f"install {_minor(built)}.* or build vidssl again with the one that is installed"
+            f"nvidia-dali: version {found} is installed, but {PLUGIN.name} was built for {_minor(built)}; "
+            f"install {_minor(built)}.* or build vidssl again with the installed version"
         )
-    from nvidia.dali import plugin_manager  # slow to import: only who runs a graph pays for it
+    from nvidia.dali import plugin_manager  # slow to import, so only graphs import it
 
     plugin_manager.load_library(str(PLUGIN))

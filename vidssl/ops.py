@@ -1,4 +1,4 @@
-"""The three stages between decoder and encoder, as functions on any DLPack array."""
+"""The three kernels between decoder and encoder, as functions on any DLPack array."""
 
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment

@@ -1,5 +1,6 @@
-"""The slow truth: motion, plan and assemble written for reading, in numpy or cupy (pass cupy arrays). For tests and
-benchmarks only.
+"""Readable reference implementations of motion, plan and assemble, in numpy or cupy (pass cupy arrays).
+
+They are slow, and only for tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ def _module(array: Array) -> Any:
     return np
 
 
-# ---- frames
-# ----
+# ---- frames ----
 
 
 def planes(data: Array, size: tuple[int, int]) -> list[Array]:
-    """Three arrays [F, h, w]: Y, U, V of planar YUV 4:2:0, or R, G, B; cut to the picture."""
+    """Three arrays [F, h, w]: Y, U, V of planar YUV 4:2:0, or R, G, B; cropped to the picture."""
     height, width = size
     if data.ndim == 4:
         return [data[:, :height, :width, channel] for channel in range(3)]
@@ -46,8 +46,7 @@ def luma(data: Array, size: tuple[int, int]) -> Array:
     return first if data.ndim == 3 else 16 + ((66 * first + 129 * second + 25 * third + 128) >> 8)
 
 
-# ---- motion
-# ----
+# ---- motion ----
 
 
 def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
@@ -72,12 +71,11 @@ def _cell(i: int, pixels: int) -> slice:
     return slice(first, max(last, first + 1), max(1, pixels // 64))
 
 
-# ---- plan
-# ----
+# ---- plan ----
 
 
 def philox(key: int, high: int, low: int) -> list[int]:
-    """Four 32-bit words of Philox4x32-10."""
+    """The four 32-bit words of Philox4x32-10."""
     c = [low & _MASK32, low >> 32, high & _MASK32, high >> 32]
     k = [key & _MASK32, key >> 32]
     for _ in range(10):
@@ -115,7 +113,7 @@ def plan(
     sad: npt.NDArray[np.uint32] | None = None,
     thumb: npt.NDArray[np.uint8] | None = None,
 ) -> Plan:
-    """One sample's plan, as csrc/kernels/plan.h defines it. Host arrays only."""
+    """The plan of one sample, as csrc/kernels/plan.h defines it. Takes host arrays only."""
     draws = _Draws(seed, epoch, sample)
     energy = [1] * frames
     if spec.weight == "motion" and sad is not None:
@@ -208,7 +206,7 @@ def _key(scope: str, slot: int, time: int, times: int) -> int:
 def _region(
     spec: PlanSpec, size: tuple[int, int], sad: npt.NDArray[np.uint32] | None, pool: list[int]
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(y, x) and (height, width), in resized pixels, of the part of the picture that is used."""
+    """(y, x) and (height, width), in resized pixels, of the used part of the picture."""
     a = spec.augment
     if a.region is None:
         return (0, 0), a.resize
@@ -241,13 +239,13 @@ def _box(
     jitter = draws("jitter", slot * spec.times + time)
     crop = draws("crop", _key(a.crop_scope, slot, time, spec.times))
     for axis in range(2):
-        room = extent[axis] - a.crop[axis]
-        place = room // 2
+        margin = extent[axis] - a.crop[axis]
+        offset = margin // 2
         if train:
-            place = crop[axis] * (room + 1) >> 32
-            moved = place + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter
-            place = moved if 0 <= moved <= room else place
-        at.append(np.float32((corner[axis] + place) * size[axis]) / np.float32(a.resize[axis]))
+            offset = crop[axis] * (margin + 1) >> 32
+            moved = offset + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter
+            offset = moved if 0 <= moved <= margin else offset
+        at.append(np.float32((corner[axis] + offset) * size[axis]) / np.float32(a.resize[axis]))
         box.append(np.float32(a.crop[axis] * size[axis]) / np.float32(a.resize[axis]))
     return [at[1], at[0], box[1], box[0]]
 
@@ -274,24 +272,23 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
     return np.asarray(map_, dtype=np.float64)
 
 
-# ---- assemble
-# ----
+# ---- assemble ----
 
 
 def weights(origin: float, extent: float, outputs: int, pixels: int) -> npt.NDArray[np.float64]:
-    """[outputs, pixels] antialiased triangle filter of a box on an axis; a row sums to 1."""
+    """[outputs, pixels]: the antialiasing triangle filter of a box along one axis; each row sums to 1."""
     scale = extent / outputs
     radius = max(1.0, scale)
     center = origin + (np.arange(outputs)[:, None] + 0.5) * scale
     matrix = np.maximum(0, 1 - abs(np.arange(pixels) + 0.5 - center) / radius)
-    outside = matrix.sum(axis=1) == 0  # such a box shows the border
+    outside = matrix.sum(axis=1) == 0  # a box outside of the picture shows the border pixel
     matrix[outside, np.clip(np.floor(center[outside, 0]), 0, pixels - 1).astype(int)] = 1
     normal: npt.NDArray[np.float64] = np.divide(matrix, matrix.sum(axis=1, keepdims=True))
     return normal
 
 
 def assemble(data: Array, picture: tuple[int, int], space: ColorSpace, plan: Plan, *, size: tuple[int, int]) -> Array:
-    """float64 [K, 3, T, h, w] as csrc/kernels/assemble.h defines it."""
+    """float64 [K, 3, T, h, w], as csrc/kernels/assemble.h defines it."""
     xp, yuv = _module(data), data.ndim == 3
     source = planes(data, picture)
     slots, times = plan.frame.shape

@@ -1,4 +1,4 @@
-"""The nouns that every stage shares: frames, plans, batches and the colour spaces of video."""
+"""The types that every layer shares: windows, frames, plans, batches and the colour spaces of video."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:  # types needs no torch, as the kernels do not
+if TYPE_CHECKING:  # this module and the kernels run without torch
     from torch import Tensor
 
-MAX_FRAMES, MAX_SIDE = 2**23 - 1, 2**24 - 1  # of one array of frames, as in csrc/kernels/view.h
+MAX_FRAMES, MAX_SIDE = 2**23 - 1, 2**24 - 1  # limits of one array of frames, as in csrc/kernels/view.h
 Array = Any  # any DLPack array: numpy, torch, cupy
 
 
@@ -20,11 +20,18 @@ class VidsslError(Exception):
 
 
 class InvalidArgument(VidsslError, ValueError):
-    """An argument that the kernels refuse; a ValueError as well, as Python's own functions raise it."""
+    """The kernels refuse an argument. This is also a ValueError, as Python's own functions raise."""
 
 
 class Window(NamedTuple):
-    """`span` frames of one video from `first` on. `video` is the row of the index, `position` the place in the epoch."""
+    """A run of consecutive frames of one video.
+
+    Attributes:
+        position: Position in the epoch.
+        video: Row of the index.
+        first: Number of the first frame.
+        span: Number of frames.
+    """
 
     position: int
     video: int
@@ -34,10 +41,12 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ColorSpace:
-    """How planes become RGB, or stored RGB the RGB that is meant.
+    """The affine map from planes to RGB, or from stored RGB to the intended RGB.
 
-    to_rgb: float32 [3, 4], (Y, U, V, 1) or (R, G, B, 1) in 0..255 to RGB in 0..255.
-    chroma: (x, y) of chroma sample (0, 0) in luma samples: 0 on the even one, 0.5 between, 1 on the odd one.
+    Attributes:
+        to_rgb: float32 [3, 4]. Maps (Y, U, V, 1) or (R, G, B, 1), values in 0..255, to RGB in 0..255.
+        chroma: (x, y) position of chroma sample (0, 0), in luma samples: 0 is on the even luma sample, 0.5 is midway
+            between two luma samples, 1 is on the odd one.
     """
 
     to_rgb: npt.NDArray[np.float32]
@@ -46,11 +55,14 @@ class ColorSpace:
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """Decoded frames of one window, upright, all of one size.
+    """Decoded frames of one window, upright and all of one size.
 
-    data: uint8 [F, 3 * rows / 2, cols] planar YUV 4:2:0 (rows, cols even; Y, then U, then V) or uint8 [F, H, W, 3] RGB.
-    number: int64 [F] frame numbers (positions in presentation order of a full sequential decode), ascending.
-    size: (height, width) of the picture, the upper left part of what is stored.
+    Attributes:
+        data: uint8 [F, 3 * rows / 2, cols], planar YUV 4:2:0 (rows and cols are even; Y, then U, then V), or
+            uint8 [F, H, W, 3], RGB.
+        number: int64 [F], ascending frame numbers: positions in presentation order of a full sequential decode.
+        size: (height, width) of the picture in pixels. The picture is the upper left part of the stored planes.
+        space: Colour space of `data`.
     """
 
     data: Array
@@ -63,9 +75,15 @@ RGB = ColorSpace(to_rgb=np.eye(3, 4, dtype=np.float32), chroma=(0.5, 0.5))
 
 
 def as_frames(frames: Frames | Array, argument: str) -> Frames:
-    """A bare array as `Frames`: RGB [F, H, W, 3], or planar YUV 4:2:0 [F, 3 * H / 2, W] whose colour is not asked for.
+    """Wrap a bare array as `Frames`; return `Frames` as they are.
 
-    Raises VidsslError for what cannot be frames, before memory of their shape is taken.
+    Args:
+        frames: Frames, or an array uint8 [F, H, W, 3] (RGB) or uint8 [F, 3 * H / 2, W] (planar YUV 4:2:0). The colour
+            space of a bare array is RGB, so pass planar YUV as a bare array only where its colour is not used.
+        argument: Name of the argument, for error messages.
+
+    Raises:
+        VidsslError: The array cannot be frames. The check happens before memory of that shape is allocated.
     """
     if isinstance(frames, Frames):
         _check_sizes(tuple(getattr(frames.data, "shape", ())), frames.size, argument)
@@ -75,8 +93,8 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
         raise VidsslError(f"{argument} is a {type(frames).__name__}: pass Frames, or an array of numpy, torch or cupy")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise VidsslError(
-            f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) or [F, 3 * H / 2, "
-            "W] (planar YUV 4:2:0)"
+            f"{argument} has shape {list(shape)}: pass Frames, or an array uint8 [F, H, W, 3] (RGB) "
+            "or [F, 3 * H / 2, W] (planar YUV 4:2:0)"
         )
     size = (int(shape[1]), int(shape[2])) if len(shape) == 4 else (int(shape[1]) // 3 * 2, int(shape[2]))
     _check_sizes(shape, size, argument)
@@ -86,22 +104,28 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
 def _check_sizes(shape: tuple[int, ...], size: tuple[int, int], argument: str) -> None:
     if not shape or max(shape) > MAX_SIDE or shape[0] > MAX_FRAMES:
         raise VidsslError(
-            f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames, {MAX_SIDE} a side; cut them into "
-            "parts"
+            f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames with sides "
+            f"of at most {MAX_SIDE}; split the array"
         )
     if len(size) != 2 or not all(0 < length <= MAX_SIDE for length in size):
         raise VidsslError(
-            f"{argument}.size={size!r}: take positive (height, width), the part of {list(shape)} that is the picture"
+            f"{argument}.size={size!r}: pass a positive (height, width), the size of the picture within {list(shape)}"
         )
 
 
 class Plan(NamedTuple):
-    """What to show of a window: K slots of T frames. The plans of several tuples may be joined into one: K is then
-    tuples * K.
+    """The frames, crops and colours to show of a window: K slots of T frames.
 
-    frame: int32 [K, T], positions in the window. box: float32 [K, T, 4], x, y, w, h in pixels. flip: uint8 [K]. color:
-    float32 [K, T, 3, 4]. label: int64 [] of one tuple, [tuples] of several. status: int32 of that shape, 0: as the spec
-    wants it; 1: no try met its limits; 2: none found frames that differ enough; 3: the window is too short.
+    The plans of several tuples may be joined into one, whose first dimension is then tuples * K.
+
+    Attributes:
+        frame: int32 [K, T], positions in the window.
+        box: float32 [K, T, 4], x, y, width, height in pixels.
+        flip: uint8 [K], 1 where the slot is mirrored left to right.
+        color: float32 [K, T, 3, 4], affine colour maps.
+        label: int64 [] for one tuple, [tuples] for several.
+        status: int32 of the same shape as `label`. 0: the plan meets the spec. 1: no try met the limits. 2: no try
+            found frames that differ enough. 3: the window is too short.
     """
 
     frame: Array
@@ -113,11 +137,15 @@ class Plan(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B tuples of K slots, as the encoder wants them, and where each of their frames came from.
+    """B tuples of K slots, ready for the encoder, with the origin of each frame.
 
-    clips: [B, K, C, T, H, W]. label: int64 [B]. video: int64 [B], row of the index. frame: int64 [B, K, T], frame
-    number in that video.
-    status: int32 [B], 0: as the spec wants it; 1: no try met its limits; 2: none found frames that differ enough.
+    Attributes:
+        clips: [B, K, C, T, H, W].
+        label: int64 [B].
+        video: int64 [B], row of the index.
+        frame: int64 [B, K, T], frame number in that video.
+        status: int32 [B]. 0: the plan meets the spec. 1: no try met the limits. 2: no try found
+            frames that differ enough.
     """
 
     clips: Tensor

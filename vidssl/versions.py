@@ -1,4 +1,4 @@
-"""What this is: versions of vidssl and of what it stands on, for `vidssl info` and for checkpoints."""
+"""Versions of vidssl and of the packages it uses, for `vidssl info` and for checkpoints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ PACKAGES = ("vidssl", "torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av
 
 
 def versions() -> dict[str, str]:
-    """Name to version of every package of PACKAGES that is installed, of Python, and the commit where this is a
-    checkout.
+    """Return the versions of Python and of every installed package of PACKAGES, by name.
 
-    For a copy without .git, VIDSSL_COMMIT is the commit.
+    The entry "commit" is the commit of the checkout. For a copy without .git, it is the environment variable
+    VIDSSL_COMMIT, if set.
     """
     found = {"python": platform.python_version()}
     for name in PACKAGES:
@@ -31,9 +31,9 @@ def _commit(folder: Path) -> str:
     if not (folder / ".git").exists():
         return os.environ.get("VIDSSL_COMMIT", "")
     try:
-        asked = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):  # no git here, or it hangs: a run does not depend on it
+    except (OSError, subprocess.TimeoutExpired):  # git is missing or hangs; a run does not need it
         return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

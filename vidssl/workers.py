@@ -1,4 +1,7 @@
-"""workers: threads for jobs on files. One that hangs neither holds up the others nor keeps the process alive."""
+"""Threads for jobs on files.
+
+A thread that hangs neither delays the other threads nor keeps the process alive.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,22 @@ from vidssl.deadline import Deadline
 
 T = TypeVar("T")
 
-_TICK = 1.0  # seconds between two looks at the deadlines
-_GRACE = 5.0  # seconds after its end in which a job can say itself that it is late
-_JOINED = 10.0  # seconds in which threads may finish what they do when nobody wants it any more
+_TICK = 1.0  # seconds between two checks of the deadlines
+_GRACE = 5.0  # seconds after its deadline in which a job can still report the timeout itself
+_JOINED = 10.0  # seconds in which threads may finish their jobs on closing
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 _ALL: weakref.WeakSet[_Crew] = weakref.WeakSet()
 
 
 class Workers:
-    """`count` threads that do what is submitted, as concurrent.futures' do, but for two things.
+    """A pool of `count` threads, like the pool of concurrent.futures with two differences.
 
-    A job that is far behind its file's deadline (vidssl.deadline) hangs in a call that nothing ends, such as a read of
-    a disk that does not answer. Its future then fails with FileTimeoutError, and a new thread takes the place of its own. And they
-    are daemons: the process ends without those that hang. A context manager; where the block raises, what has begun
-    ends at the next frame.
+    First, a job long past its deadline (vidssl.deadline) hangs in a call that nothing can end, such as a read from
+    a disk that does not answer. Its future then fails with FileTimeoutError, and a new thread replaces the hanging one.
+    Second, the threads are daemons: the process exits without waiting for hanging threads.
+
+    This is a context manager. If the block raises, running jobs end at their next frame.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -37,12 +41,13 @@ class Workers:
         weakref.finalize(self, self._crew.end)
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Queue a call and return its future."""
         future: Future[T] = Future()
         self._crew.jobs.put((future, function, arguments))
         return future
 
     def close(self) -> None:
-        """Drops what has not begun, and waits a few seconds for what has."""
+        """Drop the jobs that have not started, and wait a few seconds for those that have."""
         self._crew.end()
         self._crew.join()
 
@@ -56,14 +61,14 @@ class Workers:
 
 
 class _Crew:
-    """What the threads know: not the Workers, so that one which nobody holds any more ends."""
+    """The state that the threads share. It does not refer to the Workers, so that unused Workers are collected."""
 
     def __init__(self, count: int, name: str) -> None:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._count, self._name = count, name
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
-        self._doing: dict[int, Future[Any]] = {}  # by thread
+        self._doing: dict[int, Future[Any]] = {}  # the running job, by thread
         self._ended = threading.Event()
         for _ in range(count):
             self._start()
@@ -71,7 +76,7 @@ class _Crew:
         _ALL.add(self)
 
     def end(self) -> None:
-        """No new job begins. Waits for nothing."""
+        """Start no new jobs. Returns at once."""
         self._ended.set()
         while not self.jobs.empty():
             job = self.jobs.get()
@@ -99,11 +104,11 @@ class _Crew:
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None and self._do(*job):
-            del job  # and what it holds, while the next one is waited for
+            del job  # free what the job holds while waiting for the next one
         self._threads.discard(threading.current_thread())
 
     def _do(self, future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
-        """Whether this thread is to go on: False where it was given up."""
+        """Run a job. Returns False if this thread was given up in the meantime and must end."""
         if not future.set_running_or_notify_cancel():
             return True
         thread = threading.get_ident()
@@ -140,7 +145,7 @@ class _Crew:
 
 @atexit.register
 def _end_all() -> None:
-    """Threads that come back into a Python which has ended would end the process with an error."""
+    """End all threads at exit: a thread that returns to a finalized interpreter would crash the process."""
     for crew in list(_ALL):
         crew.end()
     for crew in list(_ALL):

@@ -143,7 +143,7 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, capsys: pytest.Captur
     make_clip(folder / "short.avi", "mpeg4", frames=9, size=(48, 64))
     make_clip(folder / "below" / "c.avi", "mpeg4", frames=30, size=(48, 64))
     bench_motion.main(data=(folder,), out=tmp_path, plans=20, repeats=1)
-    assert "short.avi: left out: 9 frames, 20 are needed" in capsys.readouterr().out
+    assert "short.avi: left out: 9 frames, but 20 are needed" in capsys.readouterr().out
     (path,) = tmp_path.glob("motion_*.jsonl")
     first, second, both = lines = [json.loads(text) for text in path.read_text().splitlines()]
     assert [line["workload"] for line in lines] == ["a.avi", "b.avi", "all 2 clips"]

@@ -38,7 +38,7 @@ def shard(folder: Path) -> Callable[[int], str]:
         try:
             survive(root)
         except VidsslError as error:  # a tar without a member is none
-            return "" if "no video in it" in str(error) or "stands in it twice" in str(error) else str(error)
+            return "" if "no video in it" in str(error) or "is listed twice" in str(error) else str(error)
         return ""
 
     return run

@@ -66,8 +66,9 @@ def test_a_damaged_bit_costs_one_row_or_two(saved: Path) -> None:
         wrong = [row for row in range(300) if row_of(index, row) != right[row]]
         assert len(wrong) <= 2
         for row in wrong:
-            assert f"its row {row} is damaged; delete it, and make it anew with `vidssl index {saved.parent}" in row_of(
-                index, row
+            assert (
+                f"its row {row} is damaged; delete it and build it again with `vidssl index {saved.parent}"
+                in row_of(index, row)
             )
         if wrong:
             with pytest.raises(VidsslError, match=r"its column '\w+' is damaged"):

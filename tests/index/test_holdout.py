@@ -39,7 +39,7 @@ def test_nothing_is_held_out_on_request(index: VideoIndex) -> None:
 
 @pytest.mark.parametrize(
     ("group", "named"),
-    [("(", "not a regular expression"), ("person", "matches none"), ("avi", "holding out needs two")],
+    [("(", "not a regular expression"), ("person", "matches none"), ("avi", "a held-out set needs two")],
 )
 def test_wrong_groups_are_named(group: str, named: str, index: VideoIndex) -> None:
     with pytest.raises(VidsslError, match=named):

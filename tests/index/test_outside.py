@@ -41,7 +41,7 @@ def test_the_root_of_a_list_holds_all_that_it_names(project: Path) -> None:
     make_clip(project / "set" / "lists" / "own.mp4", frames=6)
     assert listed(project, "../lists/own.mp4") == ("set/lists", ["own.mp4"])
     assert listed(project, "own.mp4", "../other/c.mp4") == ("set", ["lists/own.mp4", "other/c.mp4"])
-    with pytest.raises(VidsslError, match=r"own\.mp4 stands in it twice"):
+    with pytest.raises(VidsslError, match=r"own\.mp4 is listed twice"):
         listed(project, "own.mp4", "../lists/own.mp4")
 
 
@@ -77,7 +77,7 @@ def renamed(project: Path, column: str, name: str, out: Path) -> Path:
 def test_an_index_that_names_files_outside_is_refused(column: str, name: str, project: Path, tmp_path: Path) -> None:
     path = renamed(project, column, name, tmp_path / "i.arrow")
     with pytest.raises(
-        VidsslError, match=r"it names .*, outside of its root .*; make it anew with .* allow_outside=True"
+        VidsslError, match=r"it names .*, outside of its root .*; build it again with .* allow_outside=True"
     ):
         VideoIndex.load(path)
     with pytest.raises(VidsslError, match="outside of its root"):
@@ -135,4 +135,4 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureF
     assert "left out: y\\nwrote z.mp4: empty file" in said
     (tmp_path / "l.txt").write_text("a\x1b[2J.mp4\na\x1b[2J.mp4\n")
     assert main(["index", str(tmp_path / "l.txt"), "--out", str(tmp_path / "j.arrow")]) == 2
-    assert "a\\x1b[2J.mp4 stands in it twice" in capsys.readouterr().err
+    assert "a\\x1b[2J.mp4 is listed twice" in capsys.readouterr().err

@@ -124,9 +124,9 @@ def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.csv", "file,label\nx.mp4,run\n", r"first line is 'file,label'; it must name the columns: path"),
-        ("a.txt", "\n\n", "no video in it; it names none"),
-        ("a.txt", "x.mp4\nx.mp4\n", "x.mp4 stands in it twice"),
+        ("a.csv", "file,label\nx.mp4,run\n", r"first line is 'file,label'; start it with the columns path"),
+        ("a.txt", "\n\n", "no video in it; the list is empty"),
+        ("a.txt", "x.mp4\nx.mp4\n", "x.mp4 is listed twice"),
         ("a.doc", "x", "not a folder; name a folder of videos, or a list"),
     ],
 )
@@ -147,5 +147,5 @@ def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:
     (tmp_path / "cut.tar").write_bytes((tmp_path / "cut.tar").read_bytes()[:8000])
     assert [one.path for one in find_videos(tmp_path)[1]] == ["bad.tar", "cut.tar", "cut.tar/a.mp4"]
     left_out = dict(VideoIndex.build(tmp_path, progress=False).skipped(1))
-    assert "a tar file that cannot be read to its end; the members before that are used" in left_out["bad.tar"]
+    assert "a tar file that cannot be read to its end; the members before the damage are used" in left_out["bad.tar"]
     assert set(left_out) == {"bad.tar", "cut.tar", "cut.tar/a.mp4"}  # here no member is a video

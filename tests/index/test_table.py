@@ -96,7 +96,7 @@ def test_usable_and_skipped_share_the_rows(folder: Path) -> None:
     assert [names[row] for row in index.usable(25)] == ["jump/c.mkv", "walk/a.mp4"]
     skipped = dict(index.skipped(25))
     assert len(skipped) + len(index.usable(25)) == len(index)
-    assert skipped["walk/b.avi"] == "20 frames, 25 are needed"
+    assert skipped["walk/b.avi"] == "20 frames, but 25 are needed"
     assert index.classes == ("jump", "walk")
     assert index.labels.tolist() == [-1 if "/" not in n else int(n[0] == "w") for n in names]
     assert "2 of 9 videos usable, 55 frames" in index.summary(25)
@@ -131,7 +131,7 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         VideoIndex.load(tmp_path / "other.arrow")
     old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
     write(old, tmp_path / "old.arrow")
-    with pytest.raises(VidsslError, match="version 0, this vidssl reads 3; delete it, and make it anew"):
+    with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 3; delete it and build it again"):
         VideoIndex.load(tmp_path / "old.arrow")
 
 
@@ -140,7 +140,7 @@ def test_a_moved_folder_is_found_by_root(tmp_path: Path) -> None:
     make_clip(tmp_path / "before" / "a.mp4", frames=5)
     build(tmp_path / "before").save(tmp_path / "index.arrow")
     (tmp_path / "before").rename(tmp_path / "after")
-    with pytest.raises(VidsslError, match="say where with root="):
+    with pytest.raises(VidsslError, match="pass the folder of its videos as root="):
         VideoIndex.load(tmp_path / "index.arrow")
     index = VideoIndex.load(tmp_path / "index.arrow", root=tmp_path / "after")
     assert decode(index.video(0), np.arange(5)).data.shape == (5, 72, 64)

@@ -43,7 +43,7 @@ def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe
     assert len(shown) >= 7
     line = json.loads((tmp_path / "corrupt.jsonl").read_text().splitlines()[0])
     assert line["path"] == f"row {row} of the index"
-    assert f"index.arrow': its row {row} is damaged; delete it, and make it anew with `vidssl index" in line["reason"]
+    assert f"index.arrow': its row {row} is damaged; delete it and build it again with `vidssl index" in line["reason"]
 
 
 def test_too_many_damaged_rows_are_the_end(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

@@ -325,4 +325,4 @@ def test_no_video_is_long_enough(index: VideoIndex) -> None:
 
 def test_what_is_left_out_is_named(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
-        assert loader.skipped == [("short.mp4", "9 frames, 16 are needed")]
+        assert loader.skipped == [("short.mp4", "9 frames, but 16 are needed")]

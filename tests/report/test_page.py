@@ -257,7 +257,7 @@ def test_out_is_not_a_list_of_labels(runs: list[Path], tmp_path: Path, capsys: p
         data = [] if option == "--train" else ["--train", str(tmp_path)]
         path = str(tmp_path / "l.csv")
         assert main(["evaluate", "retrieval", str(runs[0]), *data, option, path, "--out", path]) == 2
-        assert "must end in .json" in capsys.readouterr().err
+        assert "name a file that ends in .json" in capsys.readouterr().err
     for name in ("run.json", "metrics.jsonl"):
         before = (runs[0] / name).read_bytes()
         for command in (["evaluate", "probe", str(runs[0]), "--train", str(tmp_path)], ["report", str(runs[0])]):

@@ -1,15 +1,30 @@
-"""seal: checksums within an Arrow file, so that a damaged one ends in an error and never in a crash.
+"""Checksums within an Arrow file, so that a damaged file causes an error and never a crash.
 
-Arrow trusts the offsets that it finds in a file's buffers, and reads wherever they point. So the seal has a checksum of
-all that says where buffers lie, which is compared before Arrow sees the file; one of each column of each record batch,
-compared before a column is first read as a whole; and one of each row, over the bytes of all its columns, compared
-before that row is first read alone. The seal knows no names of columns: it goes by the types of the schema. It stands
-between the last record batch and the footer, where Arrow looks for nothing, so any reader of Arrow files still opens
-the file.
+Arrow trusts the offsets in a file's buffers and reads wherever they point. This module therefore adds a block of CRC-32
+checksums to the file, and compares them before Arrow uses the data:
 
-A mapped file must be replaced by renaming another, which a reader of the old one never notices. One that is changed in
-place is an error from then on; one that is cut short in place at the very moment that it is read ends the process
-(SIGBUS), as with any mapped file.
+- one for everything that states where buffers lie; it is compared before Arrow opens the file;
+- one for each column of each record batch; it is compared before the column is first read as a whole;
+- one for each row, over the bytes of all its columns; it is compared before the row is first read alone.
+
+The block depends on the types of the schema, not on the names of columns. It lies between the last record batch and the
+footer, where Arrow never looks, so any reader of Arrow files can still open the file. Its parts, all little-endian:
+
+| part | content |
+|---|---|
+| uint32 [rows] | checksum of each row |
+| uint32 [batches, columns] | checksum of each column of each record batch |
+| zeros | padding of the two parts above to a multiple of 8 bytes |
+| int64 [batches, 2] | offset and length in bytes of each batch's message |
+| 8 bytes | the magic "vid.seal" |
+| uint64 | number of rows |
+| uint32, uint32 | number of record batches, number of columns |
+| uint32 | checksum of the structure: the footer up to the end of the file, then each batch's message |
+| uint32 | checksum of all parts above |
+
+Replace a mapped file only by renaming another file to its name; readers of the old file do not notice that. If the file
+is changed in place, reading it raises an error from then on. If the file is truncated in place at the moment of a read,
+the process ends with SIGBUS, as with any mapped file.
 """
 
 from __future__ import annotations
@@ -29,22 +44,27 @@ import pyarrow as pa
 
 from vidssl.types import VidsslError
 
-# Magic, rows, record batches, columns, checksum of footer and messages, checksum of the seal until here. Before it,
-# little-endian: a checksum of each row, of each column of each batch, zeros up to a multiple of 8 bytes, and (offset,
-# length) of each batch's message.
+# The last parts of the block, from the magic on.
 _TAIL = struct.Struct("<8sQIIII")
 _MAGIC = b"vid.seal"
 _ARROW = b"ARROW1"
-_END = 4 + len(_ARROW)  # the footer's length, and Arrow's mark
-_SCHEMA = 8  # where the first message begins; the record batches follow it
+_END = 4 + len(_ARROW)  # bytes of the footer's length and of Arrow's mark
+_SCHEMA = 8  # offset of the first message, the schema; the record batches follow it
 
-# (first row, row after the last, what takes the bytes that these rows stand in)
+# Called with (first row, row after the last, list); appends the bytes of these rows to the list.
 _Part = Callable[[int, int, list[memoryview | bytes]], None]
 
 
 def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
-    """Write `table`, to a file that gets its name later, as an Arrow file with a seal, `rows` rows a record batch.
-    Raises OSError.
+    """Write a table as an Arrow file with checksums.
+
+    Args:
+        aside: A temporary file, which the caller renames afterwards.
+        table: The table.
+        rows: Number of rows per record batch.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     ends: list[int] = []
     with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -60,7 +80,7 @@ def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
 
 
 def _seal(data: memoryview, ends: list[int], footer: bytes) -> bytes:
-    """The seal of an Arrow file whose record batches end at `ends`. What it sums up is what was written."""
+    """The checksum block of a written Arrow file whose record batches end at the offsets `ends`."""
     reader = pa.ipc.open_file(pa.py_buffer(data))
     batches = [reader.get_batch(at) for at in range(reader.num_record_batches)]
     places = [_SCHEMA + _length(data, _SCHEMA), *ends][: len(batches)]
@@ -77,12 +97,12 @@ def _seal(data: memoryview, ends: list[int], footer: bytes) -> bytes:
 
 
 def _length(data: memoryview, place: int) -> int:
-    """Bytes of the message at `place`: a mark, the length of what follows, and that."""
+    """Length in bytes of the message at an offset: a mark, the length of the rest, and the rest."""
     return 8 + int.from_bytes(data[place + 4 : place + 8], "little")
 
 
 def _footer(data: memoryview) -> int:
-    """Where the footer of an Arrow file begins, by its end. Raises ValueError."""
+    """Offset of the footer of an Arrow file. Raises ValueError if the end of the file is damaged."""
     if len(data) < len(_ARROW) + _END or data[-len(_ARROW) :] != _ARROW:
         raise ValueError("not an Arrow file, or its end is missing")
     place = len(data) - _END - int.from_bytes(data[-_END : -len(_ARROW)], "little")
@@ -92,7 +112,7 @@ def _footer(data: memoryview) -> int:
 
 
 def _structure(data: memoryview, messages: npt.NDArray[np.int64], footer: bytes | memoryview) -> int:
-    """Checksum of all that says where buffers lie, and how long they are."""
+    """Checksum of everything that states where buffers lie and how long they are."""
     found = zlib.crc32(footer)
     for place, length in messages.tolist():
         found = zlib.crc32(data[place : place + length], found)
@@ -102,8 +122,16 @@ def _structure(data: memoryview, messages: npt.NDArray[np.int64], footer: bytes 
 class ChecksummedFile:
     """A file that `write_checksummed` wrote, mapped into memory.
 
-    footer: the bytes of its footer, as they are. hint: what fixes a damaged file, for messages. Raises VidsslError
-    where the file does not end as an Arrow file does.
+    Args:
+        path: The file.
+        hint: The command that builds the file again, for error messages.
+
+    Attributes:
+        footer: The bytes of the file's footer, unchecked.
+
+    Raises:
+        OSError: The file cannot be opened.
+        VidsslError: The file does not end as an Arrow file does.
     """
 
     def __init__(self, path: Path, hint: str) -> None:
@@ -119,8 +147,10 @@ class ChecksummedFile:
         self.footer = bytes(self._data[self._footer :])
 
     def open(self) -> pa.Table:
-        """Its columns, to be read only row by row, each after `check_row`: damaged, they crash. Raises VidsslError for
-        a file whose checksums or structure are damaged.
+        """Return the table, whose rows may be read only one by one, each after `check_row`; damaged rows crash Arrow.
+
+        Raises:
+            VidsslError: The checksums or the structure of the file are damaged.
         """
         data, tail = self._data, self._footer - _TAIL.size
         if tail < 0 or bytes(data[tail:][: len(_MAGIC)]) != _MAGIC:
@@ -139,14 +169,22 @@ class ChecksummedFile:
         self._row_sums = np.frombuffer(data[body:], "<u4", rows)
         self._column_sums = np.frombuffer(data[body + 4 * rows :], "<u4", batches * columns).reshape(batches, columns)
         self._ends = np.cumsum([len(batch) for batch in self._batches], dtype=np.int64)
-        self._parts: dict[int, list[_Part]] = {}  # of each batch that a row was checked of
-        self._whole = np.zeros((batches, columns), bool)  # columns that were checked
-        self._good = np.zeros(rows, bool)  # rows that were checked
+        self._parts: dict[int, list[_Part]] = {}  # for each batch with a checked row
+        self._whole = np.zeros((batches, columns), bool)  # columns that are checked
+        self._good = np.zeros(rows, bool)  # rows that are checked
         return self._table
 
     def columns(self, names: list[str], rows: npt.NDArray[np.int64] | None = None) -> pa.Table:
-        """Columns of `rows`, or of all. The record batches that these rows lie in are compared, whole, and no other is
-        read. Raises VidsslError where they are damaged.
+        """Return columns of some rows, after comparing their checksums.
+
+        Only the record batches that hold these rows are read; each is compared as a whole.
+
+        Args:
+            names: Names of the columns.
+            rows: int64 [N], the rows. None takes all.
+
+        Raises:
+            VidsslError: A column is damaged, or the file was changed in place.
         """
         self._unchanged()
         if rows is None:
@@ -157,7 +195,7 @@ class ChecksummedFile:
         schema = pa.schema([self._table.field(name) for name in names])
         some = pa.Table.from_batches([self._batches[at].select(names) for at in used], schema)
         lengths = np.diff(self._ends, prepend=0)[used]
-        before = self._ends[used] - np.cumsum(lengths)  # rows of batches that are not used
+        before = self._ends[used] - np.cumsum(lengths)  # number of rows in earlier, unused batches
         return some.take(pa.array(rows - before[place]))
 
     def _compare(self, names: list[str], batches: Iterable[int]) -> None:
@@ -171,7 +209,11 @@ class ChecksummedFile:
                     self._whole[at, column] = True
 
     def check_row(self, row: int) -> None:
-        """Compare all columns of one row. Raises VidsslError where they are damaged."""
+        """Compare the checksum of one row over all its columns.
+
+        Raises:
+            VidsslError: The row is damaged, or the file was changed in place.
+        """
         self._unchanged()
         if self._good[row]:
             return
@@ -185,21 +227,19 @@ class ChecksummedFile:
         self._good[row] = True
 
     def _unchanged(self) -> None:
-        """Raises VidsslError where the file was changed in place since it was opened: what is mapped may be anything,
-        or gone.
-        """
+        """Raise VidsslError if the file was changed in place since it was opened."""
         if _state(self._descriptor) != self._state:
             raise VidsslError(
-                f"path={str(self.path)!r}: the index was changed in place while it was open; start anew, and replace an index only by "
-                f"renaming another one to its name, as `vidssl index` does"
+                f"path={str(self.path)!r}: the index was changed in place while it was open; start again, "
+                "and replace an index only by renaming another file to its name, as `vidssl index` does"
             )
 
     def _damaged(self, reason: str) -> VidsslError:
-        return VidsslError(f"path={str(self.path)!r}: {reason}; delete it, and make it anew with {self.hint}")
+        return VidsslError(f"path={str(self.path)!r}: {reason}; delete it and build it again with {self.hint}")
 
 
 def _numbers(data: memoryview, tail: int) -> tuple[int, int, int, int, int]:
-    """What `_TAIL` names, but for the magic."""
+    """Rows, batches, columns, and the checksums of the structure and of the block."""
     _, *numbers = _TAIL.unpack_from(data, tail)
     rows, batches, columns, structure, seal = map(int, numbers)
     return rows, batches, columns, structure, seal
@@ -211,7 +251,7 @@ def _state(descriptor: int) -> tuple[int, int]:
 
 
 def _sum(parts: Iterable[_Part], first: int, end: int) -> int:
-    """Checksum of the bytes that rows stand in."""
+    """Checksum of the bytes of a range of rows."""
     out: list[memoryview | bytes] = []
     for part in parts:
         part(first, end, out)
@@ -224,8 +264,9 @@ def _sum(parts: Iterable[_Part], first: int, end: int) -> int:
 
 
 def _parts(arrays: Iterable[pa.Array]) -> list[_Part]:
-    """What finds the bytes of a range of rows, for each buffer of the arrays. Where offsets point outside of a buffer,
-    there are no bytes: nothing else is read.
+    """One function for each buffer of the arrays, which finds the bytes of a range of rows.
+
+    If offsets point outside of a buffer, the function finds no bytes, so nothing outside is read.
     """
     out: list[_Part] = []
     for array in arrays:
@@ -234,7 +275,7 @@ def _parts(arrays: Iterable[pa.Array]) -> list[_Part]:
 
 
 def _add_parts(kind: pa.DataType, buffers: list[pa.Buffer | None], out: list[_Part]) -> None:
-    """Takes the type's own buffers from the front of `buffers`."""
+    """Add the functions of one type, and remove its buffers from the front of `buffers`."""
     valid = buffers.pop(0)
     if valid is not None:
         out.append(partial(_bits, memoryview(valid)))
@@ -271,7 +312,7 @@ def _bits(view: memoryview, first: int, end: int, out: list[memoryview | bytes])
 
 
 def _nested(offsets: memoryview, inner: list[_Part], first: int, end: int, out: list[memoryview | bytes]) -> None:
-    """The offsets themselves count too, and so do lengths with them."""
+    """Includes the offsets themselves, so that changed lengths change the checksum."""
     out.append(offsets[first : end + 1])
     begin, stop = offsets[first], offsets[end]
     if 0 <= begin <= stop:

@@ -1,5 +1,6 @@
-"""Which videos are held out: a pure function of their paths, their groups and a seed. What belongs together is held out
-together.
+"""Choose the held-out videos as a pure function of paths, groups and a seed.
+
+Videos of one group are never split between the train set and the held-out set.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from vidssl.types import VidsslError
 
 
 def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str | None]:
-    """What a regular expression matches in each path, or None where it does not match.
+    """Find the text that a regular expression matches in each path.
 
     Args:
         paths: Paths of videos.
-        pattern: The expression. An empty one matches in no path.
-        argument: Who takes the pattern, for the error: "train: group", for instance.
+        pattern: The expression. An empty pattern matches no path.
+        argument: Name of the argument in error messages, for instance "train: group".
+
+    Returns:
+        The matched text for each path, or None for a path without a match.
 
     Raises:
-        VidsslError: It is no regular expression, or matches in none of the paths.
+        VidsslError: The pattern is not a regular expression, or it matches none of the paths.
     """
     if not pattern:
         return [None] * len(paths)
@@ -34,28 +38,29 @@ def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str 
         raise VidsslError(f"{argument}={pattern!r}: not a regular expression ({error})") from error
     if paths and not any(found):
         raise VidsslError(
-            f"{argument}={pattern!r}: matches none of the paths, such as {paths[0]!r}; leave it empty to take each video by itself"
+            f"{argument}={pattern!r}: matches none of the paths, such as {paths[0]!r}; "
+            "leave it empty to make each video its own group"
         )
     return [match.group() if match else None for match in found]
 
 
 def hold_out(groups: Sequence[str], fraction: float, *, seed: int) -> npt.NDArray[np.int64]:
-    """Which items to hold out, so that no group is split.
+    """Choose the items to hold out, without splitting a group.
 
-    Groups are taken in an order that the seed and their names decide, until the fraction is met as closely as whole
-    groups allow. A fraction above 0 takes at least one group, and never the last one.
+    Groups are taken in an order that depends only on the seed and their names, until the fraction is met as closely as
+    whole groups allow. A fraction above 0 takes at least one group. One group always remains.
 
     Args:
         groups: The group of each item.
-        fraction: Of the items, to hold out.
-        seed: Of the order.
+        fraction: Fraction of the items to hold out.
+        seed: Seed of the order.
 
     Returns:
-        Their places, int64, ascending.
+        int64 [N]: indices of the held-out items, ascending.
     """
     members: dict[str, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
+    for item, group in enumerate(groups):
+        members.setdefault(group, []).append(item)
     held: list[int] = []
     for group in sorted(members, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())[:-1]:
         if len(held) + len(members[group]) / 2 > fraction * len(groups) and (held or fraction == 0):
@@ -67,20 +72,24 @@ def hold_out(groups: Sequence[str], fraction: float, *, seed: int) -> npt.NDArra
 def split(
     index: VideoIndex, fraction: float, *, seed: int, group: str = "", span: int = 1
 ) -> tuple[VideoIndex, VideoIndex]:
-    """The training and the held-out videos of an index. Rows that cannot be used stay with the training videos, where
-    they are counted.
+    """Split an index into the train set and the held-out set.
+
+    Rows that cannot be used stay in the train set, where the loader counts them.
 
     Args:
         index: The videos.
-        fraction: Of those with at least `span` frames, to hold out: met as closely as whole groups allow, with one
-            group at least.
-        seed: Decides which groups.
-        group: Regular expression; videos whose paths match the same text are one group. Where it is empty or does not
-            match, the index's column `group` counts, and a video without a group is a group by itself.
-        span: Frames that a video needs.
+        fraction: Fraction of the usable videos to hold out, met as closely as whole groups allow. A fraction above 0
+            holds out at least one group.
+        seed: Seed that decides which groups are held out.
+        group: Regular expression. Videos whose paths match the same text form a group. If it is empty or does not match
+            a path, the column `group` of the index decides; a video without a group is its own group.
+        span: Number of frames that a usable video has at least.
+
+    Returns:
+        The train set and the held-out set.
 
     Raises:
-        VidsslError: The expression is wrong, matches nothing, or nothing is left to train on.
+        VidsslError: The expression is invalid or matches no path, or nothing would be left to train on.
     """
     rows = index.usable(span)
     paths = index.select(rows).column("path").to_pylist()
@@ -88,11 +97,11 @@ def split(
     listed = index.select(rows).column("group").to_pylist()
     keys = [match or named or path for match, named, path in zip(matched, listed, paths, strict=True)]
     if not keys:
-        return index, index.select([])  # the loader says why none can be used
+        return index, index.select([])  # the loader reports why none can be used
     if fraction > 0 and len(set(keys)) < 2:
         raise VidsslError(
-            f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames, holding out needs two; "
-            "take holdout=0, shorter clips, or more videos"
+            f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames, "
+            "but a held-out set needs two; take holdout=0, shorter clips, or more videos"
         )
     held = rows[hold_out(keys, fraction, seed=seed)]
     kept = np.setdiff1d(np.arange(len(index)), held)
@@ -100,6 +109,6 @@ def split(
 
 
 def fingerprint(index: VideoIndex) -> str:
-    """Sixteen hex digits that change when a video is added, removed, renamed or changed."""
+    """Sixteen hexadecimal digits that change when a video is added, removed, renamed or changed."""
     rows = zip(*(index.column(name).to_pylist() for name in ("path", "bytes", "frames", "status")), strict=True)
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()[:16]

@@ -1,8 +1,7 @@
-"""journal: rows of an index that is being built, kept as they come, so that a build that is cut off goes on where it
-was.
+"""Keeps the finished rows of an index that is being built, so that an interrupted build resumes.
 
-A file of records, each with its length and a checksum, so that a damaged one costs only its own rows: the next is found
-by its mark.
+The file is a sequence of records, each with a mark, its length and a checksum. A damaged record loses only its own
+rows, since the mark of the next record is searched for.
 """
 
 from __future__ import annotations
@@ -18,23 +17,31 @@ from vidssl.paths import atomic_write
 from vidssl.types import VidsslError
 
 _MARK = b"\xffvid.row"
-_HEAD = struct.Struct("<8sII")  # mark, bytes of the batch that follows, checksum of schema and batch
+_HEAD = struct.Struct("<8sII")  # mark, length of the following batch in bytes, checksum of schema and batch
 
 
 class Journal:
-    """A file that grows by batches of rows. A context manager; it leaves the file, `remove` takes it away.
+    """A file that grows by batches of rows. A context manager; leaving it keeps the file, `remove` deletes it.
 
-    found: the rows of the schema that stand in it.
+    Args:
+        path: The file. It need not exist.
+        schema: Schema of the rows.
+
+    Attributes:
+        found: The rows of this schema that the file holds when it is opened.
+
+    Raises:
+        VidsslError: On entering, if the file cannot be written.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
-        self._start = zlib.crc32(schema.serialize())  # records of another schema, or another root, do not count
+        self._start = zlib.crc32(schema.serialize())  # ignores records of another schema or root
         self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
 
     def __enter__(self) -> Journal:
         try:
-            with atomic_write(self.path) as aside:  # the file that is open stays the same when it gets its name
+            with atomic_write(self.path) as aside:  # the open file stays valid when it is renamed
                 self._file = aside.open("wb")
                 self.add(self.found.to_batches())
         except OSError as error:
@@ -47,6 +54,7 @@ class Journal:
         self._file.close()
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Append batches of rows."""
         for batch in batches:
             data = batch.serialize()
             self._file.write(_HEAD.pack(_MARK, data.size, zlib.crc32(data, self._start)))
@@ -54,10 +62,11 @@ class Journal:
         self._file.flush()
 
     def remove(self) -> None:
+        """Delete the file."""
         self.path.unlink(missing_ok=True)
 
     def _read(self, data: bytes) -> list[pa.RecordBatch]:
-        """The batches whose checksum is right; what lies between is passed over."""
+        """The batches with a correct checksum; other bytes are skipped."""
         batches, at = [], data.find(_MARK)
         while 0 <= at <= len(data) - _HEAD.size:
             _, length, found = _HEAD.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""Which of some named things a video's path means: the one of the same path, or the only one of the same name."""
+"""Finds the entry of a list that a video's path names: the one with that path, or the only one of that name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Names:
     """Finds entries by their paths or, where a name is unique, by their last parts.
 
     Args:
-        paths: Path of each entry, with forward slashes. Paths that are to be found whole must be written as those asked
-            for.
-        argument: Who named them, for the error: "labels='l.csv'", for instance.
-        part: What of a path is its name; its last part by default.
+        paths: Path of each entry, with forward slashes. An entry is found by its whole path only if both paths are
+            written alike.
+        argument: The argument that listed the entries, for error messages: "labels='l.csv'", for instance.
+        part: Returns the name in a path; by default the last part.
     """
 
     def __init__(
@@ -28,8 +28,14 @@ class Names:
             self._named.setdefault(part(PurePosixPath(path)), []).append(at)
 
     def find(self, path: str, *, name: str = "") -> int | None:
-        """The place of the entry that `path` means, or None. name: what stands for the path where it is not found
-        whole.
+        """Find an entry.
+
+        Args:
+            path: Path of a video.
+            name: Path to take the name from, if `path` itself is not an entry. "" takes `path`.
+
+        Returns:
+            Index of the entry, or None.
 
         Raises:
             VidsslError: Several entries have that name.

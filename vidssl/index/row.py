@@ -1,4 +1,7 @@
-"""row: what decoding needs of a row of the index. A row that asks for more memory than any file can is refused."""
+"""Converts a row of the index to a `Video`.
+
+A row that asks for more memory than any real file can need is refused.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,24 @@ from vidssl.video.color import color_space, rotate_chroma
 from vidssl.video.decode import Video
 from vidssl.video.packets import PIXELS, DecodeError, Member, PacketId, SeekPoints
 
-FRAMES = 2**24  # of one file, at most: a week of video
+FRAMES = 2**24  # most frames of one file: about a week of video
 
 
 def member_of(row: dict[str, Any]) -> Member | None:
+    """The position of a row's video in its tar, or None for a file."""
     return None if row["offset"] is None else Member(row["offset"], row["bytes"])
 
 
 def make_video(path: Path, row: dict[str, Any]) -> Video:
-    """What decoding needs, from a row of the index (which may still be without frames and points)."""
+    """Convert a row of the index, which may still lack frames and points.
+
+    Args:
+        path: The file to open.
+        row: Values by the names of the columns.
+
+    Raises:
+        DecodeError: The row asks for more memory than any real file can need.
+    """
     stored = (row["coded_height"], row["coded_width"])
     _check_row(path, row)
     chroma = rotate_chroma((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
@@ -46,11 +58,9 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
 
 
 def _check_row(path: Path, row: dict[str, Any]) -> None:
-    """Raises DecodeError where a row asks for more memory than any file that was scanned can: its index is damaged, or
-    made up.
-    """
+    """Raise DecodeError if a row asks for more memory than a scanned file can need: its index is damaged or forged."""
     packet, points, sides = np.asarray(row["packet"], np.int32), row.get("points") or [], (row["width"], row["height"])
-    again = "the index is damaged; index it anew"
+    again = "the index is damaged; index the file again"
     if row["frames"] > min(FRAMES, row["bytes"]):
         raise DecodeError(f"{path}: {row['frames']} frames in {row['bytes']} bytes: {again}")
     if len(packet) and not 0 <= packet.min() <= packet.max() < row["bytes"]:
@@ -69,7 +79,7 @@ def _check_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def make_points(points: list[tuple[int, int, int, PacketId]]) -> SeekPoints:
-    """SeekPoints from (frame, packet, timestamp, landing)."""
+    """SeekPoints from tuples (frame, packet, timestamp, packet identity)."""
     column = list(zip(*points, strict=True)) if points else [(), (), (), ()]
     numbers = [np.asarray(column[at], np.int64) for at in range(3)]
     return SeekPoints(frame=numbers[0], packet=numbers[1], timestamp=numbers[2], packet_id=tuple(column[3]))

@@ -1,5 +1,6 @@
-"""scan: one file to one row of the index. Everything is decoded once in sequence; seek points enter only where they
-reproduce it.
+"""Scans one file to one row of the index.
+
+Every frame is decoded once, in sequence. A seek point is recorded only if decoding from it gives the same frames.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, ref
 from vidssl.video.decode import PLANAR, Planes, Video, decode, is_yuv
 from vidssl.video.packets import DecodeError, Member, PacketId, PacketReader, SeekPoints, id_of, number_of
 
-# Seek points closer than this save less decoding than they cost to verify.
+# Frames between seek points, at least. Closer points would save less decoding than they cost to verify.
 _APART = 12
-# The first frames after a seek point, and the last one that is decoded from it, must be those of the sequential pass.
-# The last one stands on all the reference frames between, and is decoded as in training: with the non-reference frames
-# left out.
+# The first frames after a seek point, and the last frame before the next point, must equal those of the sequential
+# pass. The last frame depends on all reference frames in between. It is decoded as in training, where non-reference
+# frames are skipped.
 _PROBED = 3
 _LANDING = ("pos", "pts", "dts", "size")
 
@@ -38,10 +39,18 @@ class UnusableError(Exception):
 def scan(
     path: Path, offset: int | None = None, size: int | None = None, refused: str = "", seconds: float | None = None
 ) -> dict[str, Any]:
-    """What the file itself decides of a row of `vidssl.index.table.SCHEMA`; `status` says why where it cannot be used.
+    """Scan a file.
 
-    offset, size: of a member, if `path` is a tar file, in bytes. refused: why it is not to be opened, if that is known.
-    seconds: that it may take at least, as in `Deadline`.
+    Args:
+        path: The file.
+        offset: For a member of a tar at `path`, its first byte.
+        size: For a member, its length in bytes.
+        refused: Why the file must not be opened, if that is already certain.
+        seconds: Time limit in seconds, as in `Deadline`.
+
+    Returns:
+        The columns of `vidssl.index.schema.SCHEMA` that the file itself decides. If the file cannot be used, `status`
+        gives the reason.
     """
     row = unusable("ok")
     try:
@@ -49,12 +58,12 @@ def scan(
         place = Member(offset or 0, found.st_size if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
         if offset is None and path.suffix.lower() == ".tar":
-            raise UnusableError("a tar file that cannot be read to its end; the members before that are used")
+            raise UnusableError("a tar file that cannot be read to its end; the members before the damage are used")
         if refused:
             raise UnusableError(refused)
         if not 0 <= place.offset <= place.offset + place.bytes <= found.st_size:
             end = place.offset + place.bytes
-            raise UnusableError(f"its tar has {found.st_size} bytes, and says that it lies at {place.offset}..{end}")
+            raise UnusableError(f"its tar has {found.st_size} bytes, but the header places it at {place.offset}..{end}")
         with Deadline.enter(path, place.bytes, seconds):
             _refuse_at_sight(path, place)
             row |= _read(path, row)
@@ -72,7 +81,7 @@ def scan(
 
 
 def unusable(status: str) -> dict[str, Any]:
-    """A row of a file of which nothing is known but `status`."""
+    """A row for a file about which only `status` is certain."""
     return {"status": status, "note": "", "frames": 0, "packet": [], "points": []}
 
 
@@ -90,7 +99,7 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
         samples = max_samples(file, place)
         if samples > place.bytes:
             raise UnusableError(
-                f"damaged: its table of contents says {samples} frames, more than it has bytes ({place.bytes})"
+                f"damaged: its table of contents claims {samples} frames, but it has only {place.bytes} bytes"
             )
 
 
@@ -138,7 +147,7 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sequence(source: PacketReader, keys: dict[int, PacketId]) -> Iterator[VideoFrame]:
-    """All frames in presentation order; on the way, `keys` learns where decoding might begin."""
+    """Yield all frames in presentation order, and add the packets where decoding might begin to `keys`."""
     for number, packet in source.packets():
         if packet.is_keyframe or number == 0:
             keys[number] = id_of(packet)
@@ -147,7 +156,7 @@ def _sequence(source: PacketReader, keys: dict[int, PacketId]) -> Iterator[Video
 
 
 def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
-    """Sizes, upright position and colours, from the first frame."""
+    """Sizes, orientation and colours, from the first frame."""
     rotation, mirror = _orientation(frame)
     height, width = (frame.width, frame.height) if rotation in (90, 270) else (frame.height, frame.width)
     form = frame.format
@@ -157,7 +166,7 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
     matrix = MATRICES[frame.colorspace] if frame.colorspace < len(MATRICES) else "unknown"
     primaries = PRIMARIES.get(frame.color_primaries, "unknown")
     range_ = "pc" if form.name.startswith("yuvj") else RANGES[frame.color_range]
-    if not yuv:  # the converter makes this of RGB and grey
+    if not yuv:  # the converter turns RGB and grey into this
         matrix, range_ = "smpte170m", "tv"
     reason = refusal(matrix, primaries)
     if reason:
@@ -179,8 +188,8 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
     }
 
 
-# (a, b, c, d) of FFmpeg's display matrix, x' = a x + c y, y' = b x + d y, y downwards: (degrees clockwise, then
-# mirrored left to right).
+# Maps (a, b, c, d) of FFmpeg's display matrix (x' = a x + c y, y' = b x + d y, y downwards) to (degrees clockwise, True
+# if mirrored left to right afterwards).
 _UPRIGHT = {
     (1, 0, 0, 1): (0, False),
     (0, 1, -1, 0): (90, False),
@@ -202,20 +211,21 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     unit = part / max(float(np.abs(part).max()), 1e-9)
     key = tuple(int(value) for value in np.round(unit))
     if key not in _UPRIGHT or np.abs(unit - np.round(unit)).max() > 0.02:
-        raise UnusableError(f"its display matrix {part.round(3).tolist()} is no multiple of a quarter turn")
+        raise UnusableError(f"its display matrix {part.round(3).tolist()} is not a multiple of a quarter turn")
     return _UPRIGHT[key]
 
 
 @dataclass
 class _Watch:
-    """What the sequential pass saw: each frame's packet and time, and checksums of the frames that seek points have to
-    reproduce.
+    """The record of the sequential pass.
+
+    It holds each frame's packet and time, and checksums of the frames that seek points must reproduce.
     """
 
     video: Video
     keys: dict[int, PacketId]
-    second: int  # in the stream's time base
-    even: bool  # the container gives every frame the same time
+    second: int  # one second, in the stream's time base
+    even: bool  # True if the container gives all frames the same duration
     packets: list[int] = field(default_factory=list)
     times: list[int | None] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
@@ -223,10 +233,10 @@ class _Watch:
     previous: VideoFrame | None = None
 
     def see(self, frame: VideoFrame) -> str:
-        """Take in the next frame; why it and what follows cannot be used, or ""."""
+        """Record the next frame. Returns why this frame and later ones cannot be used, or ""."""
         number, ordinal = len(self.packets), number_of(frame)
         if number == FRAMES:
-            return f"{FRAMES} are the most that an index holds of a file"
+            return f"the index holds at most {FRAMES} frames per file"
         if frame.is_corrupt:
             self._cut(number, ordinal)
             return f"frame {number} is damaged"
@@ -245,8 +255,9 @@ class _Watch:
         return ""
 
     def _cut(self, number: int, ordinal: int) -> None:
-        """Keep the frames before the first that was decoded after a damaged one: it may lean on it, although it is
-        shown earlier.
+        """Keep only the frames before the first one that was decoded after a damaged frame.
+
+        Such a frame may refer to the damaged one, even if it is shown earlier.
         """
         count = next((at for at, packet in enumerate(self.packets) if packet > ordinal >= 0), len(self.packets))
         del self.packets[count:], self.times[count:]
@@ -254,7 +265,7 @@ class _Watch:
         self.previous = self.previous if count == number else None
 
     def finish(self) -> None:
-        """The frame seen last ends a stretch."""
+        """Record the last frame as the end of a stretch."""
         if self.previous is not None:
             self.sums[len(self.packets) - 1] = self._sum(self.previous)
 
@@ -264,14 +275,14 @@ class _Watch:
         return zlib.crc32(planes.data.data)
 
     def regular(self) -> bool:
-        """Whether frames follow each other evenly, to the time base's own rounding."""
+        """Return True if frames are evenly spaced, up to the rounding of the time base."""
         times = [time for time in self.times if time is not None]
         return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
 
     def verified(self) -> SeekPoints:
-        """The seek points from which the very code of training gives the frames of the sequential pass."""
+        """The seek points from which decoding, as in training, gives the frames of the sequential pass."""
         if len(set(self.packets)) < len(self.packets):
-            raise UnusableError("its frames cannot be told apart: one packet gave several")
+            raise UnusableError("its frames cannot be identified: one packet gave several frames")
         video = replace(self.video, packet=np.asarray(self.packets, np.int32))
         points: list[tuple[int, int, int, PacketId]] = []
         for start, end in zip(self.starts, [*self.starts[1:], len(self.packets)], strict=True):
@@ -287,7 +298,10 @@ class _Watch:
         return make_points(points)
 
     def _stamps(self, landing: PacketId) -> list[int]:
-        """What to try to seek to: MP4 and Matroska are searched by pts, AVI by dts, MPEG streams only roughly."""
+        """The timestamps to try to seek to.
+
+        MP4 and Matroska are searched by pts, AVI by dts, and MPEG streams only approximately.
+        """
         times = [time for time in landing[1:3] if time is not None]
         return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))
 

@@ -1,4 +1,4 @@
-"""schema: the columns of an index."""
+"""The columns of an index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pyarrow as pa
 
-VERSION = 3  # of the file; another is refused
+VERSION = 3  # version of the file format; other versions are refused
 _POINT = pa.struct(
     [
         ("frame", pa.int32()),
@@ -16,49 +16,55 @@ _POINT = pa.struct(
 )
 SCHEMA = pa.schema(
     [
-        # relative to the root, with forward slashes; of a member of a tar: the tar's, then its own
+        # relative to the root, with forward slashes; for a member of a tar: path of the tar, then name of the member
         ("path", pa.string()),
-        ("label", pa.string()),  # the folder it lies in, or what a shard or a list says; null directly under the root
-        ("group", pa.string()),  # what belongs together (a person, a source); null where no list says so
-        ("archive", pa.string()),  # of a member: path of the tar; null for a file
-        ("offset", pa.int64()),  # of a member: where it begins in the tar, in bytes; null for a file
-        ("status", pa.string()),  # "ok", or why it cannot be used
-        ("note", pa.string()),  # what is out of the ordinary, although it can be used
-        ("frames", pa.int32()),  # frames that really decode, from the first on
-        ("frame_rate", pa.float64()),  # average, frames a second
-        ("regular", pa.bool_()),  # constant frame rate
-        ("width", pa.int32()),  # upright, in pixels
+        ("label", pa.string()),  # its folder's name, or from a shard or list; null directly under the root
+        ("group", pa.string()),  # videos that belong together (a person, a source), from a list; else null
+        ("archive", pa.string()),  # for a member: path of the tar; null for a file
+        ("offset", pa.int64()),  # for a member: its first byte in the tar; null for a file
+        ("status", pa.string()),  # "ok", or why the video cannot be used
+        ("note", pa.string()),  # what is unusual about a usable video
+        ("frames", pa.int32()),  # number of frames that decode, from the first on
+        ("frame_rate", pa.float64()),  # average, in frames per second
+        ("regular", pa.bool_()),  # True for a constant frame rate
+        ("width", pa.int32()),  # upright picture, in pixels
         ("height", pa.int32()),
-        ("coded_width", pa.int32()),  # as decoded, before it is turned
+        ("coded_width", pa.int32()),  # as decoded, before rotation, in pixels
         ("coded_height", pa.int32()),
-        ("rotation", pa.int32()),  # degrees clockwise that make it stand upright
-        ("mirror", pa.bool_()),  # then mirrored left to right
+        ("rotation", pa.int32()),  # clockwise, in degrees, to make the picture upright
+        ("mirror", pa.bool_()),  # True if mirrored left to right after the rotation
         ("container", pa.string()),
         ("codec", pa.string()),
         ("pixel_format", pa.string()),
         ("color_matrix", pa.string()),  # names as in vidssl.video.color
         ("color_primaries", pa.string()),
         ("color_range", pa.string()),
-        ("chroma_x", pa.float32()),  # chroma sample (0, 0) in luma samples, before it is turned
+        ("chroma_x", pa.float32()),  # position of chroma sample (0, 0) in luma samples, before rotation
         ("chroma_y", pa.float32()),
         ("bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        # of each frame: ordinal of the packet it came from; null where that is the frame's own
+        # number of each frame's packet; null if frame n comes from packet n for all frames
         ("packet", pa.large_list(pa.int32())),
-        ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.decode.SeekPoints
+        ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.packets.SeekPoints
     ]
 )
 
 
 def parse_metadata(footer: bytes) -> tuple[int | None, str | None, bool]:
-    """(version, root, whether that is the folder it was made of): what `VideoIndex.save` put into the schema, by a
-    footer's text.
+    """Parse the metadata that `VideoIndex.save` stores in the schema, from the bytes of a file's footer.
 
-    It is read without Arrow, for a footer may be damaged.
+    Arrow is not used, because the footer may be damaged.
+
+    Args:
+        footer: The bytes of the footer.
+
+    Returns:
+        (version, root, True if the root is the folder that was indexed). Version and root are None if there is no
+        metadata of an index.
     """
     at = footer.find(b'{"version": ')
     try:
-        said, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
-        return int(said["version"]), str(said["root"]), bool(said.get("scanned", True))
+        content, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
+        return int(content["version"]), str(content["root"]), bool(content.get("scanned", True))
     except (ValueError, KeyError, TypeError):
         return None, None, False

@@ -1,4 +1,4 @@
-"""find: which videos a source holds: a folder, WebDataset shards (tar files) in it, or a list of files."""
+"""Lists the videos of a source: a folder, the WebDataset shards (tar files) in it, or a list of files."""
 
 from __future__ import annotations
 
@@ -44,20 +44,26 @@ EXTENSIONS = frozenset(
     }
 )
 LISTS = (".csv", ".txt")
-# the longest .json or .cls in a shard, and the longest header of one of its members, that is read
+# limit for a .json or .cls file in a shard, and for the header of a member
 SIDECAR_BYTES = 2**20
-_FARTHEST = 2**63 - 1  # an offset or a size that a header makes up may be larger than the index can say
+_FARTHEST = 2**63 - 1  # the largest int64: a forged offset or size may exceed what the index can hold
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFile:
-    """One video. path: relative to the root and below it, with forward slashes; that of a tar's member goes on behind
-    the tar's.
+    """One video of a source.
 
-    archive, offset, bytes: of a member, the tar's path, where the member begins in it, and its length. refused: why it
-    cannot be used, where that is known already.
+    Attributes:
+        path: Path relative to the root and below it, with forward slashes. For a member of a tar: the path of the tar,
+            then the name of the member.
+        label: Class name, or None.
+        group: Name of the group, or None.
+        archive: For a member, the path of the tar.
+        offset: For a member, its first byte in the tar.
+        bytes: For a member, its length in bytes.
+        refused: Why the video cannot be used, if that is already certain.
     """
 
     path: str
@@ -75,33 +81,40 @@ class VideoFile:
 
 
 def find_videos(source: Path) -> tuple[Path, list[VideoFile]]:
-    """The root that paths are relative to, and the videos, ordered by path. Raises VidsslError where there are none.
+    """List the videos of a source.
 
-    The root of a list is its folder, or, where it names videos elsewhere, the deepest folder that holds all of its
-    videos.
+    Args:
+        source: A folder, or a list (.txt or .csv).
+
+    Returns:
+        The root that paths are relative to, and the videos ordered by path. The root of a list is its folder. If the
+        list names videos elsewhere, the root is the deepest folder that holds all of its videos.
+
+    Raises:
+        VidsslError: The source does not exist, is of another kind, holds no video, or lists a video twice.
     """
     where = f"root={str(source)!r}:"
     if not source.exists():
         raise VidsslError(f"{where} no such folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
     if source.is_dir():
         root, found = source.resolve(), list(_in_folder(source.resolve()))
-        known = f"files are known by their ending ({' '.join(sorted(EXTENSIONS))}), shards by .tar"
+        rule = f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in .tar"
     elif source.suffix in LISTS:
-        known = "it names none"
+        rule = "the list is empty"
         root, found = _in_list(source)
     else:
         raise VidsslError(f"{where} not a folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
     if not found:
-        raise VidsslError(f"{where} no video in it; {known}")
+        raise VidsslError(f"{where} no video in it; {rule}")
     found.sort(key=lambda one: one.path)
     twice = next((a.path for a, b in pairwise(found) if a.path == b.path), None)
     if twice is not None:
-        raise VidsslError(f"{where} {twice} stands in it twice; leave one out")
+        raise VidsslError(f"{where} {twice} is listed twice; remove one of the entries")
     return root, found
 
 
 def _in_folder(root: Path) -> Iterator[VideoFile]:
-    """Links to folders are followed once, hidden folders are not entered."""
+    """The videos of a folder. Links to folders are followed once; hidden folders are skipped."""
     seen = set()
     for base, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(base)
@@ -121,15 +134,15 @@ def _in_folder(root: Path) -> Iterator[VideoFile]:
 
 
 def _open_tar(file: Any) -> tarfile.TarFile:
-    """The tar that lies, uncompressed, in a file object; tarfile's types know fewer kinds of those than it takes."""
+    """Open an uncompressed tar from a file object. The stubs of tarfile accept fewer kinds than tarfile does."""
     return tarfile.open(fileobj=file, mode="r:")
 
 
 def _in_tar(path: Path, name: str) -> Iterator[VideoFile]:
-    """Members that are videos. The label is what the sample's `.cls` says, or "label" in its `.json`, or the member's
-    folder.
+    """The members of a tar that are videos.
 
-    A tar that cannot be read to its end is found itself, beside the members before that.
+    The label is the content of the sample's `.cls` file, or "label" in its `.json` file, or the member's folder.
+    If the tar cannot be read to its end, the tar itself is listed too, after which the scan reports the reason.
     Source: WebDataset's convention that files of one sample share the name up to the first dot of its last part.
     """
     labels: dict[str, str] = {}
@@ -144,12 +157,12 @@ def _in_tar(path: Path, name: str) -> Iterator[VideoFile]:
                 if kind in EXTENSIONS:
                     videos.append(member)
                 elif kind in (".cls", ".json") and member.offset_data + member.size <= size:
-                    said = _label_of(tar, member, f"{name}/{member.name}")
-                    if said is not None:
-                        labels[_sample(member.name)] = said
-    # of a damaged header tarfile raises whatever its own arithmetic meets, IndexError and RecursionError among it
+                    label = _label_of(tar, member, f"{name}/{member.name}")
+                    if label is not None:
+                        labels[_sample(member.name)] = label
+    # tarfile does not check headers: a damaged one raises any error, such as IndexError or RecursionError
     except Exception:
-        yield VideoFile(path=name, label=None)  # the index says of it what is wrong
+        yield VideoFile(path=name, label=None)  # the scan reports what is wrong with it
     for member in videos:
         folder = PurePosixPath(member.name).parent.name or None
         yield VideoFile(
@@ -158,14 +171,14 @@ def _in_tar(path: Path, name: str) -> Iterator[VideoFile]:
             archive=name,
             offset=min(member.offset_data, _FARTHEST),
             bytes=min(member.size, _FARTHEST),
-            refused="a sparse member of a tar, whose bytes do not lie in one piece; pack it without --sparse"
+            refused="a sparse member of a tar, whose bytes are not contiguous; pack it without --sparse"
             if member.issparse()
             else "",
         )
 
 
 class _Bounded:
-    """A file for tarfile, which would take as much memory as a header asks for."""
+    """A file for tarfile that refuses large reads; tarfile would allocate as much memory as a header asks for."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -173,12 +186,15 @@ class _Bounded:
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= SIDECAR_BYTES:
-            raise tarfile.ReadError(f"a header of {size} bytes, and at most {SIDECAR_BYTES} are read")
+            raise tarfile.ReadError(f"a header of {size} bytes; the limit is {SIDECAR_BYTES}")
         return self._file.read(size)
 
 
 def _forwards(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """The members, each behind the one before. A negative size would lead back to one that was read already, for ever."""
+    """The members, each after the previous one.
+
+    A negative size would lead back to an earlier member and loop forever.
+    """
     last = -1
     for member in tar:
         if member.offset <= last or member.size < 0:
@@ -188,16 +204,16 @@ def _forwards(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _label_of(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> str | None:
-    """What a sidecar says; None where it says nothing, or is too long to be a label."""
+    """The label in a sidecar; None if it has none or is too long to be read."""
     if member.size > SIDECAR_BYTES:
-        log.warning("%s: %d bytes, and at most %d are read: it gives no label", name, member.size, SIDECAR_BYTES)
+        log.warning("%s: %d bytes exceed the limit of %d; its label is ignored", name, member.size, SIDECAR_BYTES)
         return None
     file = tar.extractfile(member)
     return None if file is None else _label_in(file.read(), PurePosixPath(member.name).suffix.lower())
 
 
 def _text(name: str) -> str:
-    """A name that can be written down: bytes of it that are no UTF-8 become question marks."""
+    """A name as valid UTF-8: invalid bytes become question marks."""
     return name.encode(errors="replace").decode()
 
 
@@ -210,15 +226,18 @@ def _label_in(data: bytes, kind: str) -> str | None:
     if kind == ".cls":
         return data.decode(errors="replace").strip() or None
     try:
-        said = parse_json(data)
+        content = parse_json(data)
     except ValueError:
         return None
-    label = said.get("label") if isinstance(said, dict) else None
+    label = content.get("label") if isinstance(content, dict) else None
     return None if label is None else _text(str(label))
 
 
 def _in_list(source: Path) -> tuple[Path, list[VideoFile]]:
-    """The root and the videos. .txt: a path a line. .csv: columns path, and label and group where there are any."""
+    """The root and the videos of a list.
+
+    A .txt file has one path per line. A .csv file has the column path, and optionally label and group.
+    """
     try:
         text = read_text(source, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -230,31 +249,34 @@ def _in_list(source: Path) -> tuple[Path, list[VideoFile]]:
         columns = reader.fieldnames or []
         if "path" not in columns:
             raise VidsslError(
-                f"root={str(source)!r}: its first line is {','.join(columns)!r}; it must name the columns: path[,label[,group]]"
+                f"root={str(source)!r}: its first line is {','.join(columns)!r}; "
+                "start it with the columns path[,label[,group]]"
             )
         rows = list(reader)
     root = source.resolve().parent
-    places = _places([Path(row["path"]) for row in rows], root)
-    if any(not place.is_relative_to(root) for place in places):
-        root = Path(os.path.commonpath({place.parent for place in places}))
+    paths = _resolve_names([Path(row["path"]) for row in rows], root)
+    if any(not path.is_relative_to(root) for path in paths):
+        root = Path(os.path.commonpath({path.parent for path in paths}))
     found = []
-    for row, place in zip(rows, places, strict=True):
+    for row, path in zip(rows, paths, strict=True):
         label = row.get("label") or None if "label" in row else (Path(row["path"]).parent.name or None)
-        found.append(VideoFile(path=place.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
+        found.append(VideoFile(path=path.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
     return root, found
 
 
-def _places(names: Sequence[Path], folder: Path) -> list[Path]:
-    """Where the files lie that a list in `folder` names. Where a name is absolute or goes up, links to folders are
-    followed, as the system follows them before it goes up; a name that stays below the folder is kept as it is written.
+def _resolve_names(names: Sequence[Path], folder: Path) -> list[Path]:
+    """The paths of the files that a list in `folder` names.
+
+    If a name is absolute or contains "..", links to folders are resolved first, as the system does before it goes up. A
+    name that stays below the folder is kept as written.
     """
     real: dict[Path, Path] = {}
-    places = []
+    paths = []
     for name in names:
-        place = folder / name
+        path = folder / name
         if leads_outside(str(name)):
-            if place.parent not in real:
-                real[place.parent] = place.parent.resolve()
-            place = real[place.parent] / place.name
-        places.append(place)
-    return places
+            if path.parent not in real:
+                real[path.parent] = path.parent.resolve()
+            path = real[path.parent] / path.name
+        paths.append(path)
+    return paths

@@ -1,8 +1,8 @@
-"""index: what every video of a source is, found once by decoding it. One Arrow file, one row a video, mapped into
-memory.
+"""The index of a source: one row for each video, found by decoding every video once.
 
-A mapped file is not read when it is opened: a million rows open at once, and every process shares their pages. What is
-read of it is compared with its checksums first (vidssl.index.checksums): the whole column, or the one row.
+An index is one Arrow file that is mapped into memory. Opening it reads no rows: an index of a million rows opens at
+once, and all processes share its pages. Before data is used, it is compared with its checksums
+(vidssl.index.checksums), either a whole column or a single row.
 """
 
 from __future__ import annotations
@@ -37,24 +37,31 @@ from vidssl.workers import Workers
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
-_BATCH = 2**14  # rows of a record batch: its lists of packets stay far below the 2^31 items that Arrow allows
+_BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _SAVED = 64  # rows between two entries of the journal
 _LISTED = 20  # rows that a summary names
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
-# Of a path that leads out of the root by its text: the same rule as vidssl.paths.leads_outside.
+# Matches a path whose text leads out of the root: the same rule as vidssl.paths.leads_outside.
 _LEAVES = r"^/|(^|/)\.\.(/|$)"
 _SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
 
 
 class VideoIndex:
-    """The videos of a folder, of shards in it, or of a list. `root` is the folder that paths are relative to, and stay
-    below; links in it are followed.
+    """The videos of a folder, of the shards in a folder, or of a list.
 
-    table: a pyarrow.Table of SCHEMA. rows: int64, the rows of it that count, in their order; None takes all. sealed:
-    the mapped file that `table` is of, if it is. source: the folder of which it was made, or that of the list; None
-    where a file that was loaded does not say.
-    read: files that `build` read. Raises VidsslError, here and wherever rows are read, where the file is damaged.
+    Args:
+        table: A pyarrow.Table with the columns of SCHEMA.
+        root: The folder that all paths are relative to and stay below. Links in it are followed.
+        rows: int64, the rows of `table` that this index has, in order. None takes all rows.
+        sealed: The mapped file that `table` comes from, if any.
+        source: The folder that was indexed, or the folder of the list. None where a loaded file does not record it.
+
+    Attributes:
+        read: Number of files that `build` read.
+
+    Raises:
+        VidsslError: The file is damaged. Every method that reads rows raises this too.
     """
 
     def __init__(
@@ -81,19 +88,27 @@ class VideoIndex:
         progress: bool = True,
         file_timeout: float | None = None,
     ) -> VideoIndex:
-        """Decode every video of `root` once. A bad file becomes a row that says what is wrong with it.
+        """Decode every video of a source once.
 
-        root: a folder (WebDataset shards in it, *.tar, count by their members), or a list: .txt with a path a line, or
-        .csv with the columns path[,label[,group]], which may name files anywhere: the index's root is then the folder
-        that holds them all. known: rows of files that have not changed since are taken from it. journal: a file that
-        keeps finished rows until all are; a build that was cut off goes on with them. workers: threads; None takes one
-        a processor. progress: show a bar. file_timeout: seconds that a file may take, with one more for each MiB of it
-        and each frame that comes; None takes 60. What takes longer is a bad file. Raises VidsslError where there is no
-        video to index.
+        A file that cannot be used becomes a row whose `status` gives the reason.
+
+        Args:
+            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too. A list is a
+                .txt file with one path per line, or a .csv file with the columns path[,label[,group]]. A list may name
+                files anywhere; the root of the index is then the deepest folder that holds them all.
+            known: An earlier index. Rows of files that have not changed since are taken from it.
+            journal: A file that keeps finished rows until the build is complete. An interrupted build resumes from it.
+            workers: Number of threads. None takes one per processor.
+            progress: Show a progress bar.
+            file_timeout: Seconds that one file may take, plus one second for each MiB of the file and for each decoded
+                frame. None takes 60. A file that takes longer cannot be used.
+
+        Raises:
+            VidsslError: The source has no videos, or an argument is out of range.
         """
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
-            raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one a processor")
+            raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one per processor")
         folder, found = find_videos(Path(root))
         book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
         old = [] if known is None else [known.table]
@@ -124,7 +139,7 @@ class VideoIndex:
                 if book is not None:
                     book.add(batches[-1:])
         old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
-        for name in ("label", "group"):  # these are said by the source, not by the file
+        for name in ("label", "group"):  # the source decides these, not the file
             old_rows = old_rows.set_column(
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
@@ -137,7 +152,11 @@ class VideoIndex:
         return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one Arrow IPC file; it appears whole or not at all."""
+        """Write the index as one Arrow IPC file. The file appears complete or not at all.
+
+        Raises:
+            VidsslError: The file cannot be written.
+        """
         target = Path(path)
         about = json.dumps({"version": VERSION, "root": str(self.root), "scanned": self.source == self.root}).encode()
         try:
@@ -152,10 +171,17 @@ class VideoIndex:
     def load(
         cls, path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, allow_outside: bool = False
     ) -> VideoIndex:
-        """Map an index into memory. root: where the videos lie now; None takes the folder it was built from.
+        """Map an index into memory.
 
-        allow_outside: take it too where it names files outside of its root (absolute paths, ..), which are then opened
-            when asked for.
+        Args:
+            path: The file that `save` wrote.
+            root: Folder of the videos now. None takes the folder that was indexed.
+            allow_outside: Accept an index that names files outside of its root (absolute paths or ".."). Such files are
+                opened when their rows are used.
+
+        Raises:
+            VidsslError: The file is missing, damaged, not an index or of another version; its root is not a folder; or
+                it names files outside of its root.
         """
         where = f"VideoIndex.load: path={str(path)!r}:"
         if not Path(path).is_file():
@@ -170,22 +196,23 @@ class VideoIndex:
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
         if version != VERSION:
             raise VidsslError(
-                f"{where} version {version}, this vidssl reads {VERSION}; delete it, and make it anew with {sealed.hint}"
+                f"{where} version {version}, but this vidssl reads version {VERSION}; "
+                f"delete it and build it again with {sealed.hint}"
             )
-        table = sealed.open()  # before anything is done by what it says
+        table = sealed.open()  # checks the file before its content is used
         folder = Path(root if root is not None else made_of)
         if not folder.is_dir():
-            raise VidsslError(f"{where} its videos are not in root={str(folder)!r} any more; say where with root=")
+            raise VidsslError(f"{where} root={str(folder)!r} is not a folder; pass the folder of its videos as root=")
         index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
         if not allow_outside and (outside := index._outside()):
             raise VidsslError(
-                f"{where} it names {printable(outside)}, outside of its root {printable(folder)}; make it anew with {sealed.hint}, "
-                "or, if you trust it, say allow_outside=True (--allow-outside)"
+                f"{where} it names {printable(outside)}, outside of its root {printable(folder)}; "
+                f"build it again with {sealed.hint}, or, if you trust it, pass allow_outside=True (--allow-outside)"
             )
         return index
 
     def _outside(self) -> str:
-        """The first file that is not below the root by the text of its path; "" where all are."""
+        """The first file whose path, by its text, is not below the root; "" if all are."""
         files = pc.coalesce(self.column("archive"), self.column("path"))
         at = pc.index(pc.match_substring_regex(files, _LEAVES), True).as_py()
         return files[at].as_py() if at >= 0 else ""
@@ -198,20 +225,21 @@ class VideoIndex:
         return self._table if self._rows is None else self._table.take(self._rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One column of SCHEMA, of all rows."""
+        """One column of SCHEMA, for all rows."""
         if self._sealed is not None:
             return self._sealed.columns([name], self._rows)[name]
         return self._table[name] if self._rows is None else self._table[name].take(pa.array(self._rows))
 
     def select(self, rows: npt.ArrayLike) -> VideoIndex:
-        """An index of some rows, in that order. What is mapped stays so."""
+        """Return an index of the given rows, in the given order. A mapped table stays mapped."""
         chosen = np.asarray(rows, np.int64)
         chosen = chosen if self._rows is None else self._rows[chosen]
         return VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
 
     def is_current(self) -> bool:
-        """True where every file is there as it was indexed, by size and time of change. Files that are new are not
-        looked for.
+        """Return True if every file still exists with the size and modification time that the index records.
+
+        New files are not looked for.
         """
         columns = [self.column(name).to_pylist() for name in _IDENTITY]
         return all(
@@ -227,14 +255,18 @@ class VideoIndex:
         return f"VideoIndex({len(self)} videos in {str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Goes to another process as its rows, not as the file."""
+        """Pickle the rows, not the mapped file."""
         return VideoIndex, (self.table, self.root)
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def video(self, row: int) -> Video:
-        """What decoding row `row` needs. Raises VidsslError for a row that cannot be used."""
+        """Return what decoding needs for a row.
+
+        Raises:
+            VidsslError: The row does not exist, is damaged, or cannot be used.
+        """
         if not 0 <= row < len(self):
             raise VidsslError(f"VideoIndex.video: row={row}: the index has rows 0..{len(self) - 1}")
         at = row if self._rows is None else int(self._rows[row])
@@ -251,33 +283,36 @@ class VideoIndex:
         return make_video(self.root / (values["archive"] or values["path"]), values)
 
     def name(self, row: int) -> str:
-        """What to call a row in messages: the path of its file, or its number where it cannot be read."""
+        """The name of a row in messages: the path of its file, or its number if the row cannot be read."""
         try:
             return str(self.video(row).path)
         except VidsslError:
             return f"row {row} of the index"
 
     def frames(self, row: int) -> int:
-        """Number of frames of a row; 0 where it cannot be used."""
+        """Number of frames of a row; 0 if the row cannot be used."""
         return int(self._frames[row])
 
     def stored_sizes(self) -> set[tuple[str, int, int]]:
-        """(codec, height, width) of videos as they are stored, each once; also of those that `select` left out."""
+        """The distinct (codec, height, width) of usable videos as stored, in pixels.
+
+        This includes videos that `select` left out.
+        """
         names = ["codec", "coded_height", "coded_width", "status"]
         found = self._table.select(names).group_by(names).aggregate([])
         rows = zip(*(found[name].to_pylist() for name in names), strict=True)
         return {(codec, height, width) for codec, height, width, status in rows if status == "ok"}
 
     def usable(self, span: int = 1) -> npt.NDArray[np.int64]:
-        """Rows that decode and have at least `span` frames."""
+        """int64 [N]: the rows that decode and have at least `span` frames, ascending."""
         return np.flatnonzero(self._ok & (self._frames >= span)).astype(np.int64)
 
     def skipped(self, span: int = 1) -> list[tuple[str, str]]:
-        """(path, reason) of every row that `usable(span)` leaves out."""
+        """(path, reason) for every row that `usable(span)` leaves out."""
         out = self.select(np.setdiff1d(np.arange(len(self)), self.usable(span)))
         columns = (out.column(name).to_pylist() for name in ("path", "status", "frames"))
         return [
-            (path, status if status != "ok" else f"{frames} frames, {span} are needed")
+            (path, status if status != "ok" else f"{frames} frames, but {span} are needed")
             for path, status, frames in zip(*columns, strict=True)
         ]
 
@@ -288,16 +323,17 @@ class VideoIndex:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
-        """int64 [len(self)]: each row's place in `classes`, -1 for none."""
+        """int64 [len(self)]: each row's index in `classes`; -1 for a row without a label."""
         found = pc.index_in(self.column("label"), pa.array(self.classes, pa.string()))
         return np.asarray(found.fill_null(-1).to_numpy(), np.int64)
 
     def summary(self, span: int = 1) -> str:
-        """A few lines for people: what is there, and what is left out and why."""
+        """A short summary for people: the usable videos, and which rows are left out and why."""
         rows = self.usable(span)
         kinds = Counter(self.select(rows).column("codec").to_pylist())
+        frames = int(self._frames[rows].sum())
         lines = [
-            f"{len(rows)} of {len(self)} videos usable, {int(self._frames[rows].sum())} frames, {len(self.classes)} classes"
+            f"{len(rows)} of {len(self)} videos usable, {frames} frames, {len(self.classes)} classes"
             + (f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})" if kinds else "")
         ]
         lines += _listed("left out", self.skipped(span))
@@ -308,17 +344,17 @@ class VideoIndex:
         return "\n".join(lines)
 
 
-def _listed(what: str, said: list[tuple[str, str]]) -> list[str]:
-    """A line each; of many, the first ones, and how many more there are of each reason."""
-    lines = [f"  {what}: {printable(path)}: {printable(reason)}" for path, reason in said[:_LISTED]]
-    more = Counter(reason for _, reason in said[_LISTED:])
+def _listed(what: str, entries: list[tuple[str, str]]) -> list[str]:
+    """One line per row for the first rows, then the number of further rows for each reason."""
+    lines = [f"  {what}: {printable(path)}: {printable(reason)}" for path, reason in entries[:_LISTED]]
+    more = Counter(reason for _, reason in entries[_LISTED:])
     lines += [f"  {what}: {count} more: {printable(reason)}" for reason, count in more.most_common(_LISTED)]
     rest = sum(count for _, count in more.most_common()[_LISTED:])
     return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
 
 
 def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
-    """What a row is known by, now; None where the file is not there."""
+    """The values that identify an unchanged file, as they are now; None if the file does not exist."""
     try:
         now = os.stat(root / one.file)
     except OSError:
@@ -327,7 +363,7 @@ def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
 
 
 def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
-    """A row of SCHEMA, also of a file that its worker never came back from."""
+    """A row of SCHEMA, also for a file whose worker never returned."""
     try:
         row = job.result()
     except FileTimeoutError as late:

@@ -1,4 +1,4 @@
-"""bitstream: the little that must be read of a packet itself, as its container does not say it.
+"""Reads from packets the few facts that their container does not give.
 
 Sources: ITU-T H.264, 7.3 and Annex B; H.265, 7.3.1.2; RFC 6386 (VP8), 9.1 and 19.1; the VP9 bitstream specification,
 6.1, 6.2, 7.2 and Annex B; ISO 14496-15, 5.3.3.1.
@@ -13,16 +13,16 @@ from av.packet import Packet
 
 _SPS, _IDR, _IRAP = 7, 5, range(16, 22)
 _SLICES = frozenset({1, 2, 5})
-_HEADER = 32  # bytes of a VP9 frame in which its size stands, if it does
-# Profiles whose sequence parameters name a chroma format (H.264, 7.3.2.1.1).
+_HEADER = 32  # first bytes of a VP9 frame, which include its size if it has one
+# Profiles whose sequence parameters include a chroma format (H.264, 7.3.2.1.1).
 _HIGH = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
 
 
 def is_random_access(codec: str, packet: Packet[Any], extradata: bytes | None) -> bool:
-    """Whether a decoder that begins at `packet` needs nothing from before: in H.264 an IDR picture, in HEVC an IRAP
-    picture.
+    """Return True if a decoder that begins at `packet` needs nothing before it.
 
-    A picture from which h264 only recovers is not taken: whether a decoder begins there is its own choice.
+    In H.264 this is an IDR picture, in HEVC an IRAP picture. An H.264 recovery point does not count, because decoders
+    differ in whether they begin there.
     """
     if codec == "h264":
         return any(unit[0] & 31 == _IDR for unit in _units(bytes(packet), extradata))
@@ -32,13 +32,12 @@ def is_random_access(codec: str, packet: Packet[Any], extradata: bytes | None) -
 
 
 def count_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> int:
-    """H.264, HEVC, MPEG-4: how many pictures begin in a packet, as a parser counts them: by first slices, or by start
-    codes of pictures.
+    """Count the pictures that begin in a packet of H.264, HEVC or MPEG-4: by first slices, or by picture start codes.
 
-    A hardware decoder's parser counts them so, and passes over what belongs to none.
+    The parser of a hardware decoder counts in the same way, and skips data that belongs to no picture.
     """
     data = bytes(packet)
-    if codec == "h264":  # first_mb_in_slice is 0 where its first bit is 1
+    if codec == "h264":  # first_mb_in_slice is 0 if its first bit is 1
         return sum(unit[0] & 31 in _SLICES and unit[1:2] >= b"\x80" for unit in _units(data, extradata))
     if codec == "hevc":  # first_slice_segment_in_pic_flag
         return sum(unit[0] >> 1 & 63 < 32 and unit[2:3] >= b"\x80" for unit in _units(data, extradata, hevc=True))
@@ -46,8 +45,9 @@ def count_pictures(codec: str, packet: Packet[Any], extradata: bytes | None) -> 
 
 
 def is_single_picture(packet: Packet[Any]) -> bool:
-    """VP9: whether a packet with a frame is just that picture. It may hold hidden ones too, or only say which one to
-    show again.
+    """VP9: return True if a packet with a frame holds exactly that picture.
+
+    A packet may also hold hidden pictures, or only name an earlier picture to show again.
     """
     data = bytes(packet)
     several = data[-1] & 0xE0 == 0xC0 and data[-1] & 7 > 0  # the superframe's marker
@@ -56,8 +56,12 @@ def is_single_picture(packet: Packet[Any]) -> bool:
 
 
 def picture_sizes(codec: str, packet: Packet[Any]) -> set[tuple[int, int]]:
-    """(height, width) that the pictures of a VP8 or VP9 packet name for themselves, hidden ones too; most name none.
-    Raises ValueError where a header is damaged. Of other codecs nothing is read.
+    """The (height, width) in pixels that the pictures of a VP8 or VP9 packet give, including hidden ones.
+
+    Most pictures give no size. The result is empty for other codecs.
+
+    Raises:
+        ValueError: A header is damaged.
     """
     data = memoryview(packet)
     if codec == "vp8":
@@ -93,7 +97,7 @@ def _vp9_parts(data: memoryview) -> Iterator[memoryview]:
 
 
 def _vp9_size(head: bytes) -> set[tuple[int, int]]:
-    """Of a frame's uncompressed header."""
+    """The size in a frame's uncompressed header, if it has one."""
     bits = _Bits(head)
     if bits.read(2) != 2:
         raise ValueError("a frame has no marker")
@@ -114,8 +118,8 @@ def _vp9_size(head: bytes) -> set[tuple[int, int]]:
         if inter:
             bits.read(8)
     else:
-        bits.read(20)  # which frames it refreshes, and which it refers to
-        if any(bits.read(1) for _ in range(3)):  # as large as one of these
+        bits.read(20)  # the frames that it refreshes, and those that it refers to
+        if any(bits.read(1) for _ in range(3)):  # the size is that of a reference frame
             return set()
     width, height = bits.read(16) + 1, bits.read(16) + 1
     return {(height, width)}
@@ -132,8 +136,9 @@ def _skip_vp9_colors(bits: _Bits, profile: int) -> None:
 
 
 def may_have_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
-    """H.264: whether pictures may be coded as two fields, by the sequence parameters there are; True where those end
-    too early.
+    """H.264: return True if pictures may be coded as two fields, according to the available sequence parameters.
+
+    Also True if the parameters are truncated.
     """
     try:
         units = [*_parameters(extradata), *_units(bytes(packet), extradata)]
@@ -143,7 +148,7 @@ def may_have_fields(packet: Packet[Any], extradata: bytes | None) -> bool:
 
 
 def _units(data: bytes, extradata: bytes | None, hevc: bool = False) -> Iterator[bytes]:
-    """NAL units, each behind its length (MP4, Matroska: extradata is a configuration record) or behind a start code."""
+    """NAL units, each after its length (MP4, Matroska: extradata is a configuration record) or after a start code."""
     place = 21 if hevc else 4
     if extradata and extradata[0] == 1 and len(extradata) > place:
         at, length = 0, (extradata[place] & 3) + 1
@@ -179,7 +184,7 @@ def _frames_only(unit: bytes) -> bool:
             bits.read(1)
         bits.golomb(), bits.golomb(), bits.read(1)  # bit depths, transform bypass
         if bits.read(1):
-            return False  # scaling matrices: not read on, so nothing is promised
+            return False  # scaling matrices are not parsed, so assume fields
     bits.golomb()  # log2_max_frame_num
     order = bits.golomb()
     if order == 0:
@@ -203,7 +208,7 @@ class _Bits:
         return self._value >> self._left & (1 << count) - 1
 
     def golomb(self) -> int:
-        """An unsigned or, as far as its length goes, a signed Exp-Golomb code."""
+        """Read an unsigned Exp-Golomb code. A signed code has the same length, so this also skips one."""
         zeros = 0
         while not self.read(1):
             zeros += 1

@@ -1,5 +1,6 @@
-"""color: how a video's planes become RGB. Sources: ITU-T H.273 (equations and tables), FFmpeg's libavutil/pixfmt.h
-(names, numbers).
+"""Computes how a video's planes become RGB.
+
+Sources: ITU-T H.273 (equations and tables), FFmpeg's libavutil/pixfmt.h (names, numbers).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ PRIMARIES = {
 }
 RANGES = ("unknown", "tv", "pc")
 
-# Weights of red and blue in luma. An untagged picture is read as BT.601, as swscale reads it.
+# Weights of red and blue in luma. An untagged picture is treated as BT.601, as in swscale.
 _LUMA = {
     "bt709": (0.2126, 0.0722),
     "fcc": (0.30, 0.11),
@@ -77,7 +78,7 @@ _PRIMARIES = {
 
 
 def refusal(matrix: str, primaries: str) -> str | None:
-    """Why planes of this matrix cannot become RGB by one affine map; None where they can."""
+    """Why planes of this matrix cannot become RGB by one affine map; None if they can."""
     if matrix in _LUMA or matrix == "ycgco":
         return None
     if matrix == "chroma-derived-nc":
@@ -93,13 +94,19 @@ def color_space(
 ) -> ColorSpace:
     """The affine map from 8-bit planes to RGB.
 
-    matrix, range_, primaries: names as in MATRICES, RANGES, PRIMARIES; an unknown range is the limited one ("tv").
-    chroma: (x, y) of chroma sample (0, 0) in luma samples.
-    Raises VidsslError for a matrix that is not linear (constant luminance, ICtCp, ...). Source: H.273, equations 38 to
-    58.
+    Args:
+        matrix: A name in MATRICES.
+        range_: A name in RANGES. An unknown range is treated as limited ("tv").
+        chroma: (x, y) position of chroma sample (0, 0), in luma samples.
+        primaries: A name in PRIMARIES.
+
+    Raises:
+        VidsslError: The range is unknown, or the matrix is not one affine map (constant luminance, ICtCp, ...).
+
+    Source: H.273, equations 38 to 58.
     """
     if range_ not in RANGES:
-        raise VidsslError(f"color_space: range_={range_!r}: take one of {', '.join(RANGES)}")
+        raise VidsslError(f"color_space: range_={range_!r}: pass one of {', '.join(RANGES)}")
     reason = refusal(matrix, primaries)
     if reason:
         raise VidsslError(f"color_space: matrix={matrix!r}: {reason}; convert the video to bt709 first")
@@ -107,7 +114,7 @@ def color_space(
     offset, luma, color = (0.0, 255.0, 255.0) if full else (16.0, 219.0, 224.0)
     if matrix == "ycgco":
         mix = np.array([[1, -1, 1], [1, 1, 0], [1, -1, -1]], np.float64)
-        color = luma  # H.273: the sums are taken of RGB that is in its range already
+        color = luma  # H.273: the sums are computed from RGB after its range is applied
     else:
         mix = _from_luma(*(_derived(primaries) if matrix == "chroma-derived-nc" else _LUMA[matrix]))
     scaled = mix * (255.0 / np.array([luma, color, color]))
@@ -116,10 +123,12 @@ def color_space(
 
 
 def rgb_space(space: ColorSpace) -> ColorSpace:
-    """For RGB that a decoder made of a video's planes by BT.601's limited range, whatever the video says: the map to
-    the RGB that is meant.
+    """The map to the intended RGB, for RGB that a decoder computed with BT.601's limited range regardless of the video.
 
-    space: of the planes. What the decoder has cut off at 0 and 255 stays lost.
+    Values that the decoder clipped at 0 and 255 stay lost.
+
+    Args:
+        space: Colour space of the video's planes.
     """
     assumed = color_space("smpte170m", "tv").to_rgb
     if np.array_equal(space.to_rgb, assumed):
@@ -129,7 +138,7 @@ def rgb_space(space: ColorSpace) -> ColorSpace:
 
 
 def _from_luma(red: float, blue: float) -> npt.NDArray[np.float64]:
-    """(Y, Cb, Cr) with Y in 0..1 and Cb, Cr in -0.5..0.5 to (R, G, B) in 0..1."""
+    """The matrix from (Y, Cb, Cr), Y in 0..1 and Cb, Cr in -0.5..0.5, to (R, G, B) in 0..1."""
     green = 1.0 - red - blue
     return np.array(
         [
@@ -141,8 +150,9 @@ def _from_luma(red: float, blue: float) -> npt.NDArray[np.float64]:
 
 
 def _derived(primaries: str) -> tuple[float, float]:
-    """Weights of red and blue from the chromaticities: how much of each primary makes white of luminance 1 (H.273, eq.
-    32 to 37).
+    """Weights of red and blue from the chromaticities: the amounts of the primaries that make white of luminance 1.
+
+    Source: H.273, equations 32 to 37.
     """
     xyz = np.array([(x / y, 1.0, (1.0 - x - y) / y) for x, y in _PRIMARIES[primaries]])
     red, _, blue = np.linalg.solve(xyz[:3].T, xyz[3])
@@ -150,11 +160,12 @@ def _derived(primaries: str) -> tuple[float, float]:
 
 
 def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
-    """(x, y) of chroma sample (0, 0) in luma samples, in the 4:2:0 planes that decoding gives, before they are turned.
+    """(x, y) of chroma sample (0, 0), in luma samples, in the 4:2:0 planes that decoding gives, before rotation.
 
-    PyAV does not tell the position that a stream may signal, so this is each standard's default: between the luma
-    samples for MPEG-1 and JPEG (JFIF), left for the others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Where swscale
-    makes 4:2:0 of another subsampling it goes by what FFmpeg's decoders set, as `tests/video/test_color.py` measures.
+    PyAV does not expose the position that a stream may signal, so this is the default of each standard: between the
+    luma samples for MPEG-1 and JPEG (JFIF), left for the others (H.262 6.1.1.8, H.264 and H.265 Annex E, VP9). Where
+    swscale converts another subsampling to 4:2:0, it uses the position that FFmpeg's decoders set;
+    `tests/video/test_color.py` measures this.
     """
     if codec in ("mjpeg", "mpeg1video"):
         return 0.5, 0.5
@@ -168,11 +179,16 @@ def chroma_position(codec: str, pixel_format: str) -> tuple[float, float]:
 def rotate_chroma(
     chroma: tuple[float, float], size: tuple[int, int], rotation: int, mirror: bool
 ) -> tuple[float, float]:
-    """Where chroma sample (0, 0) lies after turning a picture of `size` (height, width) clockwise, then mirroring it
-    left to right.
+    """Position of chroma sample (0, 0) after a clockwise rotation, then optional mirroring from left to right.
+
+    Args:
+        chroma: (x, y) before the rotation, in luma samples.
+        size: (height, width) before the rotation, in pixels.
+        rotation: Degrees clockwise, a multiple of 90.
+        mirror: Mirror left to right after the rotation.
     """
     (x, y), (height, width) = chroma, size
-    for _ in range(rotation // 90):  # clockwise: the new x runs against the old y
+    for _ in range(rotation // 90):  # clockwise: the new x axis is the reversed old y axis
         x, y, height, width = _from_end(y, height), x, width, height
     return (_from_end(x, width), y) if mirror else (x, y)
 

@@ -1,4 +1,7 @@
-"""decode: window in, frames out. The index knows which packet each frame came from, so what comes out is known exactly."""
+"""Decodes the frames of a window by number.
+
+The index records the packet of each frame, so every decoded frame is identified exactly.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,24 @@ _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BIT
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Video:
-    """What decoding needs to know about one file; a row of the index.
+    """What decoding needs about one file, from a row of the index.
 
-    bytes, mtime_ns: of the file when it was indexed. member: where it lies, if `path` is a tar; bytes are then its own.
-    size: (height, width) upright. stored_size: (height, width) as decoded.
-    rotation: degrees clockwise that make the picture stand upright; mirror: then mirrored left to right.
-    packet: int32 [frames] number of each frame's packet, in presentation order.
+    Attributes:
+        path: The file to open.
+        bytes: Size when it was indexed: of the member if there is one, else of the file.
+        mtime_ns: Modification time of the file when it was indexed, in nanoseconds.
+        member: Position of the video in the file, if `path` is a tar.
+        container: FFmpeg's name of the container format.
+        codec: FFmpeg's name of the codec.
+        pixel_format: FFmpeg's name of the pixel format as decoded.
+        full_range: True if the planes use the full range 0..255.
+        size: (height, width) in pixels, upright.
+        stored_size: (height, width) in pixels, as decoded.
+        rotation: Clockwise rotation in degrees that makes the picture upright.
+        mirror: True if the picture is mirrored left to right after the rotation.
+        space: Colour space of the upright planes.
+        packet: int32 [frames], the number of each frame's packet, in presentation order.
+        points: Where decoding can begin.
     """
 
     path: Path
@@ -53,7 +68,7 @@ class Video:
         return len(self.packet)
 
 
-Allocate = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # memory of a shape
+Allocate = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # returns memory of the given shape
 
 
 def _pageable(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
@@ -61,17 +76,24 @@ def _pageable(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 
 
 class Decoder(Protocol):
-    """Anything that turns (video, frame numbers) into frames: the CPU decoder below, a cache, a hardware decoder."""
+    """Turns (video, frame numbers) into frames: the CPU decoder below, a cache, or a hardware decoder."""
 
     def __call__(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames: ...
 
 
 def decode(video: Video, numbers: npt.NDArray[np.int64], *, allocate: Allocate = _pageable) -> Frames:
-    """Frames `numbers` of `video`, on the CPU.
+    """Decode frames of a video on the CPU.
 
-    numbers: int64 [F], unique, ascending, within 0..video.frames-1. allocate: makes the memory of the frames.
-    Returns Frames with data uint8 [F, 3 * rows / 2, cols], rows and cols even (an odd last row or column is repeated).
-    Raises DecodeError where one of them does not come, or the file is not the one that was indexed.
+    Args:
+        video: The video.
+        numbers: int64 [F], frame numbers within 0..video.frames-1, unique and ascending.
+        allocate: Returns memory of a given shape for the frames.
+
+    Returns:
+        Frames with data uint8 [F, 3 * rows / 2, cols]. Rows and cols are even: an odd last row or column is repeated.
+
+    Raises:
+        DecodeError: A frame cannot be decoded, the numbers are invalid, or the file has changed since it was indexed.
     """
     planes = Planes(video, len(numbers), allocate)
     decode_to(planes, video, numbers)
@@ -79,13 +101,13 @@ def decode(video: Video, numbers: npt.NDArray[np.int64], *, allocate: Allocate =
 
 
 class Sink(Protocol):
-    """Takes decoded frames as they come, in any order; `slot` is a frame's place among those asked for."""
+    """Receives decoded frames in any order; `slot` is the index of the frame in the requested numbers."""
 
     def store(self, slot: int, frame: VideoFrame) -> None: ...
 
 
 def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
-    """Hands frames `numbers` of `video` to `sink`, each once. As `decode`, but for what it returns."""
+    """Pass each of the frames `numbers` to `sink` once. Arguments and errors are those of `decode`."""
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
@@ -102,12 +124,17 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     if missing:
         lost = ", ".join(str(numbers[slot]) for slot in sorted(missing.values())[:5])
         raise DecodeError(
-            f"{video.path}: {len(missing)} of {len(numbers)} frames did not come, among them {lost}; index it anew"
+            f"{video.path}: {len(missing)} of {len(numbers)} frames were not decoded, among them {lost}; "
+            "index the file again"
         )
 
 
 def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
-    """Raises DecodeError where `numbers` are not what `decode` takes, or the file is not the one that was indexed."""
+    """Check the frame numbers, and that the file is the one that was indexed.
+
+    Raises:
+        DecodeError: The numbers are invalid, or the file is missing or has changed.
+    """
     if (
         numbers.ndim != 1
         or not len(numbers)
@@ -116,23 +143,27 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
         or bool((np.diff(numbers) <= 0).any())
     ):
         raise DecodeError(
-            f"decode: numbers={numbers.tolist()!r}: take ascending, unique frame numbers within 0..{video.frames - 1} of {video.path}"
+            f"decode: numbers={numbers.tolist()!r}: pass ascending, unique frame numbers "
+            f"within 0..{video.frames - 1} of {video.path}"
         )
     try:
         found = stat_regular(video.path)
     except OSError as error:
         raise DecodeError(
-            f"{video.path}: {error.strerror}; index the folder anew, or load the index with root="
+            f"{video.path}: {error.strerror}; index the folder again, or load the index with root="
         ) from error
-    size = video.bytes if video.member is not None else found.st_size  # of a tar, its time has to do
+    size = (
+        video.bytes if video.member is not None else found.st_size
+    )  # for a member, only the time of the tar is compared
     if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
-        raise DecodeError(f"{video.path}: changed since it was indexed; index the folder anew")
+        raise DecodeError(f"{video.path}: changed since it was indexed; index the folder again")
 
 
 def _decoded(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
-    """At least the frames `numbers`, in some order; others are left undecoded where that changes nothing."""
-    # What a packet holds: 0 no frame of its own (the other field of a picture), 1 a frame that is not wanted, 2 one
-    # that is. Only 1 may be dropped, and only after the last 2 and the 0 that follow it may the decoder be emptied.
+    """At least the frames `numbers`, in any order. Other frames are skipped where that does not affect these."""
+    # Role of each packet: 0 has no frame of its own (the second field of a picture), 1 has an unwanted frame, 2 has a
+    # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
+    # 2 and the packets of role 0 that follow it.
     holds = np.zeros(int(video.packet.max()) + 2, np.uint8)
     holds[video.packet] = 1
     holds[video.packet[numbers]] = 2
@@ -146,17 +177,24 @@ def _decoded(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64])
 
 
 def check_frame(video: Video, frame: VideoFrame) -> None:
-    """Raises DecodeError where a frame's size or format is not the video's."""
+    """Check that a frame has the size and pixel format of the video.
+
+    Raises:
+        DecodeError: It has others.
+    """
     if (frame.height, frame.width) != video.stored_size or frame.format.name != video.pixel_format:
         raise DecodeError(
             f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "
-            f"{video.stored_size[1]}x{video.stored_size[0]} {video.pixel_format}; cut the video where it changes"
+            f"{video.stored_size[1]}x{video.stored_size[0]} {video.pixel_format}; split the video where it changes"
         )
 
 
 class Planes:
-    """Planar YUV 4:2:0 of F frames, filled one by one. data: uint8 [F, 3 * rows / 2, cols]; parts: views of its Y, U
-    and V.
+    """Planar YUV 4:2:0 memory for F frames, filled one by one.
+
+    Attributes:
+        data: uint8 [F, 3 * rows / 2, cols].
+        parts: Views of the Y, U and V planes.
     """
 
     def __init__(self, video: Video, count: int, allocate: Allocate = _pageable) -> None:
@@ -173,12 +211,16 @@ class Planes:
         self._convert = None if video.pixel_format in PLANAR else VideoReformatter()
 
     def store(self, slot: int, frame: VideoFrame) -> None:
-        """Copy a frame to its place, upright. Raises DecodeError where its size or format is not the video's."""
+        """Copy a frame to its slot, upright.
+
+        Raises:
+            DecodeError: The frame has another size or pixel format than the video.
+        """
         video = self._video
         check_frame(video, frame)
         if self._convert is not None:
             frame = _to_planar(self._convert, frame, video.full_range)
-        plane: Any  # PyAV's planes have the buffer protocol, its stubs do not say so
+        plane: Any  # PyAV's planes have the buffer protocol, but its stubs lack it
         for target, plane in zip(self.parts, frame.planes, strict=True):
             picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
             if video.rotation:
@@ -195,7 +237,7 @@ class Planes:
 
 
 def _to_planar(convert: VideoReformatter, frame: VideoFrame, full_range: bool) -> VideoFrame:
-    """Any pixel format to yuv420p: YUV keeps its matrix and range, RGB and grey become BT.601."""
+    """Convert any pixel format to yuv420p. YUV keeps its matrix and range; RGB and grey become BT.601."""
     form = frame.format
     span = ColorRange.JPEG if full_range else ColorRange.MPEG
     if is_yuv(form):
@@ -208,5 +250,5 @@ def _to_planar(convert: VideoReformatter, frame: VideoFrame, full_range: bool) -
 
 
 def is_yuv(form: VideoFormat) -> bool:
-    """True where the pixel format has luma and chroma (not RGB, a palette or grey)."""
+    """Return True if the pixel format has luma and chroma (not RGB, a palette or grey)."""
     return not (form.is_rgb or form.has_palette) and sum(1 for part in form.components if not part.is_alpha) == 3

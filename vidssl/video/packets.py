@@ -1,8 +1,8 @@
-"""source: a file's packets by number, and the frames that come of them.
+"""Reads the packets of a file by number, and decodes them to frames.
 
-A container's timestamps cannot be trusted (AVI has none for most packets, edit lists move them), so every packet is
-numbered in the order it is read, and FFmpeg hands that number through to the frame (AV_CODEC_FLAG_COPY_OPAQUE).
-Wherever decoding begins, a frame is known by the number of its packet.
+The timestamps of a container are not reliable: AVI has none for most packets, and edit lists move them. Every packet is
+therefore numbered in reading order, and FFmpeg passes that number on to the frame (AV_CODEC_FLAG_COPY_OPAQUE). Wherever
+decoding begins, the number of its packet identifies a frame.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from vidssl.deadline import Deadline
 from vidssl.files import stat_regular
 from vidssl.types import VidsslError
 
-# Codecs whose non-reference frames no other frame needs. HEVC's may be read by a higher temporal layer and VP9's move
-# its probabilities on, so those are always decoded.
+# Codecs in which no other frame needs a non-reference frame. In HEVC a higher temporal layer may refer to such a frame,
+# and in VP9 such a frame updates the probabilities, so these codecs decode every frame.
 _DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
-# Formats whose headers say all that a decoder needs. FFmpeg would still decode their first frames on opening, to guess
-# at frame rates, which takes up to 3 ms a file; with this it does not.
+# Formats whose headers hold everything that a decoder needs. On opening, FFmpeg would still decode their first frames
+# to guess the frame rate, which takes up to 3 ms per file; this option prevents it.
 _COMPLETE = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"})
 _UNPROBED = {"probesize": "32"}
 
@@ -41,30 +41,37 @@ _UNPROBED = {"probesize": "32"}
 PIXELS = 2**26
 _BOUNDED = {"max_pixels": str(PIXELS)}
 
-# FFmpeg takes a global lock while it opens a decoder; more openers at once only wait for each other.
+# FFmpeg holds a global lock while it opens a decoder; more concurrent openers would only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
 
-PacketId = tuple[int | None, int | None, int | None, int]  # what a packet is known by: (pos, pts, dts, size)
+PacketId = tuple[int | None, int | None, int | None, int]  # identifies a packet: (pos, pts, dts, size)
 
 
 class Member(NamedTuple):
-    """Where a file lies in an uncompressed archive, in bytes."""
+    """Position of a file in an uncompressed archive.
+
+    Attributes:
+        offset: First byte.
+        bytes: Length in bytes.
+    """
 
     offset: int
     bytes: int
 
 
 class DecodeError(VidsslError):
-    """A wanted frame did not come. The message names the file, the frame and the reason."""
+    """A wanted frame cannot be decoded. The message names the file, the frame and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeekPoints:
-    """Places where decoding can begin, ascending; the first is the start of the file.
+    """Positions where decoding can begin, ascending. The first is the start of the file.
 
-    frame: int64 [N] first frame number that is right when decoding begins there. packet: int64 [N] number of its
-    packet.
-    timestamp: int64 [N] what to seek to, in the stream's time base. packet_id: [N] of that packet.
+    Attributes:
+        frame: int64 [N], the first frame number that is correct when decoding begins there.
+        packet: int64 [N], the number of its packet.
+        timestamp: int64 [N], the timestamp to seek to, in the stream's time base.
+        packet_id: [N], the identity of that packet.
     """
 
     frame: npt.NDArray[np.int64]
@@ -73,27 +80,35 @@ class SeekPoints:
     packet_id: tuple[PacketId, ...]
 
     def before(self, frame: int) -> int:
-        """The last point from which `frame` comes out right."""
+        """The last point from which `frame` is decoded correctly."""
         return int(np.searchsorted(self.frame, frame, side="right")) - 1
 
     def match(self, packet: Packet[Any], point: int) -> int:
-        """Number of a packet read after seeking to `point`, if it is that point's or an earlier one's; else -1."""
+        """Identify a packet that was read after a seek to `point`.
+
+        Returns:
+            The number of the packet if it belongs to that point or an earlier one, else -1.
+        """
         found = id_of(packet)
         return next((int(self.packet[at]) for at in range(point, -1, -1) if self.packet_id[at] == found), -1)
 
 
 class PacketReader:
-    """The first video stream of a file that is open for decoding in this thread. A context manager.
+    """Reads the first video stream of a file. A context manager, used within one thread.
 
-    Raises DecodeError where there is no video stream, no decoder for it, or its pictures are larger than PIXELS;
-    OSError where the file is no regular one; av.FFmpegError where FFmpeg cannot read it; FileTimeoutError, also while it is read,
-    behind the thread's Deadline.
+    Args:
+        path: The file.
+        member: Position of the video, if `path` is a tar file.
+        container: FFmpeg's name of the file's format, if known. Opening then decodes no frames.
+
+    Raises:
+        DecodeError: There is no video stream, FFmpeg has no decoder for it, or its pictures are larger than PIXELS.
+        OSError: The path is not a regular file.
+        av.FFmpegError: FFmpeg cannot read the file.
+        FileTimeoutError: The thread's Deadline has passed. Reading raises this too.
     """
 
     def __init__(self, path: Path, *, member: Member | None = None, container: str = "") -> None:
-        """member: of a tar file at `path`. container: FFmpeg's name of the file's format, if known: then nothing is
-        decoded on opening.
-        """
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
@@ -104,14 +119,14 @@ class PacketReader:
 
     def _open(self, path: Path, member: Member | None, container: str) -> None:
         options = _UNPROBED if container in _COMPLETE else {}
-        place = os.fspath(path)
-        if member is not None:  # FFmpeg reads it in place, with no Python between
-            place = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{place}"
+        url = os.fspath(path)
+        if member is not None:  # FFmpeg reads the member directly, without Python in between
+            url = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{url}"
         seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
-            try:  # FFmpeg asks for the time whenever it reads
+            try:  # FFmpeg checks the timeout at every read
                 self.container = av.open(
-                    place, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace"
+                    url, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace"
                 )
             except av.error.ExitError as error:
                 raise self._deadline.timeout_error() from error
@@ -128,7 +143,7 @@ class PacketReader:
         if width * height > PIXELS:
             self.container.close()
             raise DecodeError(
-                f"{path}: its pictures are {width}x{height}, and at most {PIXELS} pixels are decoded; make them smaller"
+                f"{path}: its pictures are {width}x{height}; the limit is {PIXELS} pixels; scale the video down"
             )
         for other in self.container.streams:
             if other is not self.stream:
@@ -139,8 +154,8 @@ class PacketReader:
         self.codec.copy_opaque = True
         self.codec.options = _BOUNDED
         self.droppable = self.codec.name in _DROPPABLE
-        # AVI may pack a B-frame into the packet before its own; undone, every frame has its own packet and can be left
-        # out alone.
+        # AVI may pack a B-frame into the packet before its own. This filter unpacks it, so that every frame has its own
+        # packet and can be skipped alone.
         self._unpack = (
             BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
         )
@@ -155,20 +170,20 @@ class PacketReader:
         self._deadline.leave()
 
     def packets(self, points: SeekPoints | None = None, point: int = 0) -> Iterator[tuple[int, Packet[Any]]]:
-        """(number, packet) from seek point `point` on, or from the start."""
+        """Yield (number, packet) from seek point `point` on, or from the start."""
         sought = points if point else None
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
         number = 0
         for packet in self._demuxed():
             if not packet.size:
-                continue  # the end of the file, or an empty packet: to the decoder both would mean the end
+                continue  # the end of the file or an empty packet; a decoder takes both as the end
             if sought is not None:
                 number = sought.match(packet, point)
                 if number < 0:
-                    continue  # a seek in a stream without an index (MPEG program and transport streams) only comes near
+                    continue  # a seek without an index (MPEG program or transport stream) is only approximate
                 sought = None
-            # A list, because PyAV files the object under its id(): equal small integers of two threads would be one.
+            # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
             packet.opaque = [number]
             yield number, packet
             number += 1
@@ -182,8 +197,11 @@ class PacketReader:
             raise self._deadline.timeout_error() from error
 
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
-        """What comes out when `packet` goes in; None empties the decoder. drop: leave it undecoded if no other frame
-        needs it.
+        """Decode a packet and return the frames that the decoder outputs.
+
+        Args:
+            packet: The packet. None flushes the decoder.
+            drop: Skip decoding the packet if no other frame needs it.
         """
         if drop != self._dropping:
             self._dropping = drop
@@ -197,7 +215,10 @@ class PacketReader:
         return out
 
     def parts(self, packet: Packet[Any] | None) -> list[Packet[Any]]:
-        """`packet` as it is decoded, each frame in a packet of its own; None: what is left of the packets before."""
+        """The packets that the decoder receives for `packet`, one per frame.
+
+        None returns the rest of the earlier packets.
+        """
         if self._unpack is None:
             return [packet] if packet is not None else []
         return self._unpack.filter(packet)
@@ -208,6 +229,6 @@ def id_of(packet: Packet[Any]) -> PacketId:
 
 
 def number_of(coded: VideoFrame | Packet[Any]) -> int:
-    """Number of the packet that a frame, or a packet's part, came from; -1 where the decoder did not hand it through."""
+    """Number of the packet that a frame or a packet came from; -1 if the decoder did not pass it on."""
     opaque: Any = coded.opaque
     return int(opaque[0]) if opaque else -1

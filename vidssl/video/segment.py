@@ -1,9 +1,8 @@
-"""segment: the part of a file's bitstream that some of its frames need, as a small file of its own in memory. Nothing
-is encoded anew.
+"""Cuts the packets that some frames need into a small file in memory, without encoding again.
 
-A hardware decoder behind a demuxer (DALI's `decoders.video`) begins at the first packet of what it is given. So it is
-given the packets from the key frame before the window to the last one that a wanted frame needs, with timestamps that
-only say their order.
+A hardware decoder behind a demuxer (DALI's `decoders.video`) starts at the first packet of its input. Its input is
+therefore the packets from the key frame before the window to the last one that a wanted frame needs. Their timestamps
+only express their order.
 """
 
 from __future__ import annotations
@@ -24,25 +23,27 @@ from vidssl.video.bitstream import count_pictures, is_random_access, is_single_p
 from vidssl.video.decode import Video, check_numbers
 from vidssl.video.packets import DecodeError, PacketReader, number_of
 
-_TICK = Fraction(1, 25)  # any frame rate: only the order counts
-# MP4 says how many frames it holds, so that DALI need not count them. An edit list would have a demuxer move or drop
-# packets.
+_TICK = Fraction(1, 25)  # an arbitrary frame rate: only the order matters
+# MP4 records the number of frames, so DALI need not count them. An edit list would make a demuxer move or drop packets.
 _MP4: tuple[str, dict[str, str]] = ("mp4", {"use_editlist": "0"})
 _CONTAINERS: dict[str, tuple[str, dict[str, str]]] = {"vp8": ("matroska", {})}  # FFmpeg writes no VP8 into MP4
 
 
 class SegmentError(VidsslError):
-    """A video's packets that cannot stand alone. It can still be decoded from its file."""
+    """The packets of a video cannot form a file of their own. The video can still be decoded from its file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Segment:
     """Packets of one video as a file.
 
-    data: uint8 [bytes], MP4 (VP8: Matroska). position: int32 [F], of each frame that was asked for, its place among the
-    frames that a sequential decode of `data` gives; ascending, unique. frames: how many that are. doubt: why a decoder
-    may count its pictures otherwise (a packet may be two fields, hold hidden pictures, or have lost the slice that a
-    picture begins with); "" where there is no doubt.
+    Attributes:
+        data: uint8 [bytes], an MP4 file (Matroska for VP8).
+        position: int32 [F], for each requested frame, its position among the frames that a sequential decode of `data`
+            gives; ascending and unique.
+        frames: Number of frames that a sequential decode of `data` gives.
+        doubt: Why a decoder may count differently: a packet may be two fields, hold hidden pictures, or lack the
+            slice that begins a picture. "" if there is no doubt.
     """
 
     data: npt.NDArray[np.uint8]
@@ -52,13 +53,19 @@ class Segment:
 
 
 def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
-    """The packets that frames `numbers` of `video` need.
+    """Cut the packets that some frames of a video need.
 
-    numbers: int64 [F], unique, ascending, within 0..video.frames-1, as in `decode`. A sequential decode of what is
-    returned gives, at `position`, bit for bit the frames of a sequential decode of the file. Raises SegmentError where
-    a packet has no frame of its own (the second field of a picture, a hidden one), no key frame before the window
-    clears what came before it, container or pictures name another size than the index, or FFmpeg cannot write the
-    packets anew; DecodeError as `decode` does.
+    A sequential decode of the segment gives, at `position`, bit for bit the frames of a sequential decode of the file.
+
+    Args:
+        video: The video.
+        numbers: int64 [F], frame numbers within 0..video.frames-1, unique and ascending, as in `decode`.
+
+    Raises:
+        SegmentError: A packet has no frame of its own (the second field of a picture, or a hidden one); no key frame
+            before the window makes the frames before it unnecessary; the container or the pictures give another size
+            than the index; or FFmpeg cannot write the packets to a new file.
+        DecodeError: As in `decode`.
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
@@ -72,13 +79,11 @@ def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
                     return _written(video, source, numbers, kept)
         except (av.FFmpegError, OSError) as error:
             raise DecodeError(f"{video.path}: cutting frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
-    raise SegmentError(f"{video.path}: no key frame before frame {numbers[0]} clears the frames before it")
+    raise SegmentError(f"{video.path}: no key frame before frame {numbers[0]} allows decoding to start there")
 
 
 def _check_sizes(video: Video, source: PacketReader, packets: Iterable[Packet[Any]]) -> None:
-    """A decoder behind a demuxer takes its memory by the size that the container names, and trusts the packets to
-    agree.
-    """
+    """Check all sizes: a hardware decoder allocates by the container's size and trusts the packets to agree."""
     found = {"container": {(source.codec.height, source.codec.width)}, "pictures": set[tuple[int, int]]()}
     try:
         for packet in packets:
@@ -89,15 +94,16 @@ def _check_sizes(video: Video, source: PacketReader, packets: Iterable[Packet[An
         other = next(iter(named - {video.stored_size}), None)
         if other is not None:
             raise SegmentError(
-                f"{video.path}: its {what} is {other[1]}x{other[0]}, not {video.stored_size[1]}x{video.stored_size[0]} as it was indexed"
+                f"{video.path}: its {what} is {other[1]}x{other[0]}, "
+                f"but the index has {video.stored_size[1]}x{video.stored_size[0]}"
             )
 
 
 def _needed(video: Video, source: PacketReader, point: int, last: int) -> Iterator[tuple[int, Packet[Any]]]:
     """(frame number, packet) from seek point `point` to packet `last`, in decoding order.
 
-    Frames before the point's own, which open groups of pictures show there, are left out: they need the group before,
-    and no later one needs them.
+    Frames that an open group of pictures shows before the seek point's own frame are left out: they need the previous
+    group, and no later frame needs them.
     """
     frame_of = np.full(int(video.packet.max()) + 2, -1, np.int64)
     frame_of[video.packet] = np.arange(video.frames)
@@ -129,19 +135,20 @@ def _written(
     lost = np.setdiff1d(numbers, shown)
     if len(lost):
         raise DecodeError(
-            f"{video.path}: {len(lost)} of {len(numbers)} frames did not come, among them {lost[0]}; index it anew"
+            f"{video.path}: {len(lost)} of {len(numbers)} frames were not found, among them {lost[0]}; "
+            "index the file again"
         )
     delay = max(at - rank[frame] for at, frame in enumerate(kept))  # no frame is shown before it is decoded
     doubt = _doubt(video.codec, source, kept)
     try:
         data = _file(video.codec, source, [(packet, rank[frame] + delay) for frame, packet in kept.items()])
-    except (av.FFmpegError, ValueError) as error:  # ValueError: PyAV's, where a container does not hold a codec
+    except (av.FFmpegError, ValueError) as error:  # PyAV raises ValueError if the container cannot hold the codec
         raise SegmentError(f"{video.path}: its packets cannot be written as a file of their own: {error}") from error
     return Segment(data=data, position=np.searchsorted(shown, numbers).astype(np.int32), frames=len(shown), doubt=doubt)
 
 
 def _file(codec: str, source: PacketReader, packets: list[tuple[Packet[Any], int]]) -> npt.NDArray[np.uint8]:
-    """Packets in decoding order, each with the place at which its frame is shown."""
+    """Write packets, given in decoding order with their display positions, to a file in memory."""
     name, options = _CONTAINERS.get(codec, _MP4)
     memory = io.BytesIO()
     with av.open(memory, "w", format=name, options=options) as container:
@@ -150,7 +157,7 @@ def _file(codec: str, source: PacketReader, packets: list[tuple[Packet[Any], int
         for at, (packet, shown) in enumerate(packets):
             packet.opaque = None
             packet.stream, packet.time_base, packet.duration = stream, _TICK, 1
-            packet.pts = None  # never below dts, on the way
+            packet.pts = None  # so that pts is never below dts in between
             packet.dts, packet.pts = at, shown
             container.mux(packet)
     return np.frombuffer(memory.getbuffer(), np.uint8)
