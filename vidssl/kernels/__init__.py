@@ -5,9 +5,9 @@ csrc/kernels.
 
 | file | what it does |
 |---|---|
-| motion.py | how much changes from frame to frame in each cell, and thumbnails |
-| augment.py | how every shown frame is cut and coloured |
-| plan.py | a pretext as a table; one draw from it for one tuple |
-| assemble.py | gather, resize, crop, flip, colour, normalise and permute in one pass |
-| decode_assemble.py | decode and assemble frame by frame, on the CPU |
+| motion.py | measures the change of each cell from frame to frame, and makes thumbnails |
+| augment.py | settings of crop, flip and colour |
+| plan.py | describes a pretext as a table, and draws one tuple from it |
+| assemble.py | gathers, resizes, crops, flips, colours, normalises and permutes in one pass |
+| decode_assemble.py | decodes and assembles frame by frame on the CPU |
 """

@@ -1,4 +1,4 @@
-"""assemble: from decoded planes to the encoder's input in one pass. Source: csrc/kernels/assemble.h."""
+"""assemble: makes the encoder's input from decoded planes in one pass. Source: csrc/kernels/assemble.h."""
 
 from __future__ import annotations
 
@@ -23,15 +23,28 @@ def assemble(
     out: Array | None = None,
     threads: int = 1,
 ) -> Array:
-    """Gathers, resizes, crops, mirrors, colours, normalises and permutes.
+    """Gathers, resizes, crops, mirrors, colours, normalises and permutes the frames of a plan.
 
-    frames: `Frames` (YUV or RGB) or an RGB array uint8 [F, H, W, 3]. plan: as `plan` gives it, on the same device.
-    size: (height, width) of the output. out: memory of that shape and dtype to write to, such as the last call's; None
-    takes new memory. Returns [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc") of the frames'
-    kind on their device. Raises VidsslError for another type, shape, position or layout, for boxes and colours that are
-    not finite, for boxes without a size, and where `out` shares memory with what is read. On a GPU, what the plan's
-    arrays hold is not looked at. Resampling is the antialiased bilinear of torch's `interpolate(antialias=True)` within
-    `plan.box`; uint8 rounds and clamps.
+    Resampling within `plan.box` is the antialiased bilinear filter of torch's `interpolate(antialias=True)`.
+
+    Args:
+        frames: `Frames` (YUV or RGB), or an RGB array uint8 [F, H, W, 3].
+        plan: The result of `plan`, on the same device as `frames`.
+        size: (height, width) of the output in pixels.
+        dtype: Type of the output. "uint8" values are rounded and clamped to 0..255.
+        layout: Order of the output's axes, see Returns.
+        out: Array of the output's shape and dtype to write to, such as the result of the last call. None allocates a
+            new one.
+        threads: Number of CPU threads. A GPU ignores it.
+
+    Returns:
+        [K, 3, T, height, width] ("kcthw") or [K, T, height, width, 3] ("kthwc"), of the same array library and on the
+        same device as `frames`.
+
+    Raises:
+        VidsslError: An argument has a wrong type, shape or layout; a frame position is not in `frames`; a box or a
+            colour is not finite; a box is empty; or `out` overlaps an input in memory. On a GPU the values in the
+            plan's arrays are not checked.
     """
     frames = as_frames(frames, "frames")
     if layout not in ("kcthw", "kthwc"):

@@ -1,4 +1,4 @@
-"""augment: how every shown frame is cut and coloured."""
+"""augment: the settings of crop, flip and colour."""
 
 from __future__ import annotations
 
@@ -10,39 +10,43 @@ from vidssl.types import MAX_SIDE, VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]
 SCOPES = {"frame": 0, "clip": 1, "tuple": 2}  # as in csrc/kernels/spec.h
-MAX_COLOR = 1e6  # of mean and std, as in spec.cpp
+MAX_COLOR = 1e6  # limit of mean and std, as in spec.cpp
 
 
 def need(good: bool, owner: str, argument: str, value: object, fix: str) -> None:
-    """Raises VidsslError unless `good`. owner: whose argument it is."""
+    """Raises VidsslError unless `good`. owner: The class or function that has the argument."""
     if not good:
         raise VidsslError(f"{owner}: {argument}={value!r}: {fix}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How every shown frame is cut and coloured. In evaluation: centre crop, no flip, no jitter, no colour change.
+    """How each shown frame is cropped, flipped and coloured.
+
+    Training draws at random. Evaluation uses the centre crop, and no flip, jitter or colour change.
 
     Args:
-        resize: (height, width) in pixels the whole picture is resized to; the aspect is not kept.
-        region: (height, width) in resized pixels: only the part of this size is used in which the frames of the pool
-            move most, found in steps of 16 pixels of the video; the centre where nothing moves. None uses the whole
-            picture.
-        crop: (height, width) in pixels then cut out of it; what the encoder sees.
-        crop_scope: What shares one place of the crop: a "frame", a "clip" (slot) or the whole "tuple"; as the other
-            scopes.
-        jitter: Each frame moves by up to this many (resized) pixels an axis; an axis that would leave the picture (the
-            region) stays.
-        flip: Probability of mirroring a slot.
-        flip_scope: What shares one draw of it, "clip" or "tuple".
-        brightness: Factor drawn from 1 +- this.
-        contrast: Factor drawn from 1 +- this; turns about mid grey.
-        saturation: Factor drawn from 1 +- this.
-        grey: Probability of grey.
-        split: Probability of one channel copied into all three.
-        color_scope: What shares one draw of the colours.
-        mean: Of the [0, 1] picture, per channel; the encoder sees (x / 255 - mean) / std.
-        std: See mean.
+        resize: (height, width) in pixels to which the whole picture is resized. The aspect ratio is not kept.
+        region: (height, width) in resized pixels. Crops come only from the region of this size in which the frames of
+            the pool move most. It is searched in steps of 16 pixels of the video; without motion it is the centre.
+            None uses the whole picture.
+        crop: (height, width) in resized pixels of the crop that the encoder gets.
+        crop_scope: The crop's position is drawn once for each "frame", each "clip" (slot) or each "tuple".
+        jitter: Each frame's crop moves by up to this many resized pixels along each axis. It does not move along an
+            axis where it would leave the picture or the region.
+        flip: Probability in 0..1 that a slot is mirrored.
+        flip_scope: The flip is drawn once for each "clip" or each "tuple".
+        brightness: Spread in 0..1. The factor is drawn from 1 - spread to 1 + spread.
+        contrast: Spread in 0..1, as `brightness`. Mid grey (128) does not change.
+        saturation: Spread in 0..1, as `brightness`.
+        grey: Probability in 0..1 that the picture is made grey.
+        split: Probability in 0..1 that one channel is copied to all three.
+        color_scope: The colours are drawn once for each "frame", each "clip" or each "tuple".
+        mean: Mean of each channel (red, green, blue) of pictures in 0..1. The encoder gets (x / 255 - mean) / std.
+        std: Standard deviation of each channel, see `mean`.
+
+    Raises:
+        VidsslError: A value is out of its range, or the crop does not fit into the region or the resized picture.
     """
 
     resize: tuple[int, int] = (128, 171)
@@ -69,7 +73,7 @@ class Augment:
             "Augment",
             "flip_scope",
             self.flip_scope,
-            'a slot is mirrored as a whole: take "clip" or "tuple"',
+            'take "clip" or "tuple"; all frames of a slot are mirrored together',
         )
         for name in ("resize", "crop") if self.region is None else ("resize", "region", "crop"):
             need(
@@ -105,14 +109,14 @@ class Augment:
             "Augment",
             "region",
             whole,
-            f"must fit into resize={self.resize}",
+            f"it must fit into resize={self.resize}",
         )
         need(
             self.crop[0] <= whole[0] and self.crop[1] <= whole[1],
             "Augment",
             "crop",
             self.crop,
-            f"must fit into {outer}={whole}",
+            f"it must fit into {outer}={whole}",
         )
         need(0 <= self.jitter <= MAX_SIDE, "Augment", "jitter", self.jitter, f"take pixels in 0..{MAX_SIDE}")
         for name in ("flip", "grey", "split"):
@@ -121,18 +125,32 @@ class Augment:
             need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a spread in 0..1")
 
     def denormalize(self, clips: Any) -> Any:
-        """Undoes mean and std. clips: a torch tensor [..., 3, T, H, W] as the encoder sees it; returns it in 0..1."""
+        """Undoes the normalisation with mean and std.
+
+        Args:
+            clips: Torch tensor [..., 3, T, H, W], normalised for the encoder.
+
+        Returns:
+            A tensor of the same shape with values in 0..1.
+        """
         mean, std = (clips.new_tensor(value).view(3, 1, 1, 1) for value in (self.mean, self.std))
         return clips * std + mean
 
     def as_shown(self, clips: Any) -> Any:
-        """The pictures behind clips, a torch tensor [..., 3, T, H, W] as the encoder sees it: uint8 on the CPU."""
+        """Returns the pictures that normalised clips show.
+
+        Args:
+            clips: Torch tensor [..., 3, T, H, W], normalised for the encoder.
+
+        Returns:
+            uint8 tensor of the same shape on the CPU.
+        """
         pictures = self.denormalize(clips.detach().float().cpu()) * 255
         return pictures.round().clamp(0, 255).byte()
 
 
 def numbers(value: object, count: int, kind: type) -> bool:
-    """True for `count` numbers in a sequence, finite ones, and whole ones where `kind` is int."""
+    """True if `value` is a tuple or list of `count` finite numbers. They must be whole numbers if `kind` is int."""
     allowed = (int,) if kind is int else (int, float)
     return (
         isinstance(value, tuple | list)

@@ -1,4 +1,4 @@
-"""decode_assemble: assembles each frame as it is decoded, while it is in a cache, without copying its planes."""
+"""decode_assemble: assembles each frame right after it is decoded, while it is in a cache, and copies no planes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,26 @@ from vidssl.video.decode import PLANAR, Planes, Video, check_frame, decode_to
 def decode_assemble(
     video: Video, numbers: npt.NDArray[np.int64], plan: Plan, out: Array, *, layout: Layout, used_before: bool
 ) -> None:
-    """`assemble(decode(video, numbers), plan)` into `out`, bit for bit, on the CPU.
+    """Writes `assemble(decode(video, numbers), plan)` to `out`, with the same bits, on the CPU.
 
-    numbers: as in `decode`; plan.frame counts in them. out: as `assemble` returns it. used_before: it is not fresh
-    memory, so writing past the caches pays. Raises DecodeError as `decode` does; `out` then holds anything.
+    Args:
+        video: The video to decode.
+        numbers: int64 [F], unique frame numbers of the video, ascending.
+        plan: numpy arrays. plan.frame holds positions in `numbers`.
+        out: numpy array of the shape that `assemble` returns for `layout`.
+        layout: Order of the axes of `out`, as in `assemble`.
+        used_before: True if `out` was written to before. Writing past the caches is then faster.
+
+    Raises:
+        DecodeError: A frame cannot be decoded, or the file changed after it was indexed. The content of `out` is then
+            undefined.
+        VidsslError: The plan or `out` has a wrong type, shape or value.
     """
     decode_to(_Assembled(video, plan, out, layout == "kthwc", used_before), video, numbers)
 
 
 class _Assembled:
-    """Stores each frame as the pictures of `plan` that show it."""
+    """Writes each decoded frame to all pictures of the plan that show it."""
 
     def __init__(self, video: Video, plan: Plan, out: Array, channels_last: bool, used_before: bool) -> None:
         self._video = video
@@ -40,7 +50,7 @@ class _Assembled:
             used_before,
         )
         as_decoded = video.pixel_format in PLANAR and not video.rotation and not video.mirror
-        self._upright = None if as_decoded else Planes(video, 1)  # else it is turned or converted there first
+        self._upright = None if as_decoded else Planes(video, 1)  # rotates or converts other frames first
 
     def store(self, slot: int, frame: VideoFrame) -> None:
         if self._upright is None:

@@ -1,4 +1,4 @@
-"""motion: how much every part of the picture changes from frame to frame. Source: csrc/kernels/motion.h."""
+"""motion: measures how much each part of the picture changes from frame to frame. Source: csrc/kernels/motion.h."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.native import kernels
 from vidssl.types import Array, Frames, as_frames
 
-CELL = 16  # pixels a side of a cell, and cells a side of a thumbnail
+CELL = 16  # side of a cell in pixels, and side of a thumbnail in cells
 
 
 class Motion(NamedTuple):
-    """sad uint32 [F - 1, ceil(H / 16), ceil(W / 16)]: luma change of frame f + 1 against f; thumb uint8 [F, 16, 16]:
-    mean luma.
+    """The result of `motion`.
+
+    Args:
+        sad: uint32 [F - 1, ceil(H / 16), ceil(W / 16)], change of luma from frame f to frame f + 1 in each cell of
+            16 x 16 pixels.
+        thumb: uint8 [F, 16, 16], thumbnail of each frame: the mean luma of each of 16 x 16 parts of the picture.
     """
 
     sad: Array
@@ -21,11 +25,17 @@ class Motion(NamedTuple):
 
 
 def motion(frames: Frames | Array) -> Motion:
-    """Scores motion, in integers: the same bits on CPU and GPU.
+    """Measures motion with integers, so that CPU and GPU give the same bits.
 
-    frames: `Frames`, or an array uint8 [F, H, W, 3] RGB or [F, 3 * H / 2, W] planar YUV 4:2:0 (numpy, torch, cupy;
-    first axis may be strided). The result is of the same kind on the same device. Raises VidsslError for another type,
-    shape or layout.
+    Args:
+        frames: `Frames`, or an array (numpy, torch, cupy) uint8 [F, H, W, 3] of RGB or [F, 3 * H / 2, W] of planar
+            YUV 4:2:0. Only the first axis may be strided.
+
+    Returns:
+        Arrays of the same library and on the same device as `frames`.
+
+    Raises:
+        VidsslError: `frames` has a wrong type, shape or layout.
     """
     frames = as_frames(frames, "frames")
     count, (height, width) = int(frames.data.shape[0]), frames.size

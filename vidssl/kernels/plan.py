@@ -1,4 +1,4 @@
-"""plan: which frames a tuple shows, how they are cut and coloured, and its label. Source: csrc/kernels/plan.h."""
+"""plan: draws the frames of a tuple, their crops and colours, and its label. Source: csrc/kernels/plan.h."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vidssl.types import MAX_FRAMES, MAX_SIDE, Array, Plan
 _DRAWS = {"chain": 0, "free": 1}
 _WEIGHTS = {"uniform": 0, "motion": 1}
 MAX_BASES, MAX_LIMITS, MAX_TRIES, MAX_SHOWN, MAX_PLACES = 64, 8, 10_000, 2**20, 2**30  # as in plan.h
-MAX_TABLE = 2**24  # numbers: all of them are looked at
+MAX_TABLE = 2**24  # numbers in a table; each is checked
 _MOST = 2**31 - 1
 
 
@@ -25,17 +25,32 @@ _MOST = 2**31 - 1
 class PlanSpec:
     """A pretext task as a table.
 
-    A window holds groups x bases "bases", each the first of `length` frames `stride` apart; together they are the pool,
-    numbered (group * bases + base) * length + t. Row p of `arrangements` int [P, K, T] says which pool frame slot k
-    shows at time t, and `labels` int [P] is its class; rows are drawn evenly (repeat a row to weight it).
+    A window holds groups x bases "bases". A base is a run of `length` frames that are `stride` frames apart. The frames
+    of all bases are the pool. Frame t of a base has the pool number (group * bases + base) * length + t.
 
-    draw: "chain": bases follow each other with gap_min..gap_max unused frames between them; "free": drawn without
-    replacement, sorted.
-    weight: "uniform", or "motion": a base is drawn in proportion to the motion within its frames.
-    limits: (i, j, min, max): base j starts min..max frames after base i. distinct: pairs (i, j) of bases whose first
-    frames' 16 x 16 thumbnails must differ by a sum of squares of at least distinct_min. Both by at most `tries` tries,
-    then the plan's status says so.
-    window: frames of one window; None takes the fewest that can hold the bases, "video" the whole video.
+    Args:
+        arrangements: int [P, K, T], the table. Row p holds the pool number that slot k shows at time t. Each row is
+            drawn with the same probability; repeat a row to give it more weight.
+        labels: int [P], the class of each row, 0 or more.
+        groups: Number of groups. Each group draws its own bases.
+        bases: Number of bases in a group.
+        length: Number of frames of a base.
+        stride: Distance between neighbouring frames of a base, in frames of the video.
+        draw: "chain" places the bases one after another with gap[0]..gap[1] unused frames between them. "free" draws
+            them without replacement and sorts them; they may overlap.
+        gap: (min, max) number of unused frames between two bases, for "chain".
+        weight: "uniform" draws each start with the same probability. "motion" draws a start in proportion to the motion
+            within the frames that it covers.
+        limits: Rows (i, j, min, max): base j must start min..max frames after base i.
+        distinct: Pairs (i, j) of bases. The 16 x 16 thumbnails of their first frames must differ.
+        distinct_min: Smallest sum of squared differences by which these thumbnails must differ.
+        tries: Number of draws to meet `limits` and `distinct`. If all fail, the plan's status is not 0.
+        window: Number of frames of a window. None uses the smallest number that can hold the bases, "video" the whole
+            video.
+        augment: Settings of crop, flip and colour.
+
+    Raises:
+        VidsslError: A value has a wrong type or shape, or is out of its range.
     """
 
     arrangements: npt.NDArray[Any]
@@ -64,14 +79,14 @@ class PlanSpec:
         self._check_counts()
         self._check_draws()
         most = self.span <= self.window <= _MOST if isinstance(self.window, int) else self.window in (None, "video")
-        fix = f'its bases need at least {self.span} frames; take that, None or "video"'
+        fix = f'the bases need {self.span} frames; take at least {self.span}, None or "video"'
         self._need(most, "window", self.window, fix)
 
     def _need(self, good: bool, argument: str, value: object, fix: str) -> None:
         need(good, "PlanSpec", argument, value, fix)
 
     def _table(self, name: str, kind: type[np.integer[Any]]) -> npt.NDArray[Any]:
-        """A table as contiguous numbers of a kind that the kernels read."""
+        """Returns a table as a contiguous array of the type that the kernels read."""
         values, most = np.asarray(getattr(self, name)), np.iinfo(kind).max
         self._need(values.size <= MAX_TABLE, f"{name}.shape", values.shape, f"take at most {MAX_TABLE} numbers")
         whole = values.dtype.kind in "iu" or (
@@ -83,7 +98,7 @@ class PlanSpec:
         return np.ascontiguousarray(values, dtype=kind)
 
     def _check_counts(self) -> None:
-        """How many bases and frames there are, and that the table names only those."""
+        """Checks the numbers of bases and frames, and that the table holds only numbers of the pool."""
         for name in ("groups", "bases", "length", "stride", "tries"):
             value, most = getattr(self, name), MAX_TRIES if name == "tries" else MAX_PLACES
             self._need(isinstance(value, int), name, value, "take a whole number")
@@ -102,7 +117,7 @@ class PlanSpec:
         self._need(taken <= MAX_PLACES, "bases, length, stride, gap", given, fix)
 
     def _check_draws(self) -> None:
-        """How bases are drawn, and which draws count."""
+        """Checks how bases are drawn, and the conditions that a draw must meet."""
         self._need(self.draw in _DRAWS, "draw", self.draw, 'take "chain" or "free"')
         self._need(self.weight in _WEIGHTS, "weight", self.weight, 'take "uniform" or "motion"')
         fits = isinstance(self.distinct_min, int) and 0 <= self.distinct_min < 2**32
@@ -118,19 +133,22 @@ class PlanSpec:
 
     @property
     def slots(self) -> int:
+        """Slots of a tuple, K."""
         return int(self.arrangements.shape[1])
 
     @property
     def times(self) -> int:
+        """Frames that a slot shows, T."""
         return int(self.arrangements.shape[2])
 
     @property
     def classes(self) -> int:
+        """Number of classes: the largest label plus one."""
         return int(self.labels.max()) + 1
 
     @property
     def span(self) -> int:
-        """Fewest frames that can hold the bases."""
+        """Smallest number of frames that can hold the bases."""
         extent = (self.length - 1) * self.stride + 1
         if self.draw == "chain":
             return self.bases * extent + (self.bases - 1) * self.gap[1]
@@ -138,24 +156,25 @@ class PlanSpec:
 
     @property
     def frames(self) -> int:
-        """Fewest frames of a window, and of a video that can be used: all windows have this many unless `window` is
-        "video".
+        """Smallest number of frames of a window. A video must have at least as many.
+
+        All windows have exactly this many frames unless `window` is "video".
         """
         return self.window if isinstance(self.window, int) else self.span
 
     @property
     def needs_motion(self) -> bool:
-        """True where frames must be decoded before the plan can be made."""
+        """True if frames must be decoded before a plan can be drawn."""
         return self.reads_sad or bool(self.distinct)
 
     @property
     def reads_sad(self) -> bool:
-        """True where the frames, or the part of the picture, are chosen by how much changes."""
+        """True if the choice of frames or of the region depends on `Motion.sad`."""
         return self.weight == "motion" or self.augment.region is not None
 
     @cached_property
     def text(self) -> str:
-        """What the kernels read, see csrc/kernels/spec.h; the tables go beside it."""
+        """The text that the kernels read, see csrc/kernels/spec.h. It does not hold the two tables."""
         a = self.augment
         values: dict[str, Any] = {
             "groups": self.groups,
@@ -198,7 +217,7 @@ class PlanSpec:
         return {}
 
     def tables(self, like: Array) -> tuple[Array, Array]:
-        """(arrangements, labels) as arrays of `like`'s kind on its device, uploaded once."""
+        """Returns (arrangements, labels) as arrays of the library and device of `like`. Each device gets one upload."""
         key = f"{type(like).__module__} {getattr(like, 'device', 'cpu')}"
         if key not in self._tables:
             self._tables[key] = (to_kind(self.arrangements, like), to_kind(self.labels, like))
@@ -206,14 +225,14 @@ class PlanSpec:
 
 
 def own_colors(plan: Plan) -> Plan:
-    """The plan with no change of colours. It must be of numpy arrays."""
+    """Returns the plan without colour changes and normalisation. plan: numpy arrays."""
     color = np.zeros_like(plan.color)
     color[..., :3] = np.eye(3, dtype=np.float32)
     return plan._replace(color=color)
 
 
 class HasPlan(Protocol):
-    """What the loader needs of a pretext."""
+    """The part of a pretext that the loader uses."""
 
     @property
     def plan(self) -> PlanSpec: ...
@@ -235,14 +254,29 @@ def plan(
     thumb: Array | None = None,
     like: Array | None = None,
 ) -> Plan:
-    """Draws one sample: a pure function of its arguments, the same integers on CPU and GPU.
+    """Draws one tuple. The result depends only on the arguments; CPU and GPU draw the same integers.
 
-    frames: of the window. size: (height, width) of its picture in pixels. sad, thumb: as `motion` gives them, where
-    spec.needs_motion. The result is of the kind and on the device of `like`, else of `sad`, else numpy. `status` is 0,
-    or says that no try met the limits (1) or found frames that differ enough (2), and then the last try is given.
-    Raises VidsslError where the window is too short.
+    Args:
+        spec: The pretext as a table.
+        frames: Number of frames of the window.
+        size: (height, width) of the window's picture in pixels.
+        seed: Seed of all draws, in 0..2**64 - 1.
+        epoch: Number of the epoch, in 0..2**32 - 1.
+        sample: Position of the tuple in the epoch, in 0..2**64 - 1.
+        train: False uses the centre crop, and no flip, jitter or colour change.
+        sad: `Motion.sad` of the window. Required if spec.reads_sad.
+        thumb: `Motion.thumb` of the window. Required if spec.distinct is not empty.
+        like: Array whose library and device the result gets. None uses those of `sad`, or else numpy.
+
+    Returns:
+        The plan. `status` is 0 if it meets the spec. It is 1 if no try met `limits`, and 2 if no try found frames that
+        differ enough; the plan is then that of the last try.
+
+    Raises:
+        VidsslError: The window is too short, a number is out of its range, or an array is missing or has a wrong type
+            or shape.
     """
-    need(frames >= spec.span, "plan", "frames", frames, f"this spec needs a window of at least {spec.span}")
+    need(frames >= spec.span, "plan", "frames", frames, f"this spec needs a window of at least {spec.span} frames")
     most = MAX_FRAMES if spec.needs_motion else _MOST
     need(frames <= most, "plan", "frames", frames, f"take at most {most}")
     need(
@@ -258,7 +292,7 @@ def plan(
         "plan",
         "seed, sample",
         (seed, sample),
-        "take numbers in 0 .. 2**64 - 1",
+        "take numbers in 0..2**64 - 1",
     )
     like = like if like is not None else sad if sad is not None else _HOST
     slots, times = spec.slots, spec.times

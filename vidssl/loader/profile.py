@@ -1,4 +1,4 @@
-"""Measures how fast videos load and how long each step takes, and says what would help."""
+"""Measures how fast videos load and how long each step takes, and suggests what makes it faster."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vidssl.video.packets import PacketReader
 _T = TypeVar("_T")
 
 STEPS = {
-    "open": "open and close the file",
-    "demux": "read packets, from the seek point to the last frame shown",
-    "decode": "make frames of them",
-    "assemble": "plan, crop, resize, colour, normalise, permute",
-    "hand over": "make a batch of it for the caller",
+    "open": "opens and closes the file",
+    "demux": "reads packets from the seek point to the last frame shown",
+    "decode": "decodes the packets to frames",
+    "assemble": "plans, crops, resizes, colours, normalises, permutes",
+    "hand over": "makes the batch for the caller",
 }
 
 
@@ -44,11 +44,11 @@ class Profile:
         cores: Cores that this process may use.
         engine: Name of the loader's engine.
         rate: Windows per second of the loader in its steady state.
-        steps: Milliseconds per window of each of STEPS, alone in one thread.
+        steps: Milliseconds per window of each of STEPS, measured with one thread.
         read: Mean number of frames per window from the seek point to the last frame shown.
         shown: Mean number of frames per window that are shown.
         side: Mean short side of the videos in pixels.
-        wanted: Short side in pixels to which they are resized.
+        wanted: Short side in pixels to which the videos are resized.
     """
 
     windows: int
@@ -63,62 +63,73 @@ class Profile:
     wanted: int
 
     @property
-    def binds(self) -> str:
+    def bottleneck(self) -> str:
         """The step that takes the most time."""
         return max(self.steps, key=lambda name: self.steps[name])
 
     def text(self) -> str:
-        whole = sum(self.steps.values())
+        """Returns the result as lines of text, with suggestions."""
+        total = sum(self.steps.values())
         lines = [
             f"{self.rate:.1f} windows/s, {self.workers} workers on {self.cores} cores (engine {self.engine}); "
-            "alone in one thread:"
+            "measured with one thread:"
         ]
         lines += [
-            f"  {name:9s} {ms:8.2f} ms a window  {100 * ms / whole:5.1f} %  {STEPS[name]}"
+            f"  {name:9s} {ms:8.2f} ms per window  {100 * ms / total:5.1f} %  {STEPS[name]}"
             for name, ms in self.steps.items()
         ]
+        lines.append(f"  {'total':9s} {total:8.2f} ms per window, {1e3 / total:.1f} windows/s ({self.windows} windows)")
         lines.append(
-            f"  {'together':9s} {whole:8.2f} ms a window, {1e3 / whole:.1f} windows/s ({self.windows} windows)"
+            f"frames per window: {self.read:.0f} read, {self.shown:.0f} shown; "
+            f"short side in pixels: {self.side:.0f} stored, {self.wanted} used"
         )
-        lines.append(
-            f"{self.read:.0f} frames are read to show {self.shown:.0f}; "
-            f"short side {self.side:.0f} pixels, {self.wanted} are used"
-        )
-        return "\n".join([*lines, f"what binds: {self.binds}", *(f"  {line}" for line in self.advice())])
+        return "\n".join([*lines, f"bottleneck: {self.bottleneck}", *(f"  {line}" for line in self.advice())])
 
     def advice(self) -> list[str]:
-        """Returns what would help."""
-        whole = sum(self.steps.values())
-        share = {name: ms / whole for name, ms in self.steps.items()}
-        said = []
-        if share["demux"] + share["decode"] > 0.5:
+        """Returns suggestions that make loading faster, one sentence each."""
+        total = sum(self.steps.values())
+        fraction = {name: ms / total for name, ms in self.steps.items()}
+        lines = []
+        if fraction["demux"] + fraction["decode"] > 0.5:
             waste = []
             if self.read > 1.3 * self.shown:
-                waste.append("frames are decoded that nobody sees")
+                waste.append("many decoded frames are not shown")
             if self.side > 1.3 * self.wanted:
-                waste.append("they are larger than is used")
-            said.append(
-                f"{' and '.join(waste) or 'decoding is the work itself'}: "
-                "`vidssl prepare` re-encodes them once, to decode quickly"
+                waste.append("the videos are larger than needed")
+            lines.append(
+                f"{' and '.join(waste) or 'decoding takes most of the time'}: "
+                "re-encode the videos once with `vidssl prepare`, so that they decode faster"
             )
-        if share["open"] > 0.2:
-            said.append("opening costs much: a local disk, or several tuples of one window (tuples_per_window)")
-        if share["assemble"] > 0.4:
-            said.append("assembling costs much: dtype bfloat16 writes half the bytes")
+        if fraction["open"] > 0.2:
+            lines.append(
+                "opening files takes long: use a local disk, or draw several tuples from one window (tuples_per_window)"
+            )
+        if fraction["assemble"] > 0.4:
+            lines.append("assembling takes long: use dtype bfloat16, which writes half the bytes")
         if self.workers < self.cores:
-            said.append(f"{self.cores - self.workers} cores do not decode: more workers")
-        if self.rate < 0.6e3 * min(self.workers, self.cores) / whole:
-            said.append(
-                "the workers together are far slower than so many threads alone would be: "
+            lines.append(f"{self.cores - self.workers} cores do not decode: use more workers")
+        if self.rate < 0.6e3 * min(self.workers, self.cores) / total:
+            lines.append(
+                f"{self.workers} workers are far slower than the time of one thread predicts: "
                 "other work uses the cores, or storage or memory is the limit"
             )
-        return said or ["nothing stands out; more cores would help"]
+        return lines or ["no step is unusually slow; more cores would help"]
 
 
 def profile(
     index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0
 ) -> Profile:
-    """Loads `windows` random windows on the CPU for `pretext`, through the loader and then step by step.
+    """Loads random windows on the CPU, first with the loader and then step by step.
+
+    Args:
+        index: The videos.
+        pretext: The pretext whose plan the windows follow.
+        workers: Threads that decode. None uses one for each core.
+        windows: Number of windows to load.
+        seed: Seed of the windows.
+
+    Returns:
+        The rate of the loader and the time of each step.
 
     Raises:
         VidsslError: No video is long enough, or `windows` is below 1.
@@ -129,7 +140,7 @@ def profile(
     with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
         found = _rate(loader, -(-windows // batch), batch)
         worker, engine = make_engine(loader.engine, replace(loader.settings, windows=1, threads=1), index)
-        shown = [_Window(worker, engine, epoch, position) for epoch, position in _places(loader, windows)]
+        shown = [_Window(worker, engine, epoch, position) for epoch, position in _positions(loader, windows)]
         engine.close()
         return Profile(
             windows=windows,
@@ -157,21 +168,21 @@ def _batch(index: VideoIndex, pretext: HasPlan) -> int:
 
 
 def _rate(loader: Loader, count: int, size: int) -> float:
-    """Returns the windows per second of `count` batches of `size`, after those that were fetched ahead of time."""
+    """Returns the windows per second of `count` batches of `size`, measured after the prefetched batches."""
     endless = chain.from_iterable(repeat(loader))
     return windows_per_second(endless, size, warm_up=3, count=count)
 
 
-def _places(loader: Loader, count: int) -> list[tuple[int, int]]:
+def _positions(loader: Loader, count: int) -> list[tuple[int, int]]:
     """Returns (epoch, position) of the first `count` windows."""
     return [divmod(at, len(loader.sampler)) for at in range(count)]
 
 
 class _Window:
-    """The steps of one window, each timed without the steps before it."""
+    """The time of each step of one window, without the steps before it."""
 
     def __init__(self, worker: Worker[Any], engine: Engine[Any], epoch: int, position: int) -> None:
-        worker(epoch, position, engine.output_slots(1)[0])  # so that no step pays for cold files and caches alone
+        worker(epoch, position, engine.output_slots(1)[0])  # warms files and caches, so that all steps find them warm
         slot = engine.output_slots(1)[0]
         fetched, fetching = _clock(lambda: worker(epoch, position, slot))
         _, pushing = _clock(lambda: engine.push([fetched]))
@@ -181,7 +192,7 @@ class _Window:
         _, opening = _clock(lambda: _read(video, request, packets=False))
         count, reading = _clock(lambda: _read(video, request, packets=True))
         _, decoding = _clock(lambda: decode_to(_Nowhere(), video, request.number))
-        planned = isinstance(fetched, AssembledWindow)  # the workers assemble; else the engine does
+        planned = isinstance(fetched, AssembledWindow)  # the workers assemble, otherwise the engine
         self.steps = {
             "open": opening,
             "demux": max(0.0, reading - opening),
@@ -198,7 +209,7 @@ class _Nowhere:
 
 
 def _read(video: Video, request: Request, *, packets: bool) -> int:
-    """Opens the file, and reads the packets that decoding the window reads. Returns their number."""
+    """Opens the file and, if `packets`, reads the packets that the window needs. Returns their number."""
     last, count = int(video.packet[request.number].max()), 0
     with PacketReader(video.path, member=video.member, container=video.container) as reader:
         if packets:
@@ -210,7 +221,7 @@ def _read(video: Video, request: Request, *, packets: bool) -> int:
 
 
 def _clock(work: Callable[[], _T]) -> tuple[_T, float]:
-    """Returns the result of `work`, and the milliseconds that it took."""
+    """Returns the result of `work` and its duration in milliseconds."""
     began = perf_counter()
     found = work()
     return found, 1e3 * (perf_counter() - began)
