@@ -15,7 +15,7 @@ dali::DALIDataType dali_type(DType type) {
     case DType::float16:
       return DALI_FLOAT16;
     case DType::bfloat16:
-      return DALI_UINT16;  // DALI has no bfloat16: its bits
+      return DALI_UINT16;  // DALI has no bfloat16; uint16 holds its bits
     default:
       return DALI_UINT8;
   }
@@ -33,7 +33,7 @@ class AssembleOp : public dali::Operator<Backend> {
     spec_.height = size[0];
     spec_.width = size[1];
     spec_.dtype = parse_dtype(spec.GetArgument<std::string>("output_type"));
-    spec_.stream = true;  // DALI's outputs come from a pool
+    spec_.stream = true;  // DALI reuses the memory of its outputs
     spec_.layout = spec.GetArgument<bool>("channels_last") ? Layout::kthwc : Layout::kcthw;
   }
 
@@ -64,7 +64,7 @@ class AssembleOp : public dali::Operator<Backend> {
       const float* source = source_of(ws, i);
       AssembleArgs args{};
       args.frames = frame_view(frames, i, static_cast<int>(source[0]), static_cast<int>(source[1]));
-      check(args.frames.frames > 0, "frames: sample ", i, " has none");
+      check(args.frames.frames > 0, "frames: sample ", i, " has no frames; give it at least one");
       args.space.chroma_x = source[2];
       args.space.chroma_y = source[3];
       std::copy(source + 4, source + kSourceItems, args.space.to_rgb);
@@ -84,10 +84,10 @@ class AssembleOp : public dali::Operator<Backend> {
  private:
   static void expect(const dali::TensorList<Backend>& input, const char* name, dali::DALIDataType type,
                      const dali::TensorShape<>& shape) {
-    check(input.type() == type, name, ": wrong type ", input.type());
+    check(input.type() == type, name, ": it has type ", input.type(), "; give it type ", type);
     for (int i = 0; i < input.num_samples(); ++i)
-      check(dali::TensorShape<>(input.tensor_shape(i)) == shape, name, ": sample ", i,
-            " has another shape than its plan");
+      check(dali::TensorShape<>(input.tensor_shape(i)) == shape, name, ": sample ", i, " has shape ",
+            input.tensor_shape(i), "; it must be ", shape, " as in the plan");
   }
 
   AssembleSpec spec_{};
@@ -99,11 +99,12 @@ DALI_REGISTER_OPERATOR(vidssl__Assemble, AssembleOp<dali::GPUBackend>, dali::GPU
 DALI_SCHEMA(vidssl__Assemble)
     .DocStr(R"(Gathers, resizes, crops, mirrors, colours, normalises and permutes in one pass.
 
-Inputs: frames uint8 [F, 3 * rows / 2, cols] or [F, H, W, 3]; a plan: frame int32 [K, T], box float32 [K, T, 4], flip uint8 [K],
-color float32 [K, T, 3, 4]. Output: [K, 3, T, h, w], or [K, T, h, w, 3] if channels_last. The same bits as vidssl.ops.assemble.)")
+Inputs: frames uint8 [F, 3 * rows / 2, cols] or [F, H, W, 3]; a plan: frame int32 [K, T], box float32 [K, T, 4],
+flip uint8 [K], color float32 [K, T, 3, 4]. Output: [K, 3, T, h, w], or [K, T, h, w, 3] if channels_last. The same bits
+as vidssl.ops.assemble.)")
     .NumInput(5)
     .NumOutput(1)
-    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
+    .AddArg("source", "float32 [16] per sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
             true)
     .AddArg("size", "(height, width) of the output.", DALI_INT_VEC)
     .AddOptionalArg<std::string>("output_type", "float32, float16, bfloat16 (given as its bits, uint16) or uint8.",

@@ -44,13 +44,13 @@ DALI_REGISTER_OPERATOR(vidssl__Motion, MotionOp<dali::CPUBackend>, dali::CPU);
 DALI_REGISTER_OPERATOR(vidssl__Motion, MotionOp<dali::GPUBackend>, dali::GPU);
 
 DALI_SCHEMA(vidssl__Motion)
-    .DocStr(R"(Scores motion.
+    .DocStr(R"(Measures motion.
 
-Input: frames uint8 [F, 3 * rows / 2, cols] (planar YUV 4:2:0) or [F, H, W, 3] (RGB). Outputs: sad uint32 [F - 1, ceil(H / 16),
-ceil(W / 16)] and thumb uint8 [F, 16, 16]. The same bits as vidssl.ops.motion.)")
+Input: frames uint8 [F, 3 * rows / 2, cols] (planar YUV 4:2:0) or [F, H, W, 3] (RGB). Outputs: sad uint32
+[F - 1, ceil(H / 16), ceil(W / 16)] and thumb uint8 [F, 16, 16]. The same bits as vidssl.ops.motion.)")
     .NumInput(1)
     .NumOutput(2)
-    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
+    .AddArg("source", "float32 [16] per sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
             true);
 
 }  // namespace vidssl

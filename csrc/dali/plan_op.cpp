@@ -18,7 +18,7 @@ class PlanOp : public dali::Operator<Backend> {
             pack_tables(spec_, spec.GetRepeatedArgument<int>("arrangements"), spec.GetRepeatedArgument<int>("labels"))),
         train_(spec.GetArgument<bool>("train")),
         seed_(static_cast<std::uint64_t>(spec.GetArgument<std::int64_t>("plan_seed"))) {
-    tables_.set_pinned(false);  // plain host memory: there may be no driver
+    tables_.set_pinned(false);  // plain host memory, because pinned memory needs a driver
     scratch_.set_pinned(false);
     PlanSpec host = spec_;
     take_tables(host, packed_.data());
@@ -56,7 +56,7 @@ class PlanOp : public dali::Operator<Backend> {
       check(sad.type() == DALI_UINT32 &&
                 sad.tensor_shape(i) ==
                     dali::TensorShape<3>(args.frames - 1, motion_cells(args.height), motion_cells(args.width)),
-            "sad: sample ", i, " is not what motion gives for its frames");
+            "sad: sample ", i, " does not have the shape that motion returns for its frames; pass `sad` of motion");
       args.sad = static_cast<const std::uint32_t*>(sad.raw_tensor(i));
       args.thumb = static_cast<const std::uint8_t*>(thumb.raw_tensor(i));
       if (plan_reads_sad(spec_)) give_scratch(spec_, args, static_cast<std::uint64_t*>(scratch_.raw_mutable_tensor(i)));
@@ -83,11 +83,11 @@ class PlanOp : public dali::Operator<Backend> {
     const auto& shape = thumb.tensor_shape(sample);
     check(thumb.type() == DALI_UINT8 && shape.sample_dim() == 3 && shape[0] > 0 && shape[0] <= kMaxFrames &&
               shape[1] == kThumb && shape[2] == kThumb,
-          "thumb: sample ", sample, " is not uint8 [1..", kMaxFrames, ", 16, 16], as motion gives it");
+          "thumb: sample ", sample, " is not uint8 [1..", kMaxFrames, ", 16, 16]; pass `thumb` of motion");
     return static_cast<int>(shape[0]);
   }
 
-  // The tables where the twin can read them (uploaded once), and the scratch for a batch.
+  // Uploads the tables once to memory that the twin can read, and allocates the scratch for a batch.
   void prepare(dali::Workspace& ws, const dali::TensorList<Backend>& thumb) {
     if (tables_.num_samples() == 0) {
       tables_.set_order(ws.output_order());
@@ -124,15 +124,15 @@ DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::CPUBackend>, dali::CPU);
 DALI_REGISTER_OPERATOR(vidssl__Plan, PlanOp<dali::GPUBackend>, dali::GPU);
 
 DALI_SCHEMA(vidssl__Plan)
-    .DocStr(R"(Draws which frames a pretext shows, cut and coloured how, and the label.
+    .DocStr(R"(Draws the frames that a tuple shows, their crops and colours, and its label.
 
-Inputs: sad, thumb as vidssl.motion gives them. Outputs: frame int32 [K, T], box float32 [K, T, 4], flip uint8 [K],
+Inputs: sad and thumb of vidssl.motion. Outputs: frame int32 [K, T], box float32 [K, T, 4], flip uint8 [K],
 color float32 [K, T, 3, 4], label int64, status int32. The same integers as vidssl.ops.plan.)")
     .NumInput(2)
     .NumOutput(6)
-    .AddArg("source", "float32 [16] a sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
+    .AddArg("source", "float32 [16] per sample: height, width, chroma x, chroma y, YUV -> RGB [3, 4].", DALI_FLOAT_VEC,
             true)
-    .AddArg("place", "int64 [2] a sample: epoch, position.", DALI_INT_VEC, true)
+    .AddArg("place", "int64 [2] per sample: epoch, position.", DALI_INT_VEC, true)
     .AddArg("plan", "PlanSpec.text.", DALI_STRING)
     .AddArg("arrangements", "int [P * K * T], the table.", DALI_INT_VEC)
     .AddArg("labels", "int [P].", DALI_INT_VEC)

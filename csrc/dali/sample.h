@@ -1,4 +1,4 @@
-// What the three operators share: a DALI sample as a kernel sees it, and running a twin over a batch.
+// Common code of the three operators: turns a DALI sample into kernel arguments, and runs a twin on a batch.
 #pragma once
 
 #include <dali/pipeline/operator/operator.h>
@@ -13,7 +13,7 @@
 
 namespace vidssl {
 
-// Per-sample argument `source` float32 [16]: height, width of the picture, chroma x, y, YUV -> RGB [3, 4].
+// Argument `source` of each sample, float32 [16]: height and width of the picture, chroma x and y, YUV -> RGB [3, 4].
 constexpr int kSourceItems = 16;
 
 inline const float* source_of(const dali::ArgumentWorkspace& ws, int sample) {
@@ -28,7 +28,7 @@ inline const float* source_of(const dali::ArgumentWorkspace& ws, int sample) {
   return values;
 }
 
-// Frames uint8 [F, 3 * rows / 2, cols] or [F, H, W, 3] of a picture height x width.
+// Returns a view of frames uint8 [F, 3 * rows / 2, cols] or [F, H, W, 3] with a picture of height x width.
 template <typename Backend>
 FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int height, int width) {
   const auto& shape = frames.tensor_shape(sample);
@@ -36,7 +36,7 @@ FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int he
   check(frames.type() == DALI_UINT8 && (ndim == 3 || (ndim == 4 && shape[3] == 3)),
         "frames: they must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
   check(ndim == 4 || (shape[1] % 3 == 0 && shape[2] % 2 == 0),
-        "frames: planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
+        "frames: planar YUV 4:2:0 must have 3 * rows / 2 lines and even rows and cols");
   check_stored("frames", shape[0], ndim == 4 ? shape[1] : shape[1] / 3 * 2, shape[2]);
   FrameView view{};
   view.format = ndim == 4 ? Format::rgb : Format::yuv420;
@@ -44,7 +44,7 @@ FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int he
   view.rows = static_cast<int>(ndim == 4 ? shape[1] : shape[1] / 3 * 2);
   view.cols = static_cast<int>(shape[2]);
   check(height > 0 && height <= view.rows && width > 0 && width <= view.cols, "source: picture ", height, " x ", width,
-        " does not lie within the stored ", view.rows, " x ", view.cols);
+        " does not fit into the stored ", view.rows, " x ", view.cols, "; pass a smaller height and width");
   view.height = height;
   view.width = width;
   view.data = static_cast<const std::uint8_t*>(frames.raw_tensor(sample));
@@ -53,7 +53,7 @@ FrameView frame_view(const dali::TensorList<Backend>& frames, int sample, int he
   return view;
 }
 
-// cpu(first sample) on the pool for every sample, or cuda(all samples, stream) once.
+// Calls cpu(sample, 1) for each sample on DALI's thread pool, or cuda(all samples, count, stream) once.
 template <typename Args, typename Cpu, typename Cuda>
 void run_twin(dali::Workspace& ws, const std::vector<Args>& samples, dali::CPUBackend, Cpu&& cpu, Cuda&&) {
   auto& pool = ws.GetThreadPool();
@@ -65,7 +65,7 @@ void run_twin(dali::Workspace& ws, const std::vector<Args>& samples, dali::GPUBa
   cuda(samples.data(), static_cast<int>(samples.size()), static_cast<void*>(ws.stream()));
 }
 
-// The same shape for every sample of a batch.
+// Describes an output with the same shape for each sample of a batch.
 inline dali::OutputDesc uniform(int batch, const dali::TensorShape<>& shape, dali::DALIDataType type) {
   return {dali::uniform_list_shape(batch, shape), type};
 }

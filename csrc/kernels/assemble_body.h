@@ -1,12 +1,11 @@
-// The body of assemble_cpu. No include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h, compiled
-// for it.
+// The body of assemble_cpu. It has no include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h.
 //
-// How it is fast: 16 output rows are worked on together and are the lanes of every vector instruction. The vertical
-// pass runs along the columns, a transposition turns rows into lanes, and the horizontal pass and the colour maps then
-// need no gathers. Sixteen columns at a time are turned back and leave as whole cache lines. How many taps a filter has
-// is a constant of the loops over them.
+// It is fast because each vector instruction works on 16 output rows, one in each lane. The vertical pass runs along
+// the columns, and a transposition turns rows into lanes, so that the horizontal pass and the colour maps need no
+// gathers. Sixteen columns at a time are turned back and written as whole cache lines. The number of taps is a
+// compile-time constant of the inner loops.
 
-// Calls work(taps) with `taps` as a constant, where it is small as nearly always.
+// Calls work(taps). `taps` is a compile-time constant if it is at most 6, which is nearly always so.
 template <typename Work>
 inline void with_taps(int taps, const Work& work) {
   switch (taps) {
@@ -52,14 +51,14 @@ inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, cons
     store(out + x + kLanes, next);
   }
   for (; x < count; x += kLanes) {
-    const int from = std::min(x, count - kLanes);  // the last ones overlap those before
+    const int from = std::min(x, count - kLanes);  // the last lanes overlap the ones before
     Lanes sum = zero();
     for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load_bytes(source + t * stride + from), sum);
     store(out + from, sum);
   }
 }
 
-// Output rows [y, y + rows) of one plane (or of the interleaved picture), every column that is needed:
+// Filters output rows [y, y + rows) of one plane, or of the interleaved picture, in each column that is needed:
 // lanes[column][row].
 inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, Workspace& work,
                           std::vector<float>& lanes) {
@@ -77,10 +76,10 @@ inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int r
   for (int x = 0; x < span; x += kLanes) transpose(work.vertical.data() + x, span, lanes.data() + x * kLanes);
 }
 
-// Where output column j of channel c lies in a tile, so that a row of the turned tile lies as in the output; `from` is
-// the tile's first column, `count` are in it, from the right where mirrored.
+// The offset of output column j of channel c in a tile. A row of the turned tile then has the order of the output. The
+// tile holds `count` columns from column `from` on; if mirrored, it stores them from right to left.
 struct Place {
-  bool last, mirror;  // last: channels last
+  bool last, mirror;  // last: channels are the last axis
   int from, count;
 
   int operator()(int c, int j) const {
@@ -89,7 +88,7 @@ struct Place {
   }
 };
 
-// Channel c of a tile: `lanes` holds its columns, `step` apart where channels are interleaved.
+// Makes channel c of a tile. `lanes` holds its columns, `step` columns apart (3 if channels are interleaved).
 inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int c, const Place& place,
                             float* __restrict tile) {
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
@@ -108,7 +107,7 @@ struct Color {
   Lanes c[3];
 };
 
-// Known: zeros of the maps that are left out.
+// Yuv and Diagonal: the zeros of the maps to leave out, see Known.
 template <bool Yuv, bool Diagonal>
 inline Color show(const float* to_rgb, const float* color, const Color& in) {
   Color rgb, out;
@@ -141,9 +140,9 @@ inline void color_pass(const float* to_rgb, const float* color, const Place& pla
   }
 }
 
-// `count` neighbouring values to their place. `past_caches`: nobody reads them soon, so where they fill a cache line it
-// need not be read before it is written (a quarter of the time, where `out` is not in a cache); only floats are so wide
-// that it pays.
+// Writes `count` neighbouring values to `out`. `past_caches`: the values are not read soon. A full cache line is then
+// written without being read first, which saves a quarter of the time if `out` is not in a cache. This is faster only
+// for floats, which are wide enough.
 template <typename T>
 inline void store_run(const float* in, T* out, int count, bool past_caches) {
   const Lanes run = load(in);
@@ -159,7 +158,7 @@ inline void store_run(const float* in, T* out, int count, bool past_caches) {
   store(out, run);
 }
 
-// The tile's rows [y, y + rows) to picture (slot k, time t).
+// Writes the tile's rows [y, y + rows) to the picture of slot k at time t.
 template <typename T>
 inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, int y, int rows, const Place& place,
                        T* out) {
@@ -176,7 +175,7 @@ inline void store_tile(const AssembleSpec& spec, Workspace& work, int k, int t, 
   }
 }
 
-// Output rows [y, y + rows) of picture `at`.
+// Makes output rows [y, y + rows) of picture `at`.
 template <typename T>
 inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at, int y, int rows, const Known& known,
                       Workspace& work) {
@@ -202,7 +201,7 @@ inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at
   }
 }
 
-// Pictures [first, last) of the output, counted slot by slot.
+// Makes pictures [first, last) of the output, numbered slot by slot.
 template <typename T>
 inline void make_pictures(const AssembleSpec& spec, const AssembleArgs& args, int first, int last, Workspace& work) {
   for (int at = first; at < last; ++at) {

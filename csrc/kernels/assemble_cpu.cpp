@@ -38,7 +38,7 @@ void AxisTable::make(const Axis& axis, int outputs) {
 
 void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float* box, Workspace& work) {
   if (work.made && std::equal(box, box + 4, work.box)) return;
-  work.made = false;  // until all of it is
+  work.made = false;  // until all grids are made
   const FrameView& view = args.frames;
   work.grid[0].rows.make(make_axis(box[1], box[3], spec.height, view.height), spec.height);
   work.grid[0].cols.make(make_axis(box[0], box[2], spec.width, view.width), spec.width);
@@ -89,7 +89,7 @@ struct Choice {
   Body body;
 };
 
-// VIDSSL_SIMD=plain|avx2|avx512 takes one body by name (tests compare them), where this processor has it.
+// Returns the fastest body that this processor has. VIDSSL_SIMD=plain|avx2|avx512 chooses one by name, for tests.
 Choice choose() {
   const char* wish = std::getenv("VIDSSL_SIMD");
   const std::string name = wish ? wish : "";
@@ -99,12 +99,12 @@ Choice choose() {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  check(name != "avx512" || avx512, "VIDSSL_SIMD=avx512: this processor has no AVX-512");
-  check(name != "avx2" || avx2, "VIDSSL_SIMD=avx2: this processor has no AVX2");
+  check(name != "avx512" || avx512, "VIDSSL_SIMD=avx512: this processor has no AVX-512; unset it");
+  check(name != "avx2" || avx2, "VIDSSL_SIMD=avx2: this processor has no AVX2; unset it");
   if (avx512 && (name.empty() || name == "avx512")) return {"avx512", avx512::assemble};
   if (avx2 && (name.empty() || name == "avx2")) return {"avx2", avx2::assemble};
 #else
-  check(name.empty() || name == "plain", "VIDSSL_SIMD=", name, ": this processor has only plain");
+  check(name.empty() || name == "plain", "VIDSSL_SIMD=", name, ": this processor has no SIMD body; take plain");
 #endif
   return {"plain", plain::assemble};
 }
@@ -128,7 +128,8 @@ void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) 
   need_finite("chroma", &args.space.chroma_y, 1);
   const int shown = spec.slots * spec.times;
   for (int at = 0; at < shown; ++at) {
-    check(args.frame[at] >= 0 && args.frame[at] < frames, "frame=", args.frame[at], ": positions are 0..", frames - 1);
+    check(args.frame[at] >= 0 && args.frame[at] < frames, "frame=", args.frame[at], ": take positions in 0..",
+          frames - 1);
     const float* box = args.box + at * 4;
     bool good = box[2] > 0.0f && box[3] > 0.0f;
     for (int i = 0; i < 4; ++i) good = good && std::fabs(box[i]) <= kMaxBox;
@@ -143,7 +144,7 @@ void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int cou
   const Body body = chosen().body;
   thread_local Workspace work;
   thread_local std::vector<std::int32_t>
-      positions;  // a copy: another thread may write to the plan after it was checked
+      positions;  // a copy, because another thread may write to the plan after the check
   for (int i = 0; i < count; ++i) {
     AssembleArgs args = samples[i];
     positions.assign(args.frame, args.frame + spec.slots * spec.times);
@@ -156,7 +157,7 @@ void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int cou
 
 FrameAssembler::FrameAssembler(const AssembleSpec& spec, const AssembleArgs& plan)
     : spec_(spec), args_(plan), work_(std::make_unique<Workspace>()) {
-  check_plan(spec, plan, std::numeric_limits<int>::max());  // which positions there are, the decoder knows
+  check_plan(spec, plan, std::numeric_limits<int>::max());  // the number of frames is not known yet
 }
 FrameAssembler::~FrameAssembler() = default;
 
@@ -165,7 +166,7 @@ void FrameAssembler::show(const FrameView& frame, int position) {
   const FrameView& before = args_.frames;
   if (frame.height != before.height || frame.width != before.width) work_->made = false;
   args_.frames = frame;
-  args_.frames.frame_stride = 0;  // whatever position the plan names, it is this frame
+  args_.frames.frame_stride = 0;  // every position refers to this frame
   for (int at = 0; at < spec_.slots * spec_.times; ++at)
     if (args_.frame[at] == position) chosen().body(spec_, args_, at, at + 1, *work_);
 }

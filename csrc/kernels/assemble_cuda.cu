@@ -1,5 +1,5 @@
-// How it works: a block makes a tile of a few shown frames of one slot (assemble_tile.h). Frames of a clip usually
-// share their box: where the filters lie, with a division for each weight, is worked out anew only where it changes.
+// A block makes one tile of a few shown frames of one slot (assemble_tile.h). The frames of a clip usually have the
+// same box. The filters, which cost a division for each weight, are computed again only if the box changes.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -12,8 +12,8 @@
 namespace vidssl {
 namespace {
 
-constexpr int kRun = 8, kFill = 2048;  // most frames of a block: fewer where a launch has less than kFill blocks then
-constexpr int kResident = 4;           // blocks of a multiprocessor, of 72 registers a thread
+constexpr int kRun = 8, kFill = 2048;     // most frames of a block; fewer if the launch has less than kFill blocks
+constexpr int kResident = 4;              // blocks on a multiprocessor, with 72 registers for each thread
 using Samples = Chunk<AssembleArgs, 64>;  // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(AssembleSpec) + sizeof(Cut) <= kParameterBytes);
 
@@ -31,7 +31,7 @@ __device__ void store(std::uint8_t* out, float v) {
   *out = static_cast<std::uint8_t>(__float2int_rn(v < 0.0f ? 0.0f : v > 255.0f ? 255.0f : v));
 }
 
-// Where channel c of a shown frame begins.
+// The first value of channel c of a shown frame.
 template <typename T>
 __device__ T* channel_of(const AssembleSpec& spec, void* out, int k, int time, int c) {
   const std::int64_t area = static_cast<std::int64_t>(spec.height) * spec.width;
@@ -40,7 +40,7 @@ __device__ T* channel_of(const AssembleSpec& spec, void* out, int k, int time, i
   return static_cast<T*>(out) + (static_cast<std::int64_t>(k) * spec.times + time) * area * 3 + c;
 }
 
-// Block: a tile of one slot, at up to cut.run times.
+// Each block makes a tile of one slot at up to cut.run times.
 template <typename T>
 __global__ void __launch_bounds__(kWarps* kWarp, kResident)
     assemble_kernel(const __grid_constant__ AssembleSpec spec, const __grid_constant__ Samples samples,
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident)
     const int shown_at = k * spec.times + time;
     const float* box = args.box + static_cast<std::int64_t>(shown_at) * 4;
     if (time == begin || __any_sync(kAll, lane < 4 && box[lane] != box[lane - 4])) {
-      __syncthreads();  // the filters before have been used
+      __syncthreads();  // all warps have used the last filters
       make_grids(shared, spec, args, cut, box, y0, x0);
       __syncthreads();
     }
@@ -86,11 +86,11 @@ __global__ void __launch_bounds__(kWarps* kWarp, kResident)
 #pragma unroll
       for (int c = 0; c < 3; ++c) store(static_cast<T*>(work.channel[c]) + at, value[c]);
     }
-    __syncwarp();  // the colours and pointers have been read
+    __syncwarp();  // all lanes have read the colours and pointers
   }
 }
 
-// Tiles of equal width, and runs as long as leave enough blocks.
+// Chooses tiles of equal width, and the longest runs that leave enough blocks.
 Cut cut_up(const AssembleSpec& spec, int size) {
   Cut cut{};
   cut.tiles_x = ceil_div(spec.width, kTileW);
@@ -106,7 +106,7 @@ template <typename T>
 void launch_as(const AssembleSpec& spec, const Samples& chunk, int size, void* stream) {
   if (assemble_bytes(spec) == 0) return;
   check(std::int64_t{3} * spec.height * spec.width <= INT_MAX, "size=", spec.height, "x", spec.width,
-        ": a picture on a GPU has less than 2^31 values; take a smaller one");
+        ": a picture on a GPU must have less than 2^31 values; take a smaller size");
   const Cut cut = cut_up(spec, size);
   const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs),
                   static_cast<unsigned>(cut.tiles_x * ceil_div(spec.height, kTileH)), static_cast<unsigned>(size));

@@ -1,4 +1,4 @@
-// Where assemble samples, as tables, and the memory it works in; shared by the bodies of assemble_body.h.
+// Sampling tables and work memory of assemble, for all bodies of assemble_body.h.
 #pragma once
 
 #include <algorithm>
@@ -10,9 +10,9 @@
 
 namespace vidssl {
 
-// Where every output sample of one axis reads, and with which weights: `taps` samples from first[i] on, all of them in
-// the plane. A filter that is shorter has weights of 0 beside it, which change no bit of a sum, so that loops over taps
-// are of one length. Samples [low, high) of the plane are touched.
+// The samples and weights of one axis: output i reads `taps` samples from first[i] on, all inside the plane. Shorter
+// filters are padded with weights of 0, which change no bit of a sum, so that all loops over taps have the same length.
+// Samples [low, high) of the plane are read.
 struct AxisTable {
   std::vector<int> first;
   std::vector<float> weight;  // [outputs, taps]
@@ -24,7 +24,7 @@ struct AxisTable {
   }
 };
 
-// One sampling grid: luma and RGB share grid 0, chroma has grid 1.
+// One sampling grid: grid 0 is for luma and RGB, grid 1 for chroma.
 struct Grid {
   AxisTable rows, cols;
 };
@@ -33,21 +33,21 @@ struct Workspace {
   Grid grid[2];
   float box[4] = {};
   bool made = false;
-  std::vector<float> vertical;                       // [kLanes, span] one plane's columns after the vertical pass
-  std::vector<float> lanes[3];                       // [span, kLanes] the same, rows as lanes, of each plane
+  std::vector<float> vertical;                       // [kLanes, span] columns of one plane after the vertical pass
+  std::vector<float> lanes[3];                       // [span, kLanes] the same for each plane, with rows as lanes
   alignas(64) float tile[3 * kLanes * kLanes] = {};  // kLanes output columns in three channels, rows as lanes
-  alignas(64) float turned[kLanes * kLanes];         // a third of them, as rows again
+  alignas(64) float turned[kLanes * kLanes];         // a third of the tile, as rows again
 };
 
-// Zeros of the colour maps that a body may leave out, as adding 0 times a number changes no bit of a sum, unless it is
-// -0.
+// Zeros of the colour maps that a body may leave out: adding 0 times a number changes no bit of a sum, unless the sum
+// is -0.
 struct Known {
-  bool yuv;       // to_rgb takes no U for red and no V for blue; -0 does not pass the clamp after it
-  bool diagonal;  // color mixes no channels, and multiplies by more than 0, so that its sums are never -0
+  bool yuv;       // to_rgb uses no U for red and no V for blue; the clamp after it removes -0
+  bool diagonal;  // color mixes no channels and its factors are above 0, so that its sums are never -0
 };
 Known known_zeros(const float* to_rgb, const float* color);
 
-// Makes the grids for `box`, unless they are there: the frames of one clip share their box.
+// Makes the grids for `box`, unless the last call made the same: all frames of a clip usually have one box.
 void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float* box, Workspace& work);
 
 }  // namespace vidssl

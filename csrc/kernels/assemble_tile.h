@@ -1,11 +1,11 @@
-// How a block of assemble_cuda.cu samples a tile of a picture: warps, each on its own two rows of the tile.
+// Samples a tile of a picture, for a block of assemble_cuda.cu. Each warp works on its own two rows of the tile.
 //
-// For each plane a warp filters the source columns that its rows need vertically into shared memory, four bytes a load
-// and the loads of several taps at once; then every lane adds those that its own pixels need to registers. A weight
-// that is loaded serves both rows. Within a tile all filters of an axis have the same number of taps, so that loops
-// over them are unrolled: one that is shorter has weights of 0 beside it, which change no bit of a sum. Columns ascend,
-// so a tile whose source is wider than a warp's memory (strong reduction) takes more rounds and still gives the same
-// bits.
+// For each plane, a warp first filters the source columns of its rows vertically into shared memory. It loads four
+// bytes at a time, and several taps at once. Each lane then adds the samples of its own pixels in registers; one load
+// of a weight serves both rows. All filters of an axis of a tile have the same number of taps, so that loops over taps
+// are unrolled; shorter filters are padded with weights of 0, which change no bit of a sum. If the source of a tile is
+// wider than a warp's memory (strong reduction), the warp takes several rounds. Columns ascend, so the bits stay the
+// same.
 #pragma once
 
 #include <type_traits>
@@ -17,29 +17,29 @@
 namespace vidssl {
 
 constexpr int kWarp = 32, kWarps = 7;
-constexpr int kRows = 2, kCols = 2;  // rows of a warp, and columns of a lane
+constexpr int kRows = 2, kCols = 2;  // rows of a warp, columns of a lane
 constexpr int kTileH = kWarps * kRows,
-              kTileW = kWarp * kCols;  // of a block; narrower where all tiles of a row are alike then
-constexpr int kSpan = 384;             // filtered samples that a warp holds of each of its rows
-constexpr int kKept = 12;  // weights of a filter that are kept; more (reductions beyond 5.5x) are computed again
+              kTileW = kWarp * kCols;  // largest tile of a block; narrower if that makes all tiles equal
+constexpr int kSpan = 384;             // filtered samples of each row that a warp holds
+constexpr int kKept = 12;  // weights that a filter keeps; further ones (reductions beyond 5.5x) are computed again
 constexpr unsigned kAll = 0xFFFFFFFFu;
 
-// What a launch is cut into.
+// The division of a launch into tiles and runs.
 struct Cut {
   int tile_w, tiles_x, run, runs;  // run: frames of a block
 };
 
-// Where `kOutputs` neighbouring output samples of one axis read, and with which weights: `taps` samples from first[i]
+// The samples and weights of `kOutputs` neighbouring outputs of one axis: output i reads `taps` samples from first[i]
 // on.
 template <int kOutputs>
 struct AxisTile {
-  int taps, batch;  // batch: taps that are worked on at once, of which `taps` is a multiple
+  int taps, batch;  // batch: number of taps processed at once; `taps` is a multiple of it
   int first[kOutputs];
   float kept[kKept][kOutputs];
   Taps exact[kOutputs];  // without the weights of 0
   float sum[kOutputs];
 
-  // By a warp: `count` outputs from `from` on; those after them are like the last one.
+  // A warp makes `count` outputs from `from` on. Further entries repeat the last one.
   __device__ void make(const Axis& axis, int from, int count, int lane) {
     int most = 0;
     for (int i = lane; i < kOutputs; i += kWarp) {
@@ -49,7 +49,7 @@ struct AxisTile {
     }
     for (int apart = kWarp / 2; apart > 0; apart /= 2) most = max(most, __shfl_xor_sync(kAll, most, apart));
     int padded = most, at_once = 1;
-    for (int by = 2; by <= 4; ++by) {  // the largest batch that pads least
+    for (int by = 2; by <= 4; ++by) {  // the largest batch with the least padding
       const int up = ceil_div(most, by) * by;
       if (most >= min(by, 3) && up <= axis.size && (at_once < 3 || up <= padded)) padded = up, at_once = by;
     }
@@ -64,23 +64,23 @@ struct AxisTile {
     const int tap = first[i] + t - exact[i].first;
     return tap >= 0 && tap < exact[i].count ? normal_weight(exact[i], tap, sum[i]) : 0.0f;
   }
-  __device__ int low() const { return first[0]; }  // both ends of a filter ascend with its place
+  __device__ int low() const { return first[0]; }  // both ends of a filter ascend with its index
   __device__ int high() const { return first[kOutputs - 1] + taps; }
 };
 
-// One sampling grid: luma and RGB have one, chroma another.
+// One sampling grid, for luma and RGB or for chroma.
 struct GridTile {
   AxisTile<kTileH> rows;
   AxisTile<kTileW> cols;
 };
 
 struct Map {
-  float4 row[3];  // factors of the three channels, and what is added
+  float4 row[3];  // factors of the three channels, then the offset
 };
 
-// Of a warp.
+// Shared memory of a warp.
 struct WarpWork {
-  float4 filtered[kRows][kSpan / 4];  // columns of its rows after the vertical pass
+  float4 filtered[kRows][kSpan / 4];  // its rows after the vertical pass
   Map color;
   void* channel[3];  // of the output
 };
@@ -91,7 +91,7 @@ struct Shared {
   Map to_rgb;
 };
 
-// The filters of a tile, an axis a warp.
+// Makes the filters of a tile. Each warp makes one axis.
 __device__ inline void make_grids(Shared& shared, const AssembleSpec& spec, const AssembleArgs& args, const Cut& cut,
                                   const float* box, int y, int x) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -109,7 +109,7 @@ __device__ inline void make_grids(Shared& shared, const AssembleSpec& spec, cons
                              cols, lane);
 }
 
-// Calls work(batch) with `batch`, 1 to 4, as a constant.
+// Calls work(batch) with `batch` (1 to 4) as a compile-time constant.
 template <typename Work>
 __device__ void with_batch(int batch, const Work& work) {
   if (batch == 4) {
@@ -123,13 +123,14 @@ __device__ void with_batch(int batch, const Work& work) {
   }
 }
 
-// Byte `i` of a word, exactly: as the last bits of 2^23 plus itself, which takes less time than a conversion.
+// Converts byte `i` of a word to float exactly: it forms 2^23 + byte and subtracts 2^23, which is faster than a
+// conversion.
 __device__ inline float byte_of(unsigned word, int i) {
   return __uint_as_float(__byte_perm(word, 0x4B000000u, 0x7540u | i)) - 8388608.0f;
 }
 
-// Four neighbouring bytes of a line, of which `left` are wanted, in loads of `Load` bytes: the line begins at a
-// multiple of them, so that none that begins at a wanted byte goes beyond the line.
+// Reads four neighbouring bytes of a line, of which `left` are needed, in loads of the size of `Load`. The line begins
+// at a multiple of that size, so that no load of a needed byte reads beyond the line.
 template <typename Load>
 __device__ unsigned load_four(const std::uint8_t* p, int left) {
   constexpr int kSize = sizeof(Load);
@@ -140,19 +141,19 @@ __device__ unsigned load_four(const std::uint8_t* p, int left) {
   return word;
 }
 
-// A line of source bytes after the other, one for each tap.
+// Consecutive lines of source bytes, one for each tap.
 struct Lines {
-  const std::uint8_t* data;  // the first of them
-  int stride, count;         // count: bytes of a line that are wanted
+  const std::uint8_t* data;  // first line
+  int stride, count;         // count: bytes of a line that are needed
 };
 
-// One row, filtered vertically, by `lanes` lanes of which this is `lane`: `kBatch` taps at once, at two places of the
-// line. kKeptOnly: all weights are kept.
+// Filters one row vertically with `lanes` lanes; this one is `lane`. It processes `kBatch` taps at once, at two
+// positions of the line. kKeptOnly: all weights are kept.
 template <typename Load, int kBatch, bool kKeptOnly>
 __device__ void filter_row(const Lines& lines, const AxisTile<kTileH>& rows, int row, int lane, int lanes,
                            float4* out) {
   const int apart = 4 * lanes;
-#pragma unroll 1  // what counts is unrolled within: more only takes registers
+#pragma unroll 1  // the inner loops are unrolled; unrolling this one only costs registers
   for (int x = 4 * lane; x < lines.count; x += 2 * apart) {
     float sum[2][4] = {};
 #pragma unroll 1
@@ -176,24 +177,24 @@ __device__ void filter_row(const Lines& lines, const AxisTile<kTileH>& rows, int
   }
 }
 
-// Channels of the pixels of a lane: row, column, channel.
+// The pixels of a lane: row, column, channel.
 struct Pixels {
   float value[kRows][kCols][3];
 };
 
-// Planes that share a grid, with `kChannels` interleaved channels each: their part of this lane's pixels, channels
-// kFirst and on.
+// Samples planes with the same grid, each with `kChannels` interleaved channels. Writes the channels of this lane's
+// pixels from kFirst on.
 template <int kFirst, int kPlanes, int kChannels>
 struct Sampler {
-  static constexpr int kSpanOf = kSpan / kPlanes;  // filtered samples of a plane's row
+  static constexpr int kSpanOf = kSpan / kPlanes;  // filtered samples of each row of a plane
   static constexpr int kLanes = kWarp / (kRows * kPlanes);
 
   const GridTile& grid;
   WarpWork& work;
   int warp, lane;
 
-  // Samples [from, from + count) of the lines that the rows of this warp need. A part of its lanes for each row of each
-  // plane.
+  // Filters samples [from, from + count) of this warp's rows vertically. The lanes are divided evenly over the rows of
+  // all planes.
   __device__ void filter(const PlaneView* planes, int from, int count) const {
     const int part = lane / kLanes, row = part % kRows, at = warp * kRows + row;
     const PlaneView& plane = planes[0];
@@ -215,7 +216,7 @@ struct Sampler {
     }
   }
 
-  // Adds what the filtered samples [from, from + count) give to the pixels: all that they need.
+  // Adds the filtered samples [from, from + count) to the pixels. They are all that the pixels need.
   template <int kBatch>
   __device__ void add_all(int from, Pixels& pixels) const {
     const AxisTile<kTileW>& cols = grid.cols;
@@ -231,7 +232,7 @@ struct Sampler {
     }
   }
 
-  // Some of what they need, or with weights that are not kept.
+  // Adds samples to the pixels if they are only some of those needed, or if some weights are not kept.
   __device__ void add_some(int from, int count, Pixels& pixels) const {
     const AxisTile<kTileW>& cols = grid.cols;
 #pragma unroll
@@ -248,7 +249,7 @@ struct Sampler {
           for (int p = 0; p < kPlanes; ++p)
 #pragma unroll
             for (int c = 0; c < kChannels; ++c) {
-              if (at + c < 0 || at + c >= count) continue;  // the other channels come in another round
+              if (at + c < 0 || at + c >= count) continue;  // another round adds the other channels
               float& sum = pixels.value[r][i][kFirst + p + c];
               sum = fmaf(weight, (&work.filtered[r][0].x)[p * kSpanOf + at + c], sum);
             }
@@ -261,7 +262,7 @@ struct Sampler {
     for (int from = low; from < high; from += kSpanOf) {
       const int count = min(kSpanOf, high - from);
       filter(planes, from, count);
-      __syncwarp();  // a warp reads only what it wrote
+      __syncwarp();  // a warp reads only its own samples
       if (count == high - low && grid.cols.taps <= kKept) {
         with_batch(grid.cols.batch, [&](auto batch) { add_all<batch>(from, pixels); });
       } else {
@@ -285,7 +286,7 @@ struct Sampler {
   }
 };
 
-// This lane's pixels as they are stored: R, G, B, or Y, U, V.
+// Returns this lane's pixels in the stored format: R, G, B, or Y, U, V.
 __device__ inline Pixels sample(Shared& shared, const FrameView& view, int frame, int warp, int lane) {
   Pixels pixels{};
   WarpWork& work = shared.warp[warp];

@@ -1,4 +1,4 @@
-// Errors of the kernels: they name the argument and its value; the faces turn them into ValueError.
+// Errors of the kernels. They name the argument, its value and the fix; the faces turn them into ValueError.
 #pragma once
 
 #include <sstream>

@@ -1,4 +1,4 @@
-// Launching: samples travel as a kernel parameter, so that no copy and no wait stands between the host and the kernel.
+// Launches kernels. Samples are passed as a kernel parameter, so that the host neither copies nor waits.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,27 +9,27 @@
 
 namespace vidssl {
 
-// Of all parameters of one kernel, from CUDA 12.1 and its drivers (530) on, for Volta and later.
+// Limit of all parameters of one kernel, since CUDA 12.1 and its drivers (530), for Volta and later.
 constexpr int kParameterBytes = 32764;
 static_assert(CUDART_VERSION >= 12010, "parameters of more than 4096 bytes need CUDA 12.1");
 
-// Samples by value. `Count` is as many as fit beside a kernel's other parameters.
+// Samples by value. `Count` must leave space for the kernel's other parameters.
 template <typename Args, int Count>
 struct Chunk {
   static constexpr int kCount = Count;
   Args sample[Count];
 };
 
-// kernel<<<grid, block, 0, stream>>>(args...), in plain C++: a compiler for the host can read it too.
+// kernel<<<grid, block, 0, stream>>>(args...) in plain C++, which a compiler for the host can also read.
 template <typename... Parameters, typename... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, void* stream, const Args&... args) {
   cudaLaunchConfig_t config{};
   config.gridDim = grid, config.blockDim = block, config.stream = static_cast<cudaStream_t>(stream);
-  cudaLaunchKernelEx(&config, kernel, args...);  // what is wrong is asked for by for_each_chunk
+  cudaLaunchKernelEx(&config, kernel, args...);  // for_each_chunk checks the error
 }
 
-// Calls work(chunk, number of samples in it) until all `count` samples are launched; reports what the runtime has
-// against it.
+// Calls work(chunk, number of samples in it) until all `count` samples are launched. Raises the error that the CUDA
+// runtime reports.
 template <typename AnyChunk, typename Args, typename Work>
 void for_each_chunk(const char* kernel, const Args* samples, int count, Work&& work) {
   for (int first = 0; first < count; first += AnyChunk::kCount) {

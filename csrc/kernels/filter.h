@@ -1,5 +1,5 @@
-// The triangle filter of assemble.h, one output sample at a time; every twin calls these, so that all use the same
-// weights.
+// The triangle filter of assemble.h, one output sample at a time. Both twins call these functions, so that they use the
+// same weights.
 #pragma once
 
 #include <cmath>
@@ -8,14 +8,14 @@
 
 namespace vidssl {
 
-// Where one axis of a box lies on one plane: output sample i is centred at origin + (i + 1/2) * scale.
+// One axis of a box on one plane: the centre of output sample i is origin + (i + 1/2) * scale.
 struct Axis {
   float origin, scale, radius;
   int size;  // samples of the plane along this axis
 };
 
-// What is no box (faces refuse it where they can read it) becomes one pixel: the ends of filters stay in the plane, and
-// ascend.
+// Replaces an invalid box with one pixel, so that the ends of filters stay in the plane and ascend. Faces reject
+// invalid boxes in the memory that they can read.
 VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int size) {
   constexpr float kMost = 1 << 29;
   if (!(origin >= -kMost && origin <= kMost)) origin = 0.0f;
@@ -24,8 +24,8 @@ VIDSSL_HD inline Axis make_axis(float origin, float extent, int outputs, int siz
   return {origin, scale, scale > 1.0f ? scale : 1.0f, size};
 }
 
-// The same box on the chroma plane: luma coordinate x is chroma coordinate (x + 1/2 - chroma) / 2 (edges, not centres,
-// are whole numbers).
+// The same box on the chroma plane: luma coordinate x is chroma coordinate (x + 1/2 - chroma) / 2. The edges of
+// samples, not their centres, have whole coordinates.
 VIDSSL_HD inline Axis make_chroma_axis(float origin, float extent, int outputs, int size, float chroma) {
   return make_axis((origin + 0.5f - chroma) * 0.5f, extent * 0.5f, outputs, size);
 }
@@ -58,7 +58,8 @@ VIDSSL_HD inline float tap_sum(const Taps& taps) {
   return sum;
 }
 
-// Weight of tap `t` once the weights sum to one; a sum of 0 (a box outside the picture) leaves one border tap.
+// Weight of tap `t`, normalised so that the weights sum to one. If the sum is 0 (a box outside the picture), there is
+// one tap on the border.
 VIDSSL_HD inline float normal_weight(const Taps& taps, int t, float sum) {
   return sum > 0.0f ? tap_weight(taps, t) / sum : 1.0f;
 }

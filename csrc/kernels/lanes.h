@@ -1,4 +1,5 @@
-// Sixteen floats and what assemble needs of them, three times: AVX-512, AVX2 with FMA, and plain C++. All round alike.
+// Vectors of sixteen floats with the operations of assemble, for AVX-512, AVX2 with FMA, and plain C++. All of them
+// round alike.
 #pragma once
 
 #include <cmath>
@@ -49,7 +50,7 @@ inline Lanes clamp(const Lanes& a) {
   for (int i = 0; i < kLanes; ++i) out.v[i] = a.v[i] > 0.0f ? (a.v[i] < 255.0f ? a.v[i] : 255.0f) : 0.0f;
   return out;
 }
-// To each output type: round to nearest, ties to even; uint16_t is a bfloat16, and uint8_t is clamped first.
+// Converts to each output type, rounding to nearest, ties to even. uint16_t holds a bfloat16; uint8_t is clamped first.
 inline void store(float* p, const Lanes& a) { std::memcpy(p, a.v, sizeof a.v); }
 inline void store(_Float16* p, const Lanes& a) {
   for (int i = 0; i < kLanes; ++i) p[i] = static_cast<_Float16>(a.v[i]);
@@ -172,7 +173,7 @@ struct Lanes {
   __m512 v;
 };
 
-constexpr __mmask16 kAll = 0xFFFF;  // masked forms with every lane on: the others make GCC 12 warn of its own header
+constexpr __mmask16 kAll = 0xFFFF;  // all lanes: GCC 12 warns about its own header in the unmasked forms
 
 inline Lanes zero() { return {_mm512_setzero_ps()}; }
 inline Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -203,7 +204,7 @@ inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 using avx2::fence;
 
-// Pairs, then fours within each quarter of a register, then the quarters themselves.
+// Exchanges pairs, then fours within each quarter of a register, then the quarters.
 __attribute__((always_inline)) inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
   __m512 r[16], p[16];
   for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(from + i * stride);

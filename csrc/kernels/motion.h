@@ -1,14 +1,15 @@
-// motion: how much every 16 x 16 cell of the picture changes from frame to frame, and a thumbnail of every frame.
+// motion: measures how much each 16 x 16 cell of the picture changes from frame to frame, and makes a thumbnail of each
+// frame.
 //
-// Integers only, so every twin gives the same bits:
-//   luma   the Y plane as stored; of RGB 16 + ((66 R + 129 G + 25 B + 128) >> 8), BT.601 in limited range: a decoder
-//          that made RGB of a Y plane by that matrix then gives the values of that plane again, to within its rounding.
+// It uses only integers, so that both twins give the same bits:
+//   luma   the stored Y plane; for RGB 16 + ((66 R + 129 G + 25 B + 128) >> 8), BT.601 in limited range. If a decoder
+//          made the RGB with that matrix, this returns its Y plane, up to rounding.
 //   sad    sad[f], f in 0 .. F-2, holds for each 16 x 16 cell the sum over its 4 x 4 blocks of the absolute difference
-//          between the block's luma sum in frame f + 1 and in frame f. Blocks follow what moves, and follow less than
-//          single samples do the noise that an encoder makes anew in key frames.
+//          between the block's luma sum in frame f + 1 and in frame f. Blocks respond to motion, and less than single
+//          samples to the noise that each key frame of an encoder adds.
 //   thumb  16 x 16 cells tile the picture: cell i covers rows [i*H/16, max(i*H/16 + 1, (i+1)*H/16)), and columns
-//          likewise. A value is the mean luma of every max(1, H/64)-th row and max(1, W/64)-th column of the cell, from
-//          its corner, halves rounded up.
+//          likewise. A value is the mean luma of every max(1, H/64)-th row and max(1, W/64)-th column of the cell,
+//          starting at its corner; halves are rounded up.
 #pragma once
 
 #include "view.h"
@@ -31,8 +32,8 @@ VIDSSL_HD inline int luma_at(const FrameView& view, const std::uint8_t* frame, i
   return 16 + ((66 * p[0] + 129 * p[1] + 25 * p[2] + 128) >> 8);
 }
 
-// First row (or column) of thumbnail cell i, one past its last, and the step between its samples, for a picture
-// `pixels` long.
+// For a picture of `pixels` rows (or columns): the first row of thumbnail cell i, one past its last row, and the step
+// between its samples.
 struct ThumbCell {
   int first, last, step;
 };
@@ -44,6 +45,6 @@ VIDSSL_HD inline ThumbCell thumb_cell(int i, int pixels) {
 
 void motion_cpu(const MotionArgs* samples, int count);
 void motion_cuda(const MotionArgs* samples, int count,
-                 void* stream);  // pointers inside `samples` are device memory, `samples` is not
+                 void* stream);  // `samples` is host memory, and its pointers are device memory
 
 }  // namespace vidssl

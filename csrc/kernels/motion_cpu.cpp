@@ -7,7 +7,8 @@
 namespace vidssl {
 namespace {
 
-// Luma sums of the blocks of a frame: [ceil(height / 4), ceil(width / 4)]. column: scratch [ceil(width / 4) * 4].
+// Sums the luma of each block of a frame: sums [ceil(height / 4), ceil(width / 4)]. column: scratch
+// [ceil(width / 4) * 4].
 void block_sums(const FrameView& view, int f, std::vector<std::uint16_t>& column, std::uint16_t* sums) {
   const std::uint8_t* frame = view.data + f * view.frame_stride;
   const int cols = ceil_div(view.width, kMotionBlock);

@@ -1,9 +1,9 @@
-// How it works: a warp goes through a run of frames and compares each with the one before, whose block sums its lanes
-// hold, so that every byte of luma is read once (and the first frame of a run once more). A lane has four lines of a
-// cell: four lanes make a cell, and eight cells beside each other 128 bytes of a line. All of a lane's lines are loaded
-// before the first is used, and those of the next frame before this one's are added up: what is in flight is what
-// bandwidth is made of. Other warps of the same blocks make the thumbnails of the same frames at the same time, so that
-// they find their samples in the second cache.
+// A warp processes a run of frames and compares each frame with the one before. Its lanes hold the block sums of that
+// frame, so each byte of luma is read once; only the first frame of a run is read twice. A lane reads four lines of a
+// cell, four lanes read a cell, and eight cells side by side are 128 bytes of a line. A lane loads all its lines before
+// it uses the first, and loads the lines of the next frame before it adds those of this one, because bandwidth needs
+// many loads in flight. Other warps of the same blocks make the thumbnails of the same frames at the same time and find
+// their samples in the L2 cache.
 #include <type_traits>
 
 #include "cuda_check.h"
@@ -14,32 +14,32 @@ namespace {
 
 constexpr int kWarp = 32, kThreads = 128, kWarps = kThreads / kWarp;
 constexpr int kAcross = 8,
-              kDown = kWarp / kAcross;  // cells of a warp, of the picture or of its thumbnail, and lanes of each
-constexpr int kBlocks = kMotionCell / kMotionBlock;  // of a cell, along one side
-constexpr int kRun = 12;                             // frames that a warp compares with the one before
+              kDown = kWarp / kAcross;               // cells of a warp (of the picture or thumbnail), lanes of a cell
+constexpr int kBlocks = kMotionCell / kMotionBlock;  // blocks along one side of a cell
+constexpr int kRun = 12;                             // frames that a warp compares with the frame before
 constexpr int kThumbs = kThumb * kThumb,
-              kMost = 8;  // samples of a thumbnail's cell along one side: 8 of a picture 127 long
-constexpr unsigned kAll = 0xFFFFFFFFu, kOnes = 0x01010101u;  // every lane; the sum of a word's bytes
-constexpr unsigned kLuma = 66u | 129u << 8 | 25u << 16;      // luma_at of a word that holds R, G, B, by its bytes
+              kMost = 8;  // samples along one side of a thumbnail's cell; 8 for 127 pixels
+constexpr unsigned kAll = 0xFFFFFFFFu, kOnes = 0x01010101u;  // all lanes; factors to sum a word's bytes
+constexpr unsigned kLuma = 66u | 129u << 8 | 25u << 16;      // factors of luma_at for a word with R, G, B
 using Samples = Chunk<MotionArgs, 64>;                       // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(int) <= kParameterBytes);
 static_assert(kDown * kMotionBlock == kMotionCell);
 
-// The part of a picture that a lane reads: the same of every frame.
+// The part of each frame that a lane reads.
 struct Part {
   const std::uint8_t* data;  // in frame 0
-  int stride, lines, bytes;  // lines, and bytes of each, that lie in the picture
+  int stride, lines, bytes;  // lines, and bytes of each line, inside the picture
 };
 
-// `kCount` of its lines, as they lie in memory.
+// `kCount` lines of a Part, as stored.
 template <Format kFormat, int kCount = kMotionBlock>
 struct Lines {
   static constexpr int kWords = kMotionCell / 4 * (kFormat == Format::yuv420 ? 1 : 3);
   unsigned word[kCount][kWords];
 };
 
-// From line `first` on, in loads of `Load` bytes: every line begins at a multiple of them, so that none goes beyond
-// what is stored of it.
+// Reads lines from `first` on in loads of the size of `Load`. Each line begins at a multiple of that size, so that no
+// load reads beyond the stored line.
 template <typename Load, Format kFormat, int kCount>
 __device__ void read(const Part& part, std::int64_t frame, int first, Lines<kFormat, kCount>& lines) {
   constexpr int kSize = sizeof(Load), kLoads = Lines<kFormat>::kWords * 4 / kSize;
@@ -60,19 +60,20 @@ __device__ void read(const Part& part, std::int64_t frame, int first, Lines<kFor
   }
 }
 
-// Luma of the blocks of a cell that a lane has, less what is the same in every frame.
+// Luma sums of the blocks that a lane has, without the constant part that is the same in each frame.
 struct Sums {
   unsigned block[kBlocks];
 };
 
-// Four pixels R, G, B in three words; less 16 each, so that pixels of zeros, as outside the picture, add nothing.
+// Adds the luma of four pixels R, G, B in three words, minus 16 for each, so that zeros outside the picture add
+// nothing.
 __device__ unsigned add_pixels(const unsigned* word, unsigned sum) {
   const unsigned pixel[4] = {word[0], word[0] >> 24 | word[1] << 8, word[1] >> 16 | word[2] << 16, word[2] >> 8};
   for (const unsigned one : pixel) sum += __dp4a(one, kLuma, 128u) >> 8;
   return sum;
 }
 
-// `bytes` of each line lie in the picture, and count.
+// Only the first `bytes` of each line are inside the picture and count.
 template <Format kFormat, int kCount>
 __device__ void add_up(Lines<kFormat, kCount> lines, int bytes, Sums& sums) {
   constexpr int kWords = Lines<kFormat>::kWords;
@@ -97,12 +98,13 @@ __device__ void add_up(Lines<kFormat, kCount> lines, int bytes, Sums& sums) {
   }
 }
 
-// A lane's sums of one frame after the other, with the lines of the next one on their way.
+// Computes a lane's sums frame by frame, while it loads the lines of the next frame.
 template <Format kFormat, typename Load>
 class Ahead {
  public:
   __device__ Ahead(const Part& part, std::int64_t frame) : part_(part) { read<Load>(part_, frame, 0, next_); }
-  // Of the frame that the last call, or the constructor, asked for; `next`: where the next one begins, or less than 0.
+  // Returns the sums of the frame that the constructor or the last call began to load, and begins to load `next`: the
+  // offset of the next frame, or less than 0 for none.
   __device__ Sums sums(std::int64_t next) {
     const Lines<kFormat> lines = next_;
     if (next >= 0) read<Load>(part_, next, 0, next_);
@@ -116,7 +118,7 @@ class Ahead {
   Lines<kFormat> next_;
 };
 
-// The same where registers do not hold two frames: `kCount` lines at a time.
+// The same if the registers cannot hold two frames: it reads `kCount` lines at a time.
 template <Format kFormat, typename Load, int kCount>
 class InTurn {
  public:
@@ -138,7 +140,8 @@ class InTurn {
   std::int64_t frame_;
 };
 
-// A warp: cells [first, first + kAcross) in reading order, changes from frames [begin, end) to those after them.
+// A warp measures the changes of cells [first, first + kAcross), in reading order, from each of frames [begin, end) to
+// the next.
 template <Format kFormat, typename Reader>
 __device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
   constexpr int kPixel = kFormat == Format::yuv420 ? 1 : 3;
@@ -167,7 +170,7 @@ __device__ void score(const MotionArgs& args, int first, int begin, int end, int
   }
 }
 
-// In loads as large as every line of the sample's cells allows.
+// Uses the largest loads that the alignment of the sample's lines allows.
 template <Format kFormat>
 __device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
   constexpr bool kYuv = kFormat == Format::yuv420;
@@ -187,12 +190,12 @@ __device__ void score(const MotionArgs& args, int first, int begin, int end, int
   }
 }
 
-// A warp: cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane takes every kDown-th line of
-// its cell.
+// A warp makes cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane reads every kDown-th
+// line of its cell.
 template <Format kFormat>
 __device__ void shrink(const MotionArgs& args, int first, int begin, int end, int lane) {
   FrameView view = args.frames;
-  view.format = kFormat;  // a constant, so that all of a lane's samples are loaded before they are added up
+  view.format = kFormat;  // a constant, so that a lane loads all its samples before it adds them
   const int cell = first + lane % kAcross, line = lane / kAcross;
   const ThumbCell rows = thumb_cell(cell / kThumb, view.height), cols = thumb_cell(cell % kThumb, view.width);
   const int count = ceil_div(rows.last - rows.first, rows.step) * ceil_div(cols.last - cols.first, cols.step);
@@ -226,7 +229,7 @@ __device__ void run_warp(const MotionArgs& args, int warp, int begin, int lane) 
   }
 }
 
-// Grid: blocks of a run of frames by runs, samples. Every warp works on its own.
+// Grid: (blocks of a run of frames, runs, samples). Each warp works on its own.
 __global__ void __launch_bounds__(kThreads) motion_kernel(const __grid_constant__ Samples samples, int blocks) {
   const MotionArgs& args = samples.sample[blockIdx.y];
   const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);

@@ -1,4 +1,4 @@
-// Stands in for the CUDA twins where the build has no CUDA compiler.
+// Replaces the CUDA twins in a build without a CUDA compiler.
 #include "assemble.h"
 #include "check.h"
 #include "motion.h"
@@ -9,7 +9,7 @@ namespace {
 
 [[noreturn]] void missing(const char* kernel) {
   fail(kernel,
-       ": device=cuda: this build has no CUDA twins; rebuild with an nvcc in NVCC, CUDA_HOME/bin or PATH, or take "
+       ": device=cuda: this build has no CUDA twins; rebuild with an nvcc in NVCC, CUDA_HOME/bin or PATH, or use "
        "device=cpu");
 }
 

@@ -1,4 +1,4 @@
-// Splits independent work over threads. Which thread does what never shows in a result.
+// Splits independent work over threads. Results do not depend on which thread does which part.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 namespace vidssl {
 
-constexpr int kMaxThreads = 1024;  // that a caller may ask for
+constexpr int kMaxThreads = 1024;  // limit of the argument `threads`
 
-// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1. What the first range that failed has thrown is
-// thrown here, once all threads have ended: an exception that left a thread would end the process.
+// Calls work(first, last) on disjoint ranges that cover 0 .. count - 1. When all threads have ended, rethrows
+// the exception of the first range that failed; an exception that leaves a thread would end the process.
 template <typename Work>
 void parallel_for(int count, int threads, Work&& work) {
   threads = std::min(std::max(threads, 1), count);
@@ -32,12 +32,12 @@ void parallel_for(int count, int threads, Work&& work) {
     }
   };
   try {
-    std::vector<std::jthread> pool;  // ends, and so waits for its threads, before what they use
+    std::vector<std::jthread> pool;  // destroyed first, which joins the threads before the objects that they use
     pool.reserve(static_cast<std::size_t>(threads));
     for (int i = 1; i < threads; ++i) pool.emplace_back(run, i);
     run(0);
   } catch (const std::system_error& error) {
-    fail("threads=", threads, ": the system starts no more threads (", error.what(), "); take fewer");
+    fail("threads=", threads, ": the system cannot start so many threads (", error.what(), "); take fewer");
   }
   for (const std::exception_ptr& failure : failures)
     if (failure) std::rethrow_exception(failure);

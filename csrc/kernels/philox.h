@@ -31,7 +31,7 @@ VIDSSL_HD inline Random4 philox(std::uint64_t key, std::uint64_t high, std::uint
   return {{c[0], c[1], c[2], c[3]}};
 }
 
-// What a draw is for. Each purpose has its own counters, so a new draw never shifts another one.
+// The use of a draw. Each purpose has its own counters, so that a new draw never changes another one.
 enum class Purpose : std::uint32_t {
   order = 0,
   window = 1,

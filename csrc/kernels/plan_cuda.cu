@@ -16,7 +16,7 @@ struct Shared {
   int y[kWarps], x[kWarps];
 };
 
-// A block as a team; its groups are warps.
+// A block is the team, and its warps are the groups.
 class Block {
  public:
   __device__ explicit Block(Shared& shared) : shared_(shared) {}
@@ -46,7 +46,7 @@ class Block {
       if (w < group()) lower += shared_.sum[w];
       all += shared_.sum[w];
     }
-    __syncthreads();  // the sums have been read: they may be written again
+    __syncthreads();  // all members have read the sums, which may now be written again
     *total = all;
     return lower + sum - value;
   }
@@ -64,7 +64,7 @@ class Block {
   }
 
  private:
-  // A score of 0 has no place; it is never taken.
+  // A score of 0 has no corner and never wins.
   __device__ static void take(std::uint64_t other, int other_y, int other_x, std::uint64_t* best, int* y, int* x) {
     const bool earlier = other_y < *y || (other_y == *y && other_x < *x);
     if (other > *best || (other == *best && other > 0 && earlier)) *best = other, *y = other_y, *x = other_x;
@@ -73,7 +73,7 @@ class Block {
   Shared& shared_;
 };
 
-// Block: one sample.
+// Each block draws one sample.
 __global__ void __launch_bounds__(kThreads)
     plan_kernel(const __grid_constant__ PlanSpec spec, const __grid_constant__ Samples samples) {
   __shared__ Shared shared;

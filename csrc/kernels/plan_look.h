@@ -1,4 +1,4 @@
-// How one shown frame is cut and coloured, for one thread of either twin. plan.h says what it means.
+// The crop and colours of one shown frame. One thread of either twin runs this code; plan.h explains the terms.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@ VIDSSL_HD inline std::uint32_t scope_key(Scope scope, int slot, int time, int ti
                                                            : slot * times + time);
 }
 
-// The part of the resized picture that is used.
+// The part of the resized picture from which crops come.
 struct Region {
   int y, x, height, width;
 };
@@ -45,7 +45,7 @@ VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const
   box[3] = static_cast<float>(a.crop_h * args.height) / static_cast<float>(a.resize_h);
 }
 
-// map = next after map, for affine maps [3, 4].
+// Affine maps [3, 4]: replaces `map` with `map` followed by `next`.
 VIDSSL_HD inline void compose(const float* next, float* map) {
   float result[12];
   for (int row = 0; row < 3; ++row) {
@@ -58,7 +58,7 @@ VIDSSL_HD inline void compose(const float* next, float* map) {
   for (int i = 0; i < 12; ++i) map[i] = result[i];
 }
 
-// map = mix of itself and its grey picture (BT.601 luma): 1 keeps the colour, 0 is grey.
+// Mixes the picture with its grey picture (BT.601 luma): keep = 1 keeps the colour, 0 makes it grey.
 VIDSSL_HD inline void compose_saturation(float keep, float* map) {
   const float luma[3] = {0.299f, 0.587f, 0.114f};
   float next[12] = {0.0f};
@@ -91,7 +91,7 @@ VIDSSL_HD inline void plan_color(const PlanSpec& spec, const PlanArgs& args, int
     if (unit(s.v[0]) < a.split) {
       const int channel = static_cast<int>(below(s.v[1], 3u));
       for (int i = 0; i < 12; ++i)
-        map[i] = i % 4 == channel ? 1.0f : 0.0f;  // the channel alone: what came before is left out
+        map[i] = i % 4 == channel ? 1.0f : 0.0f;  // copies one channel; the changes above are dropped
     }
   }
   for (int row = 0; row < 3; ++row) {

@@ -1,7 +1,7 @@
-// The plan of one sample, made by a team of either twin. plan.h says what it means.
+// Draws the plan of one sample. A team of either twin runs this code; plan.h explains the terms.
 //
-// All members of a team hold the same values, but for what they read and add up in shares; what they write to memory
-// that others read, one of them writes, between two syncs.
+// All members of a team hold the same values, except for partial sums over their own range. One member writes each
+// value that others read, between two syncs.
 #pragma once
 
 #include "motion.h"
@@ -11,14 +11,14 @@
 
 namespace vidssl {
 
-// What a team shares.
+// Memory that all members of a team use.
 struct PlanWork {
   int start[kMaxBases];
   int place;
 };
 
-// prefix[f]: motion of the frames before f, one added to each. Motion of frame f: the whole picture's sad against the
-// frame before; frame 0 takes frame 1's.
+// Fills prefix[f] with the sum of (motion + 1) over the frames before f. The motion of frame f is the sad of the whole
+// picture from frame f - 1 to f; frame 0 uses the motion of frame 1.
 template <typename Team>
 VIDSSL_TEAM void sum_motion(const Team& team, const PlanArgs& args) {
   const std::int64_t cells = static_cast<std::int64_t>(motion_cells(args.height)) * motion_cells(args.width);
@@ -39,12 +39,14 @@ VIDSSL_TEAM void sum_motion(const Team& team, const PlanArgs& args) {
   team.sync();
 }
 
-// Weight of a base at `place`: the motion within its frames, one added to each so that a still video can be drawn from.
+// Weight of a base that starts at `place`: the sum of (motion + 1) over its frames. The 1 keeps the weights of a still
+// video above 0.
 VIDSSL_HD inline std::uint64_t base_weight(const PlanArgs& args, int place, int extent) {
   return args.prefix[place + extent] - args.prefix[place];
 }
 
-// Draws one of `places` in proportion to base_weight, or evenly, leaving out those within the ascending list `taken`.
+// Draws a start in 0 .. places - 1 that is not in the ascending list `taken`: in proportion to base_weight, or evenly
+// without prefix sums.
 template <typename Team>
 VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& args, int places, int extent,
                            const int* taken, int taken_count, std::uint32_t index) {
@@ -66,9 +68,9 @@ VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& arg
     }
   }
   const std::uint64_t before = team.before(own, &total), drawn = below(r, total);
-  if (drawn >= before && drawn - before < own) {  // one member's share holds it
+  if (drawn >= before && drawn - before < own) {  // it lies in the range of exactly one member
     std::uint64_t left = drawn - before;
-    work.place = mine.first;  // a place in any case, whatever somebody else writes to the scratch meanwhile
+    work.place = mine.first;  // stays valid even if another thread writes to the scratch meanwhile
     for (int p = mine.first; p < mine.last; ++p) {
       if (skip < taken_count && taken[skip] == p) {
         ++skip;
@@ -83,16 +85,16 @@ VIDSSL_TEAM int draw_place(const Team& team, PlanWork& work, const PlanArgs& arg
     }
   }
   team.sync();
-  return work.place;  // not written again before all have come through the sums of the next draw
+  return work.place;  // the sums of the next draw sync the team before it is written again
 }
 
-// The starts of one group's bases, ascending, into `start`, which is shared.
+// Draws the starts of one group's bases into `start`, ascending. All members use the same `start`.
 template <typename Team>
 VIDSSL_TEAM void draw_bases(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args, int group,
                             int attempt, int* start) {
   const int extent = plan_extent(spec);
   const std::uint32_t index = static_cast<std::uint32_t>(attempt * kMaxBases + group * spec.bases);
-  team.sync();  // the last attempt's starts have been looked at
+  team.sync();  // all members have checked the starts of the last attempt
   if (spec.draw == Draw::chain) {
     int span = extent;
     for (int b = 1; b < spec.bases; ++b) {
@@ -140,7 +142,7 @@ VIDSSL_TEAM PlanStatus check_bases(const Team& team, const PlanSpec& spec, const
   return PlanStatus::ok;
 }
 
-// Motion of one row of cells in column cx, at the pool's frames.
+// Motion of cell (cy, cx), summed over the frames of the pool.
 VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs& args, const int* start, int cy,
                                            int cx) {
   const int gh = motion_cells(args.height), gw = motion_cells(args.width);
@@ -152,10 +154,11 @@ VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs&
   return sum;
 }
 
-// Tries the region at every 16 x 16 cell of the picture as its corner; the first of equals is taken.
+// Finds the region with the most motion. Each 16 x 16 cell of the picture is tried as its corner; the first of equal
+// regions wins.
 //
-// Row by row: column[cx] is the motion in the region's rows of cells below each other, sums[cx] that of the columns
-// before cx.
+// For each row of corners, column[cx] is the motion of the region's cells in column cx, and sums[cx] is the motion of
+// all columns before cx.
 template <typename Team>
 VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args) {
   const Augment& a = spec.augment;
@@ -167,7 +170,7 @@ VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec
                      right = static_cast<std::int64_t>(a.resize_w) * kMotionCell;
   const int fit_h = static_cast<int>(static_cast<std::int64_t>(a.region_h) * args.height / down);
   const int fit_w = static_cast<int>(static_cast<std::int64_t>(a.region_w) * args.width / right);
-  const int rows = fit_h < 1 ? 1 : fit_h, cols = fit_w < 1 ? 1 : fit_w;  // whole cells within the region
+  const int rows = fit_h < 1 ? 1 : fit_h, cols = fit_w < 1 ? 1 : fit_w;  // size of the region in whole cells
   std::uint64_t *column = args.columns, *sums = args.columns + gw;
   const Share mine = share(team, gw);
   std::uint64_t best = 0;
@@ -187,7 +190,7 @@ VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec
     }
     if (team.lane() == 0) sums[gw] = total;
     team.sync();
-    for (int cx = team.lane(); cx + cols <= gw; cx += team.size()) {  // each member keeps the first of its own best
+    for (int cx = team.lane(); cx + cols <= gw; cx += team.size()) {  // each member keeps the first of its best corners
       const std::uint64_t score = sums[cx + cols] - sums[cx];
       if (score > best) best = score, best_y = cy, best_x = cx;
     }

@@ -17,7 +17,7 @@ namespace vidssl {
 namespace {
 
 constexpr int kMost = std::numeric_limits<int>::max();
-constexpr float kColorRange = 1e6f;  // of mean and std, so that no colour map overflows
+constexpr float kColorRange = 1e6f;  // limit of mean and std, so that no colour map overflows
 
 class Fields {
  public:
@@ -25,14 +25,15 @@ class Fields {
     std::istringstream words(text);
     for (std::string word; words >> word;) {
       const std::size_t at = word.find('=');
-      check(at != std::string::npos, "spec: \"", word, "\" is not key=value");
-      check(values_.emplace(word.substr(0, at), word.substr(at + 1)).second, "spec: \"", word, "\" is there twice");
+      check(at != std::string::npos, "spec: \"", word, "\" is not key=value; separate key=value words by spaces");
+      check(values_.emplace(word.substr(0, at), word.substr(at + 1)).second, "spec: \"", word,
+            "\" repeats a key; give each key once");
     }
   }
   // Rows of numbers: "1,2;3,4".
   std::vector<std::vector<double>> rows(const std::string& key) {
     const auto found = values_.find(key);
-    check(found != values_.end(), "spec: \"", key, "\" is missing");
+    check(found != values_.end(), "spec: \"", key, "\" is missing; add ", key, "=...");
     std::vector<std::vector<double>> rows;
     std::istringstream lines(found->second);
     for (std::string line; std::getline(lines, line, ';');) {
@@ -45,10 +46,10 @@ class Fields {
   }
   std::vector<double> numbers(const std::string& key, std::size_t count) {
     const auto found = rows(key);
-    check(found.size() == 1 && found[0].size() == count, "spec: \"", key, "\" takes ", count, " numbers");
+    check(found.size() == 1 && found[0].size() == count, "spec: \"", key, "\" must hold ", count, " numbers");
     return found[0];
   }
-  // One whole number of `low` to `high`.
+  // One whole number in low..high.
   std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) {
     return whole(key, numbers(key, 1)[0], low, high);
   }
@@ -73,7 +74,7 @@ class Fields {
     return static_cast<std::int64_t>(value);
   }
   void finish() const {
-    check(values_.empty(), "spec: unknown key \"", values_.empty() ? "" : values_.begin()->first, "\"");
+    check(values_.empty(), "spec: unknown key \"", values_.empty() ? "" : values_.begin()->first, "\"; remove it");
   }
 
  private:
@@ -92,10 +93,10 @@ class Fields {
 template <int N, int Columns>
 int fill(Fields& fields, const char* key, int bases, int (&table)[N][Columns]) {
   const auto rows = fields.rows(key);
-  check(rows.size() <= N, "spec: \"", key, "\" has ", rows.size(), " rows, at most ", N);
+  check(rows.size() <= N, "spec: \"", key, "\" has ", rows.size(), " rows; take at most ", N);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    check(rows[i].size() == Columns, "spec: a row of \"", key, "\" takes ", Columns, " numbers");
-    for (int j = 0; j < Columns; ++j)  // the first two are bases
+    check(rows[i].size() == Columns, "spec: a row of \"", key, "\" must hold ", Columns, " numbers");
+    for (int j = 0; j < Columns; ++j)  // the first two numbers are bases
       table[i][j] = static_cast<int>(
           Fields::whole(key, rows[i][static_cast<std::size_t>(j)], j < 2 ? 0 : -kMost, j < 2 ? bases - 1 : kMost));
   }
@@ -179,7 +180,7 @@ void check_picture(const char* argument, std::int64_t height, std::int64_t width
 void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height, std::int64_t width) {
   const bool looks = plan_reads_sad(spec) || spec.distinct_count > 0;
   const int most = looks ? kMaxFrames : kMost;
-  check(frames > 0 && frames <= most, "frames=", frames, ": take a positive number, at most ", most);
+  check(frames > 0 && frames <= most, "frames=", frames, ": take a number in 1..", most);
   check_picture("size", height, width);
   const Augment& a = spec.augment;
   check(height * a.resize_h <= kMost && width * a.resize_w <= kMost, "resize=(", a.resize_h, ", ", a.resize_w,
@@ -191,9 +192,9 @@ void check_tables(const PlanSpec& spec) {
   const int pool = spec.groups * spec.bases * spec.length;
   const std::int64_t count = static_cast<std::int64_t>(spec.arrangement_count) * spec.slots * spec.times;
   const auto [low, high] = std::minmax_element(spec.arrangements, spec.arrangements + count);
-  check(*low >= 0 && *high < pool, "arrangements=", *low < 0 ? *low : *high, ": numbers of the pool are 0..", pool - 1);
+  check(*low >= 0 && *high < pool, "arrangements=", *low < 0 ? *low : *high, ": take pool numbers in 0..", pool - 1);
   const std::int64_t label = *std::min_element(spec.labels, spec.labels + spec.arrangement_count);
-  check(label >= 0, "labels=", label, ": take classes from 0 on");
+  check(label >= 0, "labels=", label, ": take classes of 0 or more");
 }
 
 void check_shown(std::int64_t slots, std::int64_t times) {

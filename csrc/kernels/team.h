@@ -1,12 +1,12 @@
-// Who makes a plan together: one thread of a CPU, or a block of a GPU (plan_cuda.cu). The integers are the same
-// whatever the team's size.
+// A team is the group of threads that draws one plan: one CPU thread, or one GPU block (plan_cuda.cu). The integers do
+// not depend on the team's size.
 #pragma once
 
 #include <cstdint>
 
 #include "view.h"
 
-// A block's functions exist on the device alone.
+// The functions of a block exist only on the device.
 #if defined(__CUDACC__)
 #define VIDSSL_TEAM __device__
 #else
@@ -19,24 +19,25 @@ namespace vidssl {
 struct Alone {
   VIDSSL_TEAM int lane() const { return 0; }
   VIDSSL_TEAM int size() const { return 1; }
-  // Part of the team that reads neighbouring memory together.
+  // A group is a part of the team that reads neighbouring memory together.
   VIDSSL_TEAM int group() const { return 0; }
   VIDSSL_TEAM int groups() const { return 1; }
   VIDSSL_TEAM int group_lane() const { return 0; }
   VIDSSL_TEAM int group_size() const { return 1; }
   VIDSSL_TEAM std::uint64_t group_sum(std::uint64_t value) const { return value; }
-  // What was written before is seen by all after.
+  // After sync, all members see the writes from before it.
   VIDSSL_TEAM void sync() const {}
-  // Sum of `value` over the members before this one; `total`: over all of them.
+  // Returns the sum of `value` over the members before this one. `total` gets the sum over all members.
   VIDSSL_TEAM std::uint64_t before(std::uint64_t value, std::uint64_t* total) const {
     *total = value;
     return 0;
   }
-  // Each member's best score and its place (y, x) becomes the team's; of equal scores the first in reading order.
+  // Replaces each member's best score and its corner (y, x) with the best of the team. Of equal scores, the first
+  // corner in reading order wins.
   VIDSSL_TEAM void first_best(std::uint64_t*, int*, int*) const {}
 };
 
-// Items [first, last) of this member's share of `count`, ascending with the member.
+// The range [first, last) of `count` items that this member works on. Ranges ascend with the member.
 struct Share {
   int first, last;
 };

@@ -1,5 +1,5 @@
-// What a kernel sees of decoded frames: a pointer, a layout and sizes. No torch, DALI, pybind11 or Python here or in
-// any kernel.
+// The description of decoded frames that a kernel gets: a pointer, a layout and sizes. Kernels do not include torch,
+// DALI, pybind11 or Python.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +19,9 @@ enum class Format : int {
   rgb = 1,     // uint8 [frames, rows, cols, 3]
 };
 
-// The decoded frames of one window, all of one size. The picture is the upper left height x width part of the rows x
-// cols that are stored (a decoder may pad); the chroma picture of yuv420 is ceil(height / 2) x ceil(width / 2), and its
-// planes may lie anywhere: beside the luma (`pack`), or where a decoder has them.
+// The decoded frames of one window, all of one size. The picture is the upper left height x width part of the stored
+// rows x cols (a decoder may pad). The chroma picture of yuv420 has ceil(height / 2) x ceil(width / 2) samples. Its
+// planes may lie anywhere: behind the luma plane (`pack`), or in the decoder's memory.
 struct FrameView {
   const std::uint8_t* data;
   Format format;
@@ -56,8 +56,8 @@ VIDSSL_HD inline PlaneView plane(const FrameView& view, int index, int channel) 
   return {frame + view.chroma[channel - 1], (view.height + 1) / 2, (view.width + 1) / 2, view.chroma_stride, 1};
 }
 
-// Up to these the kernels' int32 products hold: 256 bytes of thumbnail a frame, 3 bytes a pixel of a line, the pixels
-// of a picture.
+// With these limits the kernels' products fit into int32: 256 bytes of thumbnail per frame, 3 bytes per pixel of a
+// line, and the pixels of a picture.
 constexpr int kMaxFrames = (1 << 23) - 1, kMaxSide = (1 << 24) - 1, kMaxPixels = 0x7FFFFFFF;
 
 VIDSSL_HD inline int ceil_div(int value, int by) { return (value + by - 1) / by; }

@@ -45,13 +45,13 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 std::string type_of(py::handle object) { return py::str(py::type::of(object).attr("__name__")).cast<std::string>(); }
 
-// Calls the exporter's method; what it raises is told as the argument's error, and stays its cause.
+// Calls the exporter's method. If it raises, raises an error that names the argument, with the first one as its cause.
 template <typename Call>
 py::object ask(const std::string& name, const char* method, Call&& call) {
   try {
     return call();
   } catch (py::error_already_set& error) {
-    if (!error.matches(PyExc_Exception)) throw;  // an interrupt, an exit
+    if (!error.matches(PyExc_Exception)) throw;  // KeyboardInterrupt or SystemExit
     fail(name, ": its ", method, " raised ", type_of(error.value()), ": ", py::str(error.value()).cast<std::string>(),
          "; pass a plain array of numpy, torch, cupy or DALI");
   }
@@ -60,12 +60,11 @@ py::object ask(const std::string& name, const char* method, Call&& call) {
 int device_type(py::handle array, const std::string& name) {
   const py::object device = ask(name, "__dlpack_device__", [&] { return array.attr("__dlpack_device__")(); });
   if (py::isinstance<py::tuple>(device) && py::len(device) == 2) {
-    const long type =
-        PyLong_AsLong(py::reinterpret_borrow<py::tuple>(device)[0].ptr());  // an enumeration is a number too
+    const long type = PyLong_AsLong(py::reinterpret_borrow<py::tuple>(device)[0].ptr());  // also accepts an enumeration
     if (!PyErr_Occurred()) return static_cast<int>(type);
     PyErr_Clear();
   }
-  throw py::type_error(name + ": its __dlpack_device__ gave a " + type_of(device) +
+  throw py::type_error(name + ": its __dlpack_device__ returned a " + type_of(device) +
                        ", not two whole numbers; pass a plain array");
 }
 
@@ -73,7 +72,7 @@ py::object export_capsule(py::handle array, const std::string& name, std::intptr
   if (PyCapsule_CheckExact(array.ptr())) return py::reinterpret_borrow<py::object>(array);
   if (!py::hasattr(array, "__dlpack__") || !py::hasattr(array, "__dlpack_device__"))
     throw py::type_error(name + " is a " + type_of(array) +
-                         ": pass an array that speaks DLPack (numpy, torch, cupy, DALI)");
+                         ": pass an array that supports DLPack (numpy, torch, cupy, DALI)");
   const int device = device_type(array, name);
   py::dict options;
   if (device == kCuda || device == kCudaManaged) options["stream"] = stream;
@@ -83,7 +82,7 @@ py::object export_capsule(py::handle array, const std::string& name, std::intptr
     try {
       return array.attr("__dlpack__")(**versioned);
     } catch (py::error_already_set& error) {
-      if (!error.matches(PyExc_TypeError)) throw;  // an exporter from before DLPack 1.0
+      if (!error.matches(PyExc_TypeError)) throw;  // the exporter is older than DLPack 1.0
     }
     return array.attr("__dlpack__")(**options);
   });
@@ -94,18 +93,20 @@ py::object export_capsule(py::handle array, const std::string& name, std::intptr
 Borrowed::Borrowed(py::handle array, std::string name, std::intptr_t stream) : Borrowed(std::move(name)) {
   py::object capsule = export_capsule(array, name_, stream);
   if (!PyCapsule_CheckExact(capsule.ptr()))
-    throw py::type_error(name_ + ": its __dlpack__ gave a " + type_of(capsule) + ", not a capsule; pass a plain array");
+    throw py::type_error(name_ + ": its __dlpack__ returned a " + type_of(capsule) +
+                         ", not a capsule; pass a plain array");
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) {
     versioned_ = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor_versioned"));
     PyCapsule_SetName(capsule.ptr(), "used_dltensor_versioned");
-    if (versioned_->major != 1) fail(name_, ": its capsule is of DLPack ", versioned_->major, "; pass one of DLPack 1");
+    if (versioned_->major != 1)
+      fail(name_, ": its capsule has DLPack version ", versioned_->major, "; pass one of version 1");
     tensor_ = &versioned_->tensor;
   } else if (PyCapsule_IsValid(capsule.ptr(), "dltensor")) {
     managed_ = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
     PyCapsule_SetName(capsule.ptr(), "used_dltensor");
     tensor_ = &managed_->tensor;
   } else {
-    fail(name_, ": its DLPack capsule is used up; pass the array itself");
+    fail(name_, ": its DLPack capsule was used before; pass the array itself");
   }
   measure();
 }
@@ -113,7 +114,7 @@ Borrowed::Borrowed(py::handle array, std::string name, std::intptr_t stream) : B
 void Borrowed::measure() {
   const DLTensor& t = *tensor_;
   if (t.ndim < 0 || t.ndim > kMaxAxes || (t.ndim > 0 && !t.shape))
-    fail(name_, ": its capsule says ndim=", t.ndim, "; pass an array of 0 to ", kMaxAxes, " axes");
+    fail(name_, ": its capsule has ndim=", t.ndim, "; pass an array of 0 to ", kMaxAxes, " axes");
   const std::int32_t device = t.device.type;
   if (device != kHost && device != kCudaHost && !on_cuda())
     fail(name_, ": it is on DLPack device ", device, "; pass an array on the CPU (", +kHost, ", ", +kCudaHost,
@@ -132,7 +133,7 @@ void Borrowed::measure() {
   }
   const std::int64_t whole =
       t.strides ? high + (high < std::numeric_limits<std::int64_t>::max() - item ? item : 0) : items;
-  if (!holds) fail(describe(), ": no memory holds such a shape; pass a smaller array");
+  if (!holds) fail(describe(), ": its size does not fit into 64 bits; pass a smaller array");
   if (!empty && !t.data) fail(describe(), ": its capsule has no data; pass an array with memory");
   low_ = empty ? 0 : low, high_ = empty ? 0 : whole;
 }
@@ -181,13 +182,13 @@ void Borrowed::expect(const char* type, const std::vector<std::int64_t>& shape, 
     const bool free_axis = (rows_apart && axis == 0) || tensor_->shape[axis] <= 1;
     if (!free_axis && stride(axis) != dense)
       fail(describe(), ", strides ", list(tensor_->strides, shape.size()), ": it must be C-contiguous",
-           rows_apart ? " but for its first axis" : "", "; pass a contiguous copy");
+           rows_apart ? " except for its first axis" : "", "; pass a contiguous copy");
     dense *= tensor_->shape[axis];
   }
   if (!empty && reinterpret_cast<std::uintptr_t>(data<void>()) % (tensor_->dtype.bits / 8u) != 0)
     fail(describe(), ": its memory is not aligned to its type; pass an aligned copy");
   if (writes && versioned_ && (versioned_->flags & kReadOnly))
-    fail(describe(), ": it is read-only and would be written to; pass a writable array");
+    fail(describe(), ": it is read-only, but it is an output; pass a writable array");
 }
 
 bool Borrowed::shares(const void* first, std::int64_t bytes) const {
@@ -197,7 +198,7 @@ bool Borrowed::shares(const void* first, std::int64_t bytes) const {
 
 void Borrowed::expect_apart(const Borrowed& other) const {
   if (shares(other.data<char>() + other.low_, other.high_ - other.low_))
-    fail(describe(), ": it is written to, and shares memory with ", other.describe(), "; pass memory of its own");
+    fail(describe(), ": it is an output, but overlaps ", other.describe(), " in memory; pass separate memory");
 }
 
 }  // namespace vidssl

@@ -1,5 +1,5 @@
-// DLPack as a consumer sees it: the exchange's fixed memory layout (github.com/dmlc/dlpack, version 1), and a borrowed
-// array.
+// The consumer side of DLPack: the fixed memory layout of the exchange (github.com/dmlc/dlpack, version 1), and a
+// borrowed array.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -42,12 +42,12 @@ struct DLManagedTensorVersioned {
 enum DeviceType : std::int32_t { kHost = 1, kCuda = 2, kCudaHost = 3, kCudaManaged = 13 };
 constexpr std::uint64_t kReadOnly = 1;
 
-// An array of somebody else's, borrowed for as long as this lives. Every check names the argument. That its memory is
-// where its exporter says, nobody can check; all else that an exporter says is.
+// An array of another library, borrowed for the lifetime of this object. All errors name the argument. It checks
+// everything that an exporter reports, except the address of the memory, which cannot be checked.
 class Borrowed {
  public:
-  // `stream`: the CUDA stream the kernel will run on, as DLPack wants it (1 = legacy default, 2 = per-thread, > 2 a
-  // handle); the exporter makes its pending work visible to it. Ignored for host arrays.
+  // `stream`: the CUDA stream of the kernel in DLPack's form (1 = legacy default, 2 = per-thread, > 2 = a handle). The
+  // exporter makes its pending work visible to that stream. Ignored for host arrays.
   Borrowed(pybind11::handle array, std::string name, std::intptr_t stream);
   Borrowed(Borrowed&& other) noexcept;
   Borrowed(const Borrowed&) = delete;
@@ -61,11 +61,11 @@ class Borrowed {
   std::int64_t stride(int axis) const;  // in items
   std::string describe() const;         // name, type, shape and device, for error messages
 
-  // Checks type, shape (-1 = any) and layout: C-contiguous, but for the first axis if `rows_apart`.
+  // Checks type, shape (-1 = any) and layout: C-contiguous, except for the first axis if `rows_apart`.
   void expect(const char* type, const std::vector<std::int64_t>& shape, bool writes = false,
               bool rows_apart = false) const;
   bool is(const char* type) const;
-  // Raises where an item of this, which is written to, may lie in the other's memory.
+  // Raises if this array, which is an output, may overlap the other in memory.
   void expect_apart(const Borrowed& other) const;
   bool shares(const void* first, std::int64_t bytes) const;
 
@@ -76,13 +76,13 @@ class Borrowed {
 
  private:
   explicit Borrowed(std::string name) : name_(std::move(name)) {}
-  void measure();  // checks what the exporter says, and finds where the items lie
+  void measure();  // checks what the exporter reports, and sets low_ and high_
 
   std::string name_;
   DLManagedTensor* managed_ = nullptr;
   DLManagedTensorVersioned* versioned_ = nullptr;
   DLTensor* tensor_ = nullptr;
-  std::int64_t low_ = 0, high_ = 0;  // bytes from data() to the first that items take, and to one past the last
+  std::int64_t low_ = 0, high_ = 0;  // range of the items, in bytes from data()
 };
 
 }  // namespace vidssl

@@ -1,5 +1,5 @@
-// Face 1: the pybind11 module `vidssl._native`. DLPack arrays in, written in place; it checks, forwards to a twin,
-// computes nothing.
+// Face 1: the pybind11 module `vidssl._native`. It takes DLPack arrays, checks them and calls a twin, which writes to
+// the output arrays. It computes nothing itself.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -24,7 +24,7 @@ namespace py = pybind11;
 namespace vidssl {
 namespace {
 
-// The frames argument and the picture's size, checked.
+// Checks the argument `frames` and the picture's size, and returns a view.
 FrameView frame_view(const Borrowed& frames, std::int64_t height, std::int64_t width) {
   FrameView view{};
   if (frames.ndim() == 4) {
@@ -35,7 +35,7 @@ FrameView frame_view(const Borrowed& frames, std::int64_t height, std::int64_t w
       fail(frames.describe(), ": it must be uint8 [F, 3 * rows / 2, cols] (YUV 4:2:0) or [F, H, W, 3] (RGB)");
     frames.expect("uint8", {-1, -1, -1}, false, true);
     if (frames.size(1) % 3 != 0 || frames.size(2) % 2 != 0)
-      fail(frames.describe(), ": planar YUV 4:2:0 has 3 * rows / 2 lines and even rows and cols");
+      fail(frames.describe(), ": planar YUV 4:2:0 must have 3 * rows / 2 lines and even rows and cols");
     view.format = Format::yuv420;
   }
   const std::int64_t rows = view.format == Format::rgb ? frames.size(1) : frames.size(1) / 3 * 2;
@@ -83,7 +83,7 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
           std::int64_t height, std::int64_t width, py::object sad, py::object thumb, py::object scratch,
           std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame, py::handle box,
           py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
-  static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader asks for the same spec again and again
+  static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader uses the same spec for each window
   if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
   PlanSpec spec = parsed.second;
   const std::int64_t k = spec.slots, t = spec.times;
@@ -91,7 +91,7 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   PlanArgs args{};
   args.frames = static_cast<int>(frames), args.height = static_cast<int>(height), args.width = static_cast<int>(width);
   std::vector<Borrowed> kept;
-  std::vector<std::size_t> written;  // of them
+  std::vector<std::size_t> written;  // indices of the outputs
   const auto take = [&](py::handle array, const char* name, const char* type, std::vector<std::int64_t> shape,
                         bool writes) -> Borrowed& {
     kept.emplace_back(array, name, stream);
@@ -106,7 +106,7 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
       take(arrangements, "arrangements", "int32", {spec.arrangement_count, k, t}, false).data<const std::int32_t>();
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
   if (plan_reads_sad(spec)) {
-    check(!sad.is_none(), "sad=None: this plan depends on motion; pass what ops.motion gives");
+    check(!sad.is_none(), "sad=None: this plan depends on motion; pass `sad` of ops.motion");
     check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, width)]");
     args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(args.height), motion_cells(args.width)}, false)
                    .data<const std::uint32_t>();
@@ -115,7 +115,7 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
         take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.width)}, true).data<std::uint64_t>());
   }
   if (spec.distinct_count > 0) {
-    check(!thumb.is_none(), "thumb=None: this plan compares frames; pass what ops.motion gives");
+    check(!thumb.is_none(), "thumb=None: this plan compares frames; pass `thumb` of ops.motion");
     args.thumb = take(thumb, "thumb", "uint8", {frames, kThumb, kThumb}, false).data<const std::uint8_t>();
   }
   args.frame = take(frame, "frame", "int32", {k, t}, true).data<std::int32_t>();
@@ -144,7 +144,7 @@ std::int64_t scratch_numbers(std::int64_t frames, std::int64_t width) {
   return plan_scratch(static_cast<int>(frames), static_cast<int>(width));
 }
 
-// What assemble needs besides frames, borrowed: the arrays of a plan, the output, and the description of both.
+// The borrowed arrays of a plan and the output of assemble, with the description of both.
 struct Assembling {
   Borrowed frame, box, flip, color, out;
   AssembleSpec spec{};
@@ -201,7 +201,7 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   const AssembleSpec& spec = what.spec;
   AssembleArgs& args = what.args;
   args.frames = frame_view(source, height, width);
-  check(args.frames.frames > 0, source.describe(), ": there is no frame to show");
+  check(args.frames.frames > 0, source.describe(), ": it holds no frame; pass at least one");
   same_device(source, what.out);
   what.out.expect_apart(source);
   if (!source.on_cuda()) check_plan(spec, args, args.frames.frames);
@@ -209,7 +209,7 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
-    const int k = spec.slots, t = spec.times;  // the slots are split over the threads
+    const int k = spec.slots, t = spec.times;  // threads divide the slots
     const std::size_t slot_bytes = assemble_bytes(spec) / static_cast<std::size_t>(k > 0 ? k : 1);
     parallel_for(k, threads, [&](int first, int last) {
       AssembleSpec part = spec;
@@ -222,14 +222,14 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   }
 }
 
-// FrameAssembler with the arrays it points to, over buffers of a decoder's planes.
+// A FrameAssembler with the arrays that it points to. It takes a decoder's planes as buffers.
 class Pictures {
  public:
   Pictures(const std::array<float, 12>& to_rgb, const std::array<float, 2>& chroma, py::handle frame, py::handle box,
            py::handle flip, py::handle color, py::handle out, bool channels_last, bool used_before)
       : what_(to_rgb, chroma, frame, box, flip, color, out, channels_last, used_before, 0),
         assembler_(what_.spec, what_.args) {
-    check(!what_.out.on_cuda(), what_.out.describe(), ": FrameAssembler writes host memory");
+    check(!what_.out.on_cuda(), what_.out.describe(), ": FrameAssembler writes only to host memory; pass a host array");
   }
 
   void show(int position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride,
@@ -247,7 +247,7 @@ class Pictures {
         cr(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2);
     for (const Plane* plane : {&luma, &cb, &cr})
       if (what_.out.shares(plane->data(), plane->bytes()))
-        fail("out: it shares memory with a plane of the frame; pass memory of its own");
+        fail("out: it overlaps a plane of the frame in memory; pass separate memory");
     view.data = luma.data();
     view.chroma[0] = cb.data() - luma.data();
     view.chroma[1] = cr.data() - luma.data();
@@ -295,8 +295,8 @@ PYBIND11_MODULE(_native, module) {
     }
   });
   module.doc() =
-      "The kernels of vidssl over DLPack. Outputs are passed in and written in place; see vidssl.ops for the readable "
-      "face.";
+      "The kernels of vidssl over DLPack. They write to output arrays that the caller passes. vidssl.ops has functions "
+      "that return their results.";
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a,
              "thumb"_a, "scratch"_a, "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
@@ -306,7 +306,7 @@ PYBIND11_MODULE(_native, module) {
              "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1,
              "stream"_a = 0);
   py::class_<Pictures>(module, "FrameAssembler",
-                       "assemble on the CPU, frame by frame; see vidssl.kernels.decode_assemble.")
+                       "Assembles on the CPU, frame by frame; see vidssl.kernels.decode_assemble.")
       .def(py::init<const std::array<float, 12>&, const std::array<float, 2>&, py::handle, py::handle, py::handle,
                     py::handle, py::handle, bool, bool>(),
            "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "out"_a, "channels_last"_a = false,

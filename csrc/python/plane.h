@@ -1,4 +1,4 @@
-// A decoder's plane as bytes, by Python's buffer protocol.
+// A decoder's plane as bytes, over Python's buffer protocol.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -10,7 +10,7 @@
 
 namespace vidssl {
 
-// A decoder's plane, kept from being freed or moved for as long as this lives.
+// A decoder's plane. This object keeps it from being freed or moved.
 class Plane {
  public:
   Plane(pybind11::handle buffer, const char* name, int stride, std::int64_t height, std::int64_t width) {
@@ -20,12 +20,13 @@ class Plane {
                                  ": pass a buffer of bytes, such as a plane of PyAV or a numpy array");
     if (PyObject_GetBuffer(buffer.ptr(), &view_, PyBUF_SIMPLE) != 0) {
       PyErr_Clear();
-      fail(name, ": its bytes do not follow each other; pass a contiguous copy");
+      fail(name, ": its bytes are not contiguous; pass a contiguous copy");
     }
     const std::int64_t size = view_.len;
     if (stride < width || size < static_cast<std::int64_t>(stride) * (height - 1) + width) {
       PyBuffer_Release(&view_);
-      fail(name, ": ", size, " bytes are no plane of ", height, " lines of ", width, ", ", stride, " bytes apart");
+      fail(name, ": its ", size, " bytes cannot hold ", height, " lines of ", width, " bytes, ", stride,
+           " bytes apart; pass the whole plane and its stride");
     }
   }
   Plane(const Plane&) = delete;

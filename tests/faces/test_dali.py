@@ -82,7 +82,7 @@ def test_types_and_layouts(dtype: str, last: bool) -> None:
 def test_a_wrong_source_is_named() -> None:
     frames = make_frames(np.random.default_rng(9), 60, (60, 84), yuv=True)
     wrong = Frames(data=frames.data, number=frames.number, size=(61, 84), space=frames.space)
-    with pytest.raises(ValueError, match="picture 61 x 84 does not lie within the stored 60 x 84"):
+    with pytest.raises(ValueError, match="picture 61 x 84 does not fit into the stored 60 x 84"):
         run([wrong], "clips, free gaps", [(0, 0)])
 
 
@@ -91,7 +91,7 @@ def test_a_plan_that_shows_what_is_not_there_is_an_error_of_the_graph() -> None:
     frames = make_frames(np.random.default_rng(9), 3, (60, 84), yuv=True)
     box, color = np.array([[[0, 0, 9, 9]]], np.float32), np.eye(3, 4, dtype=np.float32)[None, None]
     for frame, shown, message in (
-        (3, box, r"frame=3: positions are 0\.\.2"),
+        (3, box, r"frame=3: take positions in 0\.\.2"),
         (0, box - 9, r"box=\(.*\): take x, y, w > 0"),
     ):
         plan = (np.array([[frame]], np.int32), shown, np.zeros(1, np.uint8), color)

@@ -99,10 +99,10 @@ FRAMES = np.zeros((3, 32, 32, 3), dtype=np.uint8)
         ),
         (
             FRAMES[:, :, ::2],
-            r"frames is uint8 \[3, 32, 16, 3\] on cpu, strides .*: it must be C-contiguous but for its first axis",
+            r"frames is uint8 \[3, 32, 16, 3\] on cpu, strides .*: it must be C-contiguous except for its first axis",
         ),
-        (np.zeros((3, 47, 32), np.uint8), r"planar YUV 4:2:0 has 3 \* rows / 2 lines"),
-        (np.zeros((3, 48, 31), np.uint8), r"planar YUV 4:2:0 has 3 \* rows / 2 lines and even rows and cols"),
+        (np.zeros((3, 47, 32), np.uint8), r"planar YUV 4:2:0 must have 3 \* rows / 2 lines"),
+        (np.zeros((3, 48, 31), np.uint8), r"planar YUV 4:2:0 must have 3 \* rows / 2 lines and even rows and cols"),
     ],
 )
 def test_bad_frames(frames: np.ndarray, message: str) -> None:
@@ -113,13 +113,13 @@ def test_bad_frames(frames: np.ndarray, message: str) -> None:
 def test_not_an_array() -> None:
     with pytest.raises(VidsslError, match="frames is a list: pass Frames, or an array"):
         ops.motion([1, 2])
-    with pytest.raises(TypeError, match="frames is a list: pass an array that speaks DLPack"):
+    with pytest.raises(TypeError, match="frames is a list: pass an array that supports DLPack"):
         kernels.motion([1, 2], 32, 32, None, None)
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "there twice")],
+    [("groups=1", '"bases" is missing'), ("nonsense", "is not key=value"), ("a=1 a=2", "repeats a key")],
 )
 def test_bad_spec_text(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

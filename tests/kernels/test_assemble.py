@@ -151,7 +151,7 @@ def test_a_frame_that_is_not_there() -> None:
     frames = make_frames(np.random.default_rng(0), 4, (16, 16), yuv=False)
     plan = make_plan(frames, Augment())
     plan.frame[0, 0] = 4
-    with pytest.raises(ValueError, match=r"frame=4: positions are 0\.\.3"):
+    with pytest.raises(ValueError, match=r"frame=4: take positions in 0\.\.3"):
         ops.assemble(frames, plan, size=(8, 8))
 
 
