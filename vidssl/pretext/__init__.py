@@ -1,11 +1,11 @@
-"""Pretext tasks: each is a table of what is shown, and a head. `METHODS[name](**settings)` makes one.
+"""Pretext tasks. A task is a table of the frames to show and a head. `METHODS[name](**settings)` makes one.
 
 | file | what it does |
 |---|---|
-| base.py | `Pretext`: what every task is made of |
-| registry.py | `METHODS` by name, and `register` for your own |
-| model.py, heads.py | an encoder and a task's head as one module |
-| shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | one task each |
+| base.py | `Pretext`: the base class of all tasks |
+| registry.py | `METHODS`: the tasks by name; `register` adds your own |
+| model.py, heads.py | join an encoder and a task's head in one module |
+| shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | each defines one task |
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a pretext task is: a table (`PlanSpec`) and a head, made from a few settings."""
+"""The base class of pretext tasks: a task makes a table (`PlanSpec`) and a head from a few settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from vidssl.types import VidsslError
 
 @dataclass(frozen=True, kw_only=True)
 class Pretext(ABC):
-    """A pretext task. A subclass declares its settings as fields, its table and its head; nothing else is needed to
-    train it.
+    """A pretext task.
+
+    A subclass declares its settings as fields and implements `table` and `head`. Training needs nothing else.
 
     Args:
-        augment: How frames are cut and coloured.
+        augment: How to resize, crop, flip, colour and normalise the frames.
     """
 
     name: ClassVar[str]
@@ -30,39 +31,58 @@ class Pretext(ABC):
 
     @abstractmethod
     def table(self) -> PlanSpec:
-        """Which frames are shown in which order, and the label. Called once: `plan` keeps it."""
+        """Make the table of the task. Called once, because `plan` keeps the result.
+
+        Returns:
+            The frames to show, their orders, and the label of each order.
+        """
 
     @abstractmethod
     def head(self, features: int) -> nn.Module:
-        """A module from the features [B, K, D = features] of the slots to logits [B, classes]."""
+        """Make the head of the task.
+
+        Args:
+            features: Features D that the encoder gives for a slot.
+
+        Returns:
+            A module that maps the features [B, K, D] of the slots to logits [B, classes].
+        """
 
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        """Slots [N, 3, T, H, W] as the encoder is to see them: as they are, unless a task says otherwise."""
+        """Convert clips into the input of the encoder. By default, the clips stay as they are.
+
+        Args:
+            clips: Normalised clips [N, 3, T, H, W], one for each slot.
+
+        Returns:
+            The encoder's input [N, C, T', H, W].
+        """
         return clips
 
     @cached_property
     def plan(self) -> PlanSpec:
+        """The table of the task; `table` is called on first use."""
         return self.table()
 
     @property
     def input(self) -> tuple[int, int, int, int]:
-        """(C, T, H, W) of what `encode` gives for a slot."""
+        """Shape (C, T, H, W) of the encoder's input for one slot, after `encode`."""
         with torch.device("meta"):
             shape = self.encode(torch.empty(1, 3, self.plan.times, *self.augment.crop)).shape
         return int(shape[1]), int(shape[2]), int(shape[3]), int(shape[4])
 
     @property
     def class_names(self) -> list[str]:
-        """What to call each class in a log."""
+        """The name of each class in logs."""
         return [str(number) for number in range(self.plan.classes)]
 
     @property
     def chance(self) -> float:
-        """Accuracy of always answering with the commonest label."""
+        """Accuracy, from 0 to 1, of a model that always predicts the most frequent label."""
         counts = np.bincount(self.plan.labels)
         return float(counts.max() / counts.sum())
 
     def _need(self, argument: str, good: bool, fix: str) -> None:
-        """Raise VidsslError for a setting that cannot be."""
+        """Raise VidsslError with the fix unless the setting is good."""
         if not good:
             raise VidsslError(f"{self.name}: {argument}={getattr(self, argument)!r}: {fix}")

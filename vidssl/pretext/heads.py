@@ -1,4 +1,4 @@
-"""What two methods share: a head that compares every pair of slots."""
+"""A head that compares every pair of slots. OPN and VCOP share it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from torch import nn
 
 
 class PairHead(nn.Module):
-    """Every pair of slots through one shared layer, then one classifier over all pairs.
+    """Maps the features [B, K, D] of the slots to logits [B, classes].
 
-    features [B, K, D] to logits [B, classes]; 534,022 parameters for D = 512, three pairs, classes = 6.
-    pairs: of slots, in the order in which the classifier sees them. norm: batch norm after the shared layer: one set of
-    running statistics for all pairs, each pair normalised by itself, and a scale and shift of its own for each pair.
+    One shared layer processes each pair of slots. One classifier then sees all pairs. With D = 512, three pairs and six
+    classes, the head has 534,022 parameters.
+
+    Args:
+        features: Features D of a slot.
+        pairs: Pairs of slots, in the order in which the classifier sees them.
+        classes: Number of classes.
+        hidden: Outputs of the shared layer for each pair.
+        dropout: Dropout probability before the classifier.
+        norm: Apply batch norm after the shared layer. It normalises each pair separately. All pairs share one set of
+            running statistics, and each pair has its own scale and shift.
     """
 
     def __init__(
@@ -37,6 +45,7 @@ class PairHead(nn.Module):
         self.classify = nn.Linear(hidden * len(self.pairs), classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features [B, K, D] to logits [B, classes]."""
         pairs = [self.pair(torch.cat((features[:, i], features[:, j]), dim=1)) for i, j in self.pairs]
         if self.norm is not None:
             pairs = [self.norm(pair) * self.scale[at] + self.shift[at] for at, pair in enumerate(pairs)]

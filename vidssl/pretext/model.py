@@ -1,4 +1,4 @@
-"""Encoder and head of a pretext task as one module."""
+"""Models that join an encoder and the head of a pretext task."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from vidssl.types import VidsslError
 
 
 class SlotModel(nn.Module, ABC):
-    """Maps clips [B, K, 3, T, H, W] to logits [B, classes]: an encoder for each slot, and a head on the features."""
+    """Maps clips [B, K, 3, T, H, W] to logits [B, classes].
+
+    One encoder computes the features of every slot, and a head maps these features to logits.
+    """
 
     encoder: Encoder
     head: nn.Module
 
     @abstractmethod
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        """What the encoder makes of each slot: [B, K, D]."""
+        """Compute the encoder's features [B, K, D] of clips [B, K, 3, T, H, W]."""
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """Map clips [B, K, 3, T, H, W] to logits [B, classes]."""
         out: torch.Tensor = self.head(self.features(clips))
         return out
 
@@ -31,9 +35,12 @@ class SlotModel(nn.Module, ABC):
 class PretextModel(SlotModel):
     """The model of a pretext task.
 
-    slotwise_bn: the encoder is called once a slot, so that batch norm sees each slot's B clips by themselves and
-    updates its running statistics K times a step, as VCOP's authors do. False calls it once for all B * K clips:
-    faster, and other statistics.
+    Args:
+        encoder: The encoder for every slot.
+        pretext: The task, which makes the head.
+        slotwise_bn: In training, call the encoder once for each slot, as VCOP's authors do. Batch norm then normalises
+            the B clips of each slot separately and updates its running statistics K times in a step. False calls the
+            encoder once for all B * K clips, which is faster but gives other statistics.
     """
 
     def __init__(self, encoder: Encoder, pretext: Pretext, *, slotwise_bn: bool = True) -> None:
@@ -42,7 +49,9 @@ class PretextModel(SlotModel):
         self.head = pretext.head(encoder.features)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
-        if self.slotwise_bn and self.training:  # in eval mode both roads are the same map
+        """Compute features [B, K, D] of clips [B, K, 3, T, H, W]."""
+        # In eval mode batch norm uses its running statistics, so both ways compute the same function.
+        if self.slotwise_bn and self.training:
             return torch.stack([self.encoder(self.pretext.encode(slot)) for slot in clips.unbind(1)], dim=1)
         flat = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
         features: torch.Tensor = flat.unflatten(0, clips.shape[:2])
@@ -50,8 +59,18 @@ class PretextModel(SlotModel):
 
 
 def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encoder:
-    """The encoder of that name, newly initialised. norm: "group" has group norm for batch norm. Raises VidsslError
-    where there is none.
+    """Build a newly initialised encoder.
+
+    Args:
+        name: Name of the encoder in ENCODERS.
+        channels: Input channels.
+        norm: "batch" keeps batch norm; "group" replaces it by group norm.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        VidsslError: No encoder has this name.
     """
     if name not in ENCODERS:
         raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}")
@@ -60,10 +79,20 @@ def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encod
 
 
 def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, norm: str = "batch") -> PretextModel:
-    """A model for a pretext. Raises VidsslError where the encoder is unknown, or what the pretext shows does not fit
-    it.
+    """Build a newly initialised model for a pretext task.
 
-    norm: "batch", or "group": group norm in its stead, in encoder and head; then slots need no calls of their own.
+    Args:
+        pretext: The task.
+        encoder: Name of the encoder in ENCODERS.
+        slotwise_bn: Call the encoder once for each slot in training; see `PretextModel`.
+        norm: "batch" keeps batch norm. "group" replaces it by group norm in the encoder and the head; slotwise_bn then
+            has no effect.
+
+    Returns:
+        The model.
+
+    Raises:
+        VidsslError: No encoder has this name, or the clips of the task do not fit the encoder.
     """
     channels, *size = pretext.input
     module = build_encoder(encoder, channels=channels, norm=norm)

@@ -1,9 +1,8 @@
 """Odd-One-Out (O3N): of a few sequences of one video, which one is in the wrong order?
 
 Source: Fernando, Bilen, Gavves, Gould, "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR
-2017. The dynamic
-image: Bilen et al., "Dynamic Image Networks for Action Recognition", CVPR 2016, and their code. What is said to be ours
-is not published, or was not found.
+2017. The dynamic image is from Bilen et al., "Dynamic Image Networks for Action Recognition", CVPR 2016, and their
+code. Settings marked as ours are not published, or we did not find them.
 """
 
 from __future__ import annotations
@@ -24,23 +23,43 @@ WARP = Augment(resize=(227, 227), crop=(227, 227))
 
 
 def rank_weights(frames: int) -> torch.Tensor:
-    """float32 [frames]: weights of a sum that puts later frames above earlier ones: 2t - T - 1, t from 1; they sum to
-    0.
+    """Compute the weights 2t - T - 1 of a sum over frames t = 1 .. T. They rise with t and sum to 0.
+
+    Args:
+        frames: Number of frames T.
+
+    Returns:
+        float32 [frames].
     """
     return 2.0 * torch.arange(1, frames + 1) - frames - 1
 
 
 def dynamic_image_weights(frames: int) -> torch.Tensor:
-    """float32 [frames]: approximate rank pooling: sum over i = t .. T of (2i - T - 1) / i; they sum to 0."""
+    """Compute the weights of approximate rank pooling. They sum to 0.
+
+    The weight of frame t is the sum over i = t .. T of (2i - T - 1) / i.
+
+    Args:
+        frames: Number of frames T.
+
+    Returns:
+        float32 [frames].
+    """
     step = rank_weights(frames).double() / torch.arange(1, frames + 1)
     return step.flip(0).cumsum(0).flip(0).float()
 
 
 class FusionHead(nn.Module):
-    """The elements' features fused, then two layers of 128 with ReLU, then the classes. features [B, K, D] to logits
-    [B, classes].
+    """Maps the features [B, K, D] of the elements to logits [B, K].
 
-    sum_of_difference: the sum of v_i - v_j over all i < j, which weighs K features by K - 1, K - 3, .. 1 - K.
+    The head fuses the features of the elements. Two hidden layers with ReLU and a linear classifier follow.
+
+    Args:
+        features: Features D of an element.
+        elements: Elements K.
+        fusion: "concat" concatenates the features. "sum_of_difference" sums v_i - v_j over all i < j, which weights the
+            K features by K - 1, K - 3, .. 1 - K.
+        hidden: Outputs of each hidden layer.
     """
 
     def __init__(self, features: int, elements: int, fusion: str, *, hidden: int = 128) -> None:
@@ -58,6 +77,7 @@ class FusionHead(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features [B, K, D] to logits [B, K]."""
         fused = features.flatten(1) if self.weight is None else self.weight.to(features.dtype) @ features
         out: torch.Tensor = self.layers(fused)
         return out
@@ -65,21 +85,25 @@ class FusionHead(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class OddOneOut(Pretext):
-    """Odd-One-Out. Each of a few elements is a sequence of frames of the same window; all are in order but one, and its
-    place is the label.
+    """Odd-One-Out. Each element is a sequence of frames of the same video. One element, the odd one, is in the wrong
+    order. The label is the number of its slot.
 
     Args:
-        elements: Sequences of a question (N + 1): N right ones and the odd one.
-        length: Frames of a sequence (W).
-        stride: From one frame of a sequence to its next, where the sampler takes neighbours.
-        sampler: Where the frames come from: "consecutive" neighbours from anywhere in the video; "random" frames from
-            anywhere in it, sorted; "constrained": neighbours, all sequences from one window of 1.5 sequences.
-        wrong: The odd one's order: "any" but the right one, or "adjacent": two neighbours change places, which is
-            harder.
-        encoding: What the encoder sees of a sequence: "stack_of_differences" (3 (length - 1) channels),
-            "dynamic_image", or "rank_sum", the differences' sum with weights 2t - W - 1 (3 channels each).
-        fusion: Of the elements' features: "sum_of_difference" or "concat".
-        augment: How frames are cut and coloured: warped to 227 x 227, nothing random (ours).
+        elements: Sequences in a tuple (N + 1): N in the right order and the odd one.
+        length: Frames in a sequence (W).
+        stride: Distance in frames from one frame of a sequence to the next; 1 takes every frame. The sampler "random"
+            requires 1.
+        sampler: How to draw the frames. "consecutive" draws each sequence, at the given stride, from anywhere in the
+            video. "random" draws single frames from anywhere in the video and sorts them by time. "constrained" draws
+            sequences like "consecutive", but all from one window that is 1.5 times as long as a sequence.
+        wrong: The order of the odd one. "any" is any order except the right one. "adjacent" swaps two adjacent frames,
+            which is harder to find.
+        encoding: How to turn a sequence into one picture for the encoder. "stack_of_differences" stacks the differences
+            of adjacent frames, in 3 (length - 1) channels. "dynamic_image" is approximate rank pooling. "rank_sum" is
+            the sum of the frames with weights 2t - W - 1. These two have 3 channels.
+        fusion: How to fuse the features of the elements: "sum_of_difference" or "concat".
+        augment: How to resize, crop, flip, colour and normalise the frames. Default (ours): warp to 227 x 227, nothing
+            random.
     """
 
     name: ClassVar[str] = "odd_one_out"
@@ -106,18 +130,20 @@ class OddOneOut(Pretext):
             'with stride > 1 take "consecutive" or "constrained"',
         )
         self._need(
-            "sampler", self.sampler != "random" or self.elements * self.length <= 64, "takes elements * length up to 64"
+            "sampler",
+            self.sampler != "random" or self.elements * self.length <= 64,
+            "takes elements * length up to 64; take fewer elements or frames",
         )
 
     def table(self) -> PlanSpec:
-        """A row for every place of the odd one and every wrong order; slot k shows the frames of group k."""
+        """Make one row for each slot of the odd one and each wrong order. Slot k shows the frames of group k."""
         right = tuple(range(self.length))
         if self.wrong == "any":
             wrong = [order for order in permutations(right) if order != right]
         else:
             wrong = [(*right[:i], i + 1, i, *right[i + 2 :]) for i in range(self.length - 1)]
         plain = np.arange(self.elements * self.length).reshape(self.elements, self.length)
-        rows = np.tile(plain, (self.elements, len(wrong), 1, 1))  # [odd place, wrong order, K, T]
+        rows = np.tile(plain, (self.elements, len(wrong), 1, 1))  # [slot of the odd one, wrong order, K, T]
         for odd in range(self.elements):
             rows[odd, :, odd] = odd * self.length + np.array(wrong)
         single = self.sampler == "random"
@@ -136,15 +162,21 @@ class OddOneOut(Pretext):
 
     @property
     def class_names(self) -> list[str]:
-        """Which sequence is the odd one, from 1."""
+        """The number of the odd sequence, counted from 1."""
         return [f"odd {place + 1}" for place in range(self.elements)]
 
     def head(self, features: int) -> nn.Module:
+        """Make the head that maps features [B, elements, D] to logits [B, elements]."""
         return FusionHead(features, self.elements, self.fusion)
 
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        """A sequence [N, 3, W, h, w] as one picture [N, 3 or 3 (W - 1), 1, h, w]; a difference is a frame less the
-        next.
+        """Turn each sequence into one picture. A difference is a frame minus the next frame.
+
+        Args:
+            clips: Sequences [N, 3, W, h, w].
+
+        Returns:
+            Pictures [N, C, 1, h, w], with C = 3 (W - 1) for "stack_of_differences" and C = 3 otherwise.
         """
         if self.encoding == "stack_of_differences":
             return (clips[:, :, :-1] - clips[:, :, 1:]).transpose(1, 2).flatten(1, 2).unsqueeze(2)

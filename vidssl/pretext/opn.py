@@ -1,4 +1,4 @@
-"""OPN: order prediction network. Four frames of a video are shuffled; which order was it, forwards or backwards?
+"""OPN: order prediction network. Four frames of a video are shuffled. In which order were they?
 
 Source: Lee, Huang, Singh, Yang, "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the
 authors' code.
@@ -17,8 +17,8 @@ from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
 
-# Class c shows, at slot k, the frame that was the ORDERS[c][k]-th in time, or the same backwards. The authors' order of
-# classes.
+# In class c, slot k shows the frame that is ORDERS[c][k]-th in time, counted from 0; or the tuple is shown in reverse.
+# The classes are in the authors' order.
 ORDERS = (
     (0, 1, 2, 3),
     (0, 2, 1, 3),
@@ -35,9 +35,9 @@ ORDERS = (
 )
 PAIRS = ((0, 1), (1, 2), (2, 3), (0, 2), (1, 3), (0, 3))
 
-# The 100 x 100 part of a 240 x 320 picture that moves most; out of it one 80 x 80 crop for the four frames, each then
-# moved by up to 5 pixels an axis; one mirror for the four, one channel for each; the authors' scalar mean, the range
-# stays 0..255.
+# Resize to 240 x 320 and take the 100 x 100 region with the most motion. Take one 80 x 80 crop of the region for all
+# four frames, and jitter the crop of each frame by up to 5 pixels along each axis. Flip all four frames together. Show
+# one colour channel of each frame. Subtract the authors' scalar mean; the range stays 255 wide.
 PATCH = Augment(
     resize=(240, 320),
     region=(100, 100),
@@ -55,19 +55,20 @@ PATCH = Augment(
 
 @dataclass(frozen=True, kw_only=True)
 class Opn(Pretext):
-    """OPN. Four frames of a window are drawn in proportion to their motion and shown in one of 24 orders; an order and
-    its reverse are one class, which leaves 12.
+    """OPN. Draws four frames of a window in proportion to their motion and shows them in one of 24 orders. An order and
+    its reverse are one class, so there are 12 classes.
 
-    How far apart the authors' frames lie is not published: interval_min, interval_max and the window are ours.
+    The authors do not publish the distance between their frames. interval_min, interval_max and the window are ours.
 
     Args:
-        interval_min: Fewest frames from one of the four to the next.
-        interval_max: Most frames from one of the four to the next.
-        tries: Draws of four frames before a tuple is given up: then it is shown with a status, and training leaves it
-            out of the loss.
-        dropout: Of the head, before the classifier.
-        window: Frames from which the four are drawn; none takes 3 interval_max + 1.
-        augment: How frames are cut and coloured: the published patch, jitter, mirror and channel splitting.
+        interval_min: Smallest distance in frames from one of the four frames to the next.
+        interval_max: Largest distance in frames from one of the four frames to the next.
+        tries: Number of draws of four frames before the sampler gives up. A tuple without a valid draw is marked by its
+            status, and training leaves it out of the loss.
+        dropout: Dropout probability in the head, before the classifier.
+        window: Length in frames of the window from which the four frames are drawn. Default: 3 interval_max + 1.
+        augment: How to resize, crop, flip, colour and normalise the frames. Default: the published patch, jitter, flip
+            and channel splitting.
     """
 
     name: ClassVar[str] = "opn"
@@ -84,16 +85,16 @@ class Opn(Pretext):
             "interval_max", self.interval_max >= self.interval_min, f"take at least interval_min={self.interval_min}"
         )
         self._need("tries", self.tries >= 1, "take at least 1")
-        self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability in 0..1, less than 1")
+        self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
         least = 3 * self.interval_min + 1
         self._need(
             "window",
             self.window is None or self.window >= least,
-            f"take at least {least} frames, which interval_min asks for",
+            f"take at least {least} frames (3 * interval_min + 1)",
         )
 
     def table(self) -> PlanSpec:
-        """Rows 2c and 2c + 1 are class c: its order, and that backwards."""
+        """Make 24 rows. Row 2c shows the order of class c, and row 2c + 1 shows it in reverse."""
         rows = np.array([shown for order in ORDERS for shown in (order, order[::-1])])
         return PlanSpec(
             arrangements=rows[:, :, None],  # [24, 4, 1]
@@ -109,9 +110,9 @@ class Opn(Pretext):
 
     @property
     def class_names(self) -> list[str]:
-        """The order shown, as the authors write it; its reverse is the same class."""
+        """The order shown, with frames counted from 1 as the authors do. Its reverse is the same class."""
         return ["".join(str(frame + 1) for frame in order) for order in ORDERS]
 
     def head(self, features: int) -> nn.Module:
-        """Six pairs of frames, 512 numbers a pair, with batch norm, then the classes."""
+        """Make a `PairHead` over the six pairs of frames, with 512 outputs for each pair and batch norm."""
         return PairHead(features, PAIRS, len(ORDERS), dropout=self.dropout, norm=True)

@@ -13,7 +13,7 @@ P = TypeVar("P", bound=type[Pretext])
 
 
 def register(method: P) -> P:
-    """Adds a class to METHODS under its `name`, so that a checkpoint of it can be loaded. Usable as a decorator.
+    """Add a class to METHODS under its `name`, so that its checkpoints can be loaded. Works as a decorator.
 
     Args:
         method: A subclass of Pretext.
@@ -22,7 +22,7 @@ def register(method: P) -> P:
         The class itself.
 
     Raises:
-        VidsslError: Another class has that name.
+        VidsslError: Another class has this name.
     """
     known = METHODS.get(method.name)
     if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):

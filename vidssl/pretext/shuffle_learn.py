@@ -16,12 +16,13 @@ from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Pretext
 
-A, B, C, D, E = range(5)  # five frames in the order of time
+A, B, C, D, E = range(5)  # five frames in temporal order
 POSITIVES = ((B, C, D), (D, C, B))
-NEGATIVES = ((B, A, D), (D, A, B), (B, E, D), (D, E, B))  # the ends stay: they alone tell nothing
+# Positives and negatives have the same first and last frames, so these alone do not reveal the label.
+NEGATIVES = ((B, A, D), (D, A, B), (B, E, D), (D, E, B))
 
-# Warped to 227 x 227, no flip, no crop, no jitter; Caffe's mean is taken off and the range stays 0..255. RGB, where the
-# authors have BGR.
+# Warp to 227 x 227, without flip, crop or jitter. Subtract Caffe's mean; the range stays 255 wide. The channels are
+# RGB, while the authors use BGR.
 WARP = Augment(
     resize=(227, 227),
     crop=(227, 227),
@@ -32,27 +33,28 @@ WARP = Augment(
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffleLearn(Pretext):
-    """Shuffle and Learn. Five frames a < b < c < d < e of a window are drawn in proportion to their motion. (b, c, d)
-    is in order, (b, a, d) and (b, e, d) are not; each may be shown backwards, with the same label: 1 in order, 0 not.
+    """Shuffle and Learn. Draws five frames a < b < c < d < e of a window in proportion to their motion. (b, c, d) is in
+    order; (b, a, d) and (b, e, d) are not. A tuple and its reverse have the same label: 1 in order, 0 otherwise.
 
-    tau_max and the share of right orders are what others report of the paper; tau_min, the length of the window and the
-    threshold of similarity are ours. The published head cannot compare frames, it only adds up what each of them says:
-    see `hidden`. Tuples for which no try meets the limits are shown with a status, and training leaves them out of the
-    loss.
+    tau_max and the ratio of positives to negatives are values that others report from the paper. tau_min, the length of
+    the window and the similarity threshold are ours. The published head adds a score of each frame and cannot compare
+    frames; `hidden` adds a layer that can. If no draw meets the limits, the tuple is marked by its status, and training
+    leaves it out of the loss.
 
     Args:
-        tau_max: Most frames from b to d.
-        tau_min: Fewest frames from a to b and from d to e.
-        positives: Of every positives + negatives tuples, so many are in order.
-        negatives: See positives.
-        similar: The frame in the middle must differ from a and from e by this mean squared difference of luma between
-            16 x 16 thumbnails.
-        tries: Draws of five frames before a tuple is given up.
-        hidden: Numbers of a layer with ReLU before the classifier, which can then compare frames; 0: the published head
-            has none.
-        window: Frames from which the five are drawn; none takes tau_max + 2 tau_min + 1, the fewest in which every such
-            five fits.
-        augment: How frames are cut and coloured: warped to 227 x 227, Caffe's mean taken off, nothing random.
+        tau_max: Largest distance in frames from b to d.
+        tau_min: Smallest distance in frames from a to b and from d to e.
+        positives: Number of tuples in order among positives + negatives tuples.
+        negatives: Number of shuffled tuples among positives + negatives tuples.
+        similar: Smallest mean squared difference from c to a and from c to e, between 16 x 16 thumbnails of luma
+            (0 to 255).
+        tries: Number of draws of five frames before the sampler gives up.
+        hidden: Outputs of a layer with ReLU before the classifier, which can then compare frames. 0, as published,
+            leaves the layer out.
+        window: Length in frames of the window from which the five frames are drawn. Default: tau_max + 2 tau_min + 1,
+            the shortest window that fits tau_max with tau_min on either side.
+        augment: How to resize, crop, flip, colour and normalise the frames. Default: warp to 227 x 227 and subtract
+            Caffe's mean, nothing random.
     """
 
     name: ClassVar[str] = "shuffle_learn"
@@ -68,20 +70,20 @@ class ShuffleLearn(Pretext):
 
     def __post_init__(self) -> None:
         self._need("tau_min", self.tau_min >= 1, "take at least 1 frame")
-        self._need("tau_max", self.tau_max >= 2, "take at least 2 frames: one lies between b and d")
+        self._need("tau_max", self.tau_max >= 2, "take at least 2 frames, because c lies between b and d")
         for name in ("positives", "negatives", "tries"):
             self._need(name, getattr(self, name) >= 1, "take at least 1")
         self._need("hidden", self.hidden >= 0, "take at least 0")
-        self._need("similar", 0 <= self.similar <= 255**2, "take a mean squared difference, 0..65025")
+        self._need("similar", 0 <= self.similar <= 255**2, "take a mean squared difference from 0 to 65025")
         least = 2 * self.tau_min + 3
         self._need(
             "window",
             self.window is None or self.window >= least,
-            f"take at least {least} frames, which tau_min asks for",
+            f"take at least {least} frames (2 * tau_min + 3)",
         )
 
     def table(self) -> PlanSpec:
-        """Rows are repeated so that positives : negatives are drawn as asked for, each kind evenly."""
+        """Make the rows. They repeat, so that a uniform draw of rows gives the ratio positives : negatives."""
         rows = (*POSITIVES * (2 * self.positives), *NEGATIVES * self.negatives)
         window = self.window if self.window is not None else self.tau_max + 2 * self.tau_min + 1
         return PlanSpec(
@@ -100,10 +102,11 @@ class ShuffleLearn(Pretext):
 
     @property
     def class_names(self) -> list[str]:
+        """The names of the classes 0 and 1."""
         return ["shuffled", "in order"]
 
     def head(self, features: int) -> nn.Module:
-        """The three features side by side, a hidden layer if there is one, and a linear layer to two classes."""
+        """Make a head that concatenates the three features and maps them to two classes, with `hidden` in between."""
         classify = nn.Linear(self.hidden or 3 * features, 2)
         nn.init.xavier_uniform_(classify.weight)
         nn.init.zeros_(classify.bias)

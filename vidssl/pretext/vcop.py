@@ -1,4 +1,4 @@
-"""VCOP: video clip order prediction. A few clips of one video are shuffled; which order was it?
+"""VCOP: video clip order prediction. A few clips of one video are shuffled. In which order were they?
 
 Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
 authors' code.
@@ -19,25 +19,30 @@ from vidssl.pretext.heads import PairHead
 
 
 def orders(tuple_length: int) -> list[tuple[int, ...]]:
-    """The label table: class c shows, at slot k, the clip that was the `orders(n)[c][k]`-th in time.
+    """List the order of each class. For three clips: 0: 012, 1: 021, 2: 102, 3: 120, 4: 201, 5: 210.
 
-    For three clips 0: 012, 1: 021, 2: 102, 3: 120, 4: 201, 5: 210.
+    Args:
+        tuple_length: Number of clips n.
+
+    Returns:
+        n! orders. In class c, slot k shows the clip that is `orders(n)[c][k]`-th in time, counted from 0.
     """
     return list(permutations(range(tuple_length)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vcop(Pretext):
-    """VCOP; the defaults are the published settings. Their window is 64 frames: 3 clips of 16, 8 between them.
+    """VCOP. The defaults are the published settings: a window of 64 frames, with 3 clips of 16 frames and 8 unused
+    frames between clips.
 
     Args:
-        tuple_length: Clips of a tuple, 2 to 5; their factorial is the number of classes.
-        clip_length: Frames of a clip.
-        stride: From one frame of a clip to its next; 1 takes every frame.
-        interval: Unused frames between one clip's last frame and the next clip's first.
-        dropout: Of the head, before the classifier.
-        augment: How frames are cut and coloured. Published: resized to 128 x 171, one 112 x 112 crop a clip; no flip,
-            colour, mean and std.
+        tuple_length: Clips in a tuple, 2 to 5. The number of classes is the factorial of this number.
+        clip_length: Frames in a clip.
+        stride: Distance in frames from one frame of a clip to the next; 1 takes every frame.
+        interval: Number of unused frames between the last frame of a clip and the first frame of the next clip.
+        dropout: Dropout probability in the head, before the classifier.
+        augment: How to resize, crop, flip, colour and normalise the frames. Default, as published: resize to 128 x 171
+            and take one 112 x 112 crop for each clip, without flip, colour, mean and std.
     """
 
     name: ClassVar[str] = "vcop"
@@ -51,10 +56,10 @@ class Vcop(Pretext):
         self._need("tuple_length", 2 <= self.tuple_length <= 5, "take 2 to 5 clips (6 would make 720 classes)")
         for name, least in (("clip_length", 1), ("stride", 1), ("interval", 0)):
             self._need(name, getattr(self, name) >= least, f"take at least {least}")
-        self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability in 0..1, less than 1")
+        self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
 
     def table(self) -> PlanSpec:
-        """Row p of the table is class p: slot k shows clip orders(n)[p][k]."""
+        """Make one row for each class. In row p, slot k shows clip orders(n)[p][k]."""
         order = np.array(orders(self.tuple_length))  # [P, K]
         return PlanSpec(
             arrangements=order[:, :, None] * self.clip_length + np.arange(self.clip_length),  # [P, K, T]
@@ -68,11 +73,11 @@ class Vcop(Pretext):
 
     @property
     def class_names(self) -> list[str]:
-        """The order shown: 201 is the third clip, then the first, then the second."""
+        """The order shown. 201 means the third clip, then the first, then the second."""
         return ["".join(map(str, order)) for order in orders(self.tuple_length)]
 
     def head(self, features: int) -> nn.Module:
-        """Every pair of clips i < j, 512 numbers a pair, then the classes."""
+        """Make a `PairHead` over all pairs of clips i < j, with 512 outputs for each pair."""
         return PairHead(
             features, list(combinations(range(self.tuple_length), 2)), self.plan.classes, dropout=self.dropout
         )
