@@ -38,8 +38,8 @@ def test_the_parts(tmp_path: Path) -> None:
     assert entry.path is not None
     assert entry.path.name.startswith("#2_Film_B")
     assert [problem[:8] for problem in found.problems] == ["2 lists "] * 3  # of 51 classes
-    assert "split 1 leaves 4 videos out, as released" in found.notes
-    assert "brush_hair_test_split1.txt has 2 training and 2 test videos; the release has 70 and 30" in found.notes
+    assert "split 1 leaves 4 videos out, as its lists say" in found.notes
+    assert "brush_hair_test_split1.txt has 2 train and 2 test videos; the release has 70 and 30" in found.notes
 
 
 def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_what_is_wrong_is_said(videos: Path) -> None:
     (videos / "bend" / "nothing.avi").write_bytes(b"")
     problems = "\n".join(plain(videos).problems)
     assert "1 videos have no class, such as bare.avi" in problems
-    assert "1 files are no videos but what macOS leaves beside them" in problems
+    assert "1 files are not videos but macOS metadata" in problems
     assert "nothing.avi: empty file" in problems
 
 

@@ -48,7 +48,7 @@ def test_the_three_splits(tmp_path: Path) -> None:
     assert (entry.label, entry.group) == ("HandstandPushups", "HandstandPushups_g02")
     assert entry.path == (videos / "HandstandPushups/v_HandStandPushups_g02_c01.avi").resolve()
     assert ucf101(videos, lists).parts == found.parts
-    assert found.notes[0] == "split 1 names 16 videos, the release has 13320"
+    assert found.notes[0] == "split 1 names 16 videos; the release has 13320"
 
 
 def test_other_folders_spellings_and_endings(tmp_path: Path) -> None:
@@ -77,9 +77,9 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
     problems = "\n".join(found.problems)
     for said in (
         "testlist01.txt: 'Juggling/v_Juggling_g01_c01.avi' names no class of classInd.txt",
-        "train_1 and test_1 share 1 groups, such as ApplyEyeMakeup_g03: near duplicates are in both",
+        "train_1 and test_1 share 1 groups, such as ApplyEyeMakeup_g03: both contain near duplicates",
         "testlist03.txt is missing",
-        "v_ApplyEyeMakeup_g01_c02.avi has the number 0, its class 1",
+        "v_ApplyEyeMakeup_g01_c02.avi has the number 0, but its class has 1",
         "v_ApplyEyeMakeup_g02_c01.avi: empty file",
     ):
         assert said in problems
@@ -88,7 +88,7 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
     assert stop.value.code == 1
     said = capsys.readouterr().out
     assert "missing in test_1: ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi" in said
-    assert "named nowhere: ApplyEyeMakeup/mine.avi" in said
+    assert "not in any list: ApplyEyeMakeup/mine.avi" in said
 
 
 def test_numbers_from_zero_are_said(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Data sets on disk: what they should hold, what of it is there, and lists of it. Nothing is downloaded.
+"""Check data sets on disk against their official lists, and write lists of their videos. Nothing is downloaded.
 
 | file | what it does |
 |---|---|
-| base.py | `Dataset`, its parts and problems; finds files by name |
-| ucf101.py, hmdb51.py, kinetics.py | each with its official lists |
-| plain.py | a folder a class, or a list of your own, with a split by groups |
-| lists.py | writes a list for each part |
+| base.py | `Dataset` with its parts and problems; find files by name |
+| ucf101.py, hmdb51.py, kinetics.py | read the official lists of one data set each |
+| plain.py | read one folder for each class, or your own list; split by groups |
+| lists.py | write a list for each part |
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a data set names, and where its files lie."""
+"""The result of checking a data set, and the search for its files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from vidssl.index.sources import find_videos
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 
-_SHOWN = 10  # of a list, in what is said
+_SHOWN = 10  # names of a list that `Dataset.text` shows
 
 
 class Entry(NamedTuple):
-    """A video that a data set names. path: where it lies; None: it is missing. label: of its class. group: what must
-    not be parted.
+    """A video that a data set lists.
+
+    Args:
+        name: Name of the video in the list.
+        path: Path of the file; None if the file is missing.
+        label: Name of the class; None if the list has none.
+        group: Name of the group; None if the video has none. Train and test should not share a group.
     """
 
     name: str
@@ -30,8 +35,14 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """parts: the videos of "train_1", "test_1" ... extra: files that no part names. problems: what is wrong; notes:
-    what is not.
+    """A data set as found on disk.
+
+    Args:
+        name: Name of the data set.
+        parts: The videos of each part, such as "train_1" and "test_1" for the train and test set of split 1.
+        extra: Paths of files that no list names.
+        problems: Messages about errors in the lists or files.
+        notes: Messages worth knowing that are no errors.
     """
 
     name: str
@@ -42,18 +53,18 @@ class Dataset:
 
     @property
     def missing(self) -> dict[str, list[str]]:
-        """Names of what is missing, by part; parts that are whole are left out."""
+        """Names of the missing videos, by part. Parts without missing videos are left out."""
         found = {part: [entry.name for entry in entries if entry.path is None] for part, entries in self.parts.items()}
         return {part: names for part, names in found.items() if names}
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is missing and nothing is wrong."""
+        """True if no video is missing and there are no problems."""
         return not self.missing and not self.problems
 
     def text(self) -> str:
-        """For people."""
-        head = f"{self.name:12s}{'named':>9s}{'there':>9s}{'missing':>9s}{'classes':>9s}{'groups':>9s}"
+        """Format a table of the parts, followed by problems, missing and extra files, and notes."""
+        head = f"{self.name:12s}{'listed':>9s}{'found':>9s}{'missing':>9s}{'classes':>9s}{'groups':>9s}"
         lines = [head]
         for part, entries in self.parts.items():
             there = sum(entry.path is not None for entry in entries)
@@ -64,7 +75,7 @@ class Dataset:
         lines += [f"problem: {problem}" for problem in self.problems]
         for part, names in self.missing.items():
             lines += _listed(f"missing in {part}", names)
-        lines += _listed("named nowhere", self.extra)
+        lines += _listed("not in any list", self.extra)
         return "\n".join(map(printable, [*lines, *(f"note: {note}" for note in self.notes)]))
 
 
@@ -74,13 +85,21 @@ def _listed(what: str, names: Sequence[str]) -> list[str]:
 
 
 class VideoFiles:
-    """The videos of a folder, found by name whatever their ending is. exact: names differ by their case too (YouTube's
-    do).
+    """The videos of a folder. Finds them by name, whatever their file extension is.
+
+    Args:
+        videos: Folder of the videos, searched recursively.
+        exact: Compare names with regard to case, which distinguishes YouTube's ids.
+
+    Raises:
+        VidsslError: videos is not a folder.
     """
 
     def __init__(self, videos: Path, *, exact: bool = False) -> None:
         if not videos.is_dir():
-            raise VidsslError(f"videos={str(videos)!r}: not a folder; name the one that the data set's videos lie in")
+            raise VidsslError(
+                f"videos={str(videos)!r}: not a folder; name the folder that contains the data set's videos"
+            )
         self.root, found = find_videos(videos)
         self._exact, self._used = exact, set[str]()
         self._paths = [one.path for one in found if one.archive is None]
@@ -92,8 +111,14 @@ class VideoFiles:
             self._ends.setdefault(stem, []).append(path)
 
     def get(self, name: str, label: str | None) -> Path | None:
-        """The file of a name, in the folder of its class if it lies in one; None where there is none, or several it
-        could be.
+        """Find the file of a video. A file in the folder of its class takes precedence over files elsewhere.
+
+        Args:
+            name: Name of the video, with any extension.
+            label: Name of the class, if known.
+
+        Returns:
+            The path of the file; None if no file or more than one file matches.
         """
         same = self._whole.get((_folder(label or ""), self._stem(name))) or self._ends.get(self._stem(name), [])
         if len(same) != 1:
@@ -102,13 +127,15 @@ class VideoFiles:
         return self.root / same[0]
 
     def unused(self) -> list[str]:
-        """Files that nobody asked for."""
+        """List the files that `get` has not returned."""
         return [path for path in self._paths if path not in self._used]
 
     def duplicates(self) -> list[str]:
-        """What is wrong: files of one name in one folder, which cannot be told apart."""
+        """List a problem for each set of files with the same name in the same folder: `get` finds none of them."""
         return [
-            f"{' and '.join(paths)}: the same name twice; keep one" for paths in self._whole.values() if len(paths) > 1
+            f"{' and '.join(paths)}: these files have the same name; keep one"
+            for paths in self._whole.values()
+            if len(paths) > 1
         ]
 
     def _stem(self, name: str) -> str:
@@ -117,48 +144,65 @@ class VideoFiles:
 
 
 def _folder(name: str) -> str:
-    """Of one kind: HandStandPushups and HandstandPushups, "riding a bike" and riding_a_bike."""
+    """Normalise a folder name, so that HandStandPushups equals HandstandPushups and "riding a bike" riding_a_bike."""
     return re.sub(r"[\s_]+", "_", name.strip().lower())
 
 
 def shared_groups(first: Sequence[Entry], second: Sequence[Entry]) -> list[str]:
-    """Names of groups that are in both parts."""
+    """List the names of the groups that both parts contain, sorted."""
     a, b = ({entry.group for entry in part if entry.group is not None} for part in (first, second))
     return sorted(a & b)
 
 
 def empty_files(parts: dict[str, list[Entry]]) -> list[str]:
-    """What is wrong: files without a byte in them."""
+    """List a problem for each file of 0 bytes."""
     paths = {entry.path for entries in parts.values() for entry in entries if entry.path is not None}
-    return [f"{path}: empty file; fetch it again" for path in sorted(paths) if path.stat().st_size == 0]
+    return [f"{path}: empty file; download it again" for path in sorted(paths) if path.stat().st_size == 0]
 
 
 def duplicate_names(entries: Sequence[Entry], part: str) -> list[str]:
-    """What is wrong: names that stand in a part twice."""
+    """List a problem for each name that the part lists more than once."""
     return [
-        f"{part}: {name} stands in it {count} times"
+        f"{part} lists {name} {count} times; keep one line"
         for name, count in Counter(entry.name for entry in entries).items()
         if count > 1
     ]
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file that are not empty. Raises VidsslError where it cannot be read."""
+    """Read the lines of a text file that are not empty, without surrounding white space.
+
+    Raises:
+        VidsslError: The file cannot be read as text.
+    """
     try:
         return [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise VidsslError(f"annotations: {path}: cannot be read as text ({error})") from error
+        raise VidsslError(
+            f"annotations: {path} cannot be read as UTF-8 text ({error}); take the release's file"
+        ) from error
 
 
 def annotations_in(videos: Path, given: Path | None, name: str, pattern: str) -> Path:
-    """The folder of a data set's lists: as given, else `name` in or beside the folder of videos. Raises VidsslError
-    where it has none.
+    """Find the folder of a data set's lists.
+
+    Args:
+        videos: Folder of the videos.
+        given: The folder that the user names; None searches for `name` in and beside videos.
+        name: Name of the folder in the release.
+        pattern: Glob pattern of the lists.
+
+    Returns:
+        The first folder that contains a list.
+
+    Raises:
+        VidsslError: No folder contains a list.
     """
-    places = [given] if given is not None else [videos / name, videos.parent / name]
-    for place in places:
-        if any(place.glob(pattern)):
-            return place
-    said = "" if given is None else f"={str(given)!r}"
+    folders = [given] if given is not None else [videos / name, videos.parent / name]
+    for folder in folders:
+        if any(folder.glob(pattern)):
+            return folder
+    value = "" if given is None else f"={str(given)!r}"
     raise VidsslError(
-        f"annotations{said}: no {pattern} in {' or '.join(map(str, places))}; name the folder {name} of the release"
+        f"annotations{value}: no {pattern} in {' or '.join(map(str, folders))}; name the folder {name} of the release"
     )

@@ -1,7 +1,7 @@
-"""HMDB51: 51 classes, three splits of 70 training and 30 test videos a class; the others are in neither.
+"""HMDB51: 51 classes, three splits of 70 train and 30 test videos for each class. Each split leaves some videos out.
 
 Source: Kuehne et al., "HMDB: A Large Video Database for Human Motion Recognition", ICCV 2011, and the release's
-testTrainMulti_7030_splits: CLASS_test_splitN.txt with a video and 0 (in neither part), 1 (training) or 2 (test) a line.
+testTrainMulti_7030_splits. Each line of CLASS_test_splitN.txt has a video and 0 (left out), 1 (train) or 2 (test).
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ _PARTS = {"1": "train", "2": "test"}
 
 
 def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
-    """The three splits, as far as their lists are there. A group is the film that a clip is cut from, by the beginning
-    of its name.
+    """Check HMDB51. A group is the film from which a clip is cut, which the beginning of the clip's name gives.
 
-    videos: folder of the videos, with or without a folder a class. annotations: folder of the *_test_splitN.txt; None
-    looks for testTrainMulti_7030_splits in and beside videos.
+    Args:
+        videos: Folder of the videos, with or without one folder for each class.
+        annotations: Folder of the lists *_test_splitN.txt; None searches for testTrainMulti_7030_splits in and beside
+            videos.
+
+    Returns:
+        The data set with the parts "train_1", "test_1" .. "test_3" that the existing lists define.
+
+    Raises:
+        VidsslError: videos is not a folder, there are no lists, or a list is corrupt.
     """
     where = annotations_in(videos, annotations, "testTrainMulti_7030_splits", "*_test_split[123].txt")
     files = VideoFiles(videos)
@@ -39,14 +46,16 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
     for number in (1, 2, 3):
         lists = sorted(where.glob(f"*_test_split{number}.txt"))
         if len(lists) != CLASSES:
-            problems.append(f"{len(lists)} lists *_test_split{number}.txt in {where}, the release has {CLASSES}")
+            problems.append(f"{len(lists)} lists *_test_split{number}.txt in {where}; the release has {CLASSES}")
         for path in lists:
             label = path.name.removesuffix(f"_test_split{number}.txt")
             counts = {"train": 0, "test": 0}
             for line in read_lines(path):
                 name, _, code = line.rpartition(" ")
                 if code not in ("0", "1", "2") or not name:
-                    raise VidsslError(f"annotations: {path}: {line!r} is not a video and 0, 1 or 2")
+                    raise VidsslError(
+                        f"annotations: {path}: {line!r} is not a video and 0, 1 or 2; take the release's file"
+                    )
                 found = files.get(name.strip(), label)
                 unused += code == "0" and number == 1
                 if code in _PARTS:
@@ -57,24 +66,24 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
                     parts.setdefault(f"{_PARTS[code]}_{number}", []).append(entry)
             if counts != {"train": TRAIN, "test": TEST}:
                 notes.append(
-                    f"{path.name} has {counts['train']} training and {counts['test']} test videos; "
+                    f"{path.name} has {counts['train']} train and {counts['test']} test videos; "
                     f"the release has {TRAIN} and {TEST}"
                 )
         train, test = parts.get(f"train_{number}", []), parts.get(f"test_{number}", [])
         both = shared_groups(train, test)
         if both:
             notes.append(
-                f"train_{number} and test_{number} share {len(both)} films of the same name, "
-                f"such as {both[0]}, as released"
+                f"train_{number} and test_{number} share {len(both)} film names, such as {both[0]}; "
+                "the released lists do too"
             )
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)
     if unused:
-        notes.append(f"split 1 leaves {unused} videos out, as released")
+        notes.append(f"split 1 leaves {unused} videos out, as its lists say")
     problems += files.duplicates() + empty_files(parts)
     return Dataset(name="hmdb51", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 
 def _film(name: str, label: str) -> str:
-    """What stands before the class in a name; the name itself where it is not there."""
+    """Return the part of a name before the class, or the whole name if it does not contain the class."""
     return re.split(rf"_{re.escape(label)}_", Path(name).stem, maxsplit=1, flags=re.IGNORECASE)[0]

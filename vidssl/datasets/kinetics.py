@@ -1,4 +1,4 @@
-"""Kinetics (400, 600, 700): a CSV names YouTube videos and the seconds of them; files are called ID_START_END.
+"""Kinetics (400, 600, 700): a CSV lists YouTube videos with start and end in seconds. Files are named ID_START_END.
 
 Source: Kay et al., "The Kinetics Human Action Video Dataset", 2017, and the release's annotations, with the columns
 label,youtube_id,time_start,time_end,split.
@@ -13,22 +13,31 @@ from vidssl.datasets.base import Dataset, Entry, VideoFiles, duplicate_names, em
 from vidssl.files import read_text
 from vidssl.types import VidsslError
 
-COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists lack
+COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists do not have
 
 
 def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
-    """The parts that the CSVs' column `split` names. A group is a YouTube video.
+    """Check Kinetics. A group is a YouTube video.
 
-    videos: folder of the videos, with or without a folder a class (spaces or underscores). annotations: a CSV, or a
-    folder of them; None looks for *.csv in videos. Files are called id_000010_000020.mp4: the id, and the seconds in
-    six digits; the ending may be another.
+    Files are named like id_000010_000020.mp4, with the id, the start and the end. Start and end are seconds in six
+    digits. The extension may differ.
+
+    Args:
+        videos: Folder of the videos, with or without one folder for each class (spaces or underscores).
+        annotations: A CSV, or a folder of CSVs; None searches for *.csv in videos, then beside it.
+
+    Returns:
+        The data set with one part for each value in the column `split` of the CSVs.
+
+    Raises:
+        VidsslError: videos is not a folder, there is no CSV, or a CSV is corrupt.
     """
-    place = annotations or videos
-    lists = [place] if place.suffix == ".csv" else sorted(place.glob("*.csv"))
+    where = annotations or videos
+    lists = [where] if where.suffix == ".csv" else sorted(where.glob("*.csv"))
     if not lists and annotations is None:
         lists = sorted(videos.resolve().parent.glob("*.csv"))
     if not lists or not all(path.is_file() for path in lists):
-        raise VidsslError(f"annotations={str(place)!r}: no .csv; name the release's list, or a folder of them")
+        raise VidsslError(f"annotations={str(where)!r}: no .csv; name the release's list, or a folder of lists")
     files = VideoFiles(videos, exact=True)
     parts: dict[str, list[Entry]] = {}
     for path in lists:
@@ -36,7 +45,9 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
             try:
                 name = f"{row['youtube_id']}_{int(float(row['time_start'])):06d}_{int(float(row['time_end'])):06d}"
             except ValueError as error:
-                raise VidsslError(f"annotations: {path}: {row}: times are not numbers ({error})") from error
+                raise VidsslError(
+                    f"annotations: {path}: {row}: times are not numbers ({error}); give seconds"
+                ) from error
             label = (row.get("label") or "").strip() or None
             found = files.get(f"{name}.mp4", label)
             parts.setdefault(row["split"].strip() or path.stem, []).append(Entry(name, found, label, row["youtube_id"]))
@@ -44,7 +55,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)
     notes = (
-        ["videos disappear from YouTube: copies differ in what is missing, so say of how many a figure is"]
+        ["videos disappear from YouTube, so copies differ; report the number of videos with each result"]
         if parts
         else []
     )
@@ -55,10 +66,12 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         reader = csv.DictReader(read_text(path, "utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise VidsslError(f"annotations: {path}: cannot be read as text ({error})") from error
+        raise VidsslError(
+            f"annotations: {path} cannot be read as UTF-8 text ({error}); take the release's file"
+        ) from error
     lacking = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
     if lacking:
         raise VidsslError(
-            f"annotations: {path}: lacks the columns {', '.join(lacking)}; they are label,{','.join(COLUMNS)}"
+            f"annotations: {path}: lacks the columns {', '.join(lacking)}; the release has label,{','.join(COLUMNS)}"
         )
     return list(reader)

@@ -1,4 +1,4 @@
-"""Lists of a data set's parts, and indexes of them, which every command takes."""
+"""Write lists or indexes of a data set's parts. Every command accepts both."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ from vidssl.types import VidsslError
 def write_lists(
     dataset: Dataset, out: Path, *, index: bool = False, workers: int | None = None, progress: bool = True
 ) -> list[Path]:
-    """Write OUT/NAME_PART.csv (path,label,group) for each part, of the videos that are there; with `index`, .arrow in
-    their stead.
+    """Write OUT/NAME_PART.csv (path,label,group) for each part, without missing videos.
 
-    A video of several parts is decoded once. Returns what was written. Raises VidsslError where nothing is there, or
-    OUT cannot be written.
+    Args:
+        dataset: The data set.
+        out: Folder for the lists.
+        index: Write the index OUT/NAME_PART.arrow for each part instead, and OUT/NAME.csv and OUT/NAME.arrow for all
+            videos. A video in several parts is decoded once.
+        workers: Number of threads that build the index; None takes one per processor.
+        progress: Show the progress of the index.
+
+    Returns:
+        The files written.
+
+    Raises:
+        VidsslError: No video exists, out cannot be written, or out has another list of the same name.
     """
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
         raise VidsslError(
-            f"datasets: none of the videos of {dataset.name} exist; `vidssl datasets check` shows what is missing"
+            f"datasets: none of the videos of {dataset.name} exist; run `vidssl datasets check` to see what is missing"
         )
     made: list[Path] = []
     try:
@@ -44,9 +54,7 @@ def write_lists(
         built.save(saved)
         (out / f".{dataset.name}.partial").unlink(missing_ok=True)
     except OSError as error:
-        raise VidsslError(
-            f"datasets: out={str(out)!r}: {error.strerror or error}; name a folder that can be written"
-        ) from error
+        raise VidsslError(f"datasets: out={str(out)!r}: {error.strerror or error}; name a writable folder") from error
     rows = {built.root / path: row for row, path in enumerate(built.column("path").to_pylist())}
     made = [whole, saved]
     for part, entries in parts.items():
@@ -59,18 +67,18 @@ def _write(path: Path, entries: Iterable[Entry]) -> None:
     head = ["path", "label", "group"]
     if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(head).encode():
         raise VidsslError(
-            f"datasets: out={str(path.parent)!r}: {path.name} in it is another list, not made here; name another folder"
+            f"datasets: out={str(path.parent)!r}: its {path.name} is not a list that vidssl wrote; name another folder"
         )
     with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(head)
         for entry in entries:
             assert entry.path is not None
-            place = entry.path.resolve()
-            below = place.is_relative_to(path.parent.resolve())
+            video = entry.path.resolve()
+            below = video.is_relative_to(path.parent.resolve())
             writer.writerow(
                 [
-                    os.path.relpath(place, path.parent.resolve()) if below else place,
+                    os.path.relpath(video, path.parent.resolve()) if below else video,
                     entry.label or "",
                     entry.group or "",
                 ]

@@ -1,5 +1,6 @@
-"""A folder a class, or a list (.csv: path,label[,group]; .txt: a path a line): what `find` reads, checked, with parts
-of its own.
+"""Check and split your own videos: one folder for each class, or a list.
+
+A list is a .csv with path,label[,group] or a .txt with one path on each line.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from vidssl.types import VidsslError
 
 
 def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0) -> Dataset:
-    """One part "all", or, with a share above 0, "train" and "test", between which no group is split.
+    """Check your own videos, and split them into train and test. The two sets share no group.
 
-    group: regular expression; what it matches in a path is the video's group, in the place of the list's. share: of the
-    videos that go to the test, as closely as whole groups allow. seed: decides which.
+    Args:
+        source: Folder with one folder for each class, or a list.
+        group: Regular expression. Its match in a path is the video's group and replaces the group of the list.
+        fraction: Fraction of the videos for the test set, 0 <= fraction < 1, as closely as whole groups allow.
+        seed: Seed of the choice of groups.
+
+    Returns:
+        The data set with the part "all", or with the parts "train" and "test" if fraction is above 0.
+
+    Raises:
+        VidsslError: fraction is out of range, source cannot be read, or group is invalid or matches no path.
     """
     if not 0 <= fraction < 1:
-        raise VidsslError(f"fraction={fraction}: take a fraction of the videos, 0 <= fraction < 1")
+        raise VidsslError(f"fraction={fraction}: take a fraction of the videos with 0 <= fraction < 1")
     root, found = find_videos(source)
     files = [one for one in found if one.archive is None]
     matches = match_groups([one.path for one in files], group, "group")
@@ -49,22 +59,22 @@ def _problems(entries: list[Entry]) -> list[str]:
     count = Counter(entry.label for entry in entries if entry.label is not None)
     problems = [f"{len(bare)} videos have no class, such as {bare[0]}"] if bare else []
     problems += (
-        [f"{len(forks)} files are no videos but what macOS leaves beside them, such as {forks[0]}; remove them"]
+        [f"{len(forks)} files are not videos but macOS metadata (._*), such as {forks[0]}; remove them"]
         if forks
         else []
     )
-    return problems + ["all videos are of one class"] * (len(count) == 1)
+    return problems + ["all videos have the same class"] * (len(count) == 1)
 
 
 def _notes(packed: int, parts: dict[str, list[Entry]]) -> list[str]:
-    notes = [f"{packed} videos in shards (.tar) are left aside: lists cannot name them"] if packed else []
+    notes = [f"{packed} videos in shards (.tar) are left out, because a list cannot name them"] if packed else []
     count = Counter(entry.label for entries in parts.values() for entry in entries if entry.label is not None)
     if count:
         (most, many), (least, few) = count.most_common()[0], count.most_common()[-1]
         notes.append(
-            f"{few} videos of each class"
+            f"each class has {few} videos"
             if few == many
-            else f"from {few} videos of a class ({least}) to {many} ({most})"
+            else f"classes have from {few} videos ({least}) to {many} ({most})"
         )
     if "test" in parts:
         lost = sorted(
@@ -72,7 +82,7 @@ def _notes(packed: int, parts: dict[str, list[Entry]]) -> list[str]:
             - {entry.label for entry in parts["train"] if entry.label}
         )
         notes += (
-            [f"{len(lost)} classes are in test alone, such as {lost[0]}; take another seed, or smaller groups"]
+            [f"{len(lost)} classes are only in test, such as {lost[0]}; take another seed, or smaller groups"]
             if lost
             else []
         )

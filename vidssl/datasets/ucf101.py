@@ -1,9 +1,8 @@
-"""UCF101: 101 classes, three splits, groups g01 to g25 that must not be parted.
+"""UCF101: 101 classes, three splits, and groups g01 to g25. Train and test must not share a group.
 
 Source: Soomro, Zamir, Shah, "UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild", 2012, and the
-release's
-ucfTrainTestlist: classInd.txt ("1 ApplyEyeMakeup", from 1), trainlist0N.txt
-("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1"), testlist0N.txt (the same without the number).
+release's ucfTrainTestlist: classInd.txt ("1 ApplyEyeMakeup", numbers from 1), trainlist0N.txt
+("ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1") and testlist0N.txt (the same without the number).
 """
 
 from __future__ import annotations
@@ -28,12 +27,20 @@ _GROUP = re.compile(r"_g(\d+)_c\d+$", re.IGNORECASE)
 
 
 def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
-    """The three splits, as far as their lists are there. Labels are names: the lists' numbers, which begin with 1, are
-    only checked.
+    """Check UCF101. Labels are the names of the classes; the lists' numbers, which begin with 1, are only checked.
 
-    videos: folder of the videos, with or without a folder a class. annotations: ucfTrainTestlist; None looks for it in
-    and beside videos. File and folder names are compared without regard to case: the class HandstandPushups has files
+    Names of files and folders are compared without regard to case, because the class HandstandPushups has files
     v_HandStandPushups_*.
+
+    Args:
+        videos: Folder of the videos, with or without one folder for each class.
+        annotations: The folder ucfTrainTestlist; None searches for it in and beside videos.
+
+    Returns:
+        The data set with the parts "train_1", "test_1" .. "test_3" that the existing lists define.
+
+    Raises:
+        VidsslError: videos is not a folder, there are no lists, or classInd.txt is corrupt.
     """
     where = annotations_in(videos, annotations, "ucfTrainTestlist", "trainlist0*.txt")
     classes, problems = _classes(where / "classInd.txt")
@@ -53,35 +60,38 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
         if both:
             problems.append(
                 f"train_{number} and test_{number} share {len(both)} groups, such as {both[0]}: "
-                "near duplicates are in both"
+                "both contain near duplicates"
             )
         if train and test and len(train) + len(test) != VIDEOS:
-            notes.append(f"split {number} names {len(train) + len(test)} videos, the release has {VIDEOS}")
+            notes.append(f"split {number} names {len(train) + len(test)} videos; the release has {VIDEOS}")
     if len(set(classes.values())) != CLASSES:
-        notes.append(f"classInd.txt names {len(set(classes.values()))} classes, the release has {CLASSES}")
+        notes.append(f"classInd.txt names {len(set(classes.values()))} classes; the release has {CLASSES}")
     problems += files.duplicates() + empty_files(parts)
     return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 
 def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
-    """Number to name, and what is wrong."""
+    """Read the names of the classes by number, and list the problems."""
     classes = {}
     for line in read_lines(path):
         number, _, name = line.replace("\t", " ").partition(" ")
         if not number.isdigit() or not name.strip():
-            raise VidsslError(f"annotations: {path}: {line!r} is not a number and a class, as in '1 ApplyEyeMakeup'")
+            raise VidsslError(
+                f"annotations: {path}: {line!r} is not a number and a class; write lines like '1 ApplyEyeMakeup'"
+            )
         classes[int(number)] = name.strip()
     if not classes:
-        raise VidsslError(f"annotations: {path}: it names no class; take the release's")
+        raise VidsslError(f"annotations: {path} names no class; take the release's file")
     first = min(classes)
     if first == 1:
         return classes, []
     return classes, [
-        f"classInd.txt begins with {first}, the release's with 1; labels are taken from names, not from numbers"
+        f"classInd.txt begins with {first} and the release's with 1; labels come from names, not from numbers"
     ]
 
 
 def _entries(path: Path, classes: dict[int, str], files: VideoFiles) -> tuple[list[Entry], list[str]]:
+    """Read the videos of a list, and list the problems."""
     names = {name.lower(): name for name in classes.values()}
     numbers = {name.lower(): number for number, name in classes.items()}
     entries, wrong = [], []
@@ -93,7 +103,7 @@ def _entries(path: Path, classes: dict[int, str], files: VideoFiles) -> tuple[li
             wrong.append(f"{path.name}: {line!r} names no class of classInd.txt")
             continue
         if number and int(number) != numbers[folder]:
-            wrong.append(f"{path.name}: {name} has the number {number}, its class {numbers[folder]}")
+            wrong.append(f"{path.name}: {name} has the number {number}, but its class has {numbers[folder]}")
         found = _GROUP.search(Path(name).stem)
         group = f"{names[folder]}_g{found[1]}" if found else None
         entries.append(Entry(name=name, path=files.get(name, names[folder]), label=names[folder], group=group))
