@@ -190,7 +190,7 @@ def test_a_map_of_any_size_but_features_of_one(opn: CaffeNet) -> None:
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ({"size": (80, 54)}, r"size=\(80, 54\): take at least 55 x 55"),
+        ({"size": (80, 54)}, r"size=\(80, 54\): give at least 55 x 55 pixels"),
         ({"dense": ()}, r"dense=\(\)"),
         ({"dense": (8, 0)}, r"dense=\(8, 0\)"),
         ({"conv_bias": (0, 1)}, r"conv_bias=\(0, 1\): give 5"),

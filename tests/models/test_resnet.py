@@ -77,7 +77,10 @@ def test_the_tiny_one_learns_frames_by_heart() -> None:
 
 @pytest.mark.parametrize(
     ("widths", "blocks", "named"),
-    [((8, 8, 8), (1, 1, 1, 1), r"widths=\(8, 8, 8\)"), ((8,) * 5, (1, 1, 1, 0), "blocks=.*4 positive")],
+    [
+        ((8, 8, 8), (1, 1, 1, 1), r"widths=\(8, 8, 8\): give 5 positive numbers: channels"),
+        ((8,) * 5, (1, 1, 1, 0), "blocks=.*4 positive"),
+    ],
 )
 def test_wrong_plans_are_named(widths: tuple[int, ...], blocks: tuple[int, ...], named: str) -> None:
     with pytest.raises(ValueError, match=named):

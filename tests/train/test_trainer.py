@@ -57,7 +57,7 @@ def test_a_run_at_its_end_says_that_there_is_nothing_to_train(
     before = (tmp_path / "run" / "metrics.jsonl").read_text()
     result = train(recipe, index, tmp_path / "run", steps=2, resume=True, device="cpu")
     said = capsys.readouterr().out
-    assert "at step 3 of 2" in said
+    assert "at step 3, past the end of the run at step 2; " in said
     assert "step_00000003 is at step 3, and the run ends at step 2; to train longer, take steps > 3" in said
     assert (result.step, result.checkpoint.name) == (3, "step_00000003")
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == before

@@ -1,7 +1,7 @@
-"""The demo's scenes: nine everyday processes that run one way, so that the order of three clips can be seen.
+"""The demo's scenes: nine everyday processes with a direction in time, so that the order of three clips is visible.
 
-Every scene is a function that paints on a `Canvas`. Colours, sizes, places, speeds, background, exposure, noise and
-encoder settings are drawn for each video; what stays the same within a class is the physics.
+Every scene is a function that paints on a `Canvas`. Colours, sizes, positions, speeds, background, exposure, noise and
+encoder settings are drawn at random for each video; only the physics is the same within a class.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vidssl.demo.canvas import Canvas, soft
 
 
 def ball(c: Canvas) -> None:
-    """A ball is thrown and bounces lower and lower."""
+    """A ball is thrown, and each bounce is lower than the one before."""
     rng, radius, floor = c.rng, c.rng.uniform(0.05, 0.1), c.rng.uniform(0.8, 0.95)
     side, speed = rng.choice([-1, 1]), rng.uniform(0.006, 0.012)
     gravity, kept = rng.uniform(0.0025, 0.004), rng.uniform(0.7, 0.85)
@@ -33,7 +33,7 @@ def ball(c: Canvas) -> None:
 
 
 def pendulum(c: Canvas) -> None:
-    """A pendulum swings out."""
+    """A pendulum swings with decreasing amplitude."""
     rng, length, radius = c.rng, c.rng.uniform(0.5, 0.75), c.rng.uniform(0.05, 0.1)
     period, life = rng.uniform(20, 30), rng.uniform(32, 48)
     angle = rng.uniform(0.8, 1.2) * np.exp(-c.t / life) * np.cos(2 * np.pi * c.t / period + rng.uniform(0, 2 * np.pi))
@@ -44,7 +44,7 @@ def pendulum(c: Canvas) -> None:
 
 
 def ink(c: Canvas) -> None:
-    """A drop of ink spreads in water: its width grows with the square root of time, its darkest spot fades."""
+    """A drop of ink spreads in water: its width grows with the square root of time, and its darkest spot fades."""
     rng, drops = c.rng, 14
     drift = rng.normal(0, 0.02, (c.t.size, 2, drops)).cumsum(0).astype(np.float32)
     place = rng.uniform(0.35, 0.65, 2) * (c.right, 1)
@@ -76,7 +76,7 @@ def plant(c: Canvas) -> None:
 
 
 def car(c: Canvas) -> None:
-    """A car starts and drives off; its exhaust stays behind and thins out."""
+    """A car starts and drives off; its exhaust stays behind and disperses."""
     rng, side, road, size = c.rng, c.rng.choice([-1, 1]), c.rng.uniform(0.75, 0.9), c.rng.uniform(0.8, 1.2)
     gone = 0.5 * rng.uniform(0.0002, 0.00035) * (c.t + rng.uniform(0, 12)) ** 2
     x = c.right / 2 + side * (gone - rng.uniform(0.3, 0.45))
@@ -109,7 +109,7 @@ def fireworks(c: Canvas) -> None:
 
 
 def ice(c: Canvas) -> None:
-    """A block of ice sinks and rounds off, its puddle spreads."""
+    """A block of ice melts: it shrinks, its corners become round, and its puddle spreads."""
     rng, floor, place = c.rng, c.rng.uniform(0.75, 0.88), c.right * c.rng.uniform(0.35, 0.65)
     left = np.clip(1 - (c.t + rng.uniform(0, 10)) / (c.t.size + rng.uniform(5, 25)), 0.02, 1)  # of the ice
     half, tall = rng.uniform(0.12, 0.2) * left**0.4, rng.uniform(0.35, 0.55) * left
@@ -124,7 +124,7 @@ def ice(c: Canvas) -> None:
 
 
 def glass(c: Canvas) -> None:
-    """A glass is filled from a jet; waves run over the surface."""
+    """A jet of liquid fills a glass; waves run over the surface."""
     rng, half, bottom = c.rng, c.rng.uniform(0.15, 0.3), c.rng.uniform(0.8, 0.93)
     place, tall = c.right * rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.65)
     filled = tall * (0.03 + 0.9 * (c.t + rng.uniform(0, 10)) / (c.t.size + 12))
@@ -140,7 +140,7 @@ def glass(c: Canvas) -> None:
 
 
 def ripple(c: Canvas) -> None:
-    """A stone has fallen into water: rings run outwards and die down."""
+    """A stone has fallen into water: rings run outwards and fade."""
     rng, center = c.rng, c.rng.uniform(0.3, 0.7, 2)
     away = c.away(center[0] * c.right, center[1])
     front = rng.uniform(0.008, 0.012) * (c.t + rng.uniform(1, 8))[:, None, None]
@@ -158,13 +158,21 @@ SCENES: dict[str, Scene] = {
 }
 
 
-# Ink in lit water, a car and its smoke in daylight: the longer, the darker. With the others, where more is
-# lighter, or where nothing grows, brightness alone does not put the clips in order.
+# These scenes have dark shapes on a light background, and so get darker with time. In the other scenes the shapes are
+# light: some grow with time, and some do not. So brightness alone does not reveal the order.
 _DARK = frozenset({"ink", "car"})
 
 
 def film(name: str, seed: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """One video of class `name`, uint8 [F, H, W, 3], 64 to 96 frames: a pure function of its arguments."""
+    """Makes one video. The same arguments always give the same video.
+
+    Args:
+        name: A key of SCENES.
+        seed: Seed of all random draws.
+
+    Returns:
+        uint8 [F, H, W, 3], 64 to 96 frames.
+    """
     rng = np.random.default_rng(seed)
     canvas = Canvas(rng, int(rng.integers(64, 97)), lit=name not in _DARK)
     SCENES[name](canvas)

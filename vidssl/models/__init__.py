@@ -1,11 +1,11 @@
-"""Encoders: feature extractors without a classifier. `ENCODERS[name](channels=3)` builds one.
+"""Encoders: models that compute features and have no classifier. `ENCODERS[name](channels=3)` builds one.
 
-| file | what it does |
+| file | what it holds |
 |---|---|
-| base.py, frame.py | `Encoder`: what all declare; `FrameEncoder`: those of single frames |
+| base.py, frame.py | `Encoder`, the base class of all encoders; `FrameEncoder`, the base class of encoders of frames |
 | c3d.py, r3d.py, r2plus1d.py, resnet3d.py | encoders of clips |
 | caffenet.py, resnet.py | encoders of frames |
-| residual.py, norm.py | blocks that residual encoders share; group norm in the place of batch norm |
+| residual.py, norm.py | blocks that residual encoders share; replacement of batch norm by group norm |
 """
 
 from __future__ import annotations

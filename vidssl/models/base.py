@@ -1,4 +1,4 @@
-"""What every encoder is: clips in, one feature vector a clip out."""
+"""The base class of encoders: an encoder turns each clip into one feature vector."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from torch import nn
 
 
 class Encoder(nn.Module, ABC):
-    """A feature extractor without a classifier. One that looks at single frames takes clips of T = 1.
+    """A model that computes the features of clips and has no classifier. An encoder of single frames takes T = 1.
 
-    features: size D of the feature. channels: C of its clips.
-    made_for: (T, H, W) of the clips it is meant for; minimum: the smallest (T, H, W) that still reaches its last map;
-    maximum: the largest, None where there is no bound. A fully connected layer fixes H and W: then minimum and maximum
-    agree.
+    Attributes:
+        features: Size D of the feature vector.
+        channels: Number C of channels of the clips.
+        made_for: (T, H, W) of the clips that the encoder is designed for: frames and pixels.
+        minimum: The smallest (T, H, W) that the encoder accepts.
+        maximum: The largest (T, H, W); None where there is no bound. A dense layer on the last map fixes H and W; they
+            are then the same in minimum and maximum.
     """
 
     features: int
@@ -25,10 +28,22 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, T, H, W] to the last map [N, M, t, h, w]."""
+        """Computes the last feature map.
+
+        Args:
+            clips: float [N, C, T, H, W].
+
+        Returns:
+            float [N, M, t, h, w].
+        """
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, T, H, W] to the features [N, D]: the mean of the last map over time and place, unless an encoder
-        says otherwise.
+        """Computes the features: the mean of the last map over time, height and width, unless a subclass overrides it.
+
+        Args:
+            clips: float [N, C, T, H, W].
+
+        Returns:
+            float [N, D].
         """
         return self.forward_map(clips).mean(dim=(2, 3, 4))

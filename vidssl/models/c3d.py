@@ -1,8 +1,8 @@
-"""C3D as VCOP trains it: batch norm after every convolution, and a mean over the last map where C3D had dense layers.
+"""C3D as VCOP trains it: with batch norm after every convolution, and a mean over the last map for the dense layers.
 
 Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
-authors' code; the plan is that of Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV
-2015.
+authors' code. The architecture is from Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks",
+ICCV 2015.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from torch import nn
 
 from vidssl.models.base import Encoder
 
-STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # between them pooling
+STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # channels; a pooling layer lies between two stages
 
 
 class C3D(Encoder):
-    """Eight convolutions 3x3x3 with bias, batch norm and ReLU; between the five stages max pooling, the first over
-    height and width only.
+    """Eight 3x3x3 convolutions with bias, batch norm and ReLU, in five stages with max pooling between them.
 
-    channels: of the clips. 27,661,440 parameters; 16 x 112 x 112 gives a last map of 512 x 2 x 7 x 7.
+    The first pooling layer pools height and width only. The encoder has 27,661,440 parameters for three channels. Clips
+    of 16 x 112 x 112 give a last map of 512 x 2 x 7 x 7.
+
+    Args:
+        channels: Number of channels of the clips.
     """
 
     features = 512
     made_for = (16, 112, 112)
-    minimum = (8, 16, 16)  # what the pools divide by: less, and nothing is left
+    minimum = (8, 16, 16)  # the factors by which pooling divides the size; a smaller clip would leave an empty map
 
     def __init__(self, *, channels: int = 3) -> None:
         super().__init__()
@@ -42,11 +45,18 @@ class C3D(Encoder):
         self.layers = nn.Sequential(*layers)
 
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, T, H, W] to [N, 512, T/8, H/16, W/16]."""
+        """Computes the last feature map.
+
+        Args:
+            clips: float [N, C, T, H, W].
+
+        Returns:
+            float [N, 512, T/8, H/16, W/16].
+        """
         out: torch.Tensor = self.layers(clips)
         return out
 
 
 def c3d(*, channels: int = 3) -> C3D:
-    """The published encoder: clips 3 x 16 x 112 x 112, 512 features, 27,661,440 parameters."""
+    """Builds the published encoder: clips of 3 x 16 x 112 x 112, 512 features, 27,661,440 parameters."""
     return C3D(channels=channels)

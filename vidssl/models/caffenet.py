@@ -1,8 +1,8 @@
-"""CaffeNet as Shuffle and Learn and as OPN train it, and the AlexNet of O3N: five convolutions, then dense layers.
+"""CaffeNet as Shuffle and Learn and OPN train it, and the AlexNet of O3N: five convolutions, then dense layers.
 
 Sources: Misra et al., "Shuffle and Learn: Unsupervised Learning using Temporal Order Verification", ECCV 2016; Lee et
 al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, each with the authors' code; Fernando et
-al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017. The plan is that of
+al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017. The architecture is from
 Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", NIPS 2012.
 """
 
@@ -17,14 +17,19 @@ from torch import nn
 from vidssl.models.frame import FrameEncoder
 from vidssl.models.residual import begin_he
 
-# Channels out, size of the kernel, stride, padding, groups of conv1 .. conv5.
+# Output channels, kernel size, stride, padding and groups of conv1 .. conv5.
 CONVS = ((96, 11, 4, 0, 1), (256, 5, 1, 2, 2), (384, 3, 1, 1, 1), (384, 3, 1, 1, 2), (256, 3, 1, 1, 2))
-SMALLEST = 55  # rows or columns: less, and a pool's first window is larger than its map
+SMALLEST = 55  # rows or columns; in a smaller frame a pooling window is larger than its map
 
 
 def pool5_size(pixels: int) -> int:
-    """Rows of pool5 for rows of the frame, columns likewise: 227 to 6, 80 to 2. As in Caffe a pool's last window may be
-    cut off.
+    """Computes the size of pool5. The last pooling window may extend over the edge of the map, as in Caffe.
+
+    Args:
+        pixels: Rows, or columns, of the frame.
+
+    Returns:
+        Rows, or columns, of pool5: 6 for 227, 2 for 80.
     """
     rows = (pixels - 11) // 4 + 1
     for _ in range(3):
@@ -33,7 +38,7 @@ def pool5_size(pixels: int) -> int:
 
 
 def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -> nn.Sequential:
-    """conv1 to pool5, under Caffe's names."""
+    """Builds the layers from conv1 to pool5, under Caffe's names."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for at, (width, size, stride, padding, groups) in enumerate(CONVS, start=1):
         layers[f"conv{at}"] = nn.Conv2d(channels, width, size, stride, padding, groups=groups)
@@ -43,7 +48,7 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
         tail: list[tuple[str, nn.Module]] = (
             [(f"pool{at}", nn.MaxPool2d(3, 2, ceil_mode=True))] if at in (1, 2, 5) else []
         )
-        if at <= 2:  # Caffe and torch divide alpha by the five channels, TensorFlow does not: its 2e-5 is this 1e-4
+        if at <= 2:  # Caffe and torch divide alpha by the five channels; TensorFlow does not: its 2e-5 equals this 1e-4
             tail.append((f"norm{at}", nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)))
         layers.update(reversed(tail) if norm_first else tail)
         channels = width
@@ -51,17 +56,24 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
 
 
 class CaffeNet(FrameEncoder):
-    """Five convolutions; pooling and local response norm after the first two, pooling after the fifth; then layers of
-    `dense` numbers.
+    """Five convolutions, then dense layers.
 
-    The feature is the last dense layer's, the last map pool5. Weights begin normal: deviation 0.01 in convolutions,
-    0.005 in dense layers.
+    Pooling and local response norm follow the first two convolutions; pooling follows the fifth. The last map is pool5;
+    the features are the output of the last dense layer. Weights are initialised from a normal distribution with a
+    standard deviation of 0.01 in convolutions and of 0.005 in dense layers.
 
-    size: (H, W) of the frames, which fixes the first dense layer. channels: of the clips. norm_first: norm before
-    pooling, as in AlexNet; else after it, as in CaffeNet. batch_norm: on conv3, conv4, conv5 and the dense layers;
-    affine: it has a scale and a shift.
-    dropout: after each dense layer. conv_bias: what the biases of conv1 .. conv5 begin with; the dense layers' begin
-    with 1.
+    Args:
+        size: (H, W) of the frames in pixels; it fixes the inputs of the first dense layer.
+        dense: Outputs of each dense layer.
+        channels: Number of channels of the clips.
+        norm_first: Local response norm comes before pooling, as in AlexNet; if False, after it, as in CaffeNet.
+        batch_norm: Adds batch norm to conv3, conv4, conv5 and the dense layers.
+        affine: Batch norm has a scale and a shift.
+        dropout: Dropout probability after each dense layer.
+        conv_bias: Initial biases of conv1 .. conv5. The biases of dense layers start at 1.
+
+    Raises:
+        ValueError: The size is below 55 x 55, dense is empty or not positive, or conv_bias has not five numbers.
     """
 
     def __init__(
@@ -78,12 +90,12 @@ class CaffeNet(FrameEncoder):
     ) -> None:
         super().__init__()
         if min(size) < SMALLEST:
-            raise ValueError(f"CaffeNet: size={tuple(size)}: take at least {SMALLEST} x {SMALLEST}")
+            raise ValueError(f"CaffeNet: size={tuple(size)}: give at least {SMALLEST} x {SMALLEST} pixels")
         if len(conv_bias) != len(CONVS):
-            raise ValueError(f"CaffeNet: conv_bias={tuple(conv_bias)}: give {len(CONVS)} numbers, one a convolution")
+            raise ValueError(f"CaffeNet: conv_bias={tuple(conv_bias)}: give {len(CONVS)} numbers, one per convolution")
         if not dense or min(dense) < 1:
             raise ValueError(
-                f"CaffeNet: dense={tuple(dense)}: give one positive number or more, of the dense layers' outputs"
+                f"CaffeNet: dense={tuple(dense)}: give at least one number, all positive: outputs of each dense layer"
             )
         self.features, self.channels = dense[-1], channels
         self.made_for = self.minimum = self.maximum = (1, *size)
@@ -104,15 +116,28 @@ class CaffeNet(FrameEncoder):
             part.bias = nn.Parameter(torch.full((part.weight.shape[0],), float(bias)))
 
     def frame_map(self, frames: torch.Tensor) -> torch.Tensor:
-        """float [N, C, H, W] to pool5 [N, 256, h, w]: frames of any size that reaches it, though the features take only
-        one.
+        """Computes pool5. Unlike `forward`, it takes frames of any size from 55 x 55 up.
+
+        Args:
+            frames: float [N, C, H, W].
+
+        Returns:
+            float [N, 256, h, w], with h and w as `pool5_size` computes them.
         """
         out: torch.Tensor = self.convs(frames)
         return out
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        """float [N, C, 1, H, W] to the last dense layer's [N, D]. Raises ValueError where the frames are of another
-        size.
+        """Computes the features: the output of the last dense layer.
+
+        Args:
+            clips: float [N, C, 1, H, W].
+
+        Returns:
+            float [N, D].
+
+        Raises:
+            ValueError: The frames have another size than the encoder was built for.
         """
         if tuple(clips.shape[2:]) != self.minimum:
             raise ValueError(
@@ -123,25 +148,27 @@ class CaffeNet(FrameEncoder):
 
 
 def caffenet(*, channels: int = 3) -> CaffeNet:
-    """Shuffle and Learn's: frames 227 x 227, batch norm without scale and shift, pool5 of 9216 numbers, 4096 features
-    (fc7).
+    """Builds the encoder of Shuffle and Learn: frames of 227 x 227, pool5 of 9216 numbers, 4096 features (fc7).
+
+    Batch norm has no scale and no shift.
     """
     return CaffeNet((227, 227), (4096, 4096), channels=channels, affine=False, conv_bias=(0, 1, 0, 1, 1))
 
 
 def caffenet_opn(*, channels: int = 3) -> CaffeNet:
-    """OPN's: frames 80 x 80, batch norm with scale and shift, pool5 of 1024 numbers, 1024 features (fc6). fc7 is in
-    OPN's head.
+    """Builds the encoder of OPN: frames of 80 x 80, pool5 of 1024 numbers, 1024 features (fc6).
+
+    Batch norm has a scale and a shift. fc7 belongs to the head of OPN.
     """
     return CaffeNet((80, 80), (1024,), channels=channels)
 
 
 def alexnet_o3n(*, channels: int = 3) -> CaffeNet:
-    """O3N's: AlexNet up to its first dense layer, frames 227 x 227, 128 features. Stacks of differences have 15
-    channels.
+    """Builds the encoder of O3N: AlexNet up to its first dense layer, frames of 227 x 227, 128 features.
 
-    Not found in the paper, hence ours: no batch norm, no dropout, ReLU after the dense layer, weights begun as He et
-    al. 2015 do, since without batch norm AlexNet's own deviation of 0.01 would leave almost nothing of a picture.
+    Stacks of differences have 15 channels. The paper does not specify the following, so these are our choices: no batch
+    norm, no dropout, ReLU after the dense layer, and weights initialised as in He et al. 2015. Without batch norm,
+    AlexNet's own standard deviation of 0.01 would make the activations vanish.
     """
     encoder = CaffeNet((227, 227), (128,), channels=channels, norm_first=True, batch_norm=False, dropout=0.0)
     begin_he(encoder)

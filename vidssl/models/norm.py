@@ -1,4 +1,4 @@
-"""Group norm in the place of batch norm: what it does to a clip depends on no other clip.
+"""Replaces batch norm with group norm, which normalises each clip independently of the others in its batch.
 
 Source: Wu, He, "Group Normalization", ECCV 2018.
 """
@@ -9,14 +9,24 @@ from typing import TypeVar
 
 from torch import nn
 
-# groups at most, and channels of one at least, as in the paper: of two alone little but signs is left
+# At most 32 groups, and at least 16 channels per group, as in the paper. A group of only two channels would keep little
+# but signs.
 GROUPS, CHANNELS = 32, 16
 M = TypeVar("M", bound=nn.Module)
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def with_group_norm(model: M) -> M:
-    """`model` with every batch norm replaced, in place; scale and shift stay where there were some."""
+    """Replaces every batch norm of a model, in place.
+
+    A group norm has a scale and a shift if the batch norm had them; they start at 1 and 0.
+
+    Args:
+        model: The model; not itself a batch norm.
+
+    Returns:
+        `model`.
+    """
     for name, module in model.named_children():
         if isinstance(module, _BATCH):
             channels = module.num_features

@@ -1,6 +1,6 @@
-"""R(2+1)D as VCOP trains it: R3D with every convolution split into one over the picture and one over time.
+"""R(2+1)D as VCOP trains it: R3D with every convolution split into one over height and width and one over time.
 
-Source: as R3D: Xu et al., CVPR 2019, and the authors' code; Tran et al., CVPR 2018, for the split.
+Source: as for R3D: Xu et al., CVPR 2019, and the authors' code; the split is from Tran et al., CVPR 2018.
 """
 
 from __future__ import annotations
@@ -12,19 +12,37 @@ from vidssl.models.residual import BasicBlock
 
 
 def middle_width(channels: int, width: int, time: int, size: int) -> int:
-    """Channels between the two halves, so that both together have the parameters of one time x size x size convolution,
-    rounded down.
+    """Computes the number of channels between the two halves of a split convolution.
+
+    Both halves together then have as many parameters as the whole convolution, or a few less because of rounding down.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        time: Kernel size in time, in frames.
+        size: Kernel size in height and width, in pixels.
+
+    Returns:
+        The number of channels.
     """
     return time * size**2 * channels * width // (size**2 * channels + time * width)
 
 
 class Split(nn.Sequential):
-    """1 x size x size, batch norm, ReLU, time x 1 x 1; each half takes its own strides. Pads to keep the size."""
+    """A 1 x size x size convolution, batch norm, ReLU, and a time x 1 x 1 convolution, padded to keep the size.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        middle: Channels between the two convolutions.
+        time: Kernel size in time, in frames.
+        size: Kernel size in height and width, in pixels.
+        stride: Stride in time, and stride in height and width.
+    """
 
     def __init__(
         self, channels: int, width: int, *, middle: int, time: int, size: int, stride: tuple[int, int]
     ) -> None:
-        """stride: of time, and of height and width."""
         super().__init__(
             nn.Conv3d(
                 channels, middle, (1, size, size), (1, stride[1], stride[1]), (0, size // 2, size // 2), bias=False
@@ -36,7 +54,7 @@ class Split(nn.Sequential):
 
 
 def split(channels: int, width: int, size: int, stride: int) -> Split:
-    """A cubic convolution in two halves, its middle width from its own channels."""
+    """Splits a size x size x size convolution; its own input and output channels determine the middle width."""
     middle = middle_width(channels, width, size, size)
     return Split(channels, width, middle=middle, time=size, size=size, stride=(stride, stride))
 
@@ -50,7 +68,8 @@ def _block(channels: int, width: int, stride: int) -> BasicBlock:
 
 
 def r2plus1d(*, channels: int = 3) -> R3D:
-    """The published encoder: clips 3 x 16 x 112 x 112, 512 features, 14,365,303 parameters. Its shortcuts are split
-    too, and the stem's middle width is 83 for three channels, by the same formula.
+    """Builds the published encoder: clips of 3 x 16 x 112 x 112, 512 features, 14,365,303 parameters.
+
+    Its shortcuts are split too. `middle_width` also applies to the stem: 83 for three channels.
     """
     return R3D(channels=channels, stem=_stem, block=_block)

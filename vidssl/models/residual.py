@@ -1,4 +1,4 @@
-"""What the residual encoders share, for frames and for clips: a block, a row of stages, how weights begin.
+"""What the residual encoders of frames and of clips share: a block, a sequence of stages, and initial weights.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
@@ -10,32 +10,41 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-# channels in, channels out, size of the kernel, stride; pads to keep the size
+# input channels, output channels, kernel size, stride; pads to keep the size
 Conv = Callable[[int, int, int, int], nn.Module]
 Norm = Callable[[int], nn.Module]  # channels
-Block = Callable[[int, int, int], nn.Module]  # channels in, channels out, stride
+Block = Callable[[int, int, int], nn.Module]  # input channels, output channels, stride
 
 
 def conv2d(channels: int, width: int, size: int, stride: int) -> nn.Conv2d:
-    """A convolution over height and width that batch norm follows: hence without bias."""
+    """Builds a convolution over height and width; without bias, since batch norm follows it."""
     return nn.Conv2d(channels, width, size, stride, padding=size // 2, bias=False)
 
 
 def conv3d(channels: int, width: int, size: int, stride: int) -> nn.Conv3d:
-    """A convolution over time, height and width that batch norm follows: hence without bias."""
+    """Builds a convolution over time, height and width; without bias, since batch norm follows it."""
     return nn.Conv3d(channels, width, size, stride, padding=size // 2, bias=False)
 
 
 def shortcut(channels: int, width: int, stride: int, conv: Conv, norm: Norm) -> nn.Module:
-    """The way around a block: nothing where its shape stays, else a convolution of one pixel with batch norm."""
+    """Builds the path around a block: the identity if the block keeps the shape, else a convolution with kernel size 1
+    and batch norm.
+    """
     if stride == 1 and channels == width:
         return nn.Identity()
     return nn.Sequential(conv(channels, width, 1, stride), norm(width))
 
 
 class BasicBlock(nn.Module):
-    """Two convolutions of size 3 with batch norm, and a shortcut. The first one strides; `around` is the shortcut's,
-    else as the others.
+    """Two convolutions of kernel size 3 with batch norm, and a shortcut. The first convolution has the stride.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        stride: Stride of the first convolution and of the shortcut.
+        conv: Builds a convolution.
+        norm: Builds a norm layer.
+        around: Builds the convolution of the shortcut; by default `conv`.
     """
 
     def __init__(
@@ -55,8 +64,15 @@ class BasicBlock(nn.Module):
 
 
 def stages(widths: Sequence[int], blocks: Sequence[int], block: Block) -> nn.Sequential:
-    """`blocks[i]` blocks from `widths[i]` to `widths[i + 1]` channels; the first block of every stage but the first
-    strides by two.
+    """Builds a sequence of stages. Every stage except the first starts with a block of stride 2.
+
+    Args:
+        widths: Input channels of the first stage, then output channels of each stage.
+        blocks: Number of blocks in each stage.
+        block: Builds a block.
+
+    Returns:
+        All blocks in one sequence.
     """
     row = []
     for stage, count in enumerate(blocks):
@@ -66,8 +82,9 @@ def stages(widths: Sequence[int], blocks: Sequence[int], block: Block) -> nn.Seq
 
 
 def begin_he(module: nn.Module) -> None:
-    """Weights of convolutions and dense layers as He et al. 2015 begin them: normal, variance 2 / inputs of a sum;
-    biases 0.
+    """Initialises convolutions and dense layers as in He et al. 2015, in place.
+
+    Weights are normal with a variance of 2 / (inputs of one output); biases are 0.
     """
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.Conv3d, nn.Linear)):

@@ -1,7 +1,7 @@
 """ResNet for single frames.
 
-Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. In the bottleneck the 3x3 convolution
-strides, as in torchvision, where the paper's first 1x1 does.
+Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016. In a bottleneck the 3x3 convolution has
+the stride, as in torchvision; in the paper the first 1x1 convolution has it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from vidssl.models.residual import BasicBlock, Block, begin_he, conv2d, shortcut
 
 
 def basic(channels: int, width: int, stride: int) -> BasicBlock:
-    """Two convolutions 3x3."""
+    """Builds a block of two 3x3 convolutions."""
     return BasicBlock(channels, width, stride, conv=conv2d, norm=nn.BatchNorm2d)
 
 
 class Bottleneck(nn.Module):
-    """1x1 down to a quarter of the width, 3x3, 1x1 up to the width, each with batch norm, and a shortcut."""
+    """Three convolutions with batch norm, and a shortcut: 1x1 to a quarter of the width, 3x3, and 1x1 to the width.
+
+    Args:
+        channels: Input channels.
+        width: Output channels.
+        stride: Stride of the 3x3 convolution and of the shortcut.
+    """
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -45,11 +51,17 @@ class Bottleneck(nn.Module):
 class ResNet(FrameEncoder):
     """A stem and four stages; the last three halve height and width.
 
-    widths: channels of the stem and the four stages. blocks: in each stage. channels: of the clips. block: what the
-    stages are made of.
-    small: a stem 3x3 of stride 2 without pooling, which divides by 16 in all; else 7x7 of stride 2 and pooling 3x3 / 2:
-    by 32 in all.
-    made_for: (1, H, W) of the frames it is meant for.
+    Args:
+        widths: Channels of the stem and of the four stages.
+        blocks: Number of blocks in each of the four stages.
+        channels: Number of channels of the clips.
+        block: Builds a block.
+        small: The stem is a 3x3 convolution of stride 2 without pooling, and the encoder divides height and width by
+            16. If False, the stem is a 7x7 convolution of stride 2 and 3x3 pooling of stride 2, and it divides by 32.
+        made_for: (1, H, W) of the frames that the encoder is designed for, in pixels.
+
+    Raises:
+        ValueError: widths is not five positive numbers, or blocks is not four.
     """
 
     def __init__(
@@ -63,11 +75,13 @@ class ResNet(FrameEncoder):
         made_for: tuple[int, int, int] = (1, 112, 112),
     ) -> None:
         super().__init__()
-        for name, value, count in (("widths", widths, 5), ("blocks", blocks, 4)):
+        wanted = (
+            ("widths", widths, 5, "channels of the stem and of the four stages"),
+            ("blocks", blocks, 4, "blocks in each stage"),
+        )
+        for name, value, count, meaning in wanted:
             if len(value) != count or min(value) < 1:
-                raise ValueError(
-                    f"ResNet: {name}={tuple(value)}: give {count} positive numbers; widths begin with the stem's"
-                )
+                raise ValueError(f"ResNet: {name}={tuple(value)}: give {count} positive numbers: {meaning}")
         self.features, self.channels, self.made_for = widths[-1], channels, made_for
         self.minimum = (1, 16, 16) if small else (1, 32, 32)  # what the strides divide by
         stem = [conv2d(channels, widths[0], 3 if small else 7, 2), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
@@ -76,25 +90,33 @@ class ResNet(FrameEncoder):
         begin_he(self)
 
     def frame_map(self, frames: torch.Tensor) -> torch.Tensor:
-        """float [N, C, H, W] to [N, D, H/32, W/32]; H/16, W/16 where it is small."""
+        """Computes the last feature map.
+
+        Args:
+            frames: float [N, C, H, W].
+
+        Returns:
+            float [N, D, H/32, W/32]; [N, D, H/16, W/16] with a small stem.
+        """
         out: torch.Tensor = self.stages(self.stem(frames))
         return out
 
 
 def resnet18(*, channels: int = 3) -> ResNet:
-    """ResNet-18: 512 features, 11,176,512 parameters.
+    """Builds ResNet-18: 512 features, 11,176,512 parameters.
 
-    Published on 224 x 224; meant here for 112 x 112, the crops of the 3D encoders, a quarter of the work: frames of the
-    usual sets have 240 rows, and a crop that leaves room to vary has fewer. Other sizes work as well.
+    It was published for 224 x 224. Here it is designed for 112 x 112, the crop size of the 3D encoders, which takes a
+    quarter of the computation. Frames of common datasets have 240 rows, and random crops must be smaller than that.
+    Other sizes work too.
     """
     return ResNet((64, 64, 128, 256, 512), (2, 2, 2, 2), channels=channels)
 
 
 def resnet50(*, channels: int = 3) -> ResNet:
-    """ResNet-50: 2048 features, 23,508,032 parameters. Meant for 112 x 112, as resnet18."""
+    """Builds ResNet-50: 2048 features, 23,508,032 parameters. It is designed for 112 x 112, like `resnet18`."""
     return ResNet((64, 256, 512, 1024, 2048), (3, 4, 6, 3), channels=channels, block=Bottleneck)
 
 
 def resnet_tiny(*, channels: int = 3) -> ResNet:
-    """The same plan, narrow, one block a stage, for frames of 32 to 56 pixels on a CPU: 64 features. Ours."""
+    """Builds a narrow ResNet of our own, one block per stage, for frames of 32 to 56 pixels on a CPU: 64 features."""
     return ResNet((16, 16, 24, 32, 64), (1, 1, 1, 1), channels=channels, small=True, made_for=(1, 56, 56))

@@ -1,6 +1,6 @@
-"""R3D-18 and R(2+1)D-18: the 3D ResNets with two basic blocks a stage.
+"""R3D-18 and R(2+1)D-18: the 3D ResNets with two basic blocks per stage.
 
-Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, in the form of
+Source: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, as in
 torchvision's `r3d_18` and `r2plus1d_18`.
 """
 
@@ -14,11 +14,11 @@ from vidssl.models.residual import BasicBlock, begin_he, conv3d
 
 
 def _split_stem(channels: int, width: int) -> Split:
-    return Split(channels, width, middle=45, time=3, size=7, stride=(1, 2))  # 45 whatever the formula says
+    return Split(channels, width, middle=45, time=3, size=7, stride=(1, 2))  # 45 as in torchvision, not by middle_width
 
 
 def _split_block(channels: int, width: int, stride: int) -> BasicBlock:
-    """Both convolutions have the middle width of the block's first one; the shortcut is whole."""
+    """Both convolutions have the middle width of the first one; the shortcut's convolution is not split."""
     middle = middle_width(channels, width, 3, 3)
 
     def split(channels: int, width: int, size: int, stride: int) -> Split:
@@ -28,14 +28,14 @@ def _split_block(channels: int, width: int, stride: int) -> BasicBlock:
 
 
 def r3d_18(*, channels: int = 3) -> R3D:
-    """R3D-18: clips 3 x 16 x 112 x 112, 512 features, 33,166,272 parameters."""
+    """Builds R3D-18: clips of 3 x 16 x 112 x 112, 512 features, 33,166,272 parameters."""
     encoder = R3D(channels=channels, blocks=2)
     begin_he(encoder)
     return encoder
 
 
 def r2plus1d_18(*, channels: int = 3) -> R3D:
-    """R(2+1)D-18: clips 3 x 16 x 112 x 112, 512 features, 31,300,125 parameters."""
+    """Builds R(2+1)D-18: clips of 3 x 16 x 112 x 112, 512 features, 31,300,125 parameters."""
     encoder = R3D(channels=channels, blocks=2, stem=_split_stem, block=_split_block)
     begin_he(encoder)
     return encoder

@@ -25,26 +25,26 @@ from vidssl.paths import atomic_write, markdown_code, open_append, output_path, 
 from vidssl.plots.confusion import confusion_image
 from vidssl.train.metrics import class_accuracy
 
-# Name of each metric, and how the terminal shows it.
+# Name of each metric, and the text that the terminal prints for it.
 METRICS = {
     "train/loss": "loss {:.4f}",
     "train/accuracy": "accuracy {:.1%}",
     "train/learning_rate": "lr {:.2g}",
-    "train/grad_norm": "grad norm {:.3g}",
+    "train/grad_norm": "gradient norm {:.3g}",
     "train/clips_per_second": "{:.1f} clips/s",
-    "train/frames_per_second": "{:.0f} frames/s decoded",
+    "train/frames_per_second": "{:.0f} decoded frames/s",
     "train/data_wait": "waiting for data {:.0%}",
-    "train/queue_depth": "{:.1f} batches ready",  # decoded batches when a step takes one
-    "train/host_memory": "{:.2f} GiB",  # resident memory of this process
-    "train/gpu_memory": "{:.2f} GiB on the GPU",  # peak since the last line
-    "train/rejected": "rejected {:.1%}",  # tuples outside the task's limits; they are not in the loss
+    "train/queue_depth": "queue depth {:.1f} batches",  # decoded batches when a step takes one
+    "train/host_memory": "host memory {:.2f} GiB",  # resident memory of this process
+    "train/gpu_memory": "GPU memory {:.2f} GiB",  # peak since the last line
+    "train/rejected": "rejected tuples {:.1%}",  # tuples outside the task's limits; they are not in the loss
     "train/replaced_windows": "replaced windows {:.0f}",
-    "train/skipped_steps": "skipped steps {:.0f}",  # not finite
+    "train/skipped_steps": "skipped steps {:.0f}",  # steps whose loss or gradient is not finite
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
-    "val/tuples": "of {:.0f} tuples",
+    "val/tuples": "val tuples {:.0f}",
 }
-TIMED = (  # these depend on the machine
+TIMED = (  # their values depend on the machine
     "train/clips_per_second",
     "train/frames_per_second",
     "train/data_wait",

@@ -325,11 +325,16 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
 
 def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: int) -> list[str]:
     skipped = index.skipped(frames)
+    past = trainer.step > trainer.total
+    at = (
+        f"at step {trainer.step}, past the end of the run at step {trainer.total}"
+        if past
+        else f"at step {trainer.step} of {trainer.total}"
+    )
     return [
         f"{count(trainer.model):,} parameters, seed {trainer.config.seed}",
         f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
         *(f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in skipped[:10]),
         *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
-        f"at step {trainer.step} of {trainer.total}, {len(trainer.loader)} steps in an epoch; "
-        f"tensorboard --logdir {trainer.out / 'tensorboard'}",
+        f"{at}; {len(trainer.loader)} steps in an epoch; tensorboard --logdir {trainer.out / 'tensorboard'}",
     ]
