@@ -12,28 +12,32 @@ from typing import Any
 from vidssl.paths import atomic_write, check_output, input_path, printable
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.curves import html_legend, svg_curves
+from vidssl.plots.palette import BLUE, GRID, INK, SOFT
 from vidssl.report.read import RunRecord, read_runs
 from vidssl.train.config import flat
 from vidssl.train.log import METRICS
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
-CSS = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1d1d1f;background:#fff;max-width:1340px;margin:0 auto;padding:28px}
-h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;border-top:1px solid #e5e5ea;padding-top:24px}
+CSS = (
+    f":root{{--ink:{INK};--soft:{SOFT};--grid:{GRID};--blue:{BLUE}}}"
+    """
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:#fff;max-width:1340px;margin:0 auto;padding:28px}
+h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;border-top:1px solid var(--grid);padding-top:24px}
 h3{font-size:16px;margin:22px 0 6px}
-p{margin:6px 0}.soft{color:#6e6e73;font-size:13px}.charts{display:flex;flex-wrap:wrap;gap:12px}
+p{margin:6px 0}.soft{color:var(--soft);font-size:13px}.charts{display:flex;flex-wrap:wrap;gap:12px}
 table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
 th,td{padding:4px 12px 4px 0;text-align:left;white-space:nowrap}
 th{font-weight:600;border-bottom:1px solid #c7c7cc}td{border-bottom:1px solid #f0f0f3}
-td small{color:#6e6e73}.wide{overflow-x:auto}
+td small{color:var(--soft)}.wide{overflow-x:auto}
 svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif}
-svg .tick{font:11px system-ui,sans-serif;fill:#6e6e73}
-svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:#e5e5ea}img{max-width:100%;border:1px solid #e5e5ea}
+svg .tick{font:11px system-ui,sans-serif;fill:var(--soft)}
+svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:var(--grid)}img{max-width:100%;border:1px solid var(--grid)}
 .legend span{margin-right:18px;white-space:nowrap}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
-details{margin:8px 0}summary{cursor:pointer;color:#3b6ea8}
+details{margin:8px 0}summary{cursor:pointer;color:var(--blue)}
 """
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 # The numbers that the table of all runs shows: (file of the result, column, heading), one for each row of an encoder.
 _SHOWN = (
