@@ -92,7 +92,8 @@ piece_test-kernels() {
 
 piece_test-loader() {
   local which=gpu
-  if [[ $DEVICE == cuda ]] && ! "$PYTHON" -c 'import sys; from benchmarks.workloads import nvdec; sys.exit(nvdec() is None)'; then
+  local has_nvdec='import sys; from benchmarks.workloads import nvdec; sys.exit(nvdec() is None)'
+  if [[ $DEVICE == cuda ]] && ! "$PYTHON" -c "$has_nvdec"; then
     which="gpu and not nvdec"
   fi
   tests -m "$which" tests/loader/test_gpu.py
@@ -114,7 +115,8 @@ piece_loader() {
 
 piece_decoder() {
   local size failed=0
-  local -A count=([240]=64 [256]=64 [720]=32) # windows: those of a batch lie in the device's memory, 12 GB of 64 at 720p
+  # Windows: those of a batch lie in the device's memory, 12 GB of 64 at 720p.
+  local -A count=([240]=64 [256]=64 [720]=32)
   if [[ $DEVICE == cpu ]]; then
     made bench_decoder --only decoder --threads 1 2 --sizes 240 --count 2 --repeats 1
     return
@@ -156,7 +158,8 @@ piece_memory() {
 sanitized() {
   local by=--kernel-name
   compute-sanitizer --help | grep -q -- "$by" || by=--kernel-regex # as older ones call it
-  PYTORCH_NO_CUDA_MEMORY_CACHING=1 VIDSSL_REQUIRE_GPU=1 timeout 150 compute-sanitizer --tool "$1" --error-exitcode 9 "$by" "kns=$2" \
+  PYTORCH_NO_CUDA_MEMORY_CACHING=1 VIDSSL_REQUIRE_GPU=1 timeout 150 \
+    compute-sanitizer --tool "$1" --error-exitcode 9 "$by" "kns=$2" \
     "$PYTHON" -m pytest -x -p no:cacheprovider tests/kernels/test_cuda.py -k "$3"
 }
 
@@ -165,7 +168,10 @@ piece_sanitize() {
     left_out "compute-sanitizer needs a GPU"
     return
   fi
-  command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer: not found; it comes with the CUDA toolkit" >&2; return 1; }
+  command -v compute-sanitizer >/dev/null || {
+    echo "compute-sanitizer: not found; it comes with the CUDA toolkit" >&2
+    return 1
+  }
   local tool source kernel case failed=0
   local -A fits=( # the sizes with which a kernel takes each of its ways
     [motion]="test_motion and (5-37-53 or 40-128-340)" [plan]="test_plan" [assemble]="test_assemble and float32-kcthw"

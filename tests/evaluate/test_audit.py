@@ -131,7 +131,7 @@ def test_videos_that_differ_widen_the_interval() -> None:
     assert alone.effective_size == pytest.approx(400, rel=0.02)
     assert (
         measure("x", logits, label, 0 * video, np.array([0, 1])).effective_size == 400
-    )  # one video tells nothing of it
+    )  # the spread between videos needs two of them
 
 
 def test_logistic_regression_by_hand() -> None:

@@ -1,7 +1,7 @@
 """No method may be solved without motion, and each must be solvable where order is plain to see.
 
 A small net is trained on videos that cannot tell the order (one repeated frame; noise) and must not do better than
-chance, with every augmentation on; and on videos that tell nothing else (a grey ramp), where it must be right. That the
+chance, with every augmentation on; and on videos that show nothing else (a grey ramp), where it must be right. That the
 net would find a leak is shown by planting one.
 """
 

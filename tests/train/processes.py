@@ -15,34 +15,9 @@ from vidssl.train.log import TIMED
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
-SMALL = (
-    "--clip-length",
-    "8",
-    "--interval",
-    "2",
-    "--resize",
-    "24",
-    "32",
-    "--crop",
-    "16",
-    "16",
-    "--batch-size",
-    "4",
-    "--lr",
-    "0.01",
-    "--amp",
-    "off",
-    "--holdout",
-    "0.2",
-    "--workers",
-    "1",
-    "--threads",
-    "1",
-    "--seed",
-    "5",
-    "--device",
-    "cpu",
-)
+CLIPS = ("--clip-length", "8", "--interval", "2", "--resize", "24", "32", "--crop", "16", "16", "--batch-size", "4")
+_REST = ("--lr", "0.01", "--amp", "off", "--holdout", "0.2", "--workers", "1", "--threads", "1", "--seed", "5")
+SMALL = (*CLIPS, *_REST, "--device", "cpu")
 
 
 def start(

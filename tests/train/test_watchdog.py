@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.processes import ROOT
+from tests.train.processes import CLIPS, ROOT
 from vidssl.index.table import VideoIndex
 from vidssl.train.watchdog import HUNG, stop_requests
 
@@ -33,22 +33,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_loader_that_hangs_is_named_and_ends_the_run(index: VideoIndex, tmp_path: Path) -> None:
-    small = (
-        "--clip-length",
-        "8",
-        "--interval",
-        "2",
-        "--resize",
-        "24",
-        "32",
-        "--crop",
-        "16",
-        "16",
-        "--batch-size",
-        "4",
-        "--workers",
-        "1",
-    )
+    small = (*CLIPS, "--workers", "1")
     command = [
         sys.executable,
         "-c",

@@ -134,7 +134,7 @@ class Loader:
         report = log.info if train else log.debug
         how = f"{workers} workers; device={self.device}, engine={self.engine}"
         report("decode=%s: %s, because %s; %s", decode, self.decode, why, how)
-        self._pipeline = self._connect(self.engine, decoder)
+        self._pipeline = self._connect(self.engine, decoder, self.settings, self._schedule)
         self._closed = False
         self.epoch, self._batch = 0, 0  # of the next batch that is yielded
         self._counts: Counter[str] = Counter()
@@ -150,17 +150,16 @@ class Loader:
         _need(found is None or in_graph, f'engine={engine!r}: decode={decode!r} needs "auto" or "dali"')
         return found, why
 
-    def _connect(self, engine: str, decoder: GraphDecoder | None) -> Pipeline:
-        worker, made = make_engine(engine, self.settings, self.index, decoder, file_timeout=self._file_timeout)
-        return Pipeline(worker, made, self._schedule, threads=self.settings.threads)
+    def _connect(self, engine: str, decoder: GraphDecoder | None, settings: Settings, schedule: Schedule) -> Pipeline:
+        worker, made = make_engine(engine, settings, self.index, decoder, file_timeout=self._file_timeout)
+        return Pipeline(worker, made, schedule, threads=settings.threads)
 
     def _measure(self, decoder: GraphDecoder | None) -> float:
         """Returns the windows per second with a decoder in the graph, or on the CPU."""
         sampler = replace(self.sampler, train=True)  # endless
         windows = min(self.settings.windows, len(sampler.rows))
         schedule = Schedule(sampler=sampler, batch_size=windows * sampler.tuples, rank=0, world_size=1)
-        worker, engine = make_engine("dali", replace(self.settings, sampler=sampler), self.index, decoder)
-        with Pipeline(worker, engine, schedule, threads=self.settings.threads) as pipeline:
+        with self._connect("dali", decoder, replace(self.settings, sampler=sampler), schedule) as pipeline:
             return windows_per_second(pipeline, windows, warm_up=2, count=2, seconds=1.5)
 
     def __len__(self) -> int:
