@@ -210,7 +210,7 @@ def _region(
     a = spec.augment
     if a.region is None:
         return (0, 0), a.resize
-    centre = ((a.resize[0] - a.region[0]) // 2, (a.resize[1] - a.region[1]) // 2)
+    centre = (round((a.resize[0] - a.region[0]) / 2), round((a.resize[1] - a.region[1]) / 2))  # halves become even
     if sad is None or not len(sad) or not pool:
         return centre, a.region
     motion = sum(sad[max(f - 1, 0)].astype(np.int64) for f in pool)
@@ -240,7 +240,7 @@ def _box(
     crop = draws("crop", _key(a.crop_scope, slot, time, spec.times))
     for axis in range(2):
         margin = extent[axis] - a.crop[axis]
-        offset = margin // 2
+        offset = round(margin / 2)  # a half becomes the even number, as in torchvision's CenterCrop
         if train:
             offset = crop[axis] * (margin + 1) >> 32
             moved = offset + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter

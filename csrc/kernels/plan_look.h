@@ -13,6 +13,10 @@ VIDSSL_HD inline std::uint32_t scope_key(Scope scope, int slot, int time, int ti
                                                            : slot * times + time);
 }
 
+// The offset that leaves half of `room` on each side, rounded as torchvision's CenterCrop and the authors' code round:
+// int(round(room / 2.0)), where Python rounds a half to the even number. So 59 gives 30, and 57 gives 28.
+VIDSSL_HD inline int centre(int room) { return room / 2 + (room & room / 2 & 1); }
+
 // The part of the resized picture from which crops come.
 struct Region {
   int y, x, height, width;
@@ -22,7 +26,7 @@ VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const
                                float* box) {
   const Augment& a = spec.augment;
   const int room_y = region.height - a.crop_h, room_x = region.width - a.crop_w;
-  int y = room_y / 2, x = room_x / 2;
+  int y = centre(room_y), x = centre(room_x);
   if (args.train) {
     const Random4 r =
         draw(args.seed, args.epoch, args.sample, Purpose::crop, scope_key(a.crop_scope, slot, time, spec.times));

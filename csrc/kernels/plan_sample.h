@@ -163,7 +163,7 @@ template <typename Team>
 VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args) {
   const Augment& a = spec.augment;
   if (a.region_h == 0) return {0, 0, a.resize_h, a.resize_w};
-  Region region{(a.resize_h - a.region_h) / 2, (a.resize_w - a.region_w) / 2, a.region_h, a.region_w};
+  Region region{centre(a.resize_h - a.region_h), centre(a.resize_w - a.region_w), a.region_h, a.region_w};
   if (args.frames < 2 || args.frames < plan_span(spec)) return region;
   const int gh = motion_cells(args.height), gw = motion_cells(args.width);
   const std::int64_t down = static_cast<std::int64_t>(a.resize_h) * kMotionCell,

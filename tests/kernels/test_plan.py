@@ -126,6 +126,26 @@ def test_evaluation_cuts_the_centre() -> None:
     assert (found.color == found.color[0, 0]).all()
 
 
+@pytest.mark.parametrize("margin", range(6))
+@pytest.mark.parametrize("draw", [ops.plan, reference.plan])
+def test_the_centre_is_rounded_as_torchvision_rounds_it(draw: Any, margin: int) -> None:
+    """CenterCrop takes int(round(margin / 2.0)), and Python rounds a half to the even number: 1 gives 0, 3 gives 2."""
+    where: dict[str, Any] = {"frames": 64, "size": (40, 60), "seed": 0, "epoch": 0, "sample": 0}
+    crop = Augment(resize=(40, 60), crop=(40 - margin, 60 - margin))
+    whole = dataclasses.replace(SPECS["clips in a row"], augment=crop)
+    assert (draw(whole, **where, train=False).box[..., :2] == int(round(margin / 2.0))).all()  # noqa: RUF046
+    region = Augment(resize=(40, 60), region=(40 - margin, 60 - margin), crop=(40 - margin, 60 - margin))
+    still = dataclasses.replace(SPECS["clips in a row"], augment=region)
+    sad = np.zeros((63, 3, 4), np.uint32)
+    assert (draw(still, **where, sad=sad).box[..., :2] == int(round(margin / 2.0))).all()  # noqa: RUF046
+
+
+def test_the_published_centre_crop_begins_at_column_30() -> None:
+    """171 - 112 = 59, of which VCOP's code leaves 30 columns on the left."""
+    found = ops.plan(SPECS["clips in a row"], frames=64, size=(128, 171), seed=0, epoch=0, sample=0, train=False)
+    assert (found.box == np.array([30, 8, 112, 112], dtype=np.float32)).all()
+
+
 def region_of(moving: tuple[int, int] | None, train: bool = True) -> np.ndarray:
     """Boxes [samples, 4] in a 240 x 320 picture of which only the cell `moving` (row, column) changes; region 100 x
     100, crop 80 x 80.
