@@ -58,7 +58,7 @@ class Comparing(ShuffleLearn):
     """
 
     def head(self, features: int) -> nn.Module:
-        return nn.Sequential(nn.Flatten(1), nn.Linear(3 * features, 128), nn.ReLU(), nn.Linear(128, 2))
+        return nn.Sequential(nn.Flatten(1), nn.Linear(self.tuple_length * features, 128), nn.ReLU(), nn.Linear(128, 2))
 
 
 # Small settings of every method. Right and wrong evenly for Shuffle and Learn: guessing must not pay. Sequences from
@@ -74,20 +74,34 @@ SMALL: dict[str, Pretext] = {
 }
 
 
+def changed(method: str, **settings: Any) -> Pretext:
+    return replace(SMALL[method], **settings)
+
+
+ABLATIONS = {
+    "opn of 3 frames": changed("opn", tuple_length=3),
+    "opn, 24 classes": changed("opn", grouped=False),
+    "opn, even draws": changed("opn", sampling="uniform"),
+    "shuffle_learn of 4 frames": changed("shuffle_learn", tuple_length=4),
+    "shuffle_learn of 5 frames": changed("shuffle_learn", tuple_length=5),
+    "odd_one_out, grey": changed("odd_one_out", encoding="stack_of_grey_differences"),
+}
+
+
 # ---- what a net can and cannot learn ----
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *ABLATIONS])
 @pytest.mark.parametrize("video", [still, noise])
-def test_nothing_is_learnt_where_nothing_shows_the_order(method: str, video: Callable[..., np.ndarray]) -> None:
-    pretext = SMALL[method]
+def test_nothing_is_learnt_where_nothing_shows_the_order(name: str, video: Callable[..., np.ndarray]) -> None:
+    pretext = (SMALL | ABLATIONS)[name]
     assert accuracy(pretext, video) < chance_bound(pretext.chance)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_planted_leak_is_found(method: str) -> None:
+@pytest.mark.parametrize("name", [*METHODS, *ABLATIONS])
+def test_a_planted_leak_is_found(name: str) -> None:
     """Later frames shown brighter, under all the augmentation: the same net on the same noise sees it."""
-    pretext = SMALL[method]
+    pretext = (SMALL | ABLATIONS)[name]
     assert accuracy(pretext, noise, tamper=shade_by_time) > chance_bound(pretext.chance)
 
 
@@ -208,9 +222,9 @@ def unfair(pretext: Pretext, count: int, tamper: Callable[[Plan], Plan] | None =
     return found
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_augmentation_depends_on_neither_slot_nor_label(method: str) -> None:
-    assert unfair(SMALL[method], 4000) == []
+@pytest.mark.parametrize("name", [*METHODS, *ABLATIONS])
+def test_augmentation_depends_on_neither_slot_nor_label(name: str) -> None:
+    assert unfair((SMALL | ABLATIONS)[name], 4000) == []
 
 
 @pytest.mark.parametrize(

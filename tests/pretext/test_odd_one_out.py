@@ -208,6 +208,7 @@ def test_constrained_sequences_share_frames(sampler: Any, video: int, least: flo
     [
         ({}, (15, 1, 227, 227)),
         ({"length": 4}, (9, 1, 227, 227)),
+        ({"encoding": "stack_of_grey_differences"}, (5, 1, 227, 227)),
         ({"encoding": "dynamic_image"}, (3, 1, 227, 227)),
         ({"encoding": "rank_sum"}, (3, 1, 227, 227)),
     ],
@@ -224,6 +225,15 @@ def test_stack_of_differences_is_a_frame_less_the_next() -> None:
         torch.testing.assert_close(found[:, 3 * t : 3 * t + 3, 0], clips[:, :, t] - clips[:, :, t + 1])
 
 
+def test_stack_of_grey_differences_is_the_luma_of_the_stack() -> None:
+    clips = torch.randn(2, 3, 6, 4, 5)
+    found = OddOneOut(encoding="stack_of_grey_differences").encode(clips)
+    assert found.shape == (2, 5, 1, 4, 5)
+    grey = 0.299 * clips[:, 0] + 0.587 * clips[:, 1] + 0.114 * clips[:, 2]
+    for t in range(5):
+        torch.testing.assert_close(found[:, t, 0], grey[:, t] - grey[:, t + 1])
+
+
 def test_differences_telescope_but_the_encodings_see_the_order_within() -> None:
     """Plainly summed, differences leave the first and the last frame; a wrong order in between must not be lost so."""
     clips = torch.randn(1, 3, 6, 4, 5, dtype=torch.float64)
@@ -231,12 +241,12 @@ def test_differences_telescope_but_the_encodings_see_the_order_within() -> None:
     for shown in (clips, wrong):
         summed = OddOneOut().encode(shown).reshape(1, 5, 3, 4, 5).sum(1)
         torch.testing.assert_close(summed, clips[:, :, 0] - clips[:, :, 5])
-    for encoding in ("stack_of_differences", "dynamic_image", "rank_sum"):
+    for encoding in ("stack_of_differences", "stack_of_grey_differences", "dynamic_image", "rank_sum"):
         task = OddOneOut(encoding=encoding)
         assert float((task.encode(clips) - task.encode(wrong)).abs().mean()) > 0.1
 
 
-@pytest.mark.parametrize("encoding", ["stack_of_differences", "dynamic_image", "rank_sum"])
+@pytest.mark.parametrize("encoding", ["stack_of_differences", "stack_of_grey_differences", "dynamic_image", "rank_sum"])
 def test_no_encoding_sees_what_all_frames_share(encoding: Any) -> None:
     task, clips = OddOneOut(encoding=encoding), torch.randn(2, 3, 6, 4, 5, dtype=torch.float64)
     torch.testing.assert_close(

@@ -43,6 +43,46 @@ def test_the_table_has_every_order_once() -> None:
     assert sorted(shown) == sorted(permutations(range(4)))
 
 
+@pytest.mark.parametrize(("count", "classes"), [(3, 3), (4, 12)])
+def test_grouped_classes_are_orders_up_to_reversal(count: Any, classes: int) -> None:
+    pretext = Opn(tuple_length=count)
+    plan, names = pretext.plan, pretext.class_names
+    assert (plan.arrangements.shape, plan.classes, plan.bases) == ((2 * classes, count, 1), classes, count)
+    assert (plan.frames, len(plan.limits)) == ((count - 1) * 16 + 1, count - 1)
+    orders = {tuple(map(int, row[:, 0])): int(label) for row, label in zip(plan.arrangements, plan.labels, strict=True)}
+    assert sorted(orders) == sorted(permutations(range(count)))
+    assert all(orders[order] == orders[order[::-1]] for order in orders)
+    assert [orders[tuple(int(digit) - 1 for digit in name)] for name in names] == list(range(classes))
+
+
+@pytest.mark.parametrize(("count", "classes"), [(3, 6), (4, 24)])
+def test_ungrouped_classes_are_all_orders(count: Any, classes: int) -> None:
+    pretext = Opn(tuple_length=count, grouped=False)
+    plan, names = pretext.plan, pretext.class_names
+    shown = ["".join(str(int(frame) + 1) for frame in row[:, 0]) for row in plan.arrangements]
+    assert [names[label] for label in plan.labels] == shown
+    assert len(set(shown)) == plan.classes == classes
+    assert pretext.chance == 1 / classes
+
+
+def test_the_head_of_three_frames_has_three_pairs_and_classes() -> None:
+    head = Opn(tuple_length=3).head(1024)
+    assert isinstance(head, PairHead)
+    assert head.pairs == [(0, 1), (1, 2), (0, 2)]
+    assert tuple(head.classify.weight.shape) == (3, 3 * 512)
+    assert head(torch.randn(2, 3, 1024)).shape == (2, 3)
+
+
+def test_uniform_sampling_does_not_follow_the_motion() -> None:
+    """Of a window whose second half alone moves, even draws take the first half as often."""
+    frames = noise(np.random.default_rng(2), 80)
+    frames[:41] = frames[0]
+    made = plans(Opn(interval_max=8, window=80, sampling="uniform"), frames, 300)
+    inside = [plan.frame.max() < 40 for plan in made if plan.status == 0]
+    assert 0.25 < np.mean(inside) < 0.55
+    assert Opn(sampling="uniform").plan.reads_sad  # the patch still does
+
+
 def test_head_compares_the_pairs_in_the_published_order() -> None:
     head = Opn().head(1024)
     assert isinstance(head, PairHead)
@@ -215,6 +255,10 @@ def test_jitter_that_would_leave_the_region_stays() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"tuple_length": 2}, "tuple_length=2: take 3 or 4"),
+        ({"tuple_length": 5}, "tuple_length=5"),
+        ({"sampling": "even"}, 'sampling=\'even\': take "motion" or "uniform"'),
+        ({"tuple_length": 3, "window": 8}, "window=8: take at least 9 frames"),
         ({"interval_min": 0}, "interval_min=0"),
         ({"interval_min": 5, "interval_max": 4}, "interval_max=4"),
         ({"tries": 0}, "tries=0"),

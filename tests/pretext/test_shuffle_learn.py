@@ -28,8 +28,44 @@ def test_the_table_has_the_six_tuples() -> None:
     assert set(rows(ShuffleLearn())) == set(PUBLISHED.items())
 
 
-def test_reversed_has_the_same_label() -> None:
-    table = dict(rows(ShuffleLearn()))
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_longer_tuples_replace_one_frame_between_the_ends(count: int) -> None:
+    """Positives are 1 .. count or its reverse. In each negative one frame between the ends gives way to 0 or count + 1,
+    each equally often.
+    """
+    pretext = ShuffleLearn(tuple_length=count)
+    plan, right = pretext.plan, tuple(range(1, count + 1))
+    assert (plan.bases, plan.slots, pretext.chance) == (count + 2, count, 0.75)
+    assert plan.labels.mean() == 0.25
+    found = rows(pretext)
+    assert {row for row, label in found if label} == {right, right[::-1]}
+    changes = []
+    for row in (row if row[0] == 1 else row[::-1] for row, label in found if not label):
+        (at,) = [k for k in range(count) if row[k] != right[k]]
+        changes.append((at, row[at]))
+    assert set(changes) == {(at, other) for at in range(1, count - 1) for other in (0, count + 1)}
+    assert len({changes.count(change) for change in changes}) == 1
+    assert pretext.head(8)(torch.zeros(2, count, 8)).shape == (2, 2)
+    assert set(plan.distinct) == {pair for c in range(2, count) for pair in ((0, c), (c, count + 1))}
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_planned_frames_of_longer_tuples_obey_both_taus(count: int) -> None:
+    pretext = ShuffleLearn(tuple_length=count, tau_max=12, tau_min=4, tries=1000)
+    made = [plan for plan in plans(pretext, noise(np.random.default_rng(1), 21), 300) if plan.status == 0]
+    assert len(made) > 250
+    for plan in made:
+        shown = plan.frame[:, 0].tolist()
+        low, high = sorted((shown[0], shown[-1]))
+        assert count - 1 <= high - low <= 12
+        outside = [frame for frame in shown if not low <= frame <= high]
+        assert len(outside) == (0 if plan.label else 1)
+        assert all(frame <= low - 4 or frame >= high + 4 for frame in outside)
+
+
+@pytest.mark.parametrize("count", [3, 4, 5])
+def test_reversed_has_the_same_label(count: int) -> None:
+    table = dict(rows(ShuffleLearn(tuple_length=count)))
     assert all(table[row[::-1]] == label for row, label in table.items())
 
 
@@ -176,6 +212,10 @@ def test_published_head_compares_no_slots() -> None:
     [
         ({"tau_min": 0}, "tau_min=0"),
         ({"tau_max": 1}, "tau_max=1"),
+        ({"tuple_length": 2}, "tuple_length=2: take 3 to 5"),
+        ({"tuple_length": 6}, "tuple_length=6"),
+        ({"tuple_length": 5, "tau_max": 3}, "tau_max=3: take at least 4 frames; 3 lie between"),
+        ({"tuple_length": 5, "window": 34}, "window=34: take at least 35 frames"),
         ({"positives": 0}, "positives=0"),
         ({"negatives": 0}, "negatives=0"),
         ({"tries": 0}, "tries=0"),

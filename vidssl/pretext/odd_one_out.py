@@ -19,6 +19,7 @@ from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Pretext
 
+LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as Augment's grey takes them
 WARP = Augment(resize=(227, 227), crop=(227, 227))
 
 
@@ -99,8 +100,9 @@ class OddOneOut(Pretext):
         wrong: The order of the odd one. "any" is any order except the right one. "adjacent" swaps two adjacent frames,
             which is harder to find.
         encoding: How to turn a sequence into one picture for the encoder. "stack_of_differences" stacks the differences
-            of adjacent frames, in 3 (length - 1) channels. "dynamic_image" is approximate rank pooling. "rank_sum" is
-            the sum of the frames with weights 2t - W - 1. These two have 3 channels.
+            of adjacent frames, in 3 (length - 1) channels. "stack_of_grey_differences" stacks those of the grey frames
+            (BT.601 luma), in length - 1 channels. "dynamic_image" is approximate rank pooling. "rank_sum" is the sum of
+            the frames with weights 2t - W - 1. These two have 3 channels.
         fusion: How to fuse the features of the elements: "sum_of_difference" or "concat".
         augment: How to resize, crop, flip, colour and normalise the frames. Default (ours): warp to 227 x 227, nothing
             random.
@@ -112,7 +114,9 @@ class OddOneOut(Pretext):
     stride: int = 1
     sampler: Literal["consecutive", "random", "constrained"] = "constrained"
     wrong: Literal["any", "adjacent"] = "any"
-    encoding: Literal["stack_of_differences", "dynamic_image", "rank_sum"] = "stack_of_differences"
+    encoding: Literal["stack_of_differences", "stack_of_grey_differences", "dynamic_image", "rank_sum"] = (
+        "stack_of_differences"
+    )
     fusion: Literal["sum_of_difference", "concat"] = "sum_of_difference"
     augment: Augment = WARP
 
@@ -176,9 +180,12 @@ class OddOneOut(Pretext):
             clips: Sequences [N, 3, W, h, w].
 
         Returns:
-            Pictures [N, C, 1, h, w], with C = 3 (W - 1) for "stack_of_differences" and C = 3 otherwise.
+            Pictures [N, C, 1, h, w], with C = 3 (W - 1) for "stack_of_differences", C = W - 1 for
+            "stack_of_grey_differences", and C = 3 otherwise.
         """
-        if self.encoding == "stack_of_differences":
+        if self.encoding.startswith("stack"):
+            if self.encoding == "stack_of_grey_differences":
+                clips = torch.einsum("nctyx,c->ntyx", clips, clips.new_tensor(LUMA)).unsqueeze(1)
             return (clips[:, :, :-1] - clips[:, :, 1:]).transpose(1, 2).flatten(1, 2).unsqueeze(2)
         weights = (dynamic_image_weights if self.encoding == "dynamic_image" else rank_weights)(self.length)
         return torch.einsum("nctyx,t->ncyx", clips, weights.to(clips)).unsqueeze(2)

@@ -1,4 +1,4 @@
-"""OPN: order prediction network. Four frames of a video are shuffled. In which order were they?
+"""OPN: order prediction network. A few frames of a video are shuffled. In which order were they?
 
 Source: Lee, Huang, Singh, Yang, "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the
 authors' code.
@@ -7,7 +7,7 @@ authors' code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import nn
@@ -18,8 +18,8 @@ from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
 
 # In class c, slot k shows the frame that is ORDERS[c][k]-th in time, counted from 0; or the tuple is shown in reverse.
-# The classes are in the authors' order.
-ORDERS = (
+# Those of four frames are in the authors' order. We know no published list for three frames.
+FOUR = (
     (0, 1, 2, 3),
     (0, 2, 1, 3),
     (0, 2, 3, 1),
@@ -33,10 +33,10 @@ ORDERS = (
     (2, 0, 3, 1),
     (2, 1, 0, 3),
 )
-PAIRS = ((0, 1), (1, 2), (2, 3), (0, 2), (1, 3), (0, 3))
+ORDERS = {3: ((0, 1, 2), (0, 2, 1), (1, 0, 2)), 4: FOUR}
 
 # Resize to 240 x 320 and take the 100 x 100 region with the most motion. Take one 80 x 80 crop of the region for all
-# four frames, and jitter the crop of each frame by up to 5 pixels along each axis. Flip all four frames together. Show
+# frames, and jitter the crop of each frame by up to 5 pixels along each axis. Flip all frames together. Show
 # one colour channel of each frame. Subtract the authors' scalar mean; the range stays 255 wide.
 PATCH = Augment(
     resize=(240, 320),
@@ -61,17 +61,26 @@ class Opn(Pretext):
     The authors do not publish the distance between their frames. interval_min, interval_max and the window are ours.
 
     Args:
-        interval_min: Smallest distance in frames from one of the four frames to the next.
-        interval_max: Largest distance in frames from one of the four frames to the next.
-        tries: Number of draws of four frames before the sampler gives up. A tuple without a valid draw is marked by its
+        tuple_length: Frames in a tuple, 3 or 4; 4 as published.
+        grouped: An order and its reverse are one class, as published: 3 classes for three frames, 12 for four. False
+            makes every order a class of its own: 6 or 24.
+        sampling: "motion" draws the frames in proportion to their motion, as published. "uniform" draws them evenly.
+            The place of the patch follows the motion either way.
+        interval_min: Smallest distance in frames from one frame of the tuple to the next.
+        interval_max: Largest distance in frames from one frame of the tuple to the next.
+        tries: Number of draws of the frames before the sampler gives up. A tuple without a valid draw is marked by its
             status, and training leaves it out of the loss.
         dropout: Dropout probability in the head, before the classifier.
-        window: Length in frames of the window from which the four frames are drawn. Default: 3 interval_max + 1.
+        window: Length in frames of the window from which the frames are drawn. Default: the largest distance between
+            the first and the last frame plus 1, (tuple_length - 1) interval_max + 1.
         augment: How to resize, crop, flip, colour and normalise the frames. Default: the published patch, jitter, flip
             and channel splitting.
     """
 
     name: ClassVar[str] = "opn"
+    tuple_length: Literal[3, 4] = 4
+    grouped: bool = True
+    sampling: Literal["motion", "uniform"] = "motion"
     interval_min: int = 4
     interval_max: int = 16
     tries: int = 64
@@ -80,39 +89,48 @@ class Opn(Pretext):
     augment: Augment = PATCH
 
     def __post_init__(self) -> None:
+        self._need("tuple_length", self.tuple_length in ORDERS, "take 3 or 4 frames")
+        self._need("sampling", self.sampling in ("motion", "uniform"), 'take "motion" or "uniform"')
         self._need("interval_min", self.interval_min >= 1, "take at least 1 frame")
         self._need(
             "interval_max", self.interval_max >= self.interval_min, f"take at least interval_min={self.interval_min}"
         )
         self._need("tries", self.tries >= 1, "take at least 1")
         self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
-        least = 3 * self.interval_min + 1
+        steps = self.tuple_length - 1
+        least = steps * self.interval_min + 1
         self._need(
             "window",
             self.window is None or self.window >= least,
-            f"take at least {least} frames (3 * interval_min + 1)",
+            f"take at least {least} frames ({steps} * interval_min + 1)",
         )
 
     def table(self) -> PlanSpec:
-        """Make 24 rows. Row 2c shows the order of class c, and row 2c + 1 shows it in reverse."""
-        rows = np.array([shown for order in ORDERS for shown in (order, order[::-1])])
+        """Make one row for each order. Of a class c of grouped orders, row 2c + 1 shows row 2c in reverse."""
+        rows, steps = self._rows(), self.tuple_length - 1
         return PlanSpec(
-            arrangements=rows[:, :, None],  # [24, 4, 1]
-            labels=np.arange(len(ORDERS)).repeat(2),
-            bases=4,
+            arrangements=np.array(rows)[:, :, None],  # [P, K, 1]
+            labels=np.arange(len(rows)) // (2 if self.grouped else 1),
+            bases=self.tuple_length,
             draw="free",
-            weight="motion",
-            limits=tuple((i, i + 1, self.interval_min, self.interval_max) for i in range(3)),
+            weight=self.sampling,
+            limits=tuple((i, i + 1, self.interval_min, self.interval_max) for i in range(steps)),
             tries=self.tries,
-            window=self.window if self.window is not None else 3 * self.interval_max + 1,
+            window=self.window if self.window is not None else steps * self.interval_max + 1,
             augment=self.augment,
         )
 
     @property
     def class_names(self) -> list[str]:
-        """The order shown, with frames counted from 1 as the authors do. Its reverse is the same class."""
-        return ["".join(str(frame + 1) for frame in order) for order in ORDERS]
+        """The order shown, with frames counted from 1 as the authors do. In a group, its reverse is the same class."""
+        return ["".join(str(frame + 1) for frame in order) for order in self._rows()[:: 2 if self.grouped else 1]]
 
     def head(self, features: int) -> nn.Module:
-        """Make a `PairHead` over the six pairs of frames, with 512 outputs for each pair and batch norm."""
-        return PairHead(features, PAIRS, len(ORDERS), dropout=self.dropout, norm=True)
+        """Make a `PairHead` over all pairs of frames, with 512 outputs for each pair and batch norm."""
+        count = self.tuple_length
+        pairs = [(i, i + apart) for apart in range(1, count) for i in range(count - apart)]  # in the authors' order
+        return PairHead(features, pairs, self.plan.classes, dropout=self.dropout, norm=True)
+
+    def _rows(self) -> list[tuple[int, ...]]:
+        """Every order, each followed by its reverse."""
+        return [shown for order in ORDERS[self.tuple_length] for shown in (order, order[::-1])]
