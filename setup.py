@@ -163,7 +163,16 @@ setup(
     install_requires=DEPENDENCIES,
     extras_require={
         "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
-        "dev": ["pytest", "ruff", "mypy", "clang-format", "pre-commit", "opencv-python-headless", "scikit-learn"],
+        "dev": [
+            "pytest",
+            "hypothesis",
+            "ruff",
+            "mypy",
+            "clang-format",
+            "pre-commit",
+            "opencv-python-headless",
+            "scikit-learn",
+        ],
     },
     ext_modules=[Extension("vidssl._native", sources=[]), Extension(PLUGIN, sources=[])],
     cmdclass={"build_ext": Build},

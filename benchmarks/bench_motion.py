@@ -31,7 +31,7 @@ from tqdm import tqdm
 from benchmarks import workloads
 from benchmarks.harness import Spent, compare, interleave, report, timed
 from vidssl import ops
-from vidssl.index.sources import EXTENSIONS
+from vidssl.index.kinds import EXTENSIONS
 from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import decode
 

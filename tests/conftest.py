@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.clips import make_clip
 from vidssl.index.table import VideoIndex
@@ -12,6 +13,10 @@ from vidssl.kernels.augment import Augment
 from vidssl.native import build_info
 from vidssl.pretext import Vcop
 from vidssl.train.config import Recipe, TrainConfig
+
+# Property tests try the same examples in every run, and keep none on disk.
+settings.register_profile("vidssl", deadline=None, derandomize=True, database=None)
+settings.load_profile("vidssl")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

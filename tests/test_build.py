@@ -57,6 +57,7 @@ TESTED_BY = {
     "evaluate.result": "evaluate/test_retrieval.py",
     "evaluate.run": "evaluate/test_retrieval.py",
     "index.journal": "index/test_incremental.py",
+    "index.kinds": "index/test_sources.py",
     "index.boxes": "index/test_bounds.py",
     "index.row": "index/test_bounds.py",
     "index.schema": "index/test_table.py",

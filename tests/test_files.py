@@ -12,8 +12,8 @@ import pytest
 
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
-from vidssl.datasets.base import read_lines
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, stat_regular
+from vidssl.index.lists import read_lines
 from vidssl.index.sources import find_videos
 from vidssl.prepare.splits import copy_lists
 from vidssl.report.read import read_results

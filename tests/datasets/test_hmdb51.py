@@ -47,5 +47,5 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
     next((videos / "catch").glob("*Film_A*_0.avi")).unlink()
     assert [len(names) for part, names in hmdb51(videos).missing.items() if part == "train_1"] == [1]
     (lists / "catch_test_split1.txt").write_text("a.avi 3\n")
-    with pytest.raises(VidsslError, match=r"'a.avi 3' is not a video and 0, 1 or 2"):
+    with pytest.raises(VidsslError, match=r"line 1: 'a.avi 3' is not a video and 0, 1 or 2"):
         hmdb51(videos)

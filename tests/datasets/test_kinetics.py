@@ -43,12 +43,22 @@ def test_parts_labels_and_files(videos: Path) -> None:
     assert kinetics(videos, videos / "k.csv").parts == found.parts
 
 
+def test_blanks_around_columns_do_not_count(videos: Path) -> None:
+    found = kinetics(videos).parts
+    (videos / "k.csv").unlink()
+    (videos / "K.CSV").write_text("\n".join(line.replace(",", " , ") for line in LINES))
+    assert kinetics(videos).parts == found
+
+
 def test_wrong_lists_are_named(videos: Path) -> None:
     (videos / "k.csv").write_text("label,id\n")
     with pytest.raises(VidsslError, match="lacks the columns youtube_id, time_start, time_end, split"):
         kinetics(videos)
     (videos / "k.csv").write_text(LINES[0] + "\na,b,x,y,train\n")
-    with pytest.raises(VidsslError, match="times are not numbers"):
+    with pytest.raises(VidsslError, match=r"line 2: .*times are not numbers"):
+        kinetics(videos)
+    (videos / "k.csv").write_text(LINES[0] + '\n"riding, a,1,2,train\n')
+    with pytest.raises(VidsslError, match=r"line 2: .* a quotation mark that is never closed"):
         kinetics(videos)
     (videos / "k.csv").unlink()
     with pytest.raises(VidsslError, match=r"no \.csv; name the release's list"):

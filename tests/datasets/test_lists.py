@@ -55,7 +55,7 @@ def test_indexes_share_their_decoding(videos: Path, tmp_path: Path, capsys: pyte
 def test_wrong_use_is_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options, said in (
         (["hmdb51", str(videos), "--fraction", "0.5"], "hmdb51 has its own groups and splits"),
-        (["csv", str(videos)], "not a .csv"),
+        (["csv", str(videos)], "not a list (.csv, .txt, .tsv)"),
         (["folder", str(videos), "--annotations", "x"], "kind=folder has no annotations"),
     ):
         assert main(["datasets", "lists", *options, "--out", str(tmp_path)]) == 2

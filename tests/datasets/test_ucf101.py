@@ -76,7 +76,7 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
     assert found.extra == ["ApplyEyeMakeup/mine.avi"]
     problems = "\n".join(found.problems)
     for said in (
-        "testlist01.txt: 'Juggling/v_Juggling_g01_c01.avi' names no class of classInd.txt",
+        "testlist01.txt: line 6: 'Juggling/v_Juggling_g01_c01.avi' names no class of classInd.txt",
         "train_1 and test_1 share 1 groups, such as ApplyEyeMakeup_g03: both contain near duplicates",
         "testlist03.txt is missing",
         "v_ApplyEyeMakeup_g01_c02.avi has the number 0, but its class has 1",
@@ -89,6 +89,22 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
     said = capsys.readouterr().out
     assert "missing in test_1: ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi" in said
     assert "not in any list: ApplyEyeMakeup/mine.avi" in said
+
+
+def test_a_clip_in_two_folders_is_a_problem_and_neither_missing_nor_unlisted(tmp_path: Path) -> None:
+    videos, _ = release(tmp_path)
+    name = "v_ApplyEyeMakeup_g01_c01.avi"
+    for folder in ("copies", "more copies"):
+        (videos / folder).mkdir()
+        shutil.copy(videos / "ApplyEyeMakeup" / name, videos / folder / name)
+    assert ucf101(videos).whole  # the file in the folder of the class is taken
+    assert len(ucf101(videos).extra) == 2
+    (videos / "ApplyEyeMakeup" / name).unlink()
+    found = ucf101(videos)
+    assert found.problems == [f"copies/{name} and more copies/{name}: these files have the same name; keep one"]
+    assert not found.missing
+    assert found.extra == []
+    assert "v_ApplyEyeMakeup_g01_c01" not in str([path for part in found.parts.values() for _, path, *_ in part])
 
 
 def test_numbers_from_zero_are_said(tmp_path: Path) -> None:

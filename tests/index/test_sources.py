@@ -115,7 +115,7 @@ def test_groups_of_a_list_are_never_split(folder: Path, tmp_path: Path) -> None:
 
 def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
     (folder / "some.txt").write_text("run/a.mp4\n\nwalk/c.mkv\n")
-    root, found = find_videos(folder / "some.txt")
+    root, found, _ = find_videos(folder / "some.txt")
     (folder / "some.txt").unlink()
     assert root == folder.resolve()
     assert [(one.path, one.label) for one in found] == [("run/a.mp4", "run"), ("walk/c.mkv", "walk")]
@@ -124,9 +124,8 @@ def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.csv", "file,label\nx.mp4,run\n", r"first line is 'file,label'; start it with the columns path"),
+        ("a.csv", "file,label\nx.mp4,run\n", r"first line is 'file,label'; write it as one of these"),
         ("a.txt", "\n\n", "no video in it; the list is empty"),
-        ("a.txt", "x.mp4\nx.mp4\n", "x.mp4 is listed twice"),
         ("a.doc", "x", "not a folder; name a folder of videos, or a list"),
     ],
 )

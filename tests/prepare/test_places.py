@@ -65,7 +65,7 @@ def test_a_list_that_goes_up_is_prepared_below_out(
     index = VideoIndex.load(project / "out" / INDEX)
     assert index.column("path").to_pylist() == ["other/run/b.mp4", "videos/a.mp4", "videos/run/b.mp4"]
     assert len(index.usable()) == 3
-    root, found = find_videos(project / "out" / name)  # the list, carried over
+    root, found, _ = find_videos(project / "out" / name)  # the list, carried over
     assert sorted((root / one.path).resolve() for one in found) == sorted(index.video(row).path for row in range(3))
     assert main(["prepare", str(project / "lists" / name), str(project / "out"), "--short-side", "32"]) == 0
     assert "0 videos made, 3 already made by earlier calls" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
 
     Args:
         data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards), or a list
-            of videos: .txt with one path per line, .csv with the columns path[,label[,group]].
+            of videos (.csv, .txt, .tsv): with the columns path[,label[,group]], or a path or `PATH LABEL` on each line.
         out: File (.arrow) to write or update. If a call is interrupted, the next one continues.
         workers: Threads; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that
@@ -71,6 +71,9 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
         known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
     journal = out.with_name(f".{out.name}.partial")
     found = VideoIndex.build(data, known=known, journal=journal, workers=workers, file_timeout=file_timeout)
+    if not len(found.usable()):
+        journal.unlink(missing_ok=True)
+        raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")
     found.save(out)
     journal.unlink(missing_ok=True)
     print(found.summary())

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidssl.index.sources import LISTS
+from vidssl.index.lists import LISTS, is_list
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.paths import output_path
 from vidssl.types import VidsslError
@@ -57,7 +57,7 @@ def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
 
 
 def _check(data: Path) -> None:
-    if data.is_file() and data.suffix not in LISTS:
+    if data.is_file() and not is_list(data):
         raise VidsslError(
             f"data={str(data)!r}: not a folder of videos, a list ({', '.join(LISTS)}) or an index (.arrow); "
             "name one of these"

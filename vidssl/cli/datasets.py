@@ -10,6 +10,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from vidssl.datasets import Dataset, hmdb51, kinetics, plain, ucf101, write_lists
+from vidssl.index.lists import LISTS, is_list
 from vidssl.types import VidsslError
 
 Kind = Literal["ucf101", "hmdb51", "kinetics", "folder", "csv"]
@@ -26,7 +27,7 @@ def check(
     """Check that the videos of a data set exist. The exit code is 1 if any is missing. Nothing is decoded.
 
     Args:
-        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (path,label[,group]).
+        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (a list).
         videos: Folder of the videos; for csv, the list.
         annotations: Lists of the release: the folder ucfTrainTestlist or testTrainMulti_7030_splits, or the CSV files
             of Kinetics. None looks for them in and beside videos.
@@ -58,7 +59,7 @@ def lists(
     """Write a list (.csv: path,label,group) or an index of each split, for the options --data, --train and --test.
 
     Args:
-        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (path,label[,group]).
+        kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (a list).
         videos: Folder of the videos; for csv, the list.
         out: Folder for the lists.
         annotations: See `vidssl datasets check --help`.
@@ -93,6 +94,8 @@ def _read(
         raise VidsslError(
             f"annotations={str(annotations)!r}: kind={kind} has no annotations; name the list as videos, with kind=csv"
         )
-    if kind == "csv" and videos.suffix != ".csv":
-        raise VidsslError(f"videos={str(videos)!r}: not a .csv file; take kind=folder for a folder of videos")
+    if kind == "csv" and not is_list(videos):
+        raise VidsslError(
+            f"videos={str(videos)!r}: not a list ({', '.join(LISTS)}); take kind=folder for a folder of videos"
+        )
     return plain(videos, group=group, fraction=fraction, seed=seed)

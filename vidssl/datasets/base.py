@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from vidssl.files import read_text
 from vidssl.index.sources import find_videos
 from vidssl.paths import printable
 from vidssl.types import VidsslError
@@ -25,12 +24,14 @@ class Entry(NamedTuple):
         path: Path of the file; None if the file is missing.
         label: Name of the class; None if the list has none.
         group: Name of the group; None if the video has none. Train and test should not share a group.
+        candidates: Paths of the files that could be the video, if there are several; `path` is None then.
     """
 
     name: str
     path: Path | None
     label: str | None
     group: str | None
+    candidates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Dataset:
         extra: Paths of files that no list names.
         problems: Messages about errors in the lists or files.
         notes: Messages worth knowing that are no errors.
+        source: The list that the data set was read from, if it is your own.
     """
 
     name: str
@@ -50,11 +52,18 @@ class Dataset:
     extra: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    source: Path | None = None
 
     @property
     def missing(self) -> dict[str, list[str]]:
-        """Names of the missing videos, by part. Parts without missing videos are left out."""
-        found = {part: [entry.name for entry in entries if entry.path is None] for part, entries in self.parts.items()}
+        """Names of the missing videos, by part. Parts without missing videos are left out.
+
+        A video that could be one of several files is not missing: `problems` names the files.
+        """
+        found = {
+            part: [entry.name for entry in entries if entry.path is None and not entry.candidates]
+            for part, entries in self.parts.items()
+        }
         return {part: names for part, names in found.items() if names}
 
     @property
@@ -100,8 +109,9 @@ class VideoFiles:
             raise VidsslError(
                 f"videos={str(videos)!r}: not a folder; name the folder that contains the data set's videos"
             )
-        self.root, found = find_videos(videos)
+        self.root, found, _ = find_videos(videos)
         self._exact, self._used = exact, set[str]()
+        self._several: dict[tuple[str, ...], None] = {}
         self._paths = [one.path for one in found if one.archive is None]
         self._whole: dict[tuple[str, str], list[str]] = {}
         self._ends: dict[str, list[str]] = {}
@@ -110,33 +120,31 @@ class VideoFiles:
             self._whole.setdefault((_folder(PurePosixPath(path).parent.name), stem), []).append(path)
             self._ends.setdefault(stem, []).append(path)
 
-    def get(self, name: str, label: str | None) -> Path | None:
+    def entry(self, name: str, file: str, label: str | None, group: str | None) -> Entry:
         """Find the file of a video. A file in the folder of its class takes precedence over files elsewhere.
 
         Args:
-            name: Name of the video, with any extension.
+            name: Name of the video in the list.
+            file: Name of its file, with any extension.
             label: Name of the class, if known.
-
-        Returns:
-            The path of the file; None if no file or more than one file matches.
+            group: Name of the group, if any.
         """
-        same = self._whole.get((_folder(label or ""), self._stem(name))) or self._ends.get(self._stem(name), [])
-        if len(same) != 1:
-            return None
-        self._used.add(same[0])
-        return self.root / same[0]
-
-    def unused(self) -> list[str]:
-        """List the files that `get` has not returned."""
-        return [path for path in self._paths if path not in self._used]
+        stem = self._stem(file)
+        same = self._whole.get((_folder(label or ""), stem)) or self._ends.get(stem, [])
+        self._used.update(same)
+        if len(same) == 1:
+            return Entry(name, self.root / same[0], label, group)
+        if same:
+            self._several[tuple(same)] = None
+        return Entry(name, None, label, group, tuple(same))
 
     def duplicates(self) -> list[str]:
-        """List a problem for each set of files with the same name in the same folder: `get` finds none of them."""
-        return [
-            f"{' and '.join(paths)}: these files have the same name; keep one"
-            for paths in self._whole.values()
-            if len(paths) > 1
-        ]
+        """List a problem for each set of files that could be the same video: `entry` takes none of them."""
+        return [f"{' and '.join(paths)}: these files have the same name; keep one" for paths in self._several]
+
+    def unused(self) -> list[str]:
+        """List the files that can be no video of an entry."""
+        return [path for path in self._paths if path not in self._used]
 
     def _stem(self, name: str) -> str:
         stem = PurePosixPath(name).stem
@@ -167,20 +175,6 @@ def duplicate_names(entries: Sequence[Entry], part: str) -> list[str]:
         for name, count in Counter(entry.name for entry in entries).items()
         if count > 1
     ]
-
-
-def read_lines(path: Path) -> list[str]:
-    """Read the lines of a text file that are not empty, without surrounding white space.
-
-    Raises:
-        VidsslError: The file cannot be read as text.
-    """
-    try:
-        return [line.strip() for line in read_text(path, "utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise VidsslError(
-            f"annotations: {path} cannot be read as UTF-8 text ({error}); take the release's file"
-        ) from error
 
 
 def annotations_in(videos: Path, given: Path | None, name: str, pattern: str) -> Path:

@@ -16,9 +16,9 @@ from vidssl.datasets.base import (
     annotations_in,
     duplicate_names,
     empty_files,
-    read_lines,
     shared_groups,
 )
+from vidssl.index.lists import read_lines
 from vidssl.types import VidsslError
 
 CLASSES, TRAIN, TEST = 51, 70, 30
@@ -50,19 +50,17 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
         for path in lists:
             label = path.name.removesuffix(f"_test_split{number}.txt")
             counts = {"train": 0, "test": 0}
-            for line in read_lines(path):
-                name, _, code = line.rpartition(" ")
+            for at, line in read_lines(path):
+                name, _, code = (part.strip() for part in line.replace("\t", " ").rpartition(" "))
                 if code not in ("0", "1", "2") or not name:
                     raise VidsslError(
-                        f"annotations: {path}: {line!r} is not a video and 0, 1 or 2; take the release's file"
+                        f"annotations: {path}: line {at}: {line!r} is not a video and 0, 1 or 2; "
+                        "take the release's file"
                     )
-                found = files.get(name.strip(), label)
+                entry = files.entry(f"{label}/{name}", name, label, _film(name, label))
                 unused += code == "0" and number == 1
                 if code in _PARTS:
                     counts[_PARTS[code]] += 1
-                    entry = Entry(
-                        name=f"{label}/{name.strip()}", path=found, label=label, group=_film(name.strip(), label)
-                    )
                     parts.setdefault(f"{_PARTS[code]}_{number}", []).append(entry)
             if counts != {"train": TRAIN, "test": TEST}:
                 notes.append(

@@ -6,11 +6,10 @@ label,youtube_id,time_start,time_end,split.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, VideoFiles, duplicate_names, empty_files
-from vidssl.files import read_text
+from vidssl.index.lists import clean_label, delimiter_of, read_list_text, read_table
 from vidssl.types import VidsslError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists do not have
@@ -33,24 +32,23 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
         VidsslError: videos is not a folder, there is no CSV, or a CSV is corrupt.
     """
     where = annotations or videos
-    lists = [where] if where.suffix == ".csv" else sorted(where.glob("*.csv"))
+    lists = [where] if where.suffix.lower() == ".csv" else sorted(where.glob("*.[cC][sS][vV]"))
     if not lists and annotations is None:
-        lists = sorted(videos.resolve().parent.glob("*.csv"))
+        lists = sorted(videos.resolve().parent.glob("*.[cC][sS][vV]"))
     if not lists or not all(path.is_file() for path in lists):
         raise VidsslError(f"annotations={str(where)!r}: no .csv; name the release's list, or a folder of lists")
     files = VideoFiles(videos, exact=True)
     parts: dict[str, list[Entry]] = {}
     for path in lists:
-        for row in _rows(path):
+        for at, row in _rows(path):
             try:
                 name = f"{row['youtube_id']}_{int(float(row['time_start'])):06d}_{int(float(row['time_end'])):06d}"
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise VidsslError(
-                    f"annotations: {path}: {row}: times are not numbers ({error}); give seconds"
+                    f"annotations: {path}: line {at}: {row}: times are not numbers ({error}); give seconds"
                 ) from error
-            label = (row.get("label") or "").strip() or None
-            found = files.get(f"{name}.mp4", label)
-            parts.setdefault(row["split"].strip() or path.stem, []).append(Entry(name, found, label, row["youtube_id"]))
+            entry = files.entry(name, f"{name}.mp4", clean_label(row.get("label")), row["youtube_id"])
+            parts.setdefault(row["split"] or path.stem, []).append(entry)
     problems = files.duplicates() + empty_files(parts)
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)
@@ -62,16 +60,12 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
     return Dataset(name="kinetics", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        reader = csv.DictReader(read_text(path, "utf-8-sig").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise VidsslError(
-            f"annotations: {path} cannot be read as UTF-8 text ({error}); take the release's file"
-        ) from error
-    lacking = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a list with their line numbers."""
+    where = f"annotations: {path}"
+    text = read_list_text(path, where)
+    header, rows = read_table(text, f"{where}:", delimiter_of(text, COLUMNS) or ",")
+    lacking = [name for name in COLUMNS if name not in header]
     if lacking:
-        raise VidsslError(
-            f"annotations: {path}: lacks the columns {', '.join(lacking)}; the release has label,{','.join(COLUMNS)}"
-        )
-    return list(reader)
+        raise VidsslError(f"{where}: lacks the columns {', '.join(lacking)}; the release has label,{','.join(COLUMNS)}")
+    return rows

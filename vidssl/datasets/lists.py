@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
+from vidssl.index.lists import COLUMNS, write_list
 from vidssl.index.table import VideoIndex
-from vidssl.paths import atomic_write
 from vidssl.types import VidsslError
 
 
 def write_lists(
     dataset: Dataset, out: Path, *, index: bool = False, workers: int | None = None, progress: bool = True
 ) -> list[Path]:
-    """Write OUT/NAME_PART.csv (path,label,group) for each part, without missing videos.
+    """Write OUT/NAME_PART.csv (path,label,group) for each part, without missing videos. The part "all" is OUT/NAME.csv.
 
     Args:
         dataset: The data set.
@@ -30,7 +28,8 @@ def write_lists(
         The files written.
 
     Raises:
-        VidsslError: No video exists, out cannot be written, or out has another list of the same name.
+        VidsslError: No video exists, out cannot be written, out has another list of the same name, or the data set was
+            read from a list that would be replaced.
     """
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
@@ -41,11 +40,11 @@ def write_lists(
     try:
         if not index:
             for part, entries in parts.items():
-                made.append(out / f"{dataset.name}_{part}.csv")
-                _write(made[-1], entries)
+                made.append(out / f"{_stem(dataset, part)}.csv")
+                _write(made[-1], entries, dataset.source)
             return made
         whole = out / f"{dataset.name}.csv"
-        _write(whole, {entry.path: entry for entries in parts.values() for entry in entries}.values())
+        _write(whole, {entry.path: entry for entries in parts.values() for entry in entries}.values(), dataset.source)
         saved = whole.with_suffix(".arrow")
         known = VideoIndex.load(saved, root=out, allow_outside=True) if saved.is_file() else None
         built = VideoIndex.build(
@@ -58,28 +57,30 @@ def write_lists(
     rows = {built.root / path: row for row, path in enumerate(built.column("path").to_pylist())}
     made = [whole, saved]
     for part, entries in parts.items():
-        made.append(out / f"{dataset.name}_{part}.arrow")
+        if (out / f"{_stem(dataset, part)}.arrow") == saved:
+            continue
+        made.append(out / f"{_stem(dataset, part)}.arrow")
         built.select(sorted(rows[entry.path.resolve()] for entry in entries if entry.path is not None)).save(made[-1])
     return made
 
 
-def _write(path: Path, entries: Iterable[Entry]) -> None:
-    head = ["path", "label", "group"]
-    if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(head).encode():
-        raise VidsslError(
-            f"datasets: out={str(path.parent)!r}: its {path.name} is not a list that vidssl wrote; name another folder"
-        )
-    with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(head)
-        for entry in entries:
-            assert entry.path is not None
-            video = entry.path.resolve()
-            below = video.is_relative_to(path.parent.resolve())
-            writer.writerow(
-                [
-                    os.path.relpath(video, path.parent.resolve()) if below else video,
-                    entry.label or "",
-                    entry.group or "",
-                ]
-            )
+def _stem(dataset: Dataset, part: str) -> str:
+    """The name of a part's files."""
+    return dataset.name if part == "all" else f"{dataset.name}_{part}"
+
+
+def _write(path: Path, entries: Iterable[Entry], source: Path | None) -> None:
+    """Write a list, unless it would replace a file that vidssl did not write, or the list `source`."""
+    folder = path.parent.resolve()
+    where = f"datasets: out={str(path.parent)!r}: its {path.name}"
+    if source is not None and folder / path.name == source.resolve():
+        raise VidsslError(f"{where} is the list that is read; name another folder")
+    if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(COLUMNS).encode():
+        raise VidsslError(f"{where} is not a list that vidssl wrote; name another folder")
+    rows = []
+    for entry in entries:
+        assert entry.path is not None
+        video = entry.path.resolve()
+        name = video.relative_to(folder) if video.is_relative_to(folder) else video
+        rows.append((str(name), entry.label, entry.group))
+    write_list(path, rows)

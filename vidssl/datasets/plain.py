@@ -1,10 +1,11 @@
 """Check and split your own videos: one folder for each class, or a list.
 
-A list is a .csv with path,label[,group] or a .txt with one path on each line.
+vidssl.index.lists says how a list is written.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -31,13 +32,13 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     """
     if not 0 <= fraction < 1:
         raise VidsslError(f"fraction={fraction}: take a fraction of the videos with 0 <= fraction < 1")
-    root, found = find_videos(source)
+    root, found, remarks = find_videos(source)
     files = [one for one in found if one.archive is None]
     matches = match_groups([one.path for one in files], group, "group")
     entries = []
     for one, match in zip(files, matches, strict=True):
         path = root / one.path
-        entries.append(Entry(one.path, path if path.is_file() else None, one.label, match or one.group))
+        entries.append(Entry(one.path, path if os.path.isfile(path) else None, one.label, match or one.group))
     parts = {"all": entries}
     if fraction:
         held = set(hold_out([entry.group or entry.name for entry in entries], fraction, seed=seed).tolist())
@@ -45,11 +46,13 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
             "train": [entry for at, entry in enumerate(entries) if at not in held],
             "test": [entries[at] for at in sorted(held)],
         }
+    listed = source.is_file()
     return Dataset(
-        name=source.name,
+        name=source.stem if listed else source.resolve().name,
         parts=parts,
         problems=_problems(entries) + empty_files(parts),
-        notes=_notes(len(found) - len(files), parts),
+        notes=remarks + _notes(len(found) - len(files), parts),
+        source=source if listed else None,
     )
 
 

@@ -17,9 +17,9 @@ from vidssl.datasets.base import (
     annotations_in,
     duplicate_names,
     empty_files,
-    read_lines,
     shared_groups,
 )
+from vidssl.index.lists import read_lines
 from vidssl.types import VidsslError
 
 VIDEOS, CLASSES = 13_320, 101  # of the release
@@ -73,11 +73,12 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
 def _classes(path: Path) -> tuple[dict[int, str], list[str]]:
     """Read the names of the classes by number, and list the problems."""
     classes = {}
-    for line in read_lines(path):
+    for at, line in read_lines(path):
         number, _, name = line.replace("\t", " ").partition(" ")
-        if not number.isdigit() or not name.strip():
+        if not number.isdecimal() or not name.strip():
             raise VidsslError(
-                f"annotations: {path}: {line!r} is not a number and a class; write lines like '1 ApplyEyeMakeup'"
+                f"annotations: {path}: line {at}: {line!r} is not a number and a class; "
+                "write lines like '1 ApplyEyeMakeup'"
             )
         classes[int(number)] = name.strip()
     if not classes:
@@ -95,18 +96,19 @@ def _entries(path: Path, classes: dict[int, str], files: VideoFiles) -> tuple[li
     names = {name.lower(): name for name in classes.values()}
     numbers = {name.lower(): number for number, name in classes.items()}
     entries, wrong = [], []
-    for line in read_lines(path):
-        name, _, number = line.rpartition(" ") if re.search(r"\s\d+$", line) else (line, "", "")
-        name = name.strip().replace("\\", "/")
+    for at, line in read_lines(path):
+        numbered = re.fullmatch(r"(.*\S)\s+(\d+)", line)
+        name, number = (numbered[1], numbered[2]) if numbered else (line, "")
+        name = name.replace("\\", "/")
         folder = name.split("/")[0].lower()
         if "/" not in name or folder not in names:
-            wrong.append(f"{path.name}: {line!r} names no class of classInd.txt")
+            wrong.append(f"{path.name}: line {at}: {line!r} names no class of classInd.txt")
             continue
         if number and int(number) != numbers[folder]:
-            wrong.append(f"{path.name}: {name} has the number {number}, but its class has {numbers[folder]}")
+            wrong.append(f"{path.name}: line {at}: {name} has the number {number}, but its class has {numbers[folder]}")
         found = _GROUP.search(Path(name).stem)
         group = f"{names[folder]}_g{found[1]}" if found else None
-        entries.append(Entry(name=name, path=files.get(name, names[folder]), label=names[folder], group=group))
+        entries.append(files.entry(name, name, names[folder], group))
     if len(wrong) > 5:
         wrong = [*wrong[:5], f"{path.name}: and {len(wrong) - 5} more such lines"]
     return entries, wrong

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vidssl.index.holdout import fingerprint, match_groups, split
+from vidssl.index.lists import LISTS, is_list
 from vidssl.index.names import Names
 from vidssl.index.sources import find_videos
 from vidssl.index.table import VideoIndex
@@ -84,7 +85,8 @@ def make_splits(
         pretrained: Fingerprint of the run's videos.
         train: Videos to train on.
         test: Videos to test on. None takes the part of `train` that the recipe holds out.
-        labels: A .csv (path,label[,group]) that replaces labels and groups. Videos that it does not name are left out.
+        labels: A list with labels, such as a .csv (path,label[,group]), that replaces labels and groups. Videos that it
+            does not name are left out.
         groups: Regular expression; what it matches in a path is the video's group.
         leave_group_out: Test each group of `train` (a person, say) against all the other groups.
 
@@ -127,17 +129,19 @@ def make_splits(
 
 
 def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
-    """Returns the videos that a .csv names, with its labels and groups.
+    """Returns the videos that a list names, with its labels and groups.
 
-    A line names a video by its path, relative to the folder of the .csv, or by the end of its path.
+    A line names a video by its path, relative to the folder of the list, or by the end of its path.
 
     Raises:
-        VidsslError: The file is no .csv, a line has no label, or it names none of the videos.
+        VidsslError: The file is no list, a line has no label, or it names none of the videos.
     """
     where = f"labels={str(labels)!r}:"
-    if labels.suffix != ".csv":
-        raise VidsslError(f"{where} take a .csv with the columns path,label[,group]")
-    root, lines = find_videos(labels)
+    if not is_list(labels):
+        raise VidsslError(
+            f"{where} take a list ({', '.join(LISTS)}), such as a .csv with the columns path,label[,group]"
+        )
+    root, lines, _ = find_videos(labels)
     if unlabelled := [line.path for line in lines if line.label is None]:
         raise VidsslError(f"{where} {len(unlabelled)} lines have no label, such as that of {unlabelled[0]}; add labels")
     names = Names([(root / line.path).resolve().as_posix() for line in lines], where.removesuffix(":"))

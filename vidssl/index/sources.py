@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import tarfile
@@ -10,42 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from vidssl.files import parse_json, read_text, stat_regular
+from vidssl.files import parse_json, stat_regular
+from vidssl.index.kinds import EXTENSIONS
+from vidssl.index.lists import LISTS, ListEntry, clean_label, is_list, read_list, refuse
 from vidssl.paths import leads_outside
 from vidssl.types import VidsslError
 
-EXTENSIONS = frozenset(
-    {
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".divx",
-        ".flv",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-        ".mjpeg",
-        ".mjpg",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    }
-)
-LISTS = (".csv", ".txt")
 # limit for a .json or .cls file in a shard, and for the header of a member
 SIDECAR_BYTES = 2**20
+_SHOWN = 10  # notes about single lines of a list
 _FARTHEST = 2**63 - 1  # the largest int64: a forged offset or size may exceed what the index can hold
 
 log = logging.getLogger(__name__)
@@ -80,37 +54,52 @@ class VideoFile:
         return self.archive or self.path
 
 
-def find_videos(source: Path) -> tuple[Path, list[VideoFile]]:
+class Found(NamedTuple):
+    """The videos of a source.
+
+    Attributes:
+        root: The folder that paths are relative to.
+        videos: The videos ordered by path.
+        notes: What is worth knowing about the source, such as a line of a list that names a video again.
+    """
+
+    root: Path
+    videos: list[VideoFile]
+    notes: list[str]
+
+
+def find_videos(source: Path) -> Found:
     """List the videos of a source.
 
     Args:
-        source: A folder, or a list (.txt or .csv).
+        source: A folder, or a list in one of the layouts of vidssl.index.lists.
 
     Returns:
-        The root that paths are relative to, and the videos ordered by path. The root of a list is its folder. If the
-        list names videos elsewhere, the root is the deepest folder that holds all of its videos.
+        The root, the videos and notes. The root of a list is its folder. If the list names videos elsewhere, the root
+        is the deepest folder that holds all of its videos.
 
     Raises:
-        VidsslError: The source does not exist, is of another kind, holds no video, or lists a video twice.
+        VidsslError: The source does not exist, is of another kind, holds no video, or is a list with refused lines.
     """
     where = f"root={str(source)!r}:"
     if not source.exists():
-        raise VidsslError(f"{where} no such folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
+        raise VidsslError(
+            f"{where} no such folder or list; name a folder of videos, or a list of them ({', '.join(LISTS)})"
+        )
     if source.is_dir():
-        root, found = source.resolve(), list(_in_folder(source.resolve()))
+        found = Found(source.resolve(), list(_in_folder(source.resolve())), [])
         rule = f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in .tar"
-    elif source.suffix in LISTS:
-        rule = "the list is empty"
-        root, found = _in_list(source)
+    elif is_list(source):
+        found, rule = _in_list(source), "the list is empty"
     else:
         raise VidsslError(f"{where} not a folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
-    if not found:
+    if not found.videos:
         raise VidsslError(f"{where} no video in it; {rule}")
-    found.sort(key=lambda one: one.path)
-    twice = next((a.path for a, b in pairwise(found) if a.path == b.path), None)
+    found.videos.sort(key=lambda one: one.path)
+    twice = next((a.path for a, b in pairwise(found.videos) if a.path == b.path), None)
     if twice is not None:
         raise VidsslError(f"{where} {twice} is listed twice; remove one of the entries")
-    return root, found
+    return found
 
 
 def _in_folder(root: Path) -> Iterator[VideoFile]:
@@ -127,7 +116,8 @@ def _in_folder(root: Path) -> Iterator[VideoFile]:
             path = Path(base, name)
             if path.suffix.lower() in EXTENSIONS:
                 yield VideoFile(
-                    path=path.relative_to(root).as_posix(), label=path.parent.name if path.parent != root else None
+                    path=path.relative_to(root).as_posix(),
+                    label=clean_label(path.parent.name) if path.parent != root else None,
                 )
             elif path.suffix.lower() == ".tar":
                 yield from _in_tar(path, path.relative_to(root).as_posix())
@@ -233,35 +223,31 @@ def _label_in(data: bytes, kind: str) -> str | None:
     return None if label is None else _text(str(label))
 
 
-def _in_list(source: Path) -> tuple[Path, list[VideoFile]]:
-    """The root and the videos of a list.
-
-    A .txt file has one path per line. A .csv file has the column path, and optionally label and group.
-    """
-    try:
-        text = read_text(source, "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VidsslError(f"root={str(source)!r}: cannot be read as text ({error})") from error
-    if source.suffix == ".txt":
-        rows = [{"path": line.strip()} for line in text.splitlines() if line.strip()]
-    else:
-        reader = csv.DictReader(text.splitlines())
-        columns = reader.fieldnames or []
-        if "path" not in columns:
-            raise VidsslError(
-                f"root={str(source)!r}: its first line is {','.join(columns)!r}; "
-                "start it with the columns path[,label[,group]]"
-            )
-        rows = list(reader)
+def _in_list(source: Path) -> Found:
+    """The videos of a list."""
+    where = f"root={str(source)!r}"
+    listed = read_list(source, where)
     root = source.resolve().parent
-    paths = _resolve_names([Path(row["path"]) for row in rows], root)
+    paths = _resolve_names([Path(entry.path) for entry in listed.entries], root)
     if any(not path.is_relative_to(root) for path in paths):
         root = Path(os.path.commonpath({path.parent for path in paths}))
-    found = []
-    for row, path in zip(rows, paths, strict=True):
-        label = row.get("label") or None if "label" in row else (Path(row["path"]).parent.name or None)
-        found.append(VideoFile(path=path.relative_to(root).as_posix(), label=label, group=row.get("group") or None))
-    return root, found
+    first: dict[str, ListEntry] = {}
+    videos, refused, again = [], [], []
+    for entry, path in zip(listed.entries, paths, strict=True):
+        name = path.relative_to(root).as_posix()
+        earlier = first.setdefault(name, entry)
+        if earlier is entry:
+            label = entry.label if listed.labelled else clean_label(Path(entry.path).parent.name)
+            videos.append(VideoFile(path=name, label=label, group=entry.group))
+        elif (earlier.label, earlier.group) == (entry.label, entry.group):
+            again.append(f"line {entry.line}: {entry.path} is named in line {earlier.line} already")
+        else:
+            refused.append(
+                (entry.line, f"{entry.path} has another label or group in line {earlier.line}; keep one of the lines")
+            )
+    refuse(f"{where}:", refused)
+    more = [f"{len(again) - _SHOWN} more lines name a video again"] if len(again) > _SHOWN else []
+    return Found(root, videos, [*again[:_SHOWN], *more])
 
 
 def _resolve_names(names: Sequence[Path], folder: Path) -> list[Path]:

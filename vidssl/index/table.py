@@ -59,6 +59,7 @@ class VideoIndex:
 
     Attributes:
         read: Number of files that `build` read.
+        notes: What `build` found worth knowing about the source. A saved index does not keep them.
 
     Raises:
         VidsslError: The file is damaged. Every method that reads rows raises this too.
@@ -74,6 +75,7 @@ class VideoIndex:
         source: Path | None = None,
     ) -> None:
         self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
+        self.notes: list[str] = []
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
@@ -93,9 +95,9 @@ class VideoIndex:
         A file that cannot be used becomes a row whose `status` gives the reason.
 
         Args:
-            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too. A list is a
-                .txt file with one path per line, or a .csv file with the columns path[,label[,group]]. A list may name
-                files anywhere; the root of the index is then the deepest folder that holds them all.
+            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too. A list
+                (.csv, .txt, .tsv) has the columns path[,label[,group]], or a path or `PATH LABEL` on each line. It may
+                name files anywhere; the root of the index is then the deepest folder that holds them all.
             known: An earlier index. Rows of files that have not changed since are taken from it.
             journal: A file that keeps finished rows until the build is complete. An interrupted build resumes from it.
             workers: Number of threads. None takes one per processor.
@@ -109,7 +111,7 @@ class VideoIndex:
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one per processor")
-        folder, found = find_videos(Path(root))
+        folder, found, notes = find_videos(Path(root))
         book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
         old = [] if known is None else [known.table]
         if book is not None:
@@ -148,7 +150,7 @@ class VideoIndex:
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
         )
-        index.read = len(fresh)
+        index.read, index.notes = len(fresh), notes
         return index
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -341,7 +343,7 @@ class VideoIndex:
         lines += _listed(
             "note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True))
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  note: {printable(note)}" for note in self.notes)])
 
 
 def _listed(what: str, entries: list[tuple[str, str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections import Counter
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.files import parse_json
+from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
@@ -309,12 +309,8 @@ class _Journal:
 def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
     """Writes OUT's list and index, with the labels and groups of the source. Rows are in the order of `names`."""
     chosen = index.select(list(names))
-    with atomic_write(out / LIST) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "group"])
-        writer.writerows(
-            zip(names.values(), chosen.column("label").to_pylist(), chosen.column("group").to_pylist(), strict=True)
-        )
+    labels, groups = (chosen.column(name).to_pylist() for name in ("label", "group"))
+    write_list(out / LIST, zip(names.values(), labels, groups, strict=True))
     saved = out / INDEX
     known = VideoIndex.load(saved, root=out) if saved.is_file() else None
     made = VideoIndex.build(out / LIST, known=known, workers=workers, progress=progress)
