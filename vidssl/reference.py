@@ -1,4 +1,4 @@
-"""Readable reference implementations of motion, plan and assemble, in numpy or cupy (pass cupy arrays).
+"""Readable reference implementations of motion, reduce, plan and assemble, in numpy or cupy (pass cupy arrays).
 
 They are slow, and only for tests and benchmarks.
 """
@@ -69,6 +69,23 @@ def motion(data: Array, size: tuple[int, int]) -> tuple[Array, Array]:
 def _cell(i: int, pixels: int) -> slice:
     first, last = i * pixels // 16, (i + 1) * pixels // 16
     return slice(first, max(last, first + 1), max(1, pixels // 64))
+
+
+# ---- reduce ----
+
+
+def reduce(data: Array, picture: tuple[int, int], chroma: tuple[float, float], size: tuple[int, int]) -> list[Array]:
+    """float64 [F, h, w] for Y, U and V: the planes before they are rounded, as csrc/kernels/reduce.h defines them."""
+    out = []
+    for c, plane in enumerate(planes(data, picture)):
+        filters = []
+        for axis in range(2):
+            scale, length = picture[axis] / size[axis], plane.shape[1 + axis]
+            count = (size[axis] + 1) // 2 if c else size[axis]
+            origin = (0.5 - chroma[1 - axis]) / 2 if c else 0.0
+            filters.append(weights(origin, scale * count, count, length))
+        out.append(filters[0] @ plane.astype("float64") @ filters[1].T)
+    return out
 
 
 # ---- plan ----

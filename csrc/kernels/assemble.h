@@ -50,9 +50,6 @@ inline std::size_t assemble_bytes(const AssembleSpec& spec) {
   return item * 3 * spec.slots * spec.times * spec.height * spec.width;
 }
 
-// Name of the body of assemble_cpu that this processor runs: plain, avx2 or avx512.
-const char* simd_body();
-
 // Raises if a plan in host memory holds a position outside 0 .. frames - 1, an invalid box or colours that are not
 // finite.
 void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames);

@@ -1,80 +1,8 @@
-// The body of assemble_cpu. It has no include guard: assemble_cpu.cpp includes it once for each namespace of lanes.h.
+// The body of assemble_cpu. It has no include guard: assemble_cpu.cpp includes it, after resample_body.h, once for each
+// namespace of lanes.h.
 //
-// It is fast because each vector instruction works on 16 output rows, one in each lane. The vertical pass runs along
-// the columns, and a transposition turns rows into lanes, so that the horizontal pass and the colour maps need no
-// gathers. Sixteen columns at a time are turned back and written as whole cache lines. The number of taps is a
-// compile-time constant of the inner loops.
-
-// Calls work(taps). `taps` is a compile-time constant if it is at most 6, which is nearly always so.
-template <typename Work>
-inline void with_taps(int taps, const Work& work) {
-  switch (taps) {
-    case 1:
-      return work(std::integral_constant<int, 1>{});
-    case 2:
-      return work(std::integral_constant<int, 2>{});
-    case 3:
-      return work(std::integral_constant<int, 3>{});
-    case 4:
-      return work(std::integral_constant<int, 4>{});
-    case 5:
-      return work(std::integral_constant<int, 5>{});
-    case 6:
-      return work(std::integral_constant<int, 6>{});
-    default:
-      return work(taps);
-  }
-}
-
-// out[x] = sum over taps of weight * source[tap][x], for `count` neighbouring bytes.
-template <typename Count>
-inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, const float* weight, Count taps, int count,
-                         float* __restrict out) {
-  if (count < kLanes) {
-    for (int x = 0; x < count; ++x) {
-      float sum = 0.0f;
-      for (int t = 0; t < taps; ++t) sum = std::fma(weight[t], static_cast<float>(source[t * stride + x]), sum);
-      out[x] = sum;
-    }
-    return;
-  }
-  int x = 0;
-  for (; x + 2 * kLanes <= count; x += 2 * kLanes) {
-    Lanes sum = zero(), next = zero();
-    for (int t = 0; t < taps; ++t) {
-      const std::uint8_t* p = source + t * stride + x;
-      const Lanes w = fill(weight[t]);
-      sum = multiply_add(w, load_bytes(p), sum);
-      next = multiply_add(w, load_bytes(p + kLanes), next);
-    }
-    store(out + x, sum);
-    store(out + x + kLanes, next);
-  }
-  for (; x < count; x += kLanes) {
-    const int from = std::min(x, count - kLanes);  // the last lanes overlap the ones before
-    Lanes sum = zero();
-    for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load_bytes(source + t * stride + from), sum);
-    store(out + from, sum);
-  }
-}
-
-// Filters output rows [y, y + rows) of one plane, or of the interleaved picture, in each column that is needed:
-// lanes[column][row].
-inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, Workspace& work,
-                          std::vector<float>& lanes) {
-  const int low = grid.cols.low * plane.step, bytes = (grid.cols.high - grid.cols.low) * plane.step;
-  const int span = ceil_div(bytes, kLanes) * kLanes;
-  work.vertical.resize(static_cast<std::size_t>(kLanes) * static_cast<std::size_t>(span));
-  lanes.resize(work.vertical.size());
-  with_taps(grid.rows.taps, [&](auto taps) {
-    for (int r = 0; r < rows; ++r) {
-      const std::uint8_t* source =
-          plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[y + r]) * plane.row_stride + low;
-      vertical_row(source, plane.row_stride, grid.rows.weights(y + r), taps, bytes, work.vertical.data() + r * span);
-    }
-  });
-  for (int x = 0; x < span; x += kLanes) transpose(work.vertical.data() + x, span, lanes.data() + x * kLanes);
-}
+// A tile of sixteen output columns has its rows as lanes, so that the colour maps need no gathers either. It is then
+// turned back and written as whole cache lines.
 
 // The offset of output column j of channel c in a tile. A row of the turned tile then has the order of the output. The
 // tile holds `count` columns from column `from` on; if mirrored, it stores them from right to left.
@@ -87,21 +15,6 @@ struct Place {
     return (last ? 3 * x + c : kLanes * c + x) * kLanes;
   }
 };
-
-// Makes channel c of a tile. `lanes` holds its columns, `step` columns apart (3 if channels are interleaved).
-inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int c, const Place& place,
-                            float* __restrict tile) {
-  const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
-  with_taps(cols.taps, [&](auto taps) {
-    for (int j = place.from; j < place.from + place.count; ++j) {
-      const float* source = lanes + (cols.first[j] - cols.low) * stride;
-      const float* weight = cols.weights(j);
-      Lanes sum = zero();
-      for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load(source + t * stride), sum);
-      store(tile + place(c, j), sum);
-    }
-  });
-}
 
 struct Color {
   Lanes c[3];
@@ -182,13 +95,14 @@ inline void make_rows(const AssembleSpec& spec, const AssembleArgs& args, int at
   const bool yuv = args.frames.format == Format::yuv420;
   const int k = at / spec.times, t = at % spec.times;
   for (int c = 0; c < (yuv ? 3 : 1); ++c)
-    vertical_pass(plane(args.frames, args.frame[at], c), work.grid[c > 0], y, rows, work, work.lanes[c]);
+    vertical_pass(plane(args.frames, args.frame[at], c), work.grid[c > 0], y, rows, work.vertical, work.lanes[c]);
   const float *to_rgb = args.space.to_rgb, *color = args.color + at * 12;
   for (int x = 0; x < spec.width; x += kLanes) {
     const Place place{spec.layout == Layout::kthwc, args.flip[k] != 0, x, std::min(kLanes, spec.width - x)};
     for (int c = 0; c < 3; ++c) {
       const float* lanes = yuv ? work.lanes[c].data() : work.lanes[0].data() + c * kLanes;
-      horizontal_pass(lanes, yuv ? 1 : 3, work.grid[yuv && c > 0].cols, c, place, work.tile);
+      const AxisTable& cols = work.grid[yuv && c > 0].cols;
+      horizontal_pass(lanes, yuv ? 1 : 3, cols, place.from, place.count, [&](int j) { return place(c, j); }, work.tile);
     }
     if (known.yuv && known.diagonal) {
       color_pass<true, true>(to_rgb, color, place, work.tile);

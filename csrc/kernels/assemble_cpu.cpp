@@ -1,9 +1,7 @@
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -12,29 +10,11 @@
 #include "check.h"
 #include "filter.h"
 #include "lanes.h"
+#include "simd.h"
 
 namespace vidssl {
 
 constexpr float kMaxBox = 1 << 28;  // a filter's ends are whole numbers below 2^31
-
-void AxisTable::make(const Axis& axis, int outputs) {
-  const auto size = static_cast<std::size_t>(outputs);
-  first.resize(size);
-  taps = 0;
-  for (int i = 0; i < outputs; ++i) taps = std::max(taps, make_taps(axis, i).count);
-  weight.assign(size * static_cast<std::size_t>(taps), 0.0f);
-  low = axis.size;
-  high = 0;
-  for (int i = 0; i < outputs; ++i) {
-    const Taps filter = make_taps(axis, i);
-    const float sum = tap_sum(filter);
-    first[i] = std::min(filter.first, axis.size - taps);
-    float* to = weight.data() + i * taps + (filter.first - first[i]);
-    for (int t = 0; t < filter.count; ++t) to[t] = normal_weight(filter, t, sum);
-    low = std::min(low, first[i]);
-    high = std::max(high, first[i] + taps);
-  }
-}
 
 void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float* box, Workspace& work) {
   if (work.made && std::equal(box, box + 4, work.box)) return;
@@ -63,18 +43,24 @@ Known known_zeros(const float* to_rgb, const float* color) {
 }
 
 namespace plain {
+#include "resample_body.h"
+//
 #include "assemble_body.h"
 }  // namespace plain
 
 #if defined(__x86_64__)
 VIDSSL_TARGET(VIDSSL_AVX2)
 namespace avx2 {
+#include "resample_body.h"
+//
 #include "assemble_body.h"
 }  // namespace avx2
 VIDSSL_TARGET_END
 
 VIDSSL_TARGET(VIDSSL_AVX512)
 namespace avx512 {
+#include "resample_body.h"
+//
 #include "assemble_body.h"
 }  // namespace avx512
 VIDSSL_TARGET_END
@@ -84,39 +70,16 @@ namespace {
 
 using Body = void (*)(const AssembleSpec&, const AssembleArgs&, int first, int last, Workspace&);
 
-struct Choice {
-  const char* name;
-  Body body;
-};
-
-// Returns the fastest body that this processor has. VIDSSL_SIMD=plain|avx2|avx512 chooses one by name, for tests.
-Choice choose() {
-  const char* wish = std::getenv("VIDSSL_SIMD");
-  const std::string name = wish ? wish : "";
-  check(name.empty() || name == "plain" || name == "avx2" || name == "avx512", "VIDSSL_SIMD=", name,
-        ": take plain, avx2 or avx512");
+Body chosen() {
 #if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  check(name != "avx512" || avx512, "VIDSSL_SIMD=avx512: this processor has no AVX-512; unset it");
-  check(name != "avx2" || avx2, "VIDSSL_SIMD=avx2: this processor has no AVX2; unset it");
-  if (avx512 && (name.empty() || name == "avx512")) return {"avx512", avx512::assemble};
-  if (avx2 && (name.empty() || name == "avx2")) return {"avx2", avx2::assemble};
+  constexpr Body kBodies[] = {plain::assemble, avx2::assemble, avx512::assemble};
 #else
-  check(name.empty() || name == "plain", "VIDSSL_SIMD=", name, ": this processor has no SIMD body; take plain");
+  constexpr Body kBodies[] = {plain::assemble};
 #endif
-  return {"plain", plain::assemble};
-}
-
-const Choice& chosen() {
-  static const Choice choice = choose();
-  return choice;
+  return kBodies[static_cast<int>(simd())];
 }
 
 }  // namespace
-
-const char* simd_body() { return chosen().name; }
 
 void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) {
   const auto need_finite = [](const char* name, const float* values, int count) {
@@ -141,7 +104,7 @@ void check_plan(const AssembleSpec& spec, const AssembleArgs& args, int frames) 
 }
 
 void assemble_cpu(const AssembleSpec& spec, const AssembleArgs* samples, int count) {
-  const Body body = chosen().body;
+  const Body body = chosen();
   thread_local Workspace work;
   thread_local std::vector<std::int32_t>
       positions;  // a copy, because another thread may write to the plan after the check
@@ -168,7 +131,7 @@ void FrameAssembler::show(const FrameView& frame, int position) {
   args_.frames = frame;
   args_.frames.frame_stride = 0;  // every position refers to this frame
   for (int at = 0; at < spec_.slots * spec_.times; ++at)
-    if (args_.frame[at] == position) chosen().body(spec_, args_, at, at + 1, *work_);
+    if (args_.frame[at] == position) chosen()(spec_, args_, at, at + 1, *work_);
 }
 
 }  // namespace vidssl

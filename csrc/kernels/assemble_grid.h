@@ -1,36 +1,17 @@
-// Sampling tables and work memory of assemble, for all bodies of assemble_body.h.
+// Work memory of assemble, for all bodies of assemble_body.h.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
 #include "assemble.h"
-#include "filter.h"
+#include "filter_table.h"
 #include "lanes.h"
 
 namespace vidssl {
 
-// The samples and weights of one axis: output i reads `taps` samples from first[i] on, all inside the plane. Shorter
-// filters are padded with weights of 0, which change no bit of a sum, so that all loops over taps have the same length.
-// Samples [low, high) of the plane are read.
-struct AxisTable {
-  std::vector<int> first;
-  std::vector<float> weight;  // [outputs, taps]
-  int taps = 0, low = 0, high = 0;
-
-  void make(const Axis& axis, int outputs);
-  const float* weights(int i) const {
-    return weight.data() + static_cast<std::size_t>(i) * static_cast<std::size_t>(taps);
-  }
-};
-
-// One sampling grid: grid 0 is for luma and RGB, grid 1 for chroma.
-struct Grid {
-  AxisTable rows, cols;
-};
-
 struct Workspace {
-  Grid grid[2];
+  Grid grid[2];  // grid 0 is for luma and RGB, grid 1 for chroma
   float box[4] = {};
   bool made = false;
   std::vector<float> vertical;                       // [kLanes, span] columns of one plane after the vertical pass

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "motion.h"
 #include "plan.h"
+#include "reduce.h"
 
 namespace vidssl {
 namespace {
@@ -17,6 +18,7 @@ namespace {
 
 void motion_cuda(const MotionArgs*, int, void*) { missing("motion"); }
 void plan_cuda(const PlanSpec&, const PlanArgs*, int, void*) { missing("plan"); }
+void reduce_cuda(const ReduceSpec&, const ReduceArgs*, int, void*) { missing("reduce"); }
 void assemble_cuda(const AssembleSpec&, const AssembleArgs*, int, void*) { missing("assemble"); }
 
 }  // namespace vidssl

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <cmath>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -15,6 +16,8 @@
 #include "../kernels/motion.h"
 #include "../kernels/parallel.h"
 #include "../kernels/plan.h"
+#include "../kernels/reduce.h"
+#include "../kernels/simd.h"
 #include "../kernels/spec.h"
 #include "dlpack.h"
 #include "plane.h"
@@ -76,6 +79,26 @@ void motion(py::handle frames, std::int64_t height, std::int64_t width, py::hand
     motion_cuda(&args, 1, reinterpret_cast<void*>(stream));
   } else {
     motion_cpu(&args, 1);
+  }
+}
+
+void reduce(py::handle frames, std::int64_t height, std::int64_t width, const std::array<float, 2>& chroma,
+            std::int64_t to_height, std::int64_t to_width, py::handle out, std::intptr_t stream) {
+  const Borrowed source(frames, "frames", stream), target(out, "out", stream);
+  const FrameView view = frame_view(source, height, width);
+  if (view.format != Format::yuv420) fail(source.describe(), ": reduce takes planar YUV 4:2:0; pass decoded frames");
+  check_picture("to", to_height, to_width);
+  for (const float at : chroma) check(std::isfinite(at), "chroma=", at, ": take finite numbers");
+  const ReduceSpec spec{static_cast<int>(to_height), static_cast<int>(to_width)};
+  target.expect("uint8", {view.frames, even(spec.height) / 2 * 3, even(spec.width)}, true);
+  same_device(source, target);
+  target.expect_apart(source);
+  const ReduceArgs args{view, chroma[0], chroma[1], target.data<std::uint8_t>()};
+  py::gil_scoped_release release;
+  if (source.on_cuda()) {
+    reduce_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
+  } else {
+    reduce_cpu(spec, &args, 1);
   }
 }
 
@@ -298,6 +321,8 @@ PYBIND11_MODULE(_native, module) {
       "The kernels of vidssl over DLPack. They write to output arrays that the caller passes. vidssl.ops has functions "
       "that return their results.";
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
+  module.def("reduce", &reduce, "frames"_a, "height"_a, "width"_a, "chroma"_a, "to_height"_a, "to_width"_a, "out"_a,
+             "stream"_a = 0);
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a,
              "thumb"_a, "scratch"_a, "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
              "color"_a, "label"_a, "status"_a, "stream"_a = 0);

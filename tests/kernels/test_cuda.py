@@ -74,6 +74,14 @@ def test_motion(yuv: bool, count: int, height: int, width: int) -> None:
     same_bits(ops.motion(to_cuda(frames)), ops.motion(frames))
 
 
+@pytest.mark.parametrize("count", [1, 19])
+@pytest.mark.parametrize(("height", "width"), [(240, 320), (37, 53), (1, 1), (90, 400)])
+@pytest.mark.parametrize("to", [(128, 171), (9, 7), (1, 1)])
+def test_reduce(count: int, height: int, width: int, to: tuple[int, int]) -> None:
+    frames = make_frames(np.random.default_rng(count), count, height, width, True)
+    same_bits([ops.reduce(to_cuda(frames), to).data], [ops.reduce(frames, to).data])
+
+
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("distinct", [True, False])
 @pytest.mark.parametrize("draw", ["chain", "free"])

@@ -1,11 +1,12 @@
 """The steps between decoder and encoder, as functions on arrays of numpy, torch or cupy. The kernels are in
 csrc/kernels.
 
-    frames ─► motion ─► plan ─► assemble ─► clips
+    frames ─► [reduce] ─► motion ─► plan ─► assemble ─► clips
 
 | file | what it does |
 |---|---|
 | motion.py | measures the change of each cell from frame to frame, and makes thumbnails |
+| reduce.py | resizes frames once, to the size that a store keeps |
 | augment.py | settings of crop, flip and colour |
 | plan.py | describes a pretext as a table, and draws one tuple from it |
 | assemble.py | gathers, resizes, crops, flips, colours, normalises and permutes in one pass |

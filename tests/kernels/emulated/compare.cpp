@@ -17,6 +17,7 @@
 #include "kernels/assemble.h"
 #include "kernels/motion.h"
 #include "kernels/plan.h"
+#include "kernels/reduce.h"
 #include "kernels/spec.h"
 
 using namespace vidssl;
@@ -146,6 +147,34 @@ void compare_motion() {
           },
           [&] { same(sad, found_sad, what + " sad"), same(thumb, found_thumb, what + " thumb"); });
     }
+  }
+}
+
+void compare_reduce() {
+  struct Case {
+    Picture picture;
+    int height, width;
+  };
+  // Reduced, enlarged, odd, one pixel, strongly reduced, several tiles, and any alignment.
+  std::vector<Case> sizes = {{{2, 60, 80, 4}, 28, 36},    {{3, 20, 30, 0}, 31, 41}, {{1, 1, 1, 0}, 3, 3},
+                             {{2, 90, 400, 0}, 9, 7},     {{2, 64, 64, 0}, 1, 1},   {{19, 37, 53, 0}, 11, 45},
+                             {{1, 120, 200, 0}, 47, 150}, {{0, 8, 8, 0}, 4, 4}};
+  for (int i = 0; i < 24; ++i) sizes.push_back({random_picture(20, 90, 150), 1 + below(40), 1 + below(140)});
+  for (const Case& one : sizes) {
+    Frames frames(one.picture, Format::yuv420), other({1, 10, 12, 0}, Format::yuv420);
+    const ReduceSpec spec{one.height, one.width};
+    const float chroma_x = below(3) * 0.5f, chroma_y = below(3) * 0.5f;
+    const std::size_t each = static_cast<std::size_t>(reduced_bytes(spec));
+    Guarded<std::uint8_t> out(each * one.picture.count), found(each * one.picture.count), extra(each);
+    const ReduceArgs cpu{frames.view, chroma_x, chroma_y, out.data()};
+    const ReduceArgs cuda[] = {{other.view, 0.5f, 0.5f, extra.data()}, {frames.view, chroma_x, chroma_y, found.data()}};
+    reduce_cpu(spec, &cpu, 1);
+    both_orders(
+        [&] {
+          found.fill(0xAA);
+          reduce_cuda(spec, cuda, 2, nullptr);
+        },
+        [&] { same(out, found, "reduce " + std::to_string(one.width) + "x" + std::to_string(one.height)); });
   }
 }
 
@@ -287,9 +316,12 @@ int main(int, char** arguments) {
   const int plans = cases;
   compare_motion();
   const int motions = cases;
+  compare_reduce();
+  const int reductions = cases;
   compare_assemble_as<float>(DType::float32);
   compare_assemble_as<_Float16>(DType::float16);
   compare_assemble_as<std::uint16_t>(DType::bfloat16);
   compare_assemble_as<std::uint8_t>(DType::uint8);
-  std::printf("%d plans, %d motions, %d pictures\n", plans, motions - plans, cases - motions);
+  std::printf("%d plans, %d motions, %d reductions, %d pictures\n", plans, motions - plans, reductions - motions,
+              cases - reductions);
 }
