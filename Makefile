@@ -1,4 +1,4 @@
-# make demo | test | lint | build | bench | bench-peers | clean
+# make demo | test | lint | build | sanitize | bench | bench-peers | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -20,7 +20,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint bench bench-peers clean
+.PHONY: build demo test lint sanitize bench bench-peers clean
 
 build: $(BUILT)
 
@@ -35,6 +35,11 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+# ASan and UBSan for the kernels and both faces, in build/; the package keeps its own objects.
+sanitize: build
+	@VIDSSL_SANITIZE=1 VIDSSL_CUDA=0 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
+	@$(BIN)/python -m tests.sanitized build/sanitized/vidssl
 
 bench: build
 	@$(BIN)/python -m benchmarks.bench_kernels && $(BIN)/python -m benchmarks.bench_loader $(ARGS)

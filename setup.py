@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent / "build_backend"))
 import toolchain
 
 ROOT = Path(__file__).parent.resolve()
-BUILD = ROOT / "build" / f"native-{sysconfig.get_config_var('SOABI')}"
+SANITIZED = toolchain.option("VIDSSL_SANITIZE", "0", "0", "1") == "1"
+BUILD = ROOT / "build" / f"{'sanitized' if SANITIZED else 'native'}-{sysconfig.get_config_var('SOABI')}"
 PLUGIN = "vidssl.libvidssl_dali"
 ARCHS = ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90,code=[sm_90,compute_90]"]
 # -ffp-contract=off and -fmad=false: a product and a sum are fused only where the source says fmaf, so that all twins
@@ -37,6 +38,16 @@ CXX_FLAGS = [
     "-Wall",
     "-Wextra",
 ]
+# The first fault ends the process. -O1 keeps the checks readable; the bits of all results stay the same.
+SANITIZE_FLAGS = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+    "-g1",
+    "-O1",
+] * SANITIZED
+CXX_FLAGS += SANITIZE_FLAGS
+LINK_FLAGS = ["-shared", "-Wl,--no-undefined-version", *SANITIZE_FLAGS]
 NVCC_FLAGS = [
     "-std=c++20",
     "-O3",
@@ -141,7 +152,7 @@ def write_ninja(toolkit: toolchain.Toolkit) -> None:
             deps="gcc",
         )
         rule("archive", "rm -f $out && ar crs $out $in", "AR    $out")
-        rule("link", f"{line(compiler, '-shared', '-Wl,--no-undefined-version')} -o $out $in $libraries", "LINK  $out")
+        rule("link", f"{line(compiler, *LINK_FLAGS)} -o $out $in $libraries", "LINK  $out")
 
         def objects(how: str, sources: list[Path]) -> list[str]:
             return [ninja.build(f"{path.parent.name}/{path.stem}.o", how, str(path))[0] for path in sorted(sources)]
