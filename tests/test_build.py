@@ -56,7 +56,6 @@ TESTED_BY = {
     "evaluate.picture": "evaluate/test_retrieval.py",
     "evaluate.result": "evaluate/test_retrieval.py",
     "evaluate.run": "evaluate/test_retrieval.py",
-    "index.journal": "index/test_incremental.py",
     "index.kinds": "index/test_sources.py",
     "index.boxes": "index/test_bounds.py",
     "index.row": "index/test_bounds.py",

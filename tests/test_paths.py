@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
-from vidssl.paths import atomic_write, check_output, leads_outside, open_append, output_path, printable
+from vidssl.paths import SYNC_SECONDS, atomic_write, check_output, leads_outside, open_append, output_path, printable
 from vidssl.types import VidsslError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
@@ -72,6 +73,48 @@ def test_what_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fails()
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "old")]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this order, a power cut leaves the old file or the new one, and never an empty one."""
+    calls: list[tuple[str, str]] = []
+    sync, replace = os.fsync, os.replace
+
+    def spy_sync(handle: int) -> None:
+        calls.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    def spy_replace(old: Path, new: Path) -> None:
+        calls.append(("rename", str(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", spy_sync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    with atomic_write(tmp_path / "x") as aside:
+        aside.write_text("new")
+    assert calls == [("fsync", str(aside)), ("rename", str(tmp_path / "x")), ("fsync", str(tmp_path))]
+
+
+def test_a_growing_file_is_flushed_at_a_bounded_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    now = [100.0]
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append((tmp_path / "x").read_text()))
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with open_append(tmp_path / "x") as file:
+        for line in "abc":
+            file.write(line)
+            assert (tmp_path / "x").read_text().endswith(line)
+        assert synced == ["a"]
+        now[0] += SYNC_SECONDS
+        file.write("d")
+        file.write("e")
+        assert synced == ["a", "abcd"]
+    assert synced == ["a", "abcd", "abcde"]
+
+
+def test_a_full_disk_is_an_error() -> None:
+    with pytest.raises(OSError, match="No space"), open_append(Path("/dev/full")) as file:
+        file.write("x")
 
 
 def test_a_device_is_written_to_and_stays_one() -> None:

@@ -1,17 +1,24 @@
 """Checks where files may be read or written, and makes names printable.
 
-The content of a file must never make vidssl read or write outside of a given folder.
+The content of a file must never make vidssl read or write outside of a given folder. What has been written survives a
+power cut: files are flushed to the disk (fsync) before they get their name.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TextIO
+from types import TracebackType
+from typing import IO, Any
 
 from vidssl.types import VidsslError
+
+SYNC_SECONDS = 1.0  # least time between two fsyncs of a file that grows
+_NO_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # the answer of devices, and of file systems that cannot flush a folder
 
 
 def leads_outside(name: str) -> bool:
@@ -74,9 +81,10 @@ def resolve_folder(path: Path) -> str:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `path` when the block ends.
 
-    If the block fails, the temporary file is deleted. So `path` appears complete or not at all. If `path` is a link,
-    symbolic or hard, the link is replaced and its target stays unchanged. If `path` exists and is not a regular file,
-    such as /dev/stdout, the block writes to `path` itself.
+    If the block fails, the temporary file is deleted. So `path` appears complete or not at all, also after a power cut:
+    the file is flushed to the disk before it is renamed, and its folder afterwards. If `path` is a link, symbolic or
+    hard, the link is replaced and its target stays unchanged. If `path` exists and is not a regular file, such as
+    /dev/stdout, the block writes to `path` itself.
     """
     if path.exists() and not path.is_file():
         yield path
@@ -86,13 +94,84 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         aside.unlink(missing_ok=True)  # this might be a link as well
         yield aside
+        fsync(aside)
         aside.replace(path)
+        fsync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def open_append(path: Path) -> TextIO:
-    """Open a text file for appending, line-buffered.
+def fsync(path: Path) -> None:
+    """Wait until a file or a folder is on the disk. Devices, and file systems that cannot flush a folder, do nothing.
+
+    Raises:
+        OSError: The disk is full or does not answer.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        _fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fsync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
+
+
+class GrowingFile:
+    """A file that grows by records, and is flushed to the disk (fsync) while it grows and when it is closed.
+
+    A write flushes it only if the last flush is at least SYNC_SECONDS ago, so that many small records cost little.
+
+    Args:
+        file: The open file, text or binary.
+    """
+
+    _synced: dict[str, float] = {}  # noqa: RUF012 - by path, as a file may be opened anew for each record
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file, self._path, self._pending = file, os.path.abspath(file.name), False
+
+    def write(self, record: str | bytes) -> None:
+        """Append a record. Another process sees it at once.
+
+        Raises:
+            OSError: The disk is full or does not answer.
+        """
+        self._file.write(record)
+        self._file.flush()
+        self._pending = True
+        if time.monotonic() - self._synced.get(self._path, -SYNC_SECONDS) >= SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until all records are on the disk."""
+        _fsync(self._file.fileno())
+        self._synced[self._path], self._pending = time.monotonic(), False
+
+    def close(self) -> None:
+        """Flush the file to the disk and close it."""
+        try:
+            if self._pending:
+                self.sync()
+        finally:
+            self._file.close()
+
+    def __enter__(self) -> GrowingFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_append(path: Path) -> GrowingFile:
+    """Open a text file for appending.
 
     If the file is a link, symbolic or hard, it is first replaced by a copy of its own.
     """
@@ -101,7 +180,7 @@ def open_append(path: Path) -> TextIO:
     if linked and (path.is_file() or not path.exists()):
         with atomic_write(path) as aside:
             aside.write_bytes(path.read_bytes() if path.is_file() else b"")
-    return path.open("a", buffering=1, encoding="utf-8")
+    return GrowingFile(path.open("a", encoding="utf-8"))
 
 
 def check_output(out: Path | None, suffix: str, begins: str) -> None:

@@ -1,27 +1,30 @@
 """Keeps the finished rows of an index that is being built, so that an interrupted build resumes.
 
-The file is a sequence of records, each with a mark, its length and a checksum. A damaged record loses only its own
-rows, since the mark of the next record is searched for.
+The file is a sequence of records, each with a mark, its length and a digest of all of it. Only rows of records whose
+digest is right are used. A damaged record loses only its own rows, since the mark of the next record is searched for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
-from vidssl.paths import atomic_write
+from vidssl.paths import GrowingFile, atomic_write
 from vidssl.types import VidsslError
 
 _MARK = b"\xffvid.row"
-_HEAD = struct.Struct("<8sII")  # mark, length of the following batch in bytes, checksum of schema and batch
+_DIGEST = 16  # bytes
+_HEAD = struct.Struct(
+    f"<8sQ{_DIGEST}s"
+)  # mark, length of the following batch in bytes, digest of schema, length and batch
 
 
 class Journal:
-    """A file that grows by batches of rows. A context manager; leaving it keeps the file, `remove` deletes it.
+    """A file that grows by batches of rows. A context manager; leaving it keeps the file.
 
     Args:
         path: The file. It need not exist.
@@ -36,13 +39,13 @@ class Journal:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
-        self._start = zlib.crc32(schema.serialize())  # ignores records of another schema or root
+        self._schema = bytes(schema.serialize())  # in the digest, so that records of another schema or root are ignored
         self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
 
     def __enter__(self) -> Journal:
         try:
             with atomic_write(self.path) as aside:  # the open file stays valid when it is renamed
-                self._file = aside.open("wb")
+                self._file = GrowingFile(aside.open("wb"))
                 self.add(self.found.to_batches())
         except OSError as error:
             raise VidsslError(
@@ -56,22 +59,19 @@ class Journal:
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Append batches of rows."""
         for batch in batches:
-            data = batch.serialize()
-            self._file.write(_HEAD.pack(_MARK, data.size, zlib.crc32(data, self._start)))
-            self._file.write(data)
-        self._file.flush()
+            data = bytes(batch.serialize())
+            self._file.write(_HEAD.pack(_MARK, len(data), self._digest(data)) + data)
 
-    def remove(self) -> None:
-        """Delete the file."""
-        self.path.unlink(missing_ok=True)
+    def _digest(self, data: bytes | memoryview) -> bytes:
+        return hashlib.blake2b(self._schema + len(data).to_bytes(8, "little") + data, digest_size=_DIGEST).digest()
 
     def _read(self, data: bytes) -> list[pa.RecordBatch]:
-        """The batches with a correct checksum; other bytes are skipped."""
+        """The batches of whole records; other bytes are skipped."""
         batches, at = [], data.find(_MARK)
         while 0 <= at <= len(data) - _HEAD.size:
             _, length, found = _HEAD.unpack_from(data, at)
             body = memoryview(data)[at + _HEAD.size :][:length]
-            whole = len(body) == length and zlib.crc32(body, self._start) == found
+            whole = len(body) == length and self._digest(body) == found
             if whole:
                 batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), self.schema))
             at = data.find(_MARK, at + (_HEAD.size + length if whole else 1))

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from vidssl.files import parse_json, read_text
-from vidssl.paths import input_path, output_path
+from vidssl.paths import fsync, input_path, output_path
 from vidssl.types import VidsslError
 
 FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
@@ -69,10 +69,10 @@ def save(
         for name in FILES[:2]:  # safetensors lets only the owner read its files
             (aside / name).chmod((aside / FILES[3]).stat().st_mode)
         for path in (*(aside / name for name in FILES), aside):
-            _fsync(path)
+            fsync(path)
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
-        _fsync(folder)
+        fsync(folder)
         if best is not None:
             _link(folder, f"step_{best:08d}")
     except (OSError, SafetensorError, RuntimeError) as error:  # safetensors and torch raise these on a full disk
@@ -223,11 +223,3 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
 
 def _plain(tensors: Tensors) -> Tensors:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,0 +1,53 @@
+"""The journal gives the rows of whole records alone, whatever has happened to its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.fuzz.test_index import rows
+from vidssl.index.journal import Journal
+from vidssl.index.schema import SCHEMA
+
+# Bits whose change a CRC-32 does not see: its polynomial, in the order of zlib.
+BLIND = ((0xEDB88320 << 1) | 1).to_bytes(5, "little")
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> tuple[Path, bytes, pa.Table]:
+    """A journal of three records of eight rows."""
+    path, table = tmp_path / "journal", rows(24)
+    with Journal(path, SCHEMA) as book:
+        book.add(table.to_batches(max_chunksize=8))
+    return path, path.read_bytes(), table
+
+
+def test_a_zeroed_tail_gives_the_records_before_it(whole: tuple[Path, bytes, pa.Table]) -> None:
+    """A power cut leaves zeros where the disk had not written yet."""
+    path, data, table = whole
+    counts = []
+    for at in range(0, len(data), 41):
+        path.write_bytes(data[:at] + bytes(len(data) - at))
+        found = Journal(path, SCHEMA).found
+        assert found.equals(table[: found.num_rows])
+        counts.append(found.num_rows)
+    assert counts == sorted(counts)
+    assert set(counts) >= {0, 8, 16}
+
+
+def test_damage_that_a_crc_does_not_see_is_seen(whole: tuple[Path, bytes, pa.Table]) -> None:
+    path, data, table = whole
+    for at in range(len(data) // 3 + 900, len(data) // 2, 61):  # in the second record
+        damaged = bytearray(data)
+        for offset, bits in enumerate(BLIND):
+            damaged[at + offset] ^= bits
+        path.write_bytes(damaged)
+        assert Journal(path, SCHEMA).found.equals(pa.concat_tables([table[:8], table[16:]]))
+
+
+def test_a_record_of_no_rows_is_read(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal", SCHEMA) as book:
+        book.add(rows(0).to_batches() or [pa.RecordBatch.from_pylist([], SCHEMA)])
+    assert Journal(tmp_path / "journal", SCHEMA).found.num_rows == 0
