@@ -12,6 +12,7 @@ import torch
 
 from tests.pretext.synthetic import chi_squared, noise, plans, same_everywhere
 from vidssl import ops
+from vidssl.models.norm import CaffeBatchNorm1d
 from vidssl.pretext import Opn
 from vidssl.pretext.heads import PairHead
 from vidssl.types import Plan, VidsslError
@@ -110,6 +111,19 @@ def test_pairs_share_the_statistics_but_not_the_scale() -> None:
     }
     head.train()(torch.randn(5, 4, 1024))
     assert int(head.state_dict()["norm.num_batches_tracked"]) == 6
+
+
+def test_head_begins_as_published() -> None:
+    """Weights from a normal distribution with a standard deviation of 0.005, biases of 1 (train_opn.prototxt)."""
+    torch.manual_seed(0)
+    head = Opn().head(1024)
+    assert isinstance(head, PairHead)
+    for layer in (head.pair, head.classify):
+        assert layer.weight.std().item() == pytest.approx(0.005, rel=0.02)
+        assert layer.weight.mean().item() == pytest.approx(0, abs=1e-4)
+        assert layer.weight.abs().max().item() > 3 * 0.005  # normal, not uniform
+        assert (layer.bias == 1).all()
+    assert isinstance(head.norm, CaffeBatchNorm1d)
 
 
 def test_head_computes_what_the_paper_says() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import Vcop, build_model
+from vidssl.recipes import RECIPES
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.step import Stepper, make_optimizer, step_seed
@@ -81,6 +83,36 @@ def test_biases_as_in_caffe() -> None:
     assert (others["params"], others["factor"], others["weight_decay"]) == ([model.weight], 1.0, 0.1)
     assert (biases["params"], biases["factor"], biases["weight_decay"]) == ([model.bias], 2.0, 0.0)
     assert isinstance(make_optimizer(model, TrainConfig(optimizer="adamw")), torch.optim.AdamW)
+
+
+# In train_opn.prototxt, biases of conv1 .. conv5, fc6 and fc7 have lr_mult 2 and decay_mult 0; Scale layers and fc8
+# have no multipliers. In tuple_train.prototxt, fc8 has them too, and no Scale layer exists.
+CONVS = {f"encoder.convs.conv{at}.bias" for at in range(1, 6)}
+DOUBLED = {
+    "opn_caffenet": {*CONVS, "encoder.dense.fc6.bias", "head.pair.bias"},
+    "shuffle_learn_caffenet": {*CONVS, "encoder.dense.fc6.bias", "encoder.dense.fc7.bias", "head.1.bias"},
+}
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+def test_biases_learn_as_published(name: str) -> None:
+    recipe = RECIPES[name]()
+    with torch.device("meta"):
+        model = build_model(recipe.pretext, recipe.encoder)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    weights, biases = make_optimizer(model, recipe.train, plain=model.plain_biases).param_groups
+    assert {names[id(parameter)] for parameter in biases["params"]} == DOUBLED[name]
+    assert (biases["factor"], biases["weight_decay"]) == (2.0, 0.0)
+    assert {names[id(parameter)] for parameter in weights["params"]} == set(names.values()) - DOUBLED[name]
+    assert (weights["factor"], weights["weight_decay"]) == (1.0, 5e-4)
+
+
+def test_the_stepper_passes_the_models_plain_biases_on() -> None:
+    recipe = RECIPES["opn_tiny"]()
+    config = replace(recipe.train, caffe_bias=True)
+    one = Stepper(build_model(recipe.pretext, recipe.encoder), config, CPU, amp=False, total=1)
+    biases = one.optimizer.param_groups[1]["params"]
+    assert [tuple(bias.shape) for bias in biases] == [(512,)]  # of the layer before the classifier; norms keep theirs
 
 
 def test_seeds_differ_by_seed_step_and_rank() -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vidssl.models.frame import FrameEncoder
+from vidssl.models.norm import CaffeBatchNorm1d, CaffeBatchNorm2d
 from vidssl.models.residual import begin_he
 
 # Output channels, kernel size, stride, padding and groups of conv1 .. conv5.
@@ -43,7 +44,7 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
     for at, (width, size, stride, padding, groups) in enumerate(CONVS, start=1):
         layers[f"conv{at}"] = nn.Conv2d(channels, width, size, stride, padding, groups=groups)
         if batch_norm and at > 2:
-            layers[f"bn{at}"] = nn.BatchNorm2d(width, affine=affine)
+            layers[f"bn{at}"] = CaffeBatchNorm2d(width, affine=affine)
         layers[f"relu{at}"] = nn.ReLU(inplace=True)
         tail: list[tuple[str, nn.Module]] = (
             [(f"pool{at}", nn.MaxPool2d(3, 2, ceil_mode=True))] if at in (1, 2, 5) else []
@@ -67,7 +68,7 @@ class CaffeNet(FrameEncoder):
         dense: Outputs of each dense layer.
         channels: Number of channels of the clips.
         norm_first: Local response norm comes before pooling, as in AlexNet; if False, after it, as in CaffeNet.
-        batch_norm: Adds batch norm to conv3, conv4, conv5 and the dense layers.
+        batch_norm: Adds Caffe's batch norm to conv3, conv4, conv5 and the dense layers.
         affine: Batch norm has a scale and a shift.
         dropout: Dropout probability after each dense layer.
         conv_bias: Initial biases of conv1 .. conv5. The biases of dense layers start at 1.
@@ -105,7 +106,7 @@ class CaffeNet(FrameEncoder):
         for at, width in enumerate(dense, start=6):
             layers[f"fc{at}"] = nn.Linear(inputs, width)
             if batch_norm:
-                layers[f"bn{at}"] = nn.BatchNorm1d(width, affine=affine)
+                layers[f"bn{at}"] = CaffeBatchNorm1d(width, affine=affine)
             layers[f"relu{at}"] = nn.ReLU(inplace=True)
             layers[f"drop{at}"] = nn.Dropout(dropout)
             inputs = width

@@ -27,6 +27,7 @@ class Pretext(ABC):
     """
 
     name: ClassVar[str]
+    plain_biases: ClassVar[tuple[str, ...]] = ()  # biases of the head that `TrainConfig.caffe_bias` treats like weights
     augment: Augment = field(default_factory=Augment)
 
     @abstractmethod

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from vidssl.models.norm import CaffeBatchNorm1d
+
 
 class PairHead(nn.Module):
     """Maps the features [B, K, D] of the slots to logits [B, classes].
@@ -20,8 +22,8 @@ class PairHead(nn.Module):
         classes: Number of classes.
         hidden: Outputs of the shared layer for each pair.
         dropout: Dropout probability before the classifier.
-        norm: Apply batch norm after the shared layer. It normalises each pair separately. All pairs share one set of
-            running statistics, and each pair has its own scale and shift.
+        norm: Apply Caffe's batch norm after the shared layer. It normalises each pair separately. All pairs share one
+            set of running statistics, and each pair has its own scale and shift.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class PairHead(nn.Module):
         super().__init__()
         self.pairs = list(pairs)
         self.pair = nn.Linear(2 * features, hidden)
-        self.norm = nn.BatchNorm1d(hidden, affine=False) if norm else None
+        self.norm = CaffeBatchNorm1d(hidden, affine=False) if norm else None
         if norm:
             self.scale = nn.Parameter(torch.ones(len(self.pairs), hidden))
             self.shift = nn.Parameter(torch.zeros(len(self.pairs), hidden))

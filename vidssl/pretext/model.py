@@ -21,6 +21,7 @@ class SlotModel(nn.Module, ABC):
 
     encoder: Encoder
     head: nn.Module
+    plain_biases: tuple[str, ...] = ()  # names of biases that `TrainConfig.caffe_bias` treats like weights
 
     @abstractmethod
     def features(self, clips: torch.Tensor) -> torch.Tensor:
@@ -47,6 +48,7 @@ class PretextModel(SlotModel):
         super().__init__()
         self.encoder, self.pretext, self.slotwise_bn = encoder, pretext, slotwise_bn
         self.head = pretext.head(encoder.features)
+        self.plain_biases = tuple(f"head.{name}" for name in pretext.plain_biases)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute features [B, K, D] of clips [B, K, 3, T, H, W]."""

@@ -78,6 +78,7 @@ class Opn(Pretext):
     """
 
     name: ClassVar[str] = "opn"
+    plain_biases: ClassVar[tuple[str, ...]] = ("classify.bias",)
     tuple_length: Literal[3, 4] = 4
     grouped: bool = True
     sampling: Literal["motion", "uniform"] = "motion"
@@ -126,10 +127,18 @@ class Opn(Pretext):
         return ["".join(str(frame + 1) for frame in order) for order in self._rows()[:: 2 if self.grouped else 1]]
 
     def head(self, features: int) -> nn.Module:
-        """Make a `PairHead` over all pairs of frames, with 512 outputs for each pair and batch norm."""
+        """Make a `PairHead` over all pairs of frames, with 512 outputs for each pair and batch norm.
+
+        As published, weights are initialised from a normal distribution with a standard deviation of 0.005, and biases
+        start at 1.
+        """
         count = self.tuple_length
         pairs = [(i, i + apart) for apart in range(1, count) for i in range(count - apart)]  # in the authors' order
-        return PairHead(features, pairs, self.plan.classes, dropout=self.dropout, norm=True)
+        head = PairHead(features, pairs, self.plan.classes, dropout=self.dropout, norm=True)
+        for layer in (head.pair, head.classify):
+            nn.init.normal_(layer.weight, std=0.005)
+            nn.init.ones_(layer.bias)
+        return head
 
     def _rows(self) -> list[tuple[int, ...]]:
         """Every order, each followed by its reverse."""

@@ -6,6 +6,7 @@ and the authors' code.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -118,9 +119,14 @@ class ShuffleLearn(Pretext):
         return ["shuffled", "in order"]
 
     def head(self, features: int) -> nn.Module:
-        """Make a head that concatenates the features and maps them to two classes, with `hidden` in between."""
+        """Make a head that concatenates the features and maps them to two classes, with `hidden` in between.
+
+        The classifier is initialised as by Caffe's filler "xavier": uniform, with a variance of 1 / inputs. PyTorch's
+        Xavier takes the mean of inputs and outputs instead. Biases start at 0.
+        """
         classify = nn.Linear(self.hidden or self.tuple_length * features, 2)
-        nn.init.xavier_uniform_(classify.weight)
+        bound = math.sqrt(3 / classify.in_features)
+        nn.init.uniform_(classify.weight, -bound, bound)
         nn.init.zeros_(classify.bias)
         compare = [nn.Linear(self.tuple_length * features, self.hidden), nn.ReLU(inplace=True)] if self.hidden else []
         return nn.Sequential(nn.Flatten(1), *compare, classify)

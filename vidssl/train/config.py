@@ -25,7 +25,8 @@ class TrainConfig:
         lr: Learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of the optimizer.
-        caffe_bias: Biases have twice the learning rate and no weight decay, as in Caffe's models.
+        caffe_bias: Biases of convolutions and dense layers have twice the learning rate and no weight decay, as in
+            Caffe's models. Norms keep both, and so does OPN's classifier, as published.
         schedule: How the learning rate changes: "constant"; "step" multiplies it by 0.1 at each milestone; "cosine"
             lowers it to zero at the last step.
         milestones: Steps at which schedule="step" lowers the rate.

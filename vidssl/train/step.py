@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from vidssl.pretext import SlotModel
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.types import Batch, VidsslError
+
+_WITH_CAFFE_BIAS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class StepResult(NamedTuple):
@@ -62,7 +65,7 @@ class Stepper:
                 )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, plain=self.model.plain_biases)
         self._distributed: DistributedDataParallel | None = None
         if process_group.world_size > 1:
             ids = [process_group.device] if process_group.device.type == "cuda" else None
@@ -134,14 +137,20 @@ def channels_last(encoder: nn.Module) -> None:
             module.weight.data = module.weight.data.contiguous(memory_format=order)
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Makes the optimizer, fused: one kernel for all. A group's learning rate is multiplied by its `factor`."""
+def make_optimizer(model: nn.Module, config: TrainConfig, *, plain: Collection[str] = ()) -> torch.optim.Optimizer:
+    """Makes the optimizer, fused: one kernel for all. A group's learning rate is multiplied by its `factor`.
+
+    plain: names of biases that `caffe_bias` treats like weights.
+    """
     if not config.caffe_bias:
         groups = [{"params": list(model.parameters()), "factor": 1.0}]
     else:
+        doubled = {
+            f"{name}.bias".lstrip(".") for name, module in model.named_modules() if isinstance(module, _WITH_CAFFE_BIAS)
+        } - set(plain)
         named = list(model.named_parameters())
-        biases = [parameter for name, parameter in named if name.endswith("bias")]
-        others = [parameter for name, parameter in named if not name.endswith("bias")]
+        biases = [parameter for name, parameter in named if name in doubled]
+        others = [parameter for name, parameter in named if name not in doubled]
         groups = [{"params": others, "factor": 1.0}, {"params": biases, "factor": 2.0, "weight_decay": 0.0}]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
