@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vidssl.evaluate.features import Clips, extract, pooled
+from vidssl.evaluate.features import Clips, extract
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, plan
-from vidssl.models import CaffeNet, r3d_tiny
+from vidssl.models import r3d_tiny
 from vidssl.types import VidsslError
 from vidssl.video.decode import decode
 
@@ -45,31 +45,6 @@ def test_a_feature_is_the_mean_over_clips(index: VideoIndex) -> None:
     with torch.no_grad():
         wanted = torch.stack([encoder(clip[None])[0] for clip in clips.read(index.video(int(found.row[4])))]).mean(0)
     torch.testing.assert_close(found.feature[4], wanted)
-
-
-def test_max_pooling_is_the_published_one() -> None:
-    encoder, clips = r3d_tiny().eval(), torch.rand(2, 3, 16, 112, 112)
-    with torch.no_grad():
-        last, out = encoder.forward_map(clips), pooled(encoder, clips, "max")
-    assert out.shape == (2, 64 * 2 * 3 * 3)  # 9216 for 512 channels
-    assert out.view(2, 64, 2, 3, 3)[0, 5, 1, 2, 0] == last[0, 5, 1, 4:6, 0:2].max()
-
-
-def test_single_frames_are_pooled_as_published() -> None:
-    """Frames of 224 x 224 through CaffeNet's convolutions: 9216 numbers of pool5; its dense layers want 227 x 227."""
-    encoder, frames = CaffeNet((227, 227), (8,)).eval(), torch.rand(2, 3, 1, 224, 224)
-    with torch.no_grad():
-        out = pooled(encoder, frames, "map")
-        assert out.shape == (2, 9216)
-        assert torch.equal(out, encoder.forward_map(frames).flatten(1))
-        with pytest.raises(VidsslError, match="take the recipe's crop, or pool=map"):
-            pooled(encoder, frames, "mean")
-        with pytest.raises(VidsslError, match="only vidssl's encoders have a last map"):
-            pooled(torch.nn.Flatten(), frames, "max")
-        with pytest.raises(
-            VidsslError, match=r"returns \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it return one vector"
-        ):
-            pooled(torch.nn.Identity(), frames, "mean")
 
 
 def test_no_video_long_enough_is_named(index: VideoIndex) -> None:

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vidssl.device import pick_device
-from vidssl.evaluate.features import Clips, Features, Pool, described, extract
+from vidssl.evaluate.features import Clips, Features, described, extract
+from vidssl.evaluate.layers import Pool
 from vidssl.evaluate.run import TrainedRun, View
 from vidssl.evaluate.splits import Splits
 from vidssl.index.holdout import fingerprint
@@ -64,6 +65,7 @@ def run_features(
             index,
             clips,
             pool=view.pool,
+            layer=view.layer,
             device=picked,
             progress=progress,
         )
@@ -78,7 +80,8 @@ def extract_cached(
     index: VideoIndex,
     clips: Clips,
     *,
-    pool: Pool = "mean",
+    pool: Pool = "avg",
+    layer: str | None = None,
     device: torch.device | str = "cpu",
     workers: int | None = None,
     progress: bool = True,
@@ -87,13 +90,20 @@ def extract_cached(
 
     Labels and groups are always those of the index.
     """
-    paths = [folder / f"{_key(encoder, index, clips, pool)}.safetensors" for encoder in encoders]
+    paths = [folder / f"{_key(encoder, index, clips, pool, layer)}.safetensors" for encoder in encoders]
     rows = index.usable(clips.extent)
     found = [_read(path, index, rows) for path in paths]
     missing = [at for at, features in enumerate(found) if features is None]
     if missing:
         made = extract(
-            [encoders[at] for at in missing], index, clips, pool=pool, device=device, workers=workers, progress=progress
+            [encoders[at] for at in missing],
+            index,
+            clips,
+            pool=pool,
+            layer=layer,
+            device=device,
+            workers=workers,
+            progress=progress,
         )
         for at, features in zip(missing, made, strict=True):
             save_features(paths[at], features.feature, index.select(features.row).column("path").to_pylist())
@@ -174,7 +184,7 @@ def load_features(path: Path, index: VideoIndex) -> Features:
     return described(feature[places], index, np.array(rows, np.int64))
 
 
-def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool) -> str:
+def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool, layer: str | None) -> str:
     """Sixteen hexadecimal digits, a hash of everything that the features depend on."""
     settings = (
         fingerprint(index),
@@ -184,6 +194,7 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool) -> str
         clips.augment,
         clips.crops,
         pool,
+        layer,
         _name(clips.encode),
     )
     digest = hashlib.sha256(f"{settings} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())

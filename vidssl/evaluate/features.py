@@ -19,19 +19,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 from tqdm import tqdm
 
+from vidssl.evaluate.layers import Pool, pooled
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, plan
-from vidssl.models import Encoder
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode
 
-Pool = Literal["mean", "max", "map"]
 Crops = Literal["centre", "ten"]
 _AT_ONCE = 64  # views in one forward pass of an encoder
 
@@ -136,51 +134,14 @@ def single_frames(clips: torch.Tensor) -> torch.Tensor:
     return clips.squeeze(2)
 
 
-def pooled(encoder: nn.Module, clips: torch.Tensor, pool: Pool) -> torch.Tensor:
-    """Computes one feature per clip.
-
-    Args:
-        encoder: The network; only pool="mean" accepts modules that are not vidssl's encoders.
-        clips: [N, 3, T, H, W].
-        pool: "mean": the encoder's own feature, by default the mean of its last map. "max": the last map after VCOP's
-            1x2x2 max pooling, flattened (9216 values for R3D). "map": the last map, flattened (9216 values for
-            CaffeNet's pool5).
-
-    Returns:
-        Features [N, D].
-
-    Raises:
-        VidsslError: The encoder does not accept the clips' size, does not return vectors, or has no last map to pool.
-    """
-    if pool == "mean":
-        try:
-            feature: torch.Tensor = encoder(clips)
-        except ValueError as error:  # an encoder with dense layers accepts only one size
-            raise VidsslError(f"evaluate: {error}; take the recipe's crop, or pool=map") from error
-        if feature.dim() != 2:
-            shapes = f"{list(feature.shape)} for {list(clips.shape)}"
-            raise VidsslError(f"evaluate: the module returns {shapes}; let it return one vector per clip, [N, D]")
-        return feature
-    if not isinstance(encoder, Encoder):
-        raise VidsslError(f"pool={pool!r}: only vidssl's encoders have a last map to pool; take pool=mean")
-    last = encoder.forward_map(clips)
-    if pool == "map":
-        return last.flatten(1)
-    if min(last.shape[-2:]) < 2:
-        raise VidsslError(
-            f"pool='max': the encoder's last map is only {last.shape[-2]} x {last.shape[-1]}; "
-            "take pool=mean, or a larger crop"
-        )
-    return functional.max_pool3d(last, (1, 2, 2)).flatten(1)
-
-
 @torch.no_grad()
 def extract(
     encoders: Sequence[nn.Module],
     index: VideoIndex,
     clips: Clips,
     *,
-    pool: Pool = "mean",
+    pool: Pool = "avg",
+    layer: str | None = None,
     device: torch.device | str = "cpu",
     workers: int | None = None,
     progress: bool = True,
@@ -193,7 +154,8 @@ def extract(
         encoders: The encoders.
         index: The videos.
         clips: Which clips of a video the encoders see.
-        pool: How a feature is made of an encoder's output, see `pooled`.
+        pool: How a feature is made of a layer's output, see vidssl.evaluate.layers.pooled.
+        layer: Name of the layer; None takes the last map.
         device: Where the encoders compute.
         workers: Threads that decode; None takes one per processor core.
         progress: Show a progress bar.
@@ -221,7 +183,7 @@ def extract(
         for shown in bar:
             views = shown.to(device)
             for encoder, features in zip(encoders, found, strict=True):
-                parts = [pooled(encoder, part, pool) for part in views.split(_AT_ONCE)]
+                parts = [pooled(encoder, part, pool, layer) for part in views.split(_AT_ONCE)]
                 features.append(torch.cat(parts).float().mean(dim=0).cpu())
     return [described(torch.stack(features), index, rows) for features in found]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from vidssl.evaluate.features import Clips, Crops, Pool
+from vidssl.evaluate.features import Clips, Crops
+from vidssl.evaluate.layers import Pool
 from vidssl.models import Encoder
 from vidssl.pretext import PretextModel, build_encoder, build_model
 from vidssl.train import checkpoint
@@ -89,15 +90,19 @@ class View:
 
     Args:
         clips: Clips per video (frames, if the encoder sees single frames), evenly spaced. Their features are averaged.
-        pool: The encoder's own feature (mean); VCOP's 1x2x2 max pooling of the last map (max: 9216 numbers for R3D); or
-            the last map as it is (map: 9216 numbers for CaffeNet's pool5).
+        layer: Name of the encoder's layer whose output is the feature, such as conv5, fc6 or stages.3. None takes the
+            last map. A name that does not exist is answered by the list of all names.
+        pool: How the output is pooled. avg: its mean over time, height and width; without a layer, the encoder's own
+            feature. max: VCOP's 1x2x2 max pooling (9216 numbers for R3D's last map). none: as it is (9216 numbers for
+            CaffeNet's pool5).
         resize: Height and width to which the picture is resized; None takes the recipe's.
         crop: Height and width cut from its centre; None takes the recipe's. VCOP's paper shows single frames with
-            resize 256 256, crop 224 224 and pool=map.
+            resize 256 256, crop 224 224 and pool=none.
     """
 
     clips: int = 10
-    pool: Pool = "mean"
+    layer: str | None = None
+    pool: Pool = "avg"
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
 
