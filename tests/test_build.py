@@ -49,7 +49,6 @@ TESTED_BY = {
     "demo.render": "demo/test_demo.py",
     "demo.run": "demo/test_demo.py",
     "demo.scenes": "demo/test_demo.py",
-    "evaluate.accuracy": "pretext/test_example.py",
     "evaluate.cues": "evaluate/test_audit.py",
     "evaluate.knn": "evaluate/test_retrieval.py",
     "evaluate.logistic": "evaluate/test_probe.py",

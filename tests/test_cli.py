@@ -75,6 +75,12 @@ def test_info_and_recipes() -> None:
         (("evaluate", "probe", "{tmp}", "--train", "x"), "no checkpoint in it"),
         (("evaluate", "finetune", "{tmp}", "--train", "x"), "no checkpoint in it"),
         (("evaluate", "complement", "{tmp}", "--train", "x", "--other", "y"), "no checkpoint in it"),
+        (("evaluate", "pretext", "{tmp}", "--test", "x"), "no checkpoint in it"),
+        (("evaluate", "probe", "{tmp}", "--train", "x", "--splits", "1"), "splits=(1,): they belong to a data set"),
+        (
+            ("evaluate", "probe", "{tmp}", "--train", "x", "--dataset", "ucf101", "--test", "y"),
+            "leave out test, labels",
+        ),
         (("report", "{tmp}"), "no checkpoint in it"),
         (("datasets", "check", "ucf101", "{tmp}"), "no trainlist0*.txt"),
         ((), "train"),

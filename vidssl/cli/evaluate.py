@@ -10,16 +10,21 @@ from typing import Literal
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_kept
+from vidssl.datasets import Dataset, hmdb51, ucf101
+from vidssl.evaluate.accuracy import evaluate_pretext
 from vidssl.evaluate.complement import evaluate_complement
-from vidssl.evaluate.finetune import FineTune, evaluate_finetune, open_finetuned
+from vidssl.evaluate.finetune import FineTune, evaluate_finetune, finetune_folder, open_finetuned
+from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.splits import Splits, make_splits
-from vidssl.paths import check_output, output_path
+from vidssl.paths import check_output
+from vidssl.types import VidsslError
 
 Device = Literal["auto", "cpu", "cuda"]
+ALL = (1, 2, 3)  # the official splits of UCF101 and HMDB51
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,11 @@ class Data:
             bend/daria_bend.avi.
         leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video
             without a group is a group by itself.
+        dataset: Evaluate on official splits of this data set, whose videos are in the folder train, and print their
+            mean. Results of split N are in RUN/<command>_splitN.json.
+        annotations: Lists of the data set: the folder ucfTrainTestlist or testTrainMulti_7030_splits. None looks for
+            them in and beside train.
+        splits: Numbers of the official splits.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
     """
 
@@ -44,9 +54,33 @@ class Data:
     labels: Path | None = None
     groups: str = ""
     leave_group_out: bool = False
+    dataset: Literal["ucf101", "hmdb51"] | None = None
+    annotations: Path | None = None
+    splits: tuple[int, ...] = ALL
     allow_outside: bool = False
 
-    def open(self, run: TrainedRun) -> Splits:
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """Numbers of the official splits; one None if the videos are split otherwise."""
+        return (None,) if self.dataset is None else self.splits
+
+    def evaluate(self, run: TrainedRun, evaluate: Callable[[Splits, Path | None], Result], out: Path | None) -> Result:
+        """Evaluates on the videos, or on each official split and their mean.
+
+        Args:
+            run: The run. The indexes of the videos are kept in its folder.
+            evaluate: Evaluates and publishes one split; its arguments are the videos and the JSON file.
+            out: JSON file of the result.
+        """
+        if self.dataset is None:
+            return evaluate(self._open(run), out)
+        found = _OFFICIAL[self.dataset](self.train, self.annotations)
+        check_splits(found, self.splits)  # before videos are indexed
+        index = open_kept(self.train, run.folder, allow_outside=self.allow_outside)
+        splits = official_splits(found, index, self.splits)
+        return evaluate_over_splits(run, splits, lambda one: evaluate(one, None), out=out)
+
+    def _open(self, run: TrainedRun) -> Splits:
         """The indexes, kept in RUN/features."""
         test = None if self.test is None else open_kept(self.test, run.folder, allow_outside=self.allow_outside)
         return make_splits(
@@ -60,11 +94,23 @@ class Data:
         )
 
     def run(self, run: Path, out: Path | None) -> TrainedRun:
-        """Loads the run. Raises VidsslError if it is not a run, or if `out` may not be written."""
+        """Loads the run. Raises VidsslError if it is not a run, options contradict, or `out` may not be written."""
+        other = self.test or self.labels or self.groups or self.leave_group_out
+        if self.dataset is not None and other:
+            raise VidsslError(
+                f"evaluate: dataset={self.dataset!r}: its lists give the test videos, labels and groups; "
+                "leave out test, labels, groups and leave_group_out"
+            )
+        if self.dataset is None and (self.annotations is not None or self.splits != ALL):
+            raise VidsslError(
+                f"evaluate: annotations={self.annotations!r}, splits={self.splits}: they belong to a data set; "
+                "add dataset, or leave them out"
+            )
         check_output(out, ".json", BEGINS)
         return load_run(run, allow_outside=self.allow_outside)
 
 
+_OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}
 _WHOLE, _TUNE = View(), FineTune()
 
 
@@ -92,11 +138,13 @@ def retrieval(
         out: JSON file to write; None writes RUN/retrieval.json.
     """
     opened = data.run(run, out)
-    _print(
-        evaluate_retrieval(
-            opened, data.open(opened), view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
+
+    def evaluate(splits: Splits, out: Path | None) -> Result:
+        return evaluate_retrieval(
+            opened, splits, view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
         )
-    )
+
+    _print(data.evaluate(opened, evaluate, out))
 
 
 def probe(
@@ -117,7 +165,11 @@ def probe(
         out: JSON file to write; None writes RUN/probe.json.
     """
     opened = data.run(run, out)
-    _print(evaluate_probe(opened, data.open(opened), view=view, ks=ks, device=device, out=out))
+
+    def evaluate(splits: Splits, out: Path | None) -> Result:
+        return evaluate_probe(opened, splits, view=view, ks=ks, device=device, out=out)
+
+    _print(data.evaluate(opened, evaluate, out))
 
 
 def finetune(
@@ -133,15 +185,22 @@ def finetune(
 
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. The new run is in
-            RUN/finetune/<init>.
-        resume: Continue a fine-tuning that was stopped.
+            RUN/finetune/<init>, or in RUN/finetune/<init>_splitN.
+        resume: Continue a fine-tuning that was stopped. Official splits that were trained are only tested again.
         device: Where to compute.
         out: JSON file to write; None writes RUN/finetune.json, or RUN/finetune_scratch.json.
     """
     opened = data.run(run, out)
-    # Report a wrong folder before indexing the videos.
-    open_finetuned(output_path(opened.folder, f"finetune/{how.init}"), resume=resume)
-    _print(evaluate_finetune(opened, data.open(opened), how, resume=resume, device=device, out=out))
+    folders = {number: finetune_folder(opened, how, number) for number in data.numbers}
+    begun = {number for number, folder in folders.items() if (folder / "run.json").is_file()}
+    going_on = begun if resume and begun else set(data.numbers) if resume else set()  # splits may not have begun yet
+    for number, folder in folders.items():  # report a wrong folder before indexing the videos
+        open_finetuned(folder, resume=number in going_on)
+
+    def evaluate(splits: Splits, out: Path | None) -> Result:
+        return evaluate_finetune(opened, splits, how, resume=splits.number in going_on, device=device, out=out)
+
+    _print(data.evaluate(opened, evaluate, out))
 
 
 def complement(
@@ -164,12 +223,47 @@ def complement(
         out: JSON file to write; None writes RUN/complement.json.
     """
     opened = data.run(run, out)
-    _print(evaluate_complement(opened, data.open(opened), other, view=view, device=device, out=out))
+
+    def evaluate(splits: Splits, out: Path | None) -> Result:
+        return evaluate_complement(opened, splits, other, view=view, device=device, out=out)
+
+    _print(data.evaluate(opened, evaluate, out))
+
+
+def pretext(
+    run: Positional[Path],
+    test: Path,
+    *,
+    tuples: int = 4,
+    device: Device = "auto",
+    out: Path | None = None,
+    allow_outside: bool = False,
+) -> None:
+    """How accurate is the run in its own pretext task on other videos? Compares it with the untrained model.
+
+    Args:
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
+        test: Folder, list or index (.arrow) of the videos, which need no labels.
+        tuples: Tuples of each video's middle window.
+        device: Where to compute.
+        out: JSON file to write; None writes RUN/pretext.json.
+        allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+    """
+    check_output(out, ".json", BEGINS)
+    opened = load_run(run, allow_outside=allow_outside)
+    index = open_kept(test, opened.folder, allow_outside=allow_outside)
+    _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out))
 
 
 def commands() -> dict[str, Callable[..., None]]:
     """The commands, by name."""
-    return {"retrieval": retrieval, "probe": probe, "finetune": finetune, "complement": complement}
+    return {
+        "retrieval": retrieval,
+        "probe": probe,
+        "finetune": finetune,
+        "complement": complement,
+        "pretext": pretext,
+    }
 
 
 def _print(result: Result) -> None:

@@ -10,9 +10,11 @@
 | finetune.py | trains the encoder further with labels, and tests it |
 | complement.py | do the features add anything to other features? |
 | audit.py, cues.py | how much of a pretext task do low-level cues reveal? |
-| accuracy.py | accuracy in the pretext task on held-out videos |
+| accuracy.py | accuracy in the pretext task |
 | run.py | loads a run: its encoder, its recipe, how videos are shown to it |
 | splits.py | which videos are for training and which are for testing |
+| over_splits.py | an evaluation over official splits, and their mean |
+| layers.py | the feature of a clip: which layer gives it, and how it is pooled |
 | features.py, cache.py | features of videos from evenly spaced clips; their cache on disk |
 | knn.py, logistic.py | nearest neighbours; logistic regression with a chosen L2 penalty |
 | confidence.py | confidence intervals |

@@ -86,7 +86,7 @@ def evaluate_complement(
     overlap = {name: error_overlap(answers[f"A ({name})"], answers["B"]) for name in encoders}
     sizes = {"features A": ours["trained"][0].feature.shape[1], "features B": theirs[0].feature.shape[1]}
     result = Result(
-        kind="complement",
+        kind=data.named("complement"),
         protocol=PROTOCOL.split(";")[0] + "; gain by a paired bootstrap over the test videos, by whole groups",
         numbers=numbers,
         split=data.description,
@@ -100,7 +100,7 @@ def evaluate_complement(
         notes=tuple(_overlap_note(name, counts) for name, counts in overlap.items()),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )
-    result.publish(run, data, out=out)
+    result.publish(run, data.data(), out=out)
     return result
 
 

@@ -25,7 +25,7 @@ from vidssl.evaluate.features import extract
 from vidssl.evaluate.probe import Predictions, majority_fraction
 from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, untrained_encoder
-from vidssl.evaluate.splits import Splits
+from vidssl.evaluate.splits import Splits, split_name
 from vidssl.kernels.plan import PlanSpec
 from vidssl.paths import output_path
 from vidssl.pretext import SlotModel, build_model
@@ -82,7 +82,8 @@ def evaluate_finetune(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Result:
-    """Trains on the training videos and tests on the test videos. The new run is in RUN/finetune/<init>.
+    """Trains on the training videos and tests on the test videos. The new run is in RUN/finetune/<init>, or in
+    RUN/finetune/<init>_split<N> for an official split.
 
     Args:
         run: The run whose encoder is fine-tuned.
@@ -109,7 +110,7 @@ def evaluate_finetune(
     classes = _classes(data)
     select = _select(run, how)
     task = _task(run, how, classes)
-    folder = output_path(run.folder, f"finetune/{how.init}")
+    folder = finetune_folder(run, how, data.number)
     start = open_finetuned(folder, resume=resume)
     alone = ProcessGroup(device=pick_device(device))
     result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
@@ -124,6 +125,11 @@ def evaluate_finetune(
         "select": select,
     }
     return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, out, quiet)
+
+
+def finetune_folder(run: TrainedRun, how: FineTune, number: int | None = None) -> Path:
+    """Returns the folder of a fine-tuned run, on the official split `number` if there is one."""
+    return output_path(run.folder, f"finetune/{split_name(how.init, number)}")
 
 
 def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
@@ -215,7 +221,7 @@ def _test(
     if trained["select"] == "best":
         weights = f"the weights with the lowest validation loss (step {trained['tested_step']} of {trained['steps']})"
     result = Result(
-        kind="finetune" if how.init == "checkpoint" else "finetune_scratch",
+        kind=data.named("finetune" if how.init == "checkpoint" else "finetune_scratch"),
         protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged "
         "(as VCOP and OPN test)",
         numbers={
@@ -233,7 +239,7 @@ def _test(
         ),
         detail={"confusion": {how.init: answers.table()}},
     )
-    result.publish(run, data, out=out)
+    result.publish(run, data.data(), out=out)
     return result
 
 

@@ -169,7 +169,7 @@ def evaluate_probe(
         confusion[name] = linear.table()
     numbers["chance"] = {way: Estimate(majority_fraction(test[0])) for way in numbers["trained"]}
     result = Result(
-        kind="probe",
+        kind=data.named("probe"),
         protocol=PROTOCOL,
         numbers=numbers,
         split=data.description,
@@ -186,5 +186,5 @@ def evaluate_probe(
         ),
         detail={"confusion": confusion},
     )
-    result.publish(run, data, out=out)
+    result.publish(run, data.data(), out=out)
     return result

@@ -16,7 +16,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.run import TrainedRun
-from vidssl.evaluate.splits import Splits
 from vidssl.paths import atomic_write, check_output, markdown_code, output_path, printable
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -62,13 +61,18 @@ class Result:
         return "\n".join(map(printable, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
     def publish(
-        self, run: TrainedRun, data: Splits, *, out: Path | None = None, images: Mapping[str, Path] | None = None
+        self,
+        run: TrainedRun,
+        data: Mapping[str, object],
+        *,
+        out: Path | None = None,
+        images: Mapping[str, Path] | None = None,
     ) -> Path:
         """Writes the JSON file and the run's TensorBoard entries.
 
         Args:
             run: The run that was evaluated.
-            data: The videos that it was evaluated on.
+            data: The videos that it was evaluated on, as `Splits.data` describes them.
             out: The JSON file; None writes KIND.json in the run's folder.
             images: PNG files by name, for TensorBoard.
 
@@ -80,7 +84,7 @@ class Result:
         """
         about = {
             **asdict(self),
-            "data": data.data(),
+            "data": dict(data),
             "seed": run.recipe.train.seed,
             "checkpoint": str(run.path),
             "step": run.step,

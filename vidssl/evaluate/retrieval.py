@@ -141,10 +141,10 @@ def evaluate_retrieval(
         f"R@{k}": Estimate(value)
         for k, value in chance(queries[0], galleries[0], few, leave_group_out=data.leave_group_out).items()
     }
-    picture = run.folder / "retrieval.png"
+    picture = run.folder / f"{data.named('retrieval')}.png"
     draw_neighbours(queries[0], galleries[0], data, picture, leave_group_out=data.leave_group_out, most=pictures)
     result = Result(
-        kind="retrieval",
+        kind=data.named("retrieval"),
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
         numbers=numbers,
         split=data.description,
@@ -156,5 +156,5 @@ def evaluate_retrieval(
         settings={**asdict(view), "drop_last": drop_last, "features": galleries[0].feature.shape[1]},
         notes=notes + omitted_ks(ks, few),
     )
-    result.publish(run, data, out=out, images={"neighbours": picture})
+    result.publish(run, data.data(), out=out, images={"neighbours": picture})
     return result

@@ -40,6 +40,13 @@ def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
     return model.eval(), recipe
 
 
+def untrained_model(recipe: Recipe) -> PretextModel:
+    """The encoder and head that a run of this recipe begins with, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.train.seed)
+        return build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).eval()
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
     """A run that is evaluated.

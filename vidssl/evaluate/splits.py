@@ -28,12 +28,20 @@ class Splits:
         test: Videos to test on; the queries of retrieval.
         description: How the videos were split, for people.
         leave_group_out: Whether `test` is `train`, and each group is tested against all the other groups.
+        number: Number of the official split; None if the videos are split otherwise.
+        missing: Number of videos of the official split that are not in the folder.
     """
 
     train: VideoIndex
     test: VideoIndex
     description: str
     leave_group_out: bool = False
+    number: int | None = None
+    missing: int = 0
+
+    def named(self, kind: str) -> str:
+        """The name of an evaluation's results: an official split adds its number."""
+        return split_name(kind, self.number)
 
     def notes(self, tested: int, train_labels: Sequence[str | None]) -> tuple[str, ...]:
         """What a table of results does not show: test videos left out, and test classes without training videos.
@@ -43,6 +51,8 @@ class Splits:
             train_labels: Labels of the training videos.
         """
         found = []
+        if self.missing:
+            found.append(f"{self.missing} videos of the official lists are missing.")
         if tested < len(self.test):
             found.append(
                 f"{len(self.test) - tested} of {len(self.test)} test videos were left out: they cannot be read, or are "
@@ -66,6 +76,11 @@ class Splits:
             "test_root": self.test.root.name,
             "test_videos": len(self.test),
         }
+
+
+def split_name(kind: str, number: int | None) -> str:
+    """The name of an evaluation's results on an official split, or of `kind` if the videos are split otherwise."""
+    return kind if number is None else f"{kind}_split{number}"
 
 
 def make_splits(
@@ -155,7 +170,9 @@ def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
         raise VidsslError(
             f"{where} it names none of the {len(index)} videos, such as {index.column('path')[0]}; correct its paths"
         )
-    return _with(index.select(rows), {"label": [one.label for one in named], "group": [one.group for one in named]})
+    return with_columns(
+        index.select(rows), {"label": [one.label for one in named], "group": [one.group for one in named]}
+    )
 
 
 def with_groups(index: VideoIndex, pattern: str) -> VideoIndex:
@@ -165,10 +182,11 @@ def with_groups(index: VideoIndex, pattern: str) -> VideoIndex:
     """
     if not pattern:
         return index
-    return _with(index, {"group": match_groups(index.column("path").to_pylist(), pattern, "evaluate: groups")})
+    return with_columns(index, {"group": match_groups(index.column("path").to_pylist(), pattern, "evaluate: groups")})
 
 
-def _with(index: VideoIndex, columns: dict[str, list[str | None]]) -> VideoIndex:
+def with_columns(index: VideoIndex, columns: dict[str, list[str | None]]) -> VideoIndex:
+    """Returns the videos with other labels or groups: a list of names by column."""
     table = index.table
     for name, values in columns.items():
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(values, pa.string()))
