@@ -37,6 +37,7 @@ TESTED_BY = {
     "arrays": "faces/test_python.py",
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
+    "index.check": "cli/test_check.py",
     "cli.commands": "test_cli.py",
     "cli.datasets": "datasets/test_lists.py",
     "cli.evaluate": "test_cli.py",

@@ -183,8 +183,8 @@ def open_append(path: Path) -> GrowingFile:
     return GrowingFile(path.open("a", encoding="utf-8"))
 
 
-def check_output(out: Path | None, suffix: str, begins: str) -> None:
-    """Refuse an output file that would replace a file which vidssl did not write.
+def check_output(out: Path | None, suffix: str, begins: str, *, argument: str = "out") -> None:
+    """Refuse an output file that cannot be written, or would replace a file which vidssl did not write.
 
     Call this before the work whose result is written.
 
@@ -193,21 +193,25 @@ def check_output(out: Path | None, suffix: str, begins: str) -> None:
         suffix: The required suffix, such as ".json".
         begins: The text that every file of this kind begins with. An existing file that begins differently is not
             replaced: it may be an input, a file of a run, or anything else.
+        argument: Name of the argument, for error messages.
 
     Raises:
-        VidsslError: The name has another suffix, or the existing file was not written by vidssl.
+        VidsslError: The name has another suffix, its folder cannot be written, or the existing file was not written by
+            vidssl.
     """
+    where = f"{argument}={str(out)!r}:"
     if out is None or (out.exists() and not out.is_file()):  # such as /dev/stdout
         return
     if out.suffix.lower() != suffix:
-        raise VidsslError(f"out={str(out)!r}: name a file that ends in {suffix}")
+        raise VidsslError(f"{where} name a file that ends in {suffix}")
+    folder = next(folder for folder in out.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise VidsslError(f"{where} {printable(folder)} cannot be written to; name a file in another folder")
     if out.is_file():
         with out.open("rb") as file:
             found = file.read(len(begins.encode()))
         if found != begins.encode():
-            raise VidsslError(
-                f"out={str(out)!r}: this file exists and was not written by this command; name another file"
-            )
+            raise VidsslError(f"{where} this file exists and was not written by this command; name another file")
 
 
 def markdown_code(text: str) -> str:

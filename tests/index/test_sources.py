@@ -126,7 +126,7 @@ def test_a_txt_names_a_path_a_line(folder: Path, tmp_path: Path) -> None:
     [
         ("a.csv", "file,label\nx.mp4,run\n", r"first line is 'file,label'; write it as one of these"),
         ("a.txt", "\n\n", "no video in it; the list is empty"),
-        ("a.doc", "x", "not a folder; name a folder of videos, or a list"),
+        ("a.doc", "x", "not a folder; name a folder of videos, a list of them"),
     ],
 )
 def test_wrong_lists_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 |---|---|
 | commands.py | demo, info, index, recipes |
 | train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
-| prepare.py, bench.py, datasets.py | work on data |
+| check.py, prepare.py, bench.py, datasets.py | work on data |
 | runs.py, report.py | look at runs |
 | data.py | `--data`: opens a folder, a list or an index |
 """
@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "info": Command("commands", "info", "Show versions, how this vidssl was built, and what the machine has."),
     "index": Command("commands", "index", "Index videos: decode every file once, and record its properties."),
+    "check": Command("check", "check", "Check every file of a data set: can it be used, and why not?"),
     "recipes": Command("commands", "recipes", "List the recipes and the sources of their settings."),
     "train": Command(
         "train", "commands", "Train an encoder by a recipe: `vidssl train RECIPE --data DATA --out RUN`.", True

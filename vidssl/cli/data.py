@@ -57,10 +57,10 @@ def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
 
 
 def _check(data: Path) -> None:
-    if data.is_file() and not is_list(data):
+    if data.is_file() and not is_list(data) and data.suffix.lower() != ".tar":
         raise VidsslError(
-            f"data={str(data)!r}: not a folder of videos, a list ({', '.join(LISTS)}) or an index (.arrow); "
-            "name one of these"
+            f"data={str(data)!r}: not a folder of videos, a list ({', '.join(LISTS)}), a shard (.tar) or an index "
+            "(.arrow); name one of these"
         )
 
 

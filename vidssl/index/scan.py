@@ -37,7 +37,13 @@ class UnusableError(Exception):
 
 
 def scan(
-    path: Path, offset: int | None = None, size: int | None = None, refused: str = "", seconds: float | None = None
+    path: Path,
+    offset: int | None = None,
+    size: int | None = None,
+    refused: str = "",
+    seconds: float | None = None,
+    *,
+    whole: bool = True,
 ) -> dict[str, Any]:
     """Scan a file.
 
@@ -47,6 +53,7 @@ def scan(
         size: For a member, its length in bytes.
         refused: Why the file must not be opened, if that is already certain.
         seconds: Time limit in seconds, as in `Deadline`.
+        whole: Decode every frame. False decodes only the first one, and leaves out the columns that need all frames.
 
     Returns:
         The columns of `vidssl.index.schema.SCHEMA` that the file itself decides. If the file cannot be used, `status`
@@ -66,7 +73,7 @@ def scan(
             raise UnusableError(f"its tar has {found.st_size} bytes, but the header places it at {place.offset}..{end}")
         with Deadline.enter(path, place.bytes, seconds):
             _refuse_at_sight(path, place)
-            row |= _read(path, row)
+            row |= _read(path, row) if whole else _read_first(path, row)
     except UnusableError as reason:
         row["status"] = str(reason)
     except DecodeError as error:
@@ -144,6 +151,20 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         ],
         "note": "; ".join(notes),
     }
+
+
+def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    with PacketReader(path, member=member_of(about)) as source:
+        row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
+        try:
+            frame = next(_sequence(source, {}), None)
+        except av.FFmpegError as error:
+            raise UnusableError(f"no frame decodes: decoding failed: {error.strerror}") from error
+        if frame is None or frame.is_corrupt:
+            raise UnusableError(f"no frame decodes: {'the stream is empty' if frame is None else 'frame 0 is damaged'}")
+        row |= _picture(row["codec"], frame)
+        make_video(path, about | row)  # refuses pictures that are too large
+        return row
 
 
 def _sequence(source: PacketReader, keys: dict[int, PacketId]) -> Iterator[VideoFrame]:

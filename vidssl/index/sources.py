@@ -72,11 +72,11 @@ def find_videos(source: Path) -> Found:
     """List the videos of a source.
 
     Args:
-        source: A folder, or a list in one of the layouts of vidssl.index.lists.
+        source: A folder, a list in one of the layouts of vidssl.index.lists, or a shard (.tar).
 
     Returns:
-        The root, the videos and notes. The root of a list is its folder. If the list names videos elsewhere, the root
-        is the deepest folder that holds all of its videos.
+        The root, the videos and notes. The root of a list or shard is its folder. If a list names videos elsewhere, the
+        root is the deepest folder that holds all of its videos.
 
     Raises:
         VidsslError: The source does not exist, is of another kind, holds no video, or is a list with refused lines.
@@ -91,8 +91,13 @@ def find_videos(source: Path) -> Found:
         rule = f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in .tar"
     elif is_list(source):
         found, rule = _in_list(source), "the list is empty"
+    elif source.suffix.lower() == ".tar":
+        found = Found(source.resolve().parent, list(_in_tar(source, source.resolve().name)), [])
+        rule = f"video files end in {' '.join(sorted(EXTENSIONS))}"
     else:
-        raise VidsslError(f"{where} not a folder; name a folder of videos, or a list of them ({', '.join(LISTS)})")
+        raise VidsslError(
+            f"{where} not a folder; name a folder of videos, a list of them ({', '.join(LISTS)}) or a shard (.tar)"
+        )
     if not found.videos:
         raise VidsslError(f"{where} no video in it; {rule}")
     found.videos.sort(key=lambda one: one.path)

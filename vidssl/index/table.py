@@ -284,6 +284,18 @@ class VideoIndex:
         values["points"] = self._table["points"][at].as_py()
         return make_video(self.root / (values["archive"] or values["path"]), values)
 
+    def row(self, row: int) -> dict[str, Any]:
+        """Return all columns of a row by name, also of a video that cannot be used.
+
+        Raises:
+            VidsslError: The row is damaged.
+        """
+        at = row if self._rows is None else int(self._rows[row])
+        if self._sealed is not None:
+            self._sealed.check_row(at)
+        values: dict[str, Any] = self._table.slice(at, 1).to_pylist()[0]
+        return values
+
     def name(self, row: int) -> str:
         """The name of a row in messages: the path of its file, or its number if the row cannot be read."""
         try:
@@ -367,9 +379,13 @@ def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
 def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
     """A row of SCHEMA, also for a file whose worker never returned."""
     try:
-        row = job.result()
+        return make_row(one, job.result())
     except FileTimeoutError as late:
-        row = unusable(late.reason)
+        return make_row(one, unusable(late.reason))
+
+
+def make_row(one: VideoFile, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of SCHEMA from what the source says about a file, and what `scan` found."""
     if row["packet"] == list(range(len(row["packet"]))):
         row["packet"] = None
     return {
