@@ -1,4 +1,4 @@
-# make demo | test | lint | build | sanitize | bench | bench-peers | clean
+# make demo | test | lint | build | sanitize | fuzz | bench | bench-peers | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -6,7 +6,7 @@
 #   TORCH=torch==2.13.0     otherwise, the PyTorch to install, as a requirement of pip; an installed one is kept.
 #   VIDSSL_CUDA=0|1         0 leaves the CUDA twins out, 1 fails without them.
 #   CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see build_backend/toolchain.py
-#   ARGS="..."              options for the command: pytest, demo or the benchmarks.
+#   ARGS="..."              options for the command: pytest, demo, fuzz or the benchmarks.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
@@ -20,7 +20,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sanitize bench bench-peers clean
+.PHONY: build demo test lint sanitize fuzz bench bench-peers clean
 
 build: $(BUILT)
 
@@ -40,6 +40,9 @@ lint: build
 sanitize: build
 	@VIDSSL_SANITIZE=1 VIDSSL_CUDA=0 $(BIN)/python setup.py -q build_ext --build-lib build/sanitized
 	@$(BIN)/python -m tests.sanitized build/sanitized/vidssl
+
+fuzz: build
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: build
 	@$(BIN)/python -m benchmarks.bench_kernels && $(BIN)/python -m benchmarks.bench_loader $(ARGS)

@@ -25,7 +25,7 @@ KINDS: tuple[Any, ...] = (
     ("m.ts", "libx264", {}),
     ("n.mjpeg", "mjpeg", {"form": "yuvj420p"}),
 )
-_EXTREME = (
+EXTREME = (
     0,
     1,
     2,
@@ -49,7 +49,7 @@ def seeds(folder: Path) -> list[Path]:
     """One small clip of each kind that this FFmpeg can write."""
     quick = {"libx265": {"x265-params": "log-level=none", "preset": "ultrafast"}, "libvpx-vp9": {"cpu-used": "8"}}
     return [
-        make_clip(folder / name, codec, frames=14, gop=5, options=quick.get(codec), **how) for name, codec, how in KINDS
+        make_clip(folder / name, codec, frames=28, gop=9, options=quick.get(codec), **how) for name, codec, how in KINDS
     ]
 
 
@@ -68,7 +68,7 @@ def damaged(data: bytes, seed: int) -> bytes:
             out[at] ^= 1 << rng.randrange(8)
         elif kind == 2:  # a size or a count
             width = rng.choice((2, 4, 8))
-            value = rng.choice(_EXTREME) & (1 << 8 * width) - 1
+            value = rng.choice(EXTREME) & (1 << 8 * width) - 1
             out[at : at + width] = value.to_bytes(width, rng.choice(("big", "little")))
         elif kind == 3:
             del out[at : at + rng.choice((1, 4, 64, 1024))]

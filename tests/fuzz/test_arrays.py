@@ -1,14 +1,19 @@
 """No array and no number ends the process: hostile calls (hostile.py) in a child, so that a death is noticed and its
 seed named.
+
+More of them: python -m tests.fuzz.harness tests.fuzz.test_arrays:array 0 2000
 """
 
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.fuzz import hostile
 from tests.kernels.workload import BT601, SPECS
 from vidssl import VidsslError, ops
 from vidssl.kernels.augment import Augment
@@ -17,6 +22,19 @@ from vidssl.native import kernels
 from vidssl.types import Plan
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (4, 48, 64), dtype=np.uint8)  # YUV 4:2:0 of 32 x 64
+
+
+def array(folder: Path) -> Callable[[int], str]:
+    np.seterr(all="ignore")
+
+    def run(seed: int) -> str:
+        hostile.run(seed)
+        hostile.KEPT.clear()
+        wrong = "; ".join(hostile.FAILED)
+        hostile.FAILED.clear()
+        return wrong
+
+    return run
 
 
 def test_hostile_calls_end_in_an_error_or_a_result() -> None:

@@ -134,7 +134,8 @@ READS: dict[str, Callable[[VideoIndex], Any]] = {
 def index(folder: Path) -> Callable[[int], str]:
     module._BATCH = 64  # so that there are several record batches
     (folder / "videos").mkdir(exist_ok=True)
-    path = folder / "index.arrow"
+    path = folder / "input" / "index.arrow"
+    path.parent.mkdir()
     VideoIndex(rows(300), folder / "videos").save(path)
     whole, good = path.read_bytes(), VideoIndex.load(path)
     right = {name: read(good) for name, read in READS.items()}
@@ -173,7 +174,8 @@ def _named(error: object, path: Path) -> str:
 
 
 def journal(folder: Path) -> Callable[[int], str]:
-    path, table = folder / "journal", rows(160)
+    path, table = folder / "input" / "journal", rows(160)
+    path.parent.mkdir()
     with Journal(path, SCHEMA) as book:
         book.add(table.to_batches(max_chunksize=8))
     whole = path.read_bytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.clips import make_clip
-from tests.fuzz.harness import faults
+from tests.fuzz.harness import empty, faults
 from tests.fuzz.tars import hostile
 from vidssl import VideoIndex, VidsslError
 from vidssl.video.decode import decode
@@ -30,10 +30,10 @@ def survive(root: Path) -> int:
 
 def shard(folder: Path) -> Callable[[int], str]:
     video = make_clip(folder / "whole.mp4", frames=8).read_bytes()
-    root = folder / "shards"
-    root.mkdir()
+    root = folder / "input"
 
     def run(seed: int) -> str:
+        empty(root)
         (root / "a.tar").write_bytes(hostile(video, seed))
         try:
             survive(root)

@@ -1,0 +1,81 @@
+"""Compares what vidssl gives of a file with a plain sequential decode of the same bytes: every frame must be equal, or
+reported.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from vidssl import VideoIndex, VidsslError
+from vidssl.video.decode import Planes, Video, decode
+from vidssl.video.packets import DecodeError
+
+SCAN_S = 10  # the time that one file may take to be indexed
+
+Sums = list[int]
+
+
+def sequence(video: Video, path: Path) -> Sums:
+    """A checksum of each frame of a plain decode from the first packet to the last, in the layout of vidssl's frames.
+
+    It ends at the first error, damaged frame, or frame of another size.
+    """
+    sums: Sums = []
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    break
+                planes = Planes(video, 1)
+                planes.store(0, frame)
+                sums.append(zlib.crc32(planes.data.data))
+    except (av.FFmpegError, DecodeError):
+        pass
+    return sums
+
+
+def windows(frames: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    """Frame numbers as training asks for them: single frames, all frames, windows with and without gaps."""
+    rng = np.random.default_rng(seed)
+    out = [np.array([frames - 1]), np.arange(frames)]
+    for stride in (1, int(rng.integers(2, 5))):
+        first = int(rng.integers(frames))
+        out.append(np.arange(first, min(frames, first + 8 * stride), stride))
+    out.append(np.sort(rng.choice(frames, min(frames, 4), replace=False)))
+    return [numbers.astype(np.int64) for numbers in out]
+
+
+def differences(video: Video, right: Sums, seed: int) -> str:
+    """What is wrong with the frames that `decode` gives, compared with the checksums of the right ones."""
+    for numbers in windows(video.frames, seed):
+        try:
+            frames = decode(video, numbers)
+        except VidsslError:
+            continue  # reported
+        for number, data in zip(numbers.tolist(), frames.data, strict=True):
+            if number >= len(right):
+                return f"frame {number} is given, but a sequential decode ends before it (after {len(right)} frames)"
+            if zlib.crc32(data.data) != right[number]:
+                return f"frame {number} of {numbers.tolist()} is not that of a sequential decode"
+    return ""
+
+
+def indexed(root: Path, seed: int) -> str:
+    """Indexes the one file of a folder. Says which frames are given wrong, or are missing without a note."""
+    index = VideoIndex.build(root, workers=1, progress=False, file_timeout=SCAN_S)
+    [path] = root.iterdir()
+    for row in index.usable().tolist():
+        video = index.video(row)
+        right = sequence(video, path)
+        if video.frames < len(right) and not index.column("note")[row].as_py():
+            return f"{video.frames} frames and no note, but a sequential decode gives {len(right)}"
+        if wrong := differences(video, right, seed):
+            return wrong
+    return ""

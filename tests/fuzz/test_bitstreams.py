@@ -1,0 +1,49 @@
+"""Damaged packets: every frame that is given is that of a sequential decode, or a note says what is missing.
+
+More of them: python -m tests.fuzz.harness tests.fuzz.test_bitstreams:bitstream 0 2000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+
+from tests.fuzz.bitstreams import damaged, streams, write
+from tests.fuzz.frames import indexed
+from tests.fuzz.harness import empty
+
+
+def bitstream(folder: Path) -> Callable[[int], str]:
+    (folder / "whole").mkdir()
+    whole = streams(folder / "whole")
+    root = folder / "input"
+
+    def run(seed: int) -> str:
+        stream = whole[seed % len(whole)]
+        empty(root)
+        path = root / f"{stream.path.stem}{stream.path.suffix}"
+        try:
+            write(stream, damaged(stream.packets, seed), path)
+        except (av.FFmpegError, ValueError):  # this container refuses these packets: FFmpeg's muxer, not vidssl
+            return ""
+        wrong = indexed(root, seed)
+        return f"{path.name}: {wrong}" if wrong else ""
+
+    return run
+
+
+def test_most_damage_is_written_and_some_of_it_is_decoded(tmp_path: Path) -> None:
+    [stream] = [one for one in streams(tmp_path) if one.path.name == "h264.mp4"]
+    assert len(stream.packets) == 36
+    changed = [damaged(stream.packets, seed) for seed in range(40)]
+    assert sum(packets != stream.packets for packets in changed) > 35
+    written = 0
+    for packets in changed:
+        try:
+            write(stream, packets, tmp_path / "out.mp4")
+        except (av.FFmpegError, ValueError):
+            continue
+        written += 1
+    assert written > 30
