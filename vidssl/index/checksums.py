@@ -4,7 +4,8 @@ Arrow trusts the offsets in a file's buffers and reads wherever they point. This
 checksums to the file, and compares them before Arrow uses the data:
 
 - one for everything that states where buffers lie; it is compared before Arrow opens the file;
-- one for each column of each record batch; it is compared before the column is first read as a whole;
+- one for each column of each record batch; it is compared before the column is first read as a whole (a column of
+  large_binary, which holds frames, has none: it may be read only row by row);
 - one for each row, over the bytes of all its columns; it is compared before the row is first read alone.
 
 The block depends on the types of the schema, not on the names of columns. It lies between the last record batch and the
@@ -44,6 +45,8 @@ import pyarrow as pa
 
 from vidssl.types import VidsslError
 
+_SMALL = 2**16
+
 # The last parts of the block, from the magic on.
 _TAIL = struct.Struct("<8sQIIII")
 _MAGIC = b"vid.seal"
@@ -53,6 +56,39 @@ _SCHEMA = 8  # offset of the first message, the schema; the record batches follo
 
 # Called with (first row, row after the last, list); appends the bytes of these rows to the list.
 _Part = Callable[[int, int, list[memoryview | bytes]], None]
+
+
+class ChecksummedWriter:
+    """Writes record batches to an Arrow file with checksums.
+
+    Args:
+        aside: A temporary file, which the caller renames after `close`.
+        schema: Of the record batches.
+
+    Raises:
+        OSError: The file cannot be written. The other methods raise this too.
+    """
+
+    def __init__(self, aside: Path, schema: pa.Schema) -> None:
+        self._path, self._ends = aside, list[int]()
+        self._file = pa.OSFile(str(aside), "wb")
+        self._writer = pa.ipc.new_file(self._file, schema)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Appends a record batch."""
+        self._writer.write_batch(batch)
+        self._ends.append(self._file.tell())
+
+    def close(self) -> None:
+        """Completes the file."""
+        self._writer.close()
+        self._file.close()
+        with self._path.open("r+b") as whole:
+            data = memoryview(mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ))
+            footer = bytes(data[_footer(data) :])
+            seal = _seal(data, self._ends, footer)
+            whole.seek(-len(footer), os.SEEK_END)
+            whole.write(seal + footer)
 
 
 def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
@@ -66,17 +102,10 @@ def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    ends: list[int] = []
-    with pa.OSFile(str(aside), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        for batch in table.to_batches(max_chunksize=rows):
-            writer.write_batch(batch)
-            ends.append(file.tell())
-    with aside.open("r+b") as whole:
-        data = memoryview(mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ))
-        footer = bytes(data[_footer(data) :])
-        seal = _seal(data, ends, footer)
-        whole.seek(-len(footer), os.SEEK_END)
-        whole.write(seal + footer)
+    writer = ChecksummedWriter(aside, table.schema)
+    for batch in table.to_batches(max_chunksize=rows):
+        writer.write(batch)
+    writer.close()
 
 
 def _seal(data: memoryview, ends: list[int], footer: bytes) -> bytes:
@@ -88,12 +117,20 @@ def _seal(data: memoryview, ends: list[int], footer: bytes) -> bytes:
     rows = [
         _sum(parts, at, at + 1) for batch in batches for parts in [_parts(batch.columns)] for at in range(len(batch))
     ]
-    columns = [_sum(_parts([column]), 0, len(column)) for batch in batches for column in batch.columns]
+    columns = [
+        0 if _large(column.type) else _sum(_parts([column]), 0, len(column))
+        for batch in batches
+        for column in batch.columns
+    ]
     body = np.array([*rows, *columns], "<u4").tobytes()
     body += bytes(-len(body) % 8) + messages.tobytes()
     structure = _structure(data, messages, footer)
     head = _TAIL.pack(_MAGIC, len(rows), len(batches), len(reader.schema), structure, 0)[:-4]
     return body + head + struct.pack("<I", zlib.crc32(head, zlib.crc32(body)))
+
+
+def _large(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_binary(kind))
 
 
 def _length(data: memoryview, place: int) -> int:
@@ -202,6 +239,7 @@ class ChecksummedFile:
         for at in batches:
             for name in names:
                 column = self._table.schema.get_field_index(name)
+                assert not _large(self._table.schema.field(column).type), f"{name}: read it row by row"
                 if not self._whole[at, column]:
                     found = self._batches[at].column(column)
                     if _sum(_parts([found]), 0, len(found)) != self._column_sums[at, column]:
@@ -255,7 +293,7 @@ def _sum(parts: Iterable[_Part], first: int, end: int) -> int:
     out: list[memoryview | bytes] = []
     for part in parts:
         part(first, end, out)
-    if end - first == 1:
+    if end - first == 1 and sum(map(len, out)) < _SMALL:  # one call for many small parts
         return zlib.crc32(b"".join(out))
     found = 0
     for data in out:
@@ -291,10 +329,10 @@ def _add_parts(kind: pa.DataType, buffers: list[pa.Buffer | None], out: list[_Pa
         inner: list[_Part] = []
         _add_parts(kind.value_type, buffers, inner)
         out.append(partial(_nested, view.cast("q" if pa.types.is_large_list(kind) else "i"), inner))
-    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        values = buffers.pop(0)
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind) or _large(kind):
+        values, width = buffers.pop(0), "q" if _large(kind) else "i"
         out.append(
-            partial(_nested, view.cast("i"), [partial(_fixed, memoryview(values if values is not None else b""), 1)])
+            partial(_nested, view.cast(width), [partial(_fixed, memoryview(values if values is not None else b""), 1)])
         )
     else:
         out.append(partial(_fixed, view, kind.bit_width // 8))

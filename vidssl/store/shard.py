@@ -1,0 +1,185 @@
+"""A shard: one file of a store. It holds blocks of frames, is written once, and never changed.
+
+A shard is an Arrow IPC file with checksums (vidssl.index.checksums), so that other tools can read it and a damaged one
+is noticed. A row is a block of at most BLOCK frames. The blocks of one record batch lie behind each other in memory;
+the frames of a video, if written at once, can therefore be read without a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vidssl.index.checksums import ChecksummedFile, ChecksummedWriter
+from vidssl.paths import atomic_write
+from vidssl.types import VidsslError
+
+VERSION = 1  # of the format; a store of another version is refused
+BLOCK = 16  # frames
+SCHEMA = pa.schema(
+    [
+        ("key", pa.binary(16)),  # of the video and the size of its frames: see vidssl.store.key
+        ("first", pa.int32()),  # number of the block's first frame, a multiple of BLOCK
+        ("frames", pa.int32()),  # number of frames, BLOCK except in the last block of a video
+        ("data", pa.large_binary()),  # uint8 [frames, 3 * rows / 2, cols], planar YUV 4:2:0
+    ]
+)
+ENDING = ".frames.arrow"
+
+
+class Run(NamedTuple):
+    """Consecutive blocks of one video in one record batch.
+
+    Attributes:
+        key: Of the video.
+        first: Number of the first frame.
+        frames: Number of frames.
+        row: Row of the first block in the shard.
+    """
+
+    key: bytes
+    first: int
+    frames: int
+    row: int
+
+
+class ShardWriter:
+    """Writes one shard. The file appears complete when the context ends, or not at all.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written. The other methods raise this too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.bytes = 0  # of the frames written so far
+        self._stack = ExitStack()
+        self._writer = ChecksummedWriter(self._stack.enter_context(atomic_write(path)), SCHEMA)
+
+    def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> None:
+        """Appends frames of one video as one record batch.
+
+        Args:
+            key: Of the video.
+            first: Number of the first frame, a multiple of BLOCK.
+            data: uint8 [F, 3 * rows / 2, cols], contiguous.
+        """
+        starts = np.arange(0, len(data), BLOCK)
+        ends = np.append(starts[1:], len(data))
+        offsets = np.append(starts, len(data)) * (data.nbytes // len(data))
+        blocks = pa.Array.from_buffers(
+            pa.large_binary(), len(starts), [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(data)]
+        )
+        columns = [
+            pa.array([key] * len(starts), SCHEMA.field("key").type),
+            pa.array(first + starts, pa.int32()),
+            pa.array(ends - starts, pa.int32()),
+            blocks,
+        ]
+        self._writer.write(pa.record_batch(columns, schema=SCHEMA))
+        self.bytes += data.nbytes
+
+    def close(self) -> None:
+        """Completes the file."""
+        with self._stack:
+            self._writer.close()
+
+    def discard(self) -> None:
+        """Deletes the file."""
+        try:
+            with self._stack:
+                raise InterruptedError
+        except InterruptedError:
+            pass
+
+
+class Shard:
+    """A shard, mapped into memory.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be opened.
+        VidsslError: The file is damaged, or not a shard of this version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = ChecksummedFile(path, "`vidssl store rm`, which drops damaged shards")
+        self._table = self._file.open()
+        if self._table.schema != SCHEMA:
+            raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; delete it")
+        columns = self._file.columns(["key", "first", "frames"])
+        self._first = np.asarray(columns["first"].to_numpy(), np.int64)
+        self._frames = np.asarray(columns["frames"].to_numpy(), np.int64)
+        self._keys = columns["key"]
+        chunks = self._table["data"].chunks
+        self._ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
+        self._offsets = [np.frombuffer(chunk.buffers()[1], np.int64)[: len(chunk) + 1] for chunk in chunks]
+        self._values = [np.frombuffer(chunk.buffers()[2] or b"", np.uint8) for chunk in chunks]
+        self._good = np.zeros(len(self._first), bool)
+
+    def __len__(self) -> int:
+        """Number of blocks."""
+        return len(self._first)
+
+    def runs(self) -> Iterator[Run]:
+        """Yields the runs of consecutive blocks."""
+        begin = 0
+        keys = self._keys.to_pylist()
+        starts = {int(end) for end in self._ends}
+        for row in range(1, len(self) + 1):
+            if (
+                row == len(self)
+                or row in starts
+                or keys[row] != keys[begin]
+                or self._first[row] != self._first[row - 1] + self._frames[row - 1]
+            ):
+                yield Run(keys[begin], int(self._first[begin]), int(self._frames[begin:row].sum()), begin)
+                begin = row
+
+    def read(self, run: Run, first: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+        """Returns frames first, first + 1, ... of a run as a read-only view uint8 `shape` of the mapped file.
+
+        The checksum of a block is compared when the block is read for the first time.
+
+        Raises:
+            VidsslError: A block is damaged, or its frames have another size.
+        """
+        begin = first - run.first
+        rows = range(run.row + begin // BLOCK, run.row + (begin + shape[0] - 1) // BLOCK + 1)
+        for row in rows:
+            if not self._good[row]:
+                self.check(row, shape[1] * shape[2])
+        batch = int(np.searchsorted(self._ends, run.row, side="right"))
+        at = rows[0] - (int(self._ends[batch - 1]) if batch else 0)
+        each = shape[1] * shape[2]
+        start = int(self._offsets[batch][at]) + begin % BLOCK * each
+        return self._values[batch][start : start + shape[0] * each].reshape(shape)
+
+    def check(self, row: int, frame_bytes: int | None = None) -> None:
+        """Compares the checksum of a block.
+
+        frame_bytes: Bytes of one frame; None takes any that fits.
+
+        Raises:
+            VidsslError: The block is damaged, or its frames have another size.
+        """
+        self._file.check_row(row)
+        batch = int(np.searchsorted(self._ends, row, side="right"))
+        at = row - (int(self._ends[batch - 1]) if batch else 0)
+        begin, end = map(int, self._offsets[batch][at : at + 2])
+        count, whole = int(self._frames[row]), end - begin
+        right = count * frame_bytes if frame_bytes is not None else whole
+        if not 0 <= begin <= end <= len(self._values[batch]) or whole != right or not 1 <= count <= BLOCK:
+            raise VidsslError(f"path={str(self.path)!r}: block {row} has {whole} bytes for {count} frames; delete it")
+        self._good[row] = True
