@@ -26,10 +26,11 @@ ROOMS = {
     ),
     **dict.fromkeys(("video",), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
-    **dict.fromkeys(("pretext", "loader", "datasets"), 4),
-    **dict.fromkeys(("train", "prepare"), 5),
-    **dict.fromkeys(("recipes", "evaluate", "report"), 6),
-    **dict.fromkeys(("cli", "demo", "__main__"), 7),
+    **dict.fromkeys(("store", "pretext", "datasets"), 4),
+    **dict.fromkeys(("loader",), 5),
+    **dict.fromkeys(("train", "prepare"), 6),
+    **dict.fromkeys(("recipes", "evaluate", "report"), 7),
+    **dict.fromkeys(("cli", "demo", "__main__"), 8),
 }
 LONGEST_FILE, LONGEST_BODY = 400, 60  # lines
 # Modules without a test file of their own name: what tests them.

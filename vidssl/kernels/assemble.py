@@ -21,6 +21,7 @@ def assemble(
     dtype: DType = "float32",
     layout: Layout = "kcthw",
     out: Array | None = None,
+    used_before: bool = True,
     threads: int = 1,
 ) -> Array:
     """Gathers, resizes, crops, mirrors, colours, normalises and permutes the frames of a plan.
@@ -35,6 +36,7 @@ def assemble(
         layout: Order of the output's axes, see Returns.
         out: Array of the output's shape and dtype to write to, such as the result of the last call. None allocates a
             new one.
+        used_before: False if the memory of `out` is new. A CPU then writes it in another way, with the same bits.
         threads: Number of CPU threads. A GPU ignores it.
 
     Returns:
@@ -62,7 +64,7 @@ def assemble(
         )
     slots, times = (int(n) for n in shown)
     shape = (slots, 3, times, *size) if layout == "kcthw" else (slots, times, *size, 3)
-    used_before = out is not None
+    used_before = used_before and out is not None
     out = empty_like(frames.data, shape, dtype) if out is None else out
     kind, has = str(getattr(out, "dtype", type(out).__name__)), tuple(getattr(out, "shape", ()))
     if has != shape or not kind.endswith(dtype):

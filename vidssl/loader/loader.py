@@ -29,6 +29,7 @@ from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
 from vidssl.loader.sampler import Sampler, Schedule
+from vidssl.store.frames import FrameStore
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class Loader:
         channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
         engine: "inline": the workers assemble what they decode (CPU, for plans that need no motion). "dali": one DALI
             graph. "eager": the same steps one by one. "auto": inline if possible, otherwise dali.
+        store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
+            decoded on the CPU. None decodes in every epoch, at the size of each video.
         max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
         quarantine: A .jsonl file that gets a line for each window of a corrupt video. The next video's window replaces
             such a window.
@@ -89,6 +92,7 @@ class Loader:
         dtype: DType | torch.dtype = "float32",
         channels_last: bool = False,
         engine: Literal["auto", "inline", "dali", "eager"] = "auto",
+        store: FrameStore | None = None,
         max_corrupt: float = 0.01,
         quarantine: str | os.PathLike[str] | None = None,
         file_timeout: float | None = None,
@@ -126,7 +130,9 @@ class Loader:
             windows=batch_size // tuples_per_window,
             threads=workers,
         )
-        self._file_timeout = file_timeout
+        self._file_timeout, self.store = file_timeout, store
+        if store is not None:
+            decode = _with_store(store, decode)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         inline = self.device.type == "cpu" and not spec.needs_motion and decoder is None
@@ -151,7 +157,9 @@ class Loader:
         return found, why
 
     def _connect(self, engine: str, decoder: GraphDecoder | None, settings: Settings, schedule: Schedule) -> Pipeline:
-        worker, made = make_engine(engine, settings, self.index, decoder, file_timeout=self._file_timeout)
+        worker, made = make_engine(
+            engine, settings, self.index, decoder, store=self.store, file_timeout=self._file_timeout
+        )
         return Pipeline(worker, made, schedule, threads=settings.threads)
 
     def _measure(self, decoder: GraphDecoder | None) -> float:
@@ -217,13 +225,14 @@ class Loader:
         """Counts since the start. Reading them waits for the device.
 
         windows: Windows shown.
-        frames: Frames decoded and kept.
+        frames: Frames decoded, or read from the store.
+        stored: Windows that were read from the store.
         replaced: Windows that the next video's window replaced, because their video is corrupt.
         corrupt_videos: Videos that could not be read.
         rejected: Tuples outside the task's limits.
         fallback: Windows that were decoded on the CPU because the decoder in the graph did not take them.
         """
-        counts = {name: self._counts[name] for name in ("windows", "frames", "replaced")}
+        counts = {name: self._counts[name] for name in ("windows", "frames", "stored", "replaced")}
         corrupt, failed = len(self._pipeline.worker.corrupt), self._pipeline.engine.fallbacks
         fallback = self._counts["fallback"] + failed
         return counts | {"corrupt_videos": corrupt, "rejected": int(self._rejected), "fallback": fallback}
@@ -261,6 +270,7 @@ class Loader:
         requests, output = made.requests, made.output
         self._counts["windows"] += len(requests)
         self._counts["frames"] += sum(len(request.number) for request in requests)
+        self._counts["stored"] += sum(request.kept is not None for request in requests)
         self._counts["fallback"] += made.fallbacks
         if failures := [failure for request in requests for failure in request.failures]:
             self._counts["replaced"] += len(failures)
@@ -284,7 +294,15 @@ class Loader:
             "global batch": self.batch_size * self.world_size,
             "tuples_per_window": sampler.tuples,
             "train": self.train,
+            "store": None if self.store is None else self.store.size_text,
         }
+
+
+def _with_store(store: FrameStore, decode: Decode) -> Decode:
+    """Returns where a loader with a store decodes: on the CPU, so that kept and decoded frames have the same bits."""
+    _need(isinstance(store, FrameStore), f"store={store!r}: take a vidssl.FrameStore")
+    _need(decode in ("auto", "cpu"), f'decode={decode!r}: a store decodes on the CPU; take "auto" or "cpu"')
+    return "cpu"
 
 
 def _check_numbers(

@@ -36,6 +36,7 @@ class Request:
         plan: The plans of all tuples, joined: slots [tuples * K], label and status [tuples]; `frame` indexes `number`.
             None if the plan needs motion: the engine then makes it.
         failures: Windows that this one replaces.
+        kept: The window's frames, from the store; None if they are to be decoded.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class Request:
     number: npt.NDArray[np.int64]
     plan: Plan | None
     failures: tuple[Failure, ...]
+    kept: Frames | None = None
 
     def positions(self) -> npt.NDArray[np.int64]:
         """Returns the shown frames, counted from the window's first frame: int64 [tuples * K, T]."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import numpy as np
 
 from vidssl.deadline import Deadline, FileTimeoutError, check_timeout
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.assemble import Layout
+from vidssl.kernels.assemble import DType, Layout, assemble
 from vidssl.kernels.decode_assemble import decode_assemble
 from vidssl.kernels.plan import PlanSpec, plan
 from vidssl.loader.graph_decoder import GraphDecoder
@@ -27,7 +27,9 @@ from vidssl.loader.windows import (
     Request,
     SegmentWindow,
 )
-from vidssl.types import Plan, VidsslError, Window
+from vidssl.store.fill import Filler
+from vidssl.store.frames import FrameStore
+from vidssl.types import Frames, Plan, VidsslError, Window
 from vidssl.video.decode import Decoder, Video
 from vidssl.video.segment import SegmentError, cut_segment
 
@@ -44,15 +46,29 @@ class Worker(ABC, Generic[W_co]):
         index: The videos.
         spec: The task's table.
         sampler: Chooses the windows.
+        store: Has frames that need no decoding, and the size of all others. None: frames have their own size.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
 
     def __init__(
-        self, index: VideoIndex, spec: PlanSpec, sampler: Sampler, *, file_timeout: float | None = None
+        self,
+        index: VideoIndex,
+        spec: PlanSpec,
+        sampler: Sampler,
+        *,
+        store: FrameStore | None = None,
+        file_timeout: float | None = None,
     ) -> None:
         check_timeout("Loader", file_timeout)
         self._index, self._spec, self._sampler, self._file_timeout = index, spec, sampler, file_timeout
+        self._store = store
+        self._filler = Filler(store, index, file_timeout) if store is not None and store.folder is not None else None
         self.corrupt: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Stops keeping frames in the background."""
+        if self._filler is not None:
+            self._filler.close()
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
         """Fetches the window whose first tuple is at `position` of `epoch`.
@@ -93,11 +109,14 @@ class Worker(ABC, Generic[W_co]):
         tuples = range(window.position, window.position + self._sampler.tuples)
         samples = tuple(self._sampler.draw_sample(position, window.video) for position in tuples)
         number, joined = np.arange(window.first, window.first + window.span), None
-        if not self._spec.needs_motion:  # then only the frames that are shown are decoded
-            joined = _join([self._plan(epoch, sample, window.span, video.size) for sample in samples])
-            wanted = np.unique(joined.frame)
-            joined = joined._replace(frame=np.searchsorted(wanted, joined.frame).astype(np.int32))
-            number = number[wanted]
+        kept = self._kept(video, window)
+        if not self._spec.needs_motion:
+            size = video.size if self._store is None else self._store.size_of(video)
+            joined = _join([self._plan(epoch, sample, window.span, size) for sample in samples])
+            if kept is None:  # only the frames that are shown are decoded
+                wanted = np.unique(joined.frame)
+                joined = joined._replace(frame=np.searchsorted(wanted, joined.frame).astype(np.int32))
+                number = number[wanted]
         return Request(
             epoch=epoch,
             window=window,
@@ -106,7 +125,17 @@ class Worker(ABC, Generic[W_co]):
             number=number,
             plan=joined,
             failures=tuple(failures),
+            kept=kept,
         )
+
+    def _kept(self, video: Video, window: Window) -> Frames | None:
+        """Returns the frames of a window from the store. If it lacks them, it keeps the video in the background."""
+        if self._store is None:
+            return None
+        kept = self._store.read(video, window.first, window.span)
+        if kept is None and self._filler is not None:
+            self._filler.ask(window.video)
+        return kept
 
     def _plan(self, epoch: int, sample: int, frames: int, size: tuple[int, int]) -> Plan:
         sampler = self._sampler
@@ -122,7 +151,7 @@ class Worker(ABC, Generic[W_co]):
 
 
 class DecodingWorker(Worker[DecodedWindow]):
-    """Decodes the frames with `decoder`; the engine assembles them."""
+    """Decodes the frames with `decoder`, or takes them from the store; the engine assembles them."""
 
     def __init__(
         self,
@@ -131,13 +160,15 @@ class DecodingWorker(Worker[DecodedWindow]):
         sampler: Sampler,
         decoder: Decoder,
         *,
+        store: FrameStore | None = None,
         file_timeout: float | None = None,
     ) -> None:
-        super().__init__(index, spec, sampler, file_timeout=file_timeout)
+        super().__init__(index, spec, sampler, store=store, file_timeout=file_timeout)
         self._decoder = decoder
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> DecodedWindow:
-        return DecodedWindow(request=request, frames=self._decoder(request.video, request.number))
+        frames = request.kept
+        return DecodedWindow(request=request, frames=frames or self._decoder(request.video, request.number))
 
 
 class AssemblingWorker(Worker[AssembledWindow]):
@@ -147,8 +178,20 @@ class AssemblingWorker(Worker[AssembledWindow]):
         assert slot is not None, "the inline engine gives each window a slot"
         assert request.plan is not None, "the inline engine refuses plans that need motion"
         layout: Layout = "kthwc" if slot.channels_last else "kcthw"
-        clips = slot.batch[slot.at]
-        decode_assemble(request.video, request.number, request.plan, clips, layout=layout, used_before=slot.used_before)
+        clips, used = slot.batch[slot.at], slot.used_before
+        if self._store is None:
+            decode_assemble(request.video, request.number, request.plan, clips, layout=layout, used_before=used)
+        else:
+            frames = request.kept or self._store.decode(request.video, request.number)
+            assemble(
+                frames,
+                request.plan,
+                size=self._spec.augment.crop,
+                dtype=cast(DType, str(clips.dtype).removeprefix("torch.")),
+                layout=layout,
+                out=clips,
+                used_before=used,
+            )
         return AssembledWindow(request=request, slot=slot)
 
 

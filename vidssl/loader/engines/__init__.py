@@ -21,7 +21,8 @@ from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
-from vidssl.video.decode import decode
+from vidssl.store.frames import FrameStore
+from vidssl.video.decode import Decoder, decode
 
 __all__ = ["ENGINES", "Engine", "Output", "Settings", "make_engine"]
 
@@ -34,6 +35,7 @@ def make_engine(
     index: VideoIndex,
     graph_decoder: GraphDecoder | None = None,
     *,
+    store: FrameStore | None = None,
     file_timeout: float | None = None,
 ) -> tuple[Worker[Any], Engine[Any]]:
     """Makes an engine and its worker.
@@ -43,19 +45,23 @@ def make_engine(
         settings: What the engine makes.
         index: The videos.
         graph_decoder: The engine "dali" decodes with this decoder in its graph; None decodes in the workers.
+        store: Where the frames come from, if not from the files alone. Not together with `graph_decoder`.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
     spec, sampler = settings.spec, settings.sampler
     if name == "inline":
-        return AssemblingWorker(index, spec, sampler, file_timeout=file_timeout), Inline(settings)
-    decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
+        return AssemblingWorker(index, spec, sampler, store=store, file_timeout=file_timeout), Inline(settings)
+    decoder: Decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
+    if store is not None:
+        decoder = store.decode
     if name == "eager":
-        return DecodingWorker(index, spec, sampler, decoder, file_timeout=file_timeout), Eager(settings)
+        return DecodingWorker(index, spec, sampler, decoder, store=store, file_timeout=file_timeout), Eager(settings)
     if graph_decoder is None:
         from vidssl.loader.engines.dali import FrameGraph  # imports DALI, which only this engine needs
 
-        return DecodingWorker(index, spec, sampler, decoder, file_timeout=file_timeout), FrameGraph(settings)
+        worker = DecodingWorker(index, spec, sampler, decoder, store=store, file_timeout=file_timeout)
+        return worker, FrameGraph(settings)
     from vidssl.loader.engines.dali_decode import DaliDecode
 
-    worker = SegmentWorker(index, spec, sampler, decoder, graph_decoder, file_timeout=file_timeout)
-    return worker, DaliDecode(settings, graph_decoder, worker)
+    segments = SegmentWorker(index, spec, sampler, decoder, graph_decoder, file_timeout=file_timeout)
+    return segments, DaliDecode(settings, graph_decoder, segments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from vidssl.kernels.assemble import Layout, assemble
@@ -36,7 +37,8 @@ class Eager(Engine[DecodedWindow]):
 
     def _window(self, window: DecodedWindow) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         settings, request = self.settings, window.request
-        frames = replace(window.frames, data=torch.from_numpy(window.frames.data).to(settings.device))
+        data = np.require(window.frames.data, requirements="W")  # torch takes no read-only memory, as a store's is
+        frames = replace(window.frames, data=torch.from_numpy(data).to(settings.device))
         if request.plan is None:
             score = motion(frames)
             joined = _join([self._plan(request, frames, sample, score.sad, score.thumb) for sample in request.samples])

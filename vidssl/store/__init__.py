@@ -1,0 +1,14 @@
+"""Frames that were decoded once and are kept, at one size, for later epochs and runs.
+
+    video ─► decode ─► reduce ─► blocks of 16 frames ─► shards ─► window
+
+| file | what it does |
+|---|---|
+| frames.py | FrameStore: reads and keeps the frames of a video |
+| shard.py | one immutable file of blocks, with checksums |
+| fill.py | decodes what is missing, before or while a loader runs |
+"""
+
+from vidssl.store.frames import FrameStore
+
+__all__ = ["FrameStore"]

@@ -1,0 +1,289 @@
+"""FrameStore: the frames of videos, decoded once and kept at one size.
+
+With a store of size S, everything after decoding sees a video of size S: the frames of the file, reduced to S. Whether
+a frame was kept or has just been decoded makes no difference to its bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import threading
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.reduce import reduce, reduced_shape
+from vidssl.paths import printable
+from vidssl.store.shard import BLOCK, ENDING, VERSION, Run, Shard, ShardWriter
+from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
+from vidssl.video.decode import Video, decode
+
+log = logging.getLogger(__name__)
+
+Size = tuple[int, int] | Literal["native"]
+_SHARD = 2**28  # bytes of frames after which a shard is complete
+
+
+class _Kept(NamedTuple):
+    shard: Shard
+    run: Run
+
+
+class FrameStore:
+    """Frames of videos at one size, in a folder.
+
+    Any number of processes may use one folder at a time. Each writes its own shards, which are never changed.
+
+    Args:
+        folder: Folder of the store. None keeps nothing; the bits of all frames are the same.
+        size: (height, width) of the kept frames in pixels; the aspect ratio of a video is not kept. "native" keeps
+            frames as they were decoded.
+        limit: Most bytes that the folder may hold. What does not fit is decoded each time. None: no limit.
+
+    Attributes:
+        stats: Counts since the start. hits, misses: windows that were read or decoded. kept: frames that were written.
+            damaged: blocks that were dropped because their bytes changed.
+
+    Raises:
+        VidsslError: An argument is out of range, or the folder cannot be used.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, size: Size = "native", limit: int | None = None) -> None:
+        if size != "native" and (
+            len(size) != 2 or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
+        ):
+            raise VidsslError(f'FrameStore: size={size!r}: take "native", or (height, width) in pixels')
+        if limit is not None and limit < 0:
+            raise VidsslError(f"FrameStore: limit={limit}: take a number of bytes, or None")
+        self.folder = None if folder is None else Path(folder)
+        self.size: Size = size if size == "native" else (int(size[0]), int(size[1]))
+        self.limit, self.stats = limit, Counter[str]()
+        self._lock = threading.RLock()
+        self._kept: dict[bytes, list[_Kept]] = {}
+        self._names: set[str] = set()
+        self._bytes = 0
+        self._writer: ShardWriter | None = None
+        self._full = False
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise VidsslError(
+                    f"FrameStore: folder={str(folder)!r}: {error.strerror or error}; name a folder"
+                ) from error
+            self.refresh()
+
+    def __repr__(self) -> str:
+        where = "nothing is kept" if self.folder is None else repr(str(self.folder))
+        return f"FrameStore({where}, size={self.size_text})"
+
+    @property
+    def size_text(self) -> str:
+        """The size as a recipe and the command line state it: "native" or "HxW"."""
+        return self.size if self.size == "native" else f"{self.size[0]}x{self.size[1]}"
+
+    def size_of(self, video: Video) -> tuple[int, int]:
+        """(height, width) in pixels of the frames of a video, as the store shows them."""
+        return video.size if self.size == "native" else self.size
+
+    def bytes_of(self, index: VideoIndex) -> int:
+        """Bytes of all usable frames of an index at the size of this store."""
+        frames = index.column("frames").to_numpy()
+        if self.size != "native":
+            _, lines, cols = reduced_shape(1, self.size)
+            return int(frames[index.usable()].sum()) * lines * cols
+        rows = index.usable()
+        height, width = (
+            np.asarray(index.column(name).to_numpy())[rows].astype(np.int64) for name in ("height", "width")
+        )
+        return int((frames[rows] * ((height + height % 2) * (width + width % 2) * 3 // 2)).sum())
+
+    def refresh(self) -> None:
+        """Opens the shards that other processes completed since the last call."""
+        if self.folder is None:
+            return
+        with self._lock, os.scandir(self.folder) as entries:
+            for entry in sorted((one for one in entries if one.name.endswith(ENDING)), key=lambda one: one.name):
+                if entry.name not in self._names and not entry.name.startswith("."):
+                    self._names.add(entry.name)
+                    self._open(Path(entry.path))
+
+    def _open(self, path: Path) -> None:
+        try:
+            shard = Shard(path)
+        except (VidsslError, OSError) as error:
+            self.stats["damaged"] += 1
+            log.warning("store: %s; its frames are decoded again", printable(error))
+            return
+        self._bytes += path.stat().st_size
+        for run in shard.runs():
+            self._kept.setdefault(run.key, []).append(_Kept(shard, run))
+
+    def key(self, video: Video) -> bytes:
+        """16 bytes that identify a video and the size of its frames; they change when its file changes."""
+        about = (
+            VERSION,
+            self.size_text,
+            video.path.name,
+            video.member.offset if video.member is not None else 0,
+            video.bytes,
+            video.mtime_ns,
+        )
+        return hashlib.blake2b(repr(about).encode(), digest_size=16).digest()
+
+    def space_of(self, video: Video) -> ColorSpace:
+        """Colour space of the frames of a video, as the store shows them."""
+        return video.space if self.size == "native" else replace(video.space, chroma=(0.5, 0.5))
+
+    def missing(self, video: Video) -> list[range]:
+        """The ranges of frames of a video that are not kept."""
+        runs = sorted(
+            (kept.run.first, kept.run.first + kept.run.frames) for kept in self._kept.get(self.key(video), [])
+        )
+        out, at = [], 0
+        for first, end in runs:
+            if first > at:
+                out.append(range(at, first))
+            at = max(at, end)
+        return [*out, range(at, video.frames)] if at < video.frames else out
+
+    def read(self, video: Video, first: int, count: int) -> Frames | None:
+        """Returns frames first, first + 1, ... of a video without decoding them.
+
+        Args:
+            video: The video.
+            first: Number of the first frame.
+            count: Number of frames.
+
+        Returns:
+            Frames, read-only and without a copy if they lie behind each other. None if not all of them are kept.
+        """
+        key = self.key(video)
+        height, width = self.size_of(video)
+        shape = reduced_shape(count, (height, width))
+        while (parts := _cover(self._kept.get(key, []), first, count)) is not None:
+            try:
+                found = [kept.shard.read(kept.run, at, (length, *shape[1:])) for kept, at, length in parts]
+            except VidsslError as error:
+                self._drop(key, parts, error)
+                continue
+            self.stats["hits"] += 1
+            data = found[0] if len(found) == 1 else np.concatenate(found)
+            return Frames(
+                data=data, number=np.arange(first, first + count), size=(height, width), space=self.space_of(video)
+            )
+        self.stats["misses"] += 1
+        return None
+
+    def _drop(self, key: bytes, parts: list[tuple[_Kept, int, int]], error: VidsslError) -> None:
+        """Forgets the runs of a shard in which a block is damaged."""
+        broken = {str(kept.shard.path) for kept, _, _ in parts if str(kept.shard.path) in str(error)}
+        with self._lock:
+            self._kept[key] = [kept for kept in self._kept[key] if str(kept.shard.path) not in broken]
+            self.stats["damaged"] += 1
+        log.warning("store: %s; the frames are decoded again", printable(error))
+
+    def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
+        """Decodes frames on the CPU, and reduces them to the size of the store. Arguments and errors: see `decode`."""
+        frames = decode(video, numbers)
+        return frames if self.size == "native" else reduce(frames, self.size)
+
+    def add(self, video: Video, first: int, data: npt.NDArray[np.uint8]) -> bool:
+        """Keeps frames of a video.
+
+        Args:
+            video: The video.
+            first: Number of the first frame, a multiple of BLOCK.
+            data: uint8 [F, 3 * rows / 2, cols], contiguous, as `decode` returns them.
+
+        Returns:
+            False if they do not fit into the limit or on the disk: then nothing more is kept.
+        """
+        with self._lock:
+            if self.folder is None or self._full:
+                return False
+            pending = self._writer.bytes if self._writer is not None else 0
+            if self.limit is not None and self._bytes + pending + data.nbytes > self.limit:
+                self._stop(f"the limit of {self.limit:,} bytes is reached")
+                return False
+            try:
+                if self._writer is None:
+                    self._writer = ShardWriter(self.folder / f"{secrets.token_hex(8)}{ENDING}")
+                self._writer.add(self.key(video), first, data)
+                self.stats["kept"] += len(data)
+                if self._writer.bytes >= _SHARD:
+                    self.flush()
+            except OSError as error:
+                writer, self._writer = self._writer, None
+                if writer is not None:
+                    writer.discard()
+                self._stop(f"it cannot be written ({error.strerror or error})")
+                return False
+        return True
+
+    def flush(self) -> None:
+        """Completes the shard in progress, so that its frames can be read."""
+        with self._lock:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.close()
+                self.refresh()
+
+    def _stop(self, reason: str) -> None:
+        self._full = True
+        log.warning("store %s: %s; further frames are decoded each time", printable(self.folder), reason)
+
+    def verify(self) -> list[tuple[Path, str]]:
+        """Reads all blocks. Returns (file, problem) for each damaged shard."""
+        wrong: list[tuple[Path, str]] = []
+        for path in self._paths():
+            try:
+                shard = Shard(path)
+                for row in range(len(shard)):
+                    shard.check(row)
+            except (VidsslError, OSError) as error:
+                wrong.append((path, str(error)))
+        return wrong
+
+    def _paths(self) -> list[Path]:
+        return [] if self.folder is None else sorted(self.folder.glob(f"[!.]*{ENDING}"))
+
+    def free_bytes(self) -> int:
+        """Bytes that may still be written: what the limit leaves, and what the disk has."""
+        if self.folder is None:
+            return 0
+        free = shutil.disk_usage(self.folder).free
+        return free if self.limit is None else max(0, min(free, self.limit - self._bytes))
+
+
+def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, int]] | None:
+    """Parts (run, first frame, number of frames) that make up frames [first, first + count); None if some are missing.
+
+    One run that holds all of them is preferred: it is read without a copy.
+    """
+    parts: list[tuple[_Kept, int, int]] = []
+    at, end = first, first + count
+    while at < end:
+        best = max(
+            (one for one in kept if one.run.first <= at < one.run.first + one.run.frames),
+            key=lambda one: one.run.first + one.run.frames,
+            default=None,
+        )
+        if best is None:
+            return None
+        length = min(end, best.run.first + best.run.frames) - at
+        parts.append((best, at, length))
+        at += length
+    return parts
+
+
+__all__ = ["BLOCK", "FrameStore", "Size"]
