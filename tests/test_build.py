@@ -61,6 +61,8 @@ TESTED_BY = {
     "index.boxes": "index/test_bounds.py",
     "index.row": "index/test_bounds.py",
     "index.schema": "index/test_table.py",
+    "store.fill": "loader/test_store.py",
+    "store.shard": "store/test_frames.py",
     "workers": "test_deadline.py",
     "index.scan": "index/test_table.py",
     "kernels.augment": "kernels/test_plan.py",

@@ -1,7 +1,8 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
-The names that others call: VideoIndex, Loader, Batch, PlanSpec and Augment, ops (motion, plan, assemble on any DLPack
-array), pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import vidssl` is quick.
+The names that others call: VideoIndex, FrameStore, Loader, Batch, PlanSpec and Augment, ops (motion, reduce, plan,
+assemble on any DLPack array), pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import
+vidssl` is quick.
 
 Each folder's docstring has a table of its files. The modules beside the folders:
 
@@ -13,7 +14,7 @@ Each folder's docstring has a table of its files. The modules beside the folders
 | deadline.py, workers.py | the time limit of a file; threads that survive a file that hangs |
 | native.py | the compiled module and the DALI plugin |
 | arrays.py, device.py | arrays of numpy, torch and cupy alike; names of devices |
-| ops.py | motion, plan and assemble as functions |
+| ops.py | motion, reduce, plan and assemble as functions |
 | reference.py | the slow truth: what the kernels compute, for reading and for tests |
 | versions.py | versions, for results |
 """
@@ -32,6 +33,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOMES = {
     "Augment": "vidssl.kernels.augment",
     "Batch": "vidssl.types",
+    "FrameStore": "vidssl.store",
     "Loader": "vidssl.loader",
     "PlanSpec": "vidssl.kernels.plan",
     "VideoIndex": "vidssl.index.table",
@@ -42,6 +44,7 @@ _MODULES = ("models", "ops", "pretext")
 __all__ = [
     "Augment",
     "Batch",
+    "FrameStore",
     "Loader",
     "PlanSpec",
     "VideoIndex",

@@ -330,10 +330,9 @@ def _add_parts(kind: pa.DataType, buffers: list[pa.Buffer | None], out: list[_Pa
         _add_parts(kind.value_type, buffers, inner)
         out.append(partial(_nested, view.cast("q" if pa.types.is_large_list(kind) else "i"), inner))
     elif pa.types.is_string(kind) or pa.types.is_binary(kind) or _large(kind):
-        values, width = buffers.pop(0), "q" if _large(kind) else "i"
-        out.append(
-            partial(_nested, view.cast(width), [partial(_fixed, memoryview(values if values is not None else b""), 1)])
-        )
+        values = buffers.pop(0)
+        inner = [partial(_fixed, memoryview(values if values is not None else b""), 1)]
+        out.append(partial(_nested, view.cast("q" if _large(kind) else "i"), inner))
     else:
         out.append(partial(_fixed, view, kind.bit_width // 8))
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import monotonic
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 from tqdm import tqdm
 
-from vidssl.deadline import Deadline
+from vidssl.deadline import Deadline, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.paths import printable
-from vidssl.store.frames import FrameStore
 from vidssl.store.shard import BLOCK
 from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import Planes, Video, decode_to
@@ -29,6 +30,17 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 2**26  # bytes of frames that are written at once, and lie behind each other in a shard
 _PAUSE = 10.0  # seconds between two shards that are completed because nothing else is to be done
+
+
+class Store(Protocol):
+    """What filling needs of a FrameStore."""
+
+    @property
+    def size(self) -> tuple[int, int] | Literal["native"]: ...
+    def size_of(self, video: Video) -> tuple[int, int]: ...
+    def missing(self, video: Video) -> list[range]: ...
+    def add(self, video: Video, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
+    def flush(self) -> None: ...
 
 
 class StoppedError(Exception):
@@ -55,7 +67,7 @@ class Keeper:
         stopped: Called before each frame; True ends the decoding with StoppedError.
     """
 
-    store: FrameStore
+    store: Store
     video: Video
     first: int
     count: int
@@ -74,7 +86,7 @@ class Keeper:
             raise StoppedError
         block, at = divmod(slot, BLOCK)
         size = min(BLOCK, self.count - block * BLOCK)
-        planes, left = self._blocks.pop(block, None) or (Planes(self.video, size), size)
+        planes, left = self._blocks.pop(block) if block in self._blocks else (Planes(self.video, size), size)
         planes.store(at, frame)
         if left > 1:
             self._blocks[block] = planes, left - 1
@@ -107,7 +119,7 @@ class _Sink:
         self.store = keeper.store_frame
 
 
-def keep(store: FrameStore, video: Video, stopped: Callable[[], bool] = bool) -> bool:
+def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> bool:
     """Decodes and keeps the frames of a video that the store lacks.
 
     Returns:
@@ -127,25 +139,12 @@ def keep(store: FrameStore, video: Video, stopped: Callable[[], bool] = bool) ->
 
 
 def fill(
-    store: FrameStore,
-    index: VideoIndex,
-    *,
-    workers: int | None = None,
-    progress: bool = True,
-    file_timeout: float | None = None,
+    store: Store, index: VideoIndex, *, workers: int | None, progress: bool, file_timeout: float | None
 ) -> list[tuple[str, str]]:
-    """Decodes and keeps all frames of an index that the store lacks. If it is interrupted, the next call goes on.
-
-    Args:
-        store: The store.
-        index: The videos.
-        workers: Number of threads. None takes one per processor.
-        progress: Show a progress bar.
-        file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
-
-    Returns:
-        (path, reason) for each video that cannot be decoded.
-    """
+    """Implements `FrameStore.fill`."""
+    check_timeout("FrameStore.fill", file_timeout)
+    if workers is not None and workers < 1:
+        raise VidsslError(f"FrameStore.fill: workers={workers}: take at least 1, or None for one per processor")
     failed: list[tuple[str, str]] = []
     ended = threading.Event()
 
@@ -153,8 +152,6 @@ def fill(
         video = index.video(row)
         with Deadline.enter(video.path, video.bytes, file_timeout):
             return keep(store, video, ended.is_set)
-
-    import os
 
     with Workers(workers or len(os.sched_getaffinity(0)), "vidssl-store") as pool:
         try:
@@ -184,7 +181,7 @@ class Filler:
         file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
     """
 
-    def __init__(self, store: FrameStore, index: VideoIndex, file_timeout: float | None = None) -> None:
+    def __init__(self, store: Store, index: VideoIndex, file_timeout: float | None = None) -> None:
         self._store, self._index, self._file_timeout = store, index, file_timeout
         self._rows: SimpleQueue[int | None] = SimpleQueue()
         self._asked: set[int] = set()

@@ -23,7 +23,8 @@ import numpy.typing as npt
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.paths import printable
-from vidssl.store.shard import BLOCK, ENDING, VERSION, Run, Shard, ShardWriter
+from vidssl.store.fill import fill
+from vidssl.store.shard import ENDING, VERSION, Run, Shard, ShardWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
 
@@ -167,28 +168,28 @@ class FrameStore:
         Returns:
             Frames, read-only and without a copy if they lie behind each other. None if not all of them are kept.
         """
-        key = self.key(video)
-        height, width = self.size_of(video)
-        shape = reduced_shape(count, (height, width))
+        key, size = self.key(video), self.size_of(video)
+        _, lines, cols = reduced_shape(count, size)
         while (parts := _cover(self._kept.get(key, []), first, count)) is not None:
-            try:
-                found = [kept.shard.read(kept.run, at, (length, *shape[1:])) for kept, at, length in parts]
-            except VidsslError as error:
-                self._drop(key, parts, error)
-                continue
-            self.stats["hits"] += 1
-            data = found[0] if len(found) == 1 else np.concatenate(found)
-            return Frames(
-                data=data, number=np.arange(first, first + count), size=(height, width), space=self.space_of(video)
-            )
+            found = []
+            for kept, at, length in parts:
+                try:
+                    found.append(kept.shard.read(kept.run, at, (length, lines, cols)))
+                except VidsslError as error:
+                    self._drop(kept, error)
+                    break
+            else:
+                self.stats["hits"] += 1
+                data = found[0] if len(found) == 1 else np.concatenate(found)
+                number = np.arange(first, first + count)
+                return Frames(data=data, number=number, size=size, space=self.space_of(video))
         self.stats["misses"] += 1
         return None
 
-    def _drop(self, key: bytes, parts: list[tuple[_Kept, int, int]], error: VidsslError) -> None:
-        """Forgets the runs of a shard in which a block is damaged."""
-        broken = {str(kept.shard.path) for kept, _, _ in parts if str(kept.shard.path) in str(error)}
+    def _drop(self, damaged: _Kept, error: VidsslError) -> None:
+        """Forgets a run in which a block is damaged."""
         with self._lock:
-            self._kept[key] = [kept for kept in self._kept[key] if str(kept.shard.path) not in broken]
+            self._kept[damaged.run.key] = [kept for kept in self._kept[damaged.run.key] if kept is not damaged]
             self.stats["damaged"] += 1
         log.warning("store: %s; the frames are decoded again", printable(error))
 
@@ -242,6 +243,30 @@ class FrameStore:
         self._full = True
         log.warning("store %s: %s; further frames are decoded each time", printable(self.folder), reason)
 
+    def fill(
+        self,
+        index: VideoIndex,
+        *,
+        workers: int | None = None,
+        progress: bool = True,
+        file_timeout: float | None = None,
+    ) -> list[tuple[str, str]]:
+        """Decodes and keeps all frames of an index that are missing. If it is interrupted, the next call goes on.
+
+        Args:
+            index: The videos.
+            workers: Number of threads. None takes one per processor.
+            progress: Show a progress bar.
+            file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
+
+        Returns:
+            (path, reason) for each video that cannot be decoded.
+
+        Raises:
+            VidsslError: An argument is out of range.
+        """
+        return fill(self, index, workers=workers, progress=progress, file_timeout=file_timeout)
+
     def verify(self) -> list[tuple[Path, str]]:
         """Reads all blocks. Returns (file, problem) for each damaged shard."""
         wrong: list[tuple[Path, str]] = []
@@ -284,6 +309,3 @@ def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, 
         parts.append((best, at, length))
         at += length
     return parts
-
-
-__all__ = ["BLOCK", "FrameStore", "Size"]

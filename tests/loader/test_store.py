@@ -1,0 +1,144 @@
+"""A loader with a store: the same batches whatever is kept, on every engine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.clips import make_clip
+from tests.loader.test_loader import MOTION, PLAIN, same
+from vidssl import FrameStore, Loader, VideoIndex, VidsslError
+from vidssl.kernels.plan import PlanSpec
+from vidssl.types import Batch
+
+SIZE = (44, 53)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(3):
+        make_clip(root / f"h264_{number}.mp4", frames=30 + 5 * number, gop=12)
+    make_clip(root / "mpeg4.avi", "mpeg4", frames=33, gop=10, bframes=2, size=(60, 84))
+    make_clip(root / "vp9.webm", "libvpx-vp9", frames=30, gop=15, size=(49, 67))
+    return VideoIndex.build(root, progress=False)
+
+
+def batches(index: VideoIndex, spec: PlanSpec, store: FrameStore | None, **options: object) -> list[Batch]:
+    settings = {"batch_size": 2, "device": "cpu", "seed": 5, "workers": 2} | options
+    with Loader(index, spec, store=store, **settings) as loader:
+        return [Batch(*(part.clone() for part in batch)) for _ in range(2) for batch in loader]
+
+
+@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
+@pytest.mark.parametrize("size", [SIZE, "native"])
+def test_batches_do_not_depend_on_what_is_kept(
+    index: VideoIndex, spec: PlanSpec, size: tuple[int, int], tmp_path: Path
+) -> None:
+    wanted = batches(index, spec, FrameStore(None, size))
+    if size == "native":
+        assert same(wanted, batches(index, spec, None))
+    engines = ("dali", "eager") if spec.needs_motion else ("inline", "dali", "eager")
+    for kept in ("empty", "half", "full"):
+        FrameStore(tmp_path, size).fill(
+            index.select([] if kept == "empty" else range(2) if kept == "half" else range(5)), progress=False
+        )
+        for engine in engines:
+            for workers in (1, 4):
+                store = FrameStore(tmp_path / "none" if kept == "empty" else tmp_path, size, limit=0)
+                found = batches(index, spec, store, engine=engine, workers=workers)
+                assert same(wanted, found), (kept, engine, workers)
+                assert {"empty": store.stats["hits"] == 0, "full": store.stats["misses"] == 0}.get(
+                    kept, store.stats["hits"] * store.stats["misses"] > 0
+                )
+
+
+@pytest.mark.parametrize("layout", [{"channels_last": True}, {"dtype": "bfloat16"}, {"tuples_per_window": 2}])
+def test_layouts(index: VideoIndex, layout: dict[str, object], tmp_path: Path) -> None:
+    FrameStore(tmp_path, SIZE).fill(index, progress=False)
+    kept, decoded = FrameStore(tmp_path, SIZE), FrameStore(None, SIZE)
+    assert same(batches(index, PLAIN, kept, **layout), batches(index, PLAIN, decoded, engine="eager", **layout))
+    assert kept.stats["misses"] == 0
+
+
+def test_what_is_missed_is_kept_in_the_background(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, SIZE)
+    with Loader(index, PLAIN, batch_size=2, device="cpu", store=store) as loader:
+        list(loader)
+        until = time.monotonic() + 60
+        while store.stats["kept"] < int(index.column("frames").to_numpy().sum()) and time.monotonic() < until:
+            time.sleep(0.05)
+    later = FrameStore(tmp_path, SIZE)
+    with Loader(index, PLAIN, batch_size=2, device="cpu", store=later) as loader:
+        list(loader)
+        assert loader.stats["stored"] == loader.stats["windows"] == 4
+    assert later.stats["misses"] == 0
+
+
+def test_a_block_that_is_damaged_later_is_decoded_again(
+    index: VideoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = batches(index, PLAIN, FrameStore(None, SIZE))
+    FrameStore(tmp_path, SIZE).fill(index, workers=1, progress=False)
+    (path,) = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.unlink()
+    path.write_bytes(data)
+    store = FrameStore(tmp_path, SIZE)
+    assert same(wanted, batches(index, PLAIN, store))
+    assert store.stats["damaged"] == 1
+    assert caplog.text.count("decoded again") == 1
+
+
+def test_a_killed_filling_leaves_only_whole_shards(index: VideoIndex, tmp_path: Path) -> None:
+    wanted = batches(index, PLAIN, FrameStore(None, SIZE))
+    code = (
+        "import sys; from vidssl import FrameStore, VideoIndex; import vidssl.store.frames as f; f._SHARD = 2**15;"
+        "print('ready', flush=True);"
+        "FrameStore(sys.argv[2], (44, 53)).fill(VideoIndex.build(sys.argv[1], progress=False), progress=False)"
+    )
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, str(index.root), str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(float(rng.random()) * 0.4)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        store = FrameStore(tmp_path, SIZE, limit=0)
+        assert store.stats["damaged"] == 0
+        assert same(wanted, batches(index, PLAIN, store))
+
+
+def test_resume_needs_the_same_size(index: VideoIndex, tmp_path: Path) -> None:
+    options = {"batch_size": 2, "device": "cpu", "seed": 5}
+    with Loader(index, PLAIN, store=FrameStore(None, SIZE), **options) as loader:
+        all_of_it = [batch.clips.clone() for batch in loader]
+    with Loader(index, PLAIN, store=FrameStore(tmp_path, SIZE), **options) as loader:
+        list(islice(loader, 1))
+        state = loader.state_dict()
+    with Loader(index, PLAIN, store=FrameStore(tmp_path, SIZE), **options) as loader:
+        loader.load_state_dict(state)
+        assert torch.equal(next(iter(loader)).clips, all_of_it[1])
+    for other in (None, FrameStore(None, "native")):
+        loader = Loader(index, PLAIN, store=other, **options)
+        with loader, pytest.raises(VidsslError, match="store: 44x53 then"):
+            loader.load_state_dict(state)
+
+
+def test_a_decoder_in_the_graph_is_refused(index: VideoIndex) -> None:
+    for decode in ("nvdec", "dali"):
+        with pytest.raises(VidsslError, match="a store decodes on the CPU"):
+            Loader(index, PLAIN, batch_size=2, device="cpu", decode=decode, store=FrameStore(None))
+    with pytest.raises(VidsslError, match=r"take a vidssl\.FrameStore"):
+        Loader(index, PLAIN, batch_size=2, device="cpu", store=os.devnull)

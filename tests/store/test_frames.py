@@ -1,0 +1,222 @@
+"""A store gives the frames of a decode, reduced: kept or not, damaged or not, for any number of processes."""
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.clips import make_clip
+from vidssl import FrameStore, VideoIndex, VidsslError, ops
+from vidssl.store.shard import ENDING
+from vidssl.types import Frames
+from vidssl.video.decode import decode
+
+SIZES: list[tuple[int, int] | str] = [(24, 31), "native"]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
+    root = tmp_path_factory.mktemp("videos")
+    make_clip(root / "a.mp4", frames=37, gop=12)
+    make_clip(root / "b.avi", "mpeg4", frames=16, size=(33, 47))
+    make_clip(root / "c.webm", "libvpx-vp9", frames=21, size=(49, 67))
+    return VideoIndex.build(root, progress=False)
+
+
+def expected(index: VideoIndex, row: int, first: int, count: int, size: tuple[int, int] | str) -> Frames:
+    frames = decode(index.video(row), np.arange(first, first + count))
+    return frames if isinstance(size, str) else ops.reduce(frames, size)
+
+
+def same(found: Frames | None, wanted: Frames) -> bool:
+    return (
+        found is not None
+        and np.array_equal(found.data, wanted.data)
+        and np.array_equal(found.number, wanted.number)
+        and found.size == wanted.size
+        and found.space.chroma == wanted.space.chroma
+        and np.array_equal(found.space.to_rgb, wanted.space.to_rgb)
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_kept_frames_are_those_of_a_decode(index: VideoIndex, tmp_path: Path, size: tuple[int, int] | str) -> None:
+    store = FrameStore(tmp_path, size)
+    assert store.read(index.video(0), 0, 4) is None
+    assert store.fill(index, workers=2, progress=False) == []
+    for one in (store, FrameStore(tmp_path, size)):  # this process, and a later one
+        for row in range(3):
+            video = index.video(row)
+            for first, count in ((0, 1), (0, video.frames), (3, 13), (15, 1), (video.frames - 2, 2)):
+                assert same(one.read(video, first, count), expected(index, row, first, count, size))
+                assert same(
+                    one.decode(video, np.arange(first, first + count)), expected(index, row, first, count, size)
+                )
+    assert store.stats["kept"] == 37 + 16 + 21
+    kept = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert store.bytes_of(index) < kept < store.bytes_of(index) + 2**14
+
+
+def test_reading_copies_nothing_and_cannot_write(index: VideoIndex, tmp_path: Path) -> None:
+    FrameStore(tmp_path, (24, 31)).fill(index, progress=False)
+    store = FrameStore(tmp_path, (24, 31))
+    one, other = store.read(index.video(0), 0, 37), store.read(index.video(0), 20, 5)
+    assert one is not None
+    assert other is not None
+    assert np.shares_memory(one.data, other.data)
+    assert not one.data.flags.writeable
+
+
+def test_filling_goes_on_where_it_stopped(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, (24, 31))
+    store.fill(index.select([1]), progress=False)
+    again = FrameStore(tmp_path, (24, 31))
+    assert [again.missing(index.video(row)) for row in range(3)] == [[range(37)], [], [range(21)]]
+    again.fill(index, progress=False)
+    assert again.stats["kept"] == 37 + 21
+    last = FrameStore(tmp_path, (24, 31))
+    last.fill(index, progress=False)
+    assert last.stats["kept"] == 0
+
+
+def test_parts_of_a_video_are_completed_and_joined(index: VideoIndex, tmp_path: Path) -> None:
+    store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
+    store.add(video, 16, expected(index, 0, 16, 16, (24, 31)).data)
+    store.flush()
+    assert store.missing(video) == [range(16), range(32, 37)]
+    assert store.read(video, 10, 10) is None
+    store.fill(index, progress=False)
+    assert store.missing(video) == []
+    assert same(store.read(video, 5, 30), expected(index, 0, 5, 30, (24, 31)))  # across three shards
+
+
+def test_a_changed_or_other_file_is_not_served(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path / "store", (24, 31))
+    store.fill(index, progress=False)
+    videos = tmp_path / "videos"
+    shutil.copytree(index.root, videos)
+    copied = VideoIndex.build(videos, progress=False)
+    assert store.read(copied.video(0), 0, 4) is not None  # the same file elsewhere
+    os.utime(videos / "a.mp4", ns=(1, 1))
+    shutil.copy2(videos / "c.webm", videos / "b.avi")
+    changed = VideoIndex.build(videos, progress=False)
+    assert [store.read(changed.video(row), 0, 4) is None for row in range(3)] == [True, True, False]
+    other = FrameStore(tmp_path / "store", (24, 32))
+    assert other.read(index.video(0), 0, 4) is None
+
+
+@pytest.mark.parametrize("cut", [1, 100, 5000])
+def test_a_cut_shard_is_not_opened(index: VideoIndex, tmp_path: Path, cut: int) -> None:
+    FrameStore(tmp_path, (24, 31)).fill(index, progress=False)
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:-cut])
+    store = FrameStore(tmp_path, (24, 31))
+    assert store.stats["damaged"] == len(list(tmp_path.iterdir())) == len(store.verify())
+    assert store.read(index.video(0), 0, 4) is None
+    store.fill(index, progress=False)
+    assert same(store.read(index.video(0), 0, 4), expected(index, 0, 0, 4, (24, 31)))
+
+
+def test_every_flipped_bit_is_noticed(index: VideoIndex, tmp_path: Path) -> None:
+    """Frames of a shard with one wrong byte are right, or are not served."""
+    FrameStore(tmp_path, (24, 31)).fill(index, workers=1, progress=False)
+    (path,) = tmp_path.iterdir()
+    whole, rng, dropped = path.read_bytes(), np.random.default_rng(0), 0
+    wanted = [expected(index, row, 0, index.frames(row), (24, 31)) for row in range(3)]
+    for _ in range(60):
+        at = int(rng.integers(len(whole)))
+        path.unlink()
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << int(rng.integers(8))]) + whole[at + 1 :])
+        store = FrameStore(tmp_path, (24, 31))
+        for row in range(3):
+            found = store.read(index.video(row), 0, index.frames(row))
+            assert found is None or same(found, wanted[row])
+            dropped += found is None
+        assert bool(store.verify()) == bool(store.stats["damaged"]) or at > len(whole) - 2**12 or at < 2**12
+    assert dropped >= 50
+
+
+def test_files_of_others_are_left_alone(index: VideoIndex, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / f"foreign{ENDING}").write_bytes(b"not an Arrow file")
+    with pa.OSFile(str(tmp_path / f"table{ENDING}"), "wb") as file:
+        table = pa.table({"key": [1]})
+        with pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    store = FrameStore(tmp_path, (24, 31))
+    assert store.stats["damaged"] == 2
+    store.fill(index, progress=False)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert store.read(index.video(0), 0, 4) is not None
+
+
+def test_the_limit_keeps_what_fits(index: VideoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    each = 24 * 32 * 3 // 2
+    store = FrameStore(tmp_path, (24, 31), limit=40 * each)
+    store.fill(index, workers=1, progress=False)
+    assert store.stats["kept"] == 37
+    assert "limit" in caplog.text
+    assert same(store.read(index.video(0), 0, 37), expected(index, 0, 0, 37, (24, 31)))
+    assert store.read(index.video(1), 0, 4) is None
+
+
+def test_a_full_disk_ends_only_the_keeping(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = FrameStore(tmp_path, (24, 31))
+    monkeypatch.setattr("vidssl.store.shard.ShardWriter.add", full)
+    assert store.fill(index, progress=False) == []
+    assert "No space left" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    assert same(store.decode(index.video(0), np.arange(4)), expected(index, 0, 0, 4, (24, 31)))
+
+
+def _fill(root: Path, folder: Path) -> None:
+    FrameStore(folder, (24, 31)).fill(VideoIndex.build(root, progress=False), progress=False)
+
+
+def test_several_processes_share_a_folder(index: VideoIndex, tmp_path: Path) -> None:
+    early = FrameStore(tmp_path, (24, 31))
+    spawn = multiprocessing.get_context("spawn")
+    both = [spawn.Process(target=_fill, args=(index.root, tmp_path)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    early.refresh()
+    for row in range(3):
+        count = index.frames(row)
+        assert same(early.read(index.video(row), 0, count), expected(index, row, 0, count, (24, 31)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"size": (0, 4)}, "size="),
+        ({"size": (4,)}, "size="),
+        ({"size": "small"}, "size="),
+        ({"limit": -1}, "limit="),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], named: str, tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=named):
+        FrameStore(tmp_path, **arguments)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VidsslError, match="folder="):
+        FrameStore(tmp_path / "file")
+
+
+def test_nothing_is_kept_without_a_folder(index: VideoIndex) -> None:
+    store = FrameStore(None, (24, 31))
+    assert store.fill(index, progress=False) == []
+    assert store.read(index.video(0), 0, 4) is None
+    assert (store.verify(), store.free_bytes()) == ([], 0)
+    assert same(store.decode(index.video(0), np.arange(4)), expected(index, 0, 0, 4, (24, 31)))
