@@ -2,7 +2,7 @@
 
 Source: Fernando, Bilen, Gavves, Gould, "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR
 2017. The dynamic image is from Bilen et al., "Dynamic Image Networks for Action Recognition", CVPR 2016, and their
-code. Settings marked as ours are not published, or we did not find them.
+code. docs/methods.md compares the settings with what is known of the published ones.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class OddOneOut(Pretext):
             (BT.601 luma), in length - 1 channels. "dynamic_image" is approximate rank pooling. "rank_sum" is the sum of
             the frames with weights 2t - W - 1. These two have 3 channels.
         fusion: How to fuse the features of the elements: "sum_of_difference" or "concat".
-        augment: How to resize, crop, flip, colour and normalise the frames. Default (ours): warp to 227 x 227, nothing
+        augment: How to resize, crop, flip, colour and normalise the frames. Default: warp to 227 x 227, nothing
             random.
     """
 

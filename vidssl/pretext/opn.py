@@ -58,7 +58,7 @@ class Opn(Pretext):
     """OPN. Draws four frames of a window in proportion to their motion and shows them in one of 24 orders. An order and
     its reverse are one class, so there are 12 classes.
 
-    The authors do not publish the distance between their frames. interval_min, interval_max and the window are ours.
+    docs/methods.md compares the settings with the published ones.
 
     Args:
         tuple_length: Frames in a tuple, 3 or 4; 4 as published.

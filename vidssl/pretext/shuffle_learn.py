@@ -35,10 +35,9 @@ class ShuffleLearn(Pretext):
     Positives and negatives have the same first and last frames, so these alone do not reveal the label. Longer tuples
     are ours: they have more frames c between b and d, and in a negative a or e takes the place of one of them.
 
-    tau_max and the ratio of positives to negatives are values that others report from the paper. tau_min, the length of
-    the window and the similarity threshold are ours. The published head adds a score of each frame and cannot compare
-    frames; `hidden` adds a layer that can. If no draw meets the limits, the tuple is marked by its status, and training
-    leaves it out of the loss.
+    docs/methods.md compares the settings with the published ones. The published head adds a score of each frame and
+    cannot compare frames; `hidden` adds a layer that can. If no draw meets the limits, the tuple is marked by its
+    status, and training leaves it out of the loss.
 
     Args:
         tuple_length: Frames in a tuple, 3 to 5.

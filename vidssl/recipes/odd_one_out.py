@@ -11,9 +11,9 @@ def odd_one_out_alexnet() -> Recipe:
     """Odd-One-Out with AlexNet up to its first dense layer: six sequences of six frames, stacks of differences.
 
     Source: Fernando et al., "Self-Supervised Video Representation Learning With Odd-One-Out Networks", CVPR 2017, for
-    the task. Its training settings are not published: learning rate, batch size, epochs and batch norm are ours.
+    the task. We know no published training settings. docs/methods.md compares every setting.
     """
-    train = TrainConfig(epochs=300, batch_size=64, lr=0.01, schedule="cosine", slotwise_bn=False)
+    train = TrainConfig(epochs=300, batch_size=64, lr=0.01, schedule="cosine", amp="off", slotwise_bn=False)
     return Recipe(pretext=OddOneOut(), encoder="alexnet_o3n", train=train)
 
 

@@ -13,13 +13,14 @@ def opn_caffenet() -> Recipe:
     Source: Lee et al., "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017, and the authors' code
     (the network with batch norm): SGD, learning rate 0.01, divided by ten after 130,000 of 170,000 steps,
     momentum 0.9, weight decay 5e-4 (biases of conv1 .. conv5, fc6 and fc7: twice the rate, no decay), 64 tuples a step.
-    Ours: 4 to 16 frames between the four, batch norm over the four frames together, the held-out videos.
+    docs/methods.md compares every setting.
     """
     train = TrainConfig(
         steps=170_000,
         batch_size=64,
         lr=0.01,
         caffe_bias=True,
+        amp="off",
         schedule="step",
         milestones=(130_000,),
         slotwise_bn=False,

@@ -12,8 +12,7 @@ def shuffle_learn_caffenet() -> Recipe:
 
     Source: Misra et al., "Shuffle and Learn", ECCV 2016, and the authors' code: SGD, learning rate 1e-3, divided by
     ten after 80,000 of 100,000 steps, momentum 0.9, weight decay 5e-4 (biases: twice the rate, no decay), 128 tuples a
-    step in four parts, seed 2, one tuple in four is in order. Ours: the window of 91 frames, the threshold of
-    similarity, the held-out videos.
+    step in four parts, seed 2, one tuple in four is in order. docs/methods.md compares every setting.
     """
     train = TrainConfig(
         steps=100_000,
@@ -21,6 +20,7 @@ def shuffle_learn_caffenet() -> Recipe:
         accumulate=4,
         lr=1e-3,
         caffe_bias=True,
+        amp="off",
         schedule="step",
         milestones=(80_000,),
         slotwise_bn=False,

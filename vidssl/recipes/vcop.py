@@ -20,8 +20,7 @@ def vcop_r3d() -> Recipe:
 
     Source: Xu et al., "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019, and the
     authors' code: SGD, constant learning rate 1e-3, momentum 0.9, weight decay 5e-4, 8 tuples a step, 300 epochs,
-    seed 632. They hold out 800 of 9537 training videos at random; here, with group="_g\\d+_", whole groups of
-    UCF101 (_g01_) are held out.
+    seed 632. docs/methods.md compares every setting.
     """
     return _published("r3d")
 
@@ -65,7 +64,7 @@ def vcop_r3d_tiny() -> Recipe:
 
 
 def _published(encoder: str) -> Recipe:
-    return Recipe(pretext=Vcop(), encoder=encoder, train=TrainConfig(holdout=0.084))
+    return Recipe(pretext=Vcop(), encoder=encoder, train=TrainConfig(amp="off", holdout=0.084))
 
 
 def _modern(encoder: str) -> Recipe:
