@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.clips import make_clip
+from vidssl.models import resnet18
+from vidssl.train.init import read_weights, transfer
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -62,6 +65,36 @@ def test_torchrun(videos: Path, tmp_path: Path) -> None:
     options = ("--steps", "2", "--batch-size", "4", "--workers", "1", "--threads", "1", "--amp", "off")
     run("env", f"PYTHON={sys.executable}", EXAMPLES / "torchrun.sh", videos, tmp_path / "run", "2", *options)
     assert (tmp_path / "run" / "checkpoints" / "step_00000002").is_dir()
+
+
+def test_imagenet_weights_fit_resnet18(tmp_path: Path) -> None:
+    """Of the names that torchvision gives its ResNet-18."""
+    torch.manual_seed(0)
+    state, channels = {}, 64
+
+    def add(name: str, norm: str, *shape: int) -> None:
+        state[f"{name}.weight"] = torch.randn(shape)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            state[f"{norm}.{part}"] = torch.randn(shape[0])
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(7)
+
+    add("conv1", "bn1", 64, 3, 7, 7)
+    for layer, width in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            place = f"layer{layer}.{block}"
+            add(f"{place}.conv1", f"{place}.bn1", width, channels, 3, 3)
+            add(f"{place}.conv2", f"{place}.bn2", width, width, 3, 3)
+            if channels != width:
+                add(f"{place}.downsample.0", f"{place}.downsample.1", width, channels, 1, 1)
+            channels = width
+    state |= {"fc.weight": torch.randn(1000, 512), "fc.bias": torch.randn(1000)}
+    torch.save(state, tmp_path / "resnet18.pth")
+    out = tmp_path / "ours.safetensors"
+    assert "wrote 122 tensors" in python("imagenet.py", "--weights", tmp_path / "resnet18.pth", "--out", out)
+    encoder = resnet18()
+    found = transfer(encoder, read_weights(out))
+    assert (found.fresh, found.ignored) == ((), ("fc.bias", "fc.weight"))
+    assert torch.equal(encoder.state_dict()["stages.7.conv2.weight"], state["layer4.1.conv2.weight"])
 
 
 def test_each_is_listed() -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl.models import CaffeNet, alexnet_o3n, caffenet, caffenet_opn
-from vidssl.models.caffenet import SMALLEST, pool5_size
+from vidssl.models import CaffeNet, alexnet_o3n, caffenet, caffenet_opn, caffenet_opn_full
+from vidssl.models.caffenet import SMALLEST, pool5_size, sizes_like
 
 CONV1 = ["conv1", "relu1", "pool1", "norm1"]
 
@@ -183,8 +183,35 @@ def test_a_map_of_any_size_but_features_of_one(opn: CaffeNet) -> None:
     frames = torch.zeros(1, 3, 1, 112, 96)
     with torch.no_grad():
         assert opn.forward_map(frames).shape == (1, 256, 1, 3, 2)
-    with pytest.raises(ValueError, match=r"clips: shape \(1, 3, 1, 112, 96\): this encoder takes \[N, C, 1, 80, 80\]"):
+    takes = r"\[N, C, 1, 71 to 102, 71 to 102\]"
+    with pytest.raises(ValueError, match=rf"clips: shape \(1, 3, 1, 112, 96\): this encoder takes {takes}"):
         opn(frames)
+
+
+def test_sizes_with_the_same_pool5_fit(opn: CaffeNet) -> None:
+    assert (sizes_like(80), sizes_like(224), sizes_like(227), sizes_like(55)) == (
+        (71, 102),
+        (199, 230),
+        (199, 230),
+        (55, 70),
+    )
+    for low, high in (sizes_like(80), sizes_like(227)):
+        assert len({pool5_size(pixels) for pixels in range(low, high + 1)}) == 1
+        assert pool5_size(low - 1) < pool5_size(low) < pool5_size(high + 1)
+    with torch.no_grad():
+        assert opn(torch.zeros(1, 3, 1, 102, 71)).shape == (1, 1024)
+    with pytest.raises(ValueError, match="71 to 102"):
+        opn(torch.zeros(1, 3, 1, 103, 80))
+
+
+def test_convolutions_of_opn_fit_whole_frames() -> None:
+    """224 x 224 is the input of the authors' deploy_RGB.prototxt; 227 x 227 has the same pool5."""
+    with torch.device("meta"):
+        patch, full = caffenet_opn(), caffenet_opn_full().eval()
+        assert full(torch.empty(1, 3, 1, 224, 224)).shape == full(torch.empty(1, 3, 1, 227, 227)).shape == (1, 4096)
+    shapes = [{name: value.shape for name, value in net.convs.state_dict().items()} for net in (patch, full)]
+    assert shapes[0] == shapes[1]
+    assert full.made_for == (1, 224, 224)
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,7 @@ def test_constrained_sequences_share_frames(sampler: Any, video: int, least: flo
         ({"encoding": "stack_of_grey_differences"}, (5, 1, 227, 227)),
         ({"encoding": "dynamic_image"}, (3, 1, 227, 227)),
         ({"encoding": "rank_sum"}, (3, 1, 227, 227)),
+        ({"encoding": "frame"}, (3, 1, 227, 227)),
     ],
 )
 def test_a_sequence_is_one_picture(settings: dict[str, Any], shape: tuple[int, ...]) -> None:
@@ -232,6 +233,11 @@ def test_stack_of_grey_differences_is_the_luma_of_the_stack() -> None:
     grey = 0.299 * clips[:, 0] + 0.587 * clips[:, 1] + 0.114 * clips[:, 2]
     for t in range(5):
         torch.testing.assert_close(found[:, t, 0], grey[:, t] - grey[:, t + 1])
+
+
+def test_a_frame_shows_no_order() -> None:
+    clips = torch.randn(2, 3, 6, 4, 5)
+    assert torch.equal(OddOneOut(encoding="frame").encode(clips), clips[:, :, :1])
 
 
 def test_differences_telescope_but_the_encodings_see_the_order_within() -> None:

@@ -44,7 +44,7 @@ def test_every_recipe_fits_its_encoder(name: str) -> None:
             "shuffle_learn shows it clips of 1 x 227 x 227 .* it takes at least 8 frames",
         ),
         ("vcop_r3d", "resnet18", "vcop shows it clips of 16 x 112 x 112 .* it takes exactly 1 frames"),
-        ("opn_caffenet", "caffenet", "opn shows it clips of 1 x 80 x 80 .* it takes exactly 227 rows"),
+        ("opn_caffenet", "caffenet", "opn shows it clips of 1 x 80 x 80 .* it takes 199 to 230 rows"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(recipe: str, encoder: str, reason: str) -> None:

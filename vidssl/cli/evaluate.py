@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +14,16 @@ from vidssl.cli.data import open_kept
 from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.accuracy import evaluate_pretext
 from vidssl.evaluate.complement import evaluate_complement
-from vidssl.evaluate.finetune import FineTune, evaluate_finetune, finetune_folder, open_finetuned
+from vidssl.evaluate.finetune import (
+    FineTune,
+    check_first_weights,
+    evaluate_finetune,
+    finetune_folder,
+    open_finetuned,
+)
 from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.probe import evaluate_probe
+from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
@@ -172,35 +180,50 @@ def probe(
     _print(data.evaluate(opened, evaluate, out))
 
 
-def finetune(
-    run: Positional[Path],
-    data: Data,
-    how: FineTune = _TUNE,
-    *,
-    resume: bool = False,
-    device: Device = "auto",
-    out: Path | None = None,
-) -> None:
-    """How accurate is the encoder after further training with labels? Starts at the run's checkpoint, or from scratch.
+_FINETUNE_DOC = """How accurate is the encoder after further training with labels?
 
-    Args:
-        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. The new run is in
-            RUN/finetune/<init>, or in RUN/finetune/<init>_splitN.
-        resume: Continue a fine-tuning that was stopped. Official splits that were trained are only tested again.
-        device: Where to compute.
-        out: JSON file to write; None writes RUN/finetune.json, or RUN/finetune_scratch.json.
-    """
-    opened = data.run(run, out)
-    folders = {number: finetune_folder(opened, how, number) for number in data.numbers}
-    begun = {number for number, folder in folders.items() if (folder / "run.json").is_file()}
-    going_on = begun if resume and begun else set(data.numbers) if resume else set()  # splits may not have begun yet
-    for number, folder in folders.items():  # report a wrong folder before indexing the videos
-        open_finetuned(folder, resume=number in going_on)
+It begins with the weights of the run's checkpoint, from scratch, or with other weights (--init).
+"""
+_FINETUNE_ARGS = """
 
-    def evaluate(splits: Splits, out: Path | None) -> Result:
-        return evaluate_finetune(opened, splits, how, resume=splits.number in going_on, device=device, out=out)
+Args:
+    run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. The new run is in
+        RUN/finetune/<init>, or in RUN/finetune/<init>_splitN. With a path as init, <init> is from_NAME.
+    resume: Continue a fine-tuning that was stopped. Official splits that were trained are only tested again.
+    device: Where to compute.
+    out: JSON file to write; None writes RUN/finetune.json, RUN/finetune_scratch.json, or RUN/finetune_init.json.
+"""
 
-    _print(data.evaluate(opened, evaluate, out))
+
+def _finetune(default: FineTune, doc: str) -> Callable[..., None]:
+    """Returns a command that fine-tunes with these settings unless they are given."""
+
+    def finetune(
+        run: Positional[Path],
+        data: Data,
+        how: FineTune = default,
+        *,
+        resume: bool = False,
+        device: Device = "auto",
+        out: Path | None = None,
+    ) -> None:
+        opened = data.run(run, out)
+        folders = {number: finetune_folder(opened, how, number) for number in data.numbers}
+        begun = {number for number, folder in folders.items() if (folder / "run.json").is_file()}
+        going_on = (
+            begun if resume and begun else set(data.numbers) if resume else set()
+        )  # splits may not have begun yet
+        for number, folder in folders.items():  # report a wrong folder, or wrong weights, before indexing the videos
+            if open_finetuned(folder, resume=number in going_on) is None:
+                check_first_weights(opened, how)
+
+        def evaluate(splits: Splits, out: Path | None) -> Result:
+            return evaluate_finetune(opened, splits, how, resume=splits.number in going_on, device=device, out=out)
+
+        _print(data.evaluate(opened, evaluate, out))
+
+    finetune.__doc__ = cleandoc(doc) + _FINETUNE_ARGS
+    return finetune
 
 
 def complement(
@@ -260,7 +283,8 @@ def commands() -> dict[str, Callable[..., None]]:
     return {
         "retrieval": retrieval,
         "probe": probe,
-        "finetune": finetune,
+        "finetune": _finetune(_TUNE, _FINETUNE_DOC),
+        **{make.__name__: _finetune(make(), make.__doc__ or "") for make in (finetune_opn,)},
         "complement": complement,
         "pretext": pretext,
     }

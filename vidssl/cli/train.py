@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
 from vidssl.train.setup import open_run
-from vidssl.train.train import train
+from vidssl.train.train import check_first_weights, train
 
 _ARGS = """
 
@@ -41,7 +42,9 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         allow_outside: bool = False,
     ) -> None:
         with process_group(device) as processes:
-            open_run(out, resume=resume, process_group=processes, quiet=True)  # raises before videos are indexed
+            # Both raise before videos are indexed.
+            if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
+                processes.run_on_first(partial(check_first_weights, settings))
             with processes.first_before_others():
                 index = open_data(data, out, allow_outside=allow_outside)
             train(settings, index, out, resume=resume, processes=processes)

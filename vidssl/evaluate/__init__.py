@@ -8,6 +8,7 @@
 | probe.py | logistic regression and k-NN on frozen features |
 | classifier.py | an encoder with a linear layer, and a loader with labels |
 | finetune.py | trains the encoder further with labels, and tests it |
+| published.py | settings of fine-tuning as published |
 | complement.py | do the features add anything to other features? |
 | audit.py, cues.py | how much of a pretext task do low-level cues reveal? |
 | accuracy.py | accuracy in the pretext task |

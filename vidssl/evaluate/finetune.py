@@ -9,6 +9,7 @@ train; here it is as for VCOP.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,11 +28,13 @@ from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, untrained_encoder
 from vidssl.evaluate.splits import Splits, split_name
 from vidssl.kernels.plan import PlanSpec
+from vidssl.models import Encoder
 from vidssl.paths import output_path
-from vidssl.pretext import SlotModel, build_model
+from vidssl.pretext import OddOneOut, Pretext, SlotModel, build_model
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.init import Transfer, of_checkpoint, read_weights, transfer
 from vidssl.train.setup import CommandText, Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
@@ -45,7 +48,14 @@ class FineTune:
     """How to fine-tune and to test.
 
     Args:
-        init: Initial weights of the encoder: those of the run's checkpoint, or (scratch) those that the run began with.
+        init: First weights of the encoder: "checkpoint" takes those of the run's checkpoint, and "scratch" random ones
+            of the run's seed. A path takes those of another run, of a checkpoint, or of a .safetensors file whose names
+            are the encoder's.
+        fresh: Names of parts of the encoder that do not take these weights, such as "dense" (the fully connected layers
+            of a CaffeNet) or "convs.conv1". From scratch, no part does.
+        encoder: Name of the encoder that is fine-tuned; None takes the run's. Its weights are matched by name.
+        input: What the encoder sees: "task", as in the run, or "frame", single RGB frames instead of the stacks or sums
+            of Odd-One-Out.
         freeze: Names of parts of the encoder that keep their weights and running statistics, such as "stem stages.0
             stages.1".
         select: Which weights are tested: the last ones, or those with the lowest validation loss (best). None takes
@@ -61,7 +71,10 @@ class FineTune:
             clip and one process trains.
     """
 
-    init: Literal["checkpoint", "scratch"] = "checkpoint"
+    init: str = "checkpoint"
+    fresh: tuple[str, ...] = ()
+    encoder: str | None = None
+    input: Literal["task", "frame"] = "task"
     freeze: tuple[str, ...] = ()
     select: Literal["last", "best"] | None = None
     clips: int | None = None
@@ -70,6 +83,11 @@ class FineTune:
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=150, holdout=0.084, save_every=1000))
+
+    @property
+    def start(self) -> str:
+        """ "checkpoint", "scratch", or "init" for the weights of a path."""
+        return self.init if self.init in ("checkpoint", "scratch") else "init"
 
 
 def evaluate_finetune(
@@ -91,7 +109,8 @@ def evaluate_finetune(
         how: How to train and to test.
         resume: Continue the run that is in RUN/finetune/<init>.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        out: JSON file of the result; None writes RUN/finetune.json or RUN/finetune_scratch.json.
+        out: JSON file of the result; None writes RUN/finetune.json, RUN/finetune_scratch.json or
+            RUN/finetune_init.json.
         quiet: Print nothing.
 
     Returns:
@@ -123,18 +142,32 @@ def evaluate_finetune(
         "checkpoint": str(path),
         "tested_step": int(checkpoint.load_meta(path)["step"]),
         "select": select,
+        "weights": checkpoint.load_meta(path).get("init"),
     }
     return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, out, quiet)
 
 
 def finetune_folder(run: TrainedRun, how: FineTune, number: int | None = None) -> Path:
     """Returns the folder of a fine-tuned run, on the official split `number` if there is one."""
-    return output_path(run.folder, f"finetune/{split_name(how.init, number)}")
+    name = how.start
+    if name == "init":  # of a run, or of one of its checkpoints
+        place = Path(how.init).resolve()
+        name = "from_" + re.sub(r"[^\w.-]+", "_", (place.parents[1] if place.name.startswith("step_") else place).name)
+    return output_path(run.folder, f"finetune/{split_name(name, number)}")
 
 
 def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
     """Opens the folder of a fine-tuned run, as vidssl.train.setup.open_run does."""
     return open_run(folder, resume=resume, command=FINETUNE)
+
+
+def check_first_weights(run: TrainedRun, how: FineTune) -> None:
+    """Raises VidsslError if the encoder cannot begin with these weights; nothing is trained."""
+    if how.start != "scratch":
+        recipe = _recipe(run.recipe, how)
+        with torch.device("meta"):
+            encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
+        _begin(run, recipe, how, encoder)
 
 
 def _select(run: TrainedRun, how: FineTune) -> Literal["last", "best"]:
@@ -164,11 +197,13 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
     return Task(
         recipe=recipe,
         plan=_spec(recipe),
-        build=partial(_build, run, recipe, how, len(classes)),
+        build=partial(_build, recipe, how, len(classes)),
+        init=partial(_begin, run, recipe, how),
         class_names=classes,
         fixed={
             "finetune": {
                 "init": how.init,
+                "fresh": how.fresh or None,  # None as in runs that were begun before there was this setting
                 "freeze": how.freeze,
                 "classes": classes,
                 "data": run.meta["data"],
@@ -181,13 +216,19 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
     )
 
 
-def _build(run: TrainedRun, recipe: Recipe, how: FineTune, classes: int) -> Classifier:
+def _build(recipe: Recipe, how: FineTune, classes: int) -> Classifier:
     encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks the clips' size
-    scratch = how.init == "scratch"
-    encoder.load_state_dict(
-        untrained_encoder(run.recipe).state_dict() if scratch else checkpoint.load_weights(run.path, "encoder")
-    )
     return Classifier(encoder, recipe.pretext.encode, classes, how.freeze)
+
+
+def _begin(run: TrainedRun, recipe: Recipe, how: FineTune, encoder: Encoder) -> Transfer:
+    """Gives a new encoder its first weights."""
+    if how.start == "scratch":
+        seeded = replace(recipe, train=replace(recipe.train, seed=run.recipe.train.seed))
+        encoder.load_state_dict(untrained_encoder(seeded).state_dict())
+        return Transfer("scratch", fresh=tuple(encoder.state_dict()))
+    weights = of_checkpoint(run.path) if how.start == "checkpoint" else read_weights(Path(how.init), command="finetune")
+    return transfer(encoder, weights, fresh=how.fresh, command="finetune")
 
 
 def _test(
@@ -202,6 +243,7 @@ def _test(
     quiet: bool,
 ) -> Result:
     single = recipe.pretext.input[1] == 1
+    weights_of = trained["weights"]  # None in a run that was begun before they were written down
     clips = how.clips or (25 if single else 10)
     crops = how.crops or ("ten" if single else "centre")
     device = next(model.parameters()).device
@@ -221,11 +263,11 @@ def _test(
     if trained["select"] == "best":
         weights = f"the weights with the lowest validation loss (step {trained['tested_step']} of {trained['steps']})"
     result = Result(
-        kind=data.named("finetune" if how.init == "checkpoint" else "finetune_scratch"),
+        kind=data.named("finetune" if how.start == "checkpoint" else f"finetune_{how.start}"),
         protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged "
         "(as VCOP and OPN test)",
         numbers={
-            "fine-tuned" if how.init == "checkpoint" else "from scratch": {
+            "from scratch" if how.start == "scratch" else "fine-tuned": {
                 "accuracy": proportion(answers.correct, group)
             },
             "chance": {"accuracy": Estimate(majority_fraction(logits))},
@@ -234,6 +276,7 @@ def _test(
         counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
+            *(line.strip().capitalize() + "." for line in (Transfer(**weights_of).lines() if weights_of else ())),
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
             f"{len(data.test) - len(logits.label)} test videos too short.",
         ),
@@ -257,7 +300,10 @@ def _classes(data: Splits) -> list[str]:
 
 
 def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
-    """The run's recipe for fine-tuning: crops are as in the test, and colours and patches are not augmented."""
+    """The run's recipe for fine-tuning: crops are as in the test, and colours and patches are not augmented.
+
+    Its `init` is None: where the weights come from is a setting of the fine-tuning.
+    """
     norm = recipe.train.norm
     if how.train.norm not in ("batch", norm):
         raise VidsslError(f"finetune: norm={how.train.norm!r}: the run's encoder has norm={norm!r}; leave norm out")
@@ -276,7 +322,16 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
         grey=0.0,
         split=0.0,
     )
-    return replace(recipe, pretext=replace(recipe.pretext, augment=augment), train=replace(how.train, norm=norm))
+    pretext: Pretext = replace(recipe.pretext, augment=augment)
+    if how.input == "frame":
+        if not isinstance(pretext, OddOneOut):
+            raise VidsslError(
+                f"finetune: input='frame': only Odd-One-Out's encoder sees stacks or sums of frames, and this run has "
+                f"learnt {pretext.name}; leave input out"
+            )
+        pretext = replace(pretext, encoding="frame", length=2, stride=1)  # the shortest sequence; its first frame shows
+    encoder = how.encoder or recipe.encoder
+    return replace(recipe, pretext=pretext, encoder=encoder, train=replace(how.train, norm=norm), init=None, fresh=None)
 
 
 def _spec(recipe: Recipe) -> PlanSpec:

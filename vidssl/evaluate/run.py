@@ -17,7 +17,7 @@ from vidssl.train.config import Recipe, recipe_from
 
 
 def untrained_encoder(recipe: Recipe) -> Encoder:
-    """The encoder with the weights that a run of this recipe begins with."""
+    """The encoder with the random weights of the recipe's seed: those that a run without `init` begins with."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
         return build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)

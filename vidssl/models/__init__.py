@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from vidssl.models.base import Encoder
 from vidssl.models.c3d import C3D, c3d
-from vidssl.models.caffenet import CaffeNet, alexnet_o3n, caffenet, caffenet_opn
+from vidssl.models.caffenet import CaffeNet, alexnet_o3n, caffenet, caffenet_opn, caffenet_opn_full
 from vidssl.models.frame import FrameEncoder
 from vidssl.models.r2plus1d import r2plus1d
 from vidssl.models.r3d import R3D, r3d, r3d_tiny
@@ -24,6 +24,7 @@ from vidssl.models.resnet3d import r2plus1d_18, r3d_18
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "caffenet": caffenet,
     "caffenet_opn": caffenet_opn,
+    "caffenet_opn_full": caffenet_opn_full,
     "alexnet_o3n": alexnet_o3n,
     "c3d": c3d,
     "r3d": r3d,
@@ -48,6 +49,7 @@ __all__ = [
     "c3d",
     "caffenet",
     "caffenet_opn",
+    "caffenet_opn_full",
     "r2plus1d",
     "r2plus1d_18",
     "r3d",

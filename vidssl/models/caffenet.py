@@ -56,6 +56,23 @@ def _convs(channels: int, *, norm_first: bool, batch_norm: bool, affine: bool) -
     return nn.Sequential(layers)
 
 
+def sizes_like(pixels: int) -> tuple[int, int]:
+    """Returns the smallest and the largest number of rows (or columns) that give the same pool5 as `pixels` do.
+
+    Args:
+        pixels: Rows, or columns, of the frame.
+
+    Returns:
+        (199, 230) for 224 and 227, (71, 102) for 80.
+    """
+    least = most = pixels
+    while least > SMALLEST and pool5_size(least - 1) == pool5_size(pixels):
+        least -= 1
+    while pool5_size(most + 1) == pool5_size(pixels):
+        most += 1
+    return least, most
+
+
 class CaffeNet(FrameEncoder):
     """Five convolutions, then dense layers.
 
@@ -64,7 +81,8 @@ class CaffeNet(FrameEncoder):
     standard deviation of 0.01 in convolutions and of 0.005 in dense layers.
 
     Args:
-        size: (H, W) of the frames in pixels; it fixes the inputs of the first dense layer.
+        size: (H, W) of the frames in pixels that the encoder is designed for. It fixes the size of pool5, so that
+            other sizes with the same pool5 fit too (`sizes_like`).
         dense: Outputs of each dense layer.
         channels: Number of channels of the clips.
         norm_first: Local response norm comes before pooling, as in AlexNet; if False, after it, as in CaffeNet.
@@ -99,7 +117,8 @@ class CaffeNet(FrameEncoder):
                 f"CaffeNet: dense={tuple(dense)}: give at least one number, all positive: outputs of each dense layer"
             )
         self.features, self.channels = dense[-1], channels
-        self.made_for = self.minimum = self.maximum = (1, *size)
+        rows, columns = map(sizes_like, size)
+        self.made_for, self.minimum, self.maximum = (1, *size), (1, rows[0], columns[0]), (1, rows[1], columns[1])
         self.convs = _convs(channels, norm_first=norm_first, batch_norm=batch_norm, affine=affine)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         inputs = CONVS[-1][0] * pool5_size(size[0]) * pool5_size(size[1])
@@ -138,12 +157,14 @@ class CaffeNet(FrameEncoder):
             float [N, D].
 
         Raises:
-            ValueError: The frames have another size than the encoder was built for.
+            ValueError: The frames give another pool5 than the first dense layer takes.
         """
-        if tuple(clips.shape[2:]) != self.minimum:
-            raise ValueError(
-                f"clips: shape {tuple(clips.shape)}: this encoder takes [N, C, {', '.join(map(str, self.minimum))}]"
-            )
+        ranges = list(zip(self.minimum, self.maximum, strict=True))
+        if not all(
+            least <= have <= (most or have) for have, (least, most) in zip(clips.shape[2:], ranges, strict=True)
+        ):
+            takes = ", ".join(str(least) if least == most else f"{least} to {most}" for least, most in ranges)
+            raise ValueError(f"clips: shape {tuple(clips.shape)}: this encoder takes [N, C, {takes}]")
         out: torch.Tensor = self.dense(self.forward_map(clips).flatten(1))
         return out
 
@@ -162,6 +183,17 @@ def caffenet_opn(*, channels: int = 3) -> CaffeNet:
     Batch norm has a scale and a shift. fc7 belongs to the head of OPN.
     """
     return CaffeNet((80, 80), (1024,), channels=channels)
+
+
+def caffenet_opn_full(*, channels: int = 3) -> CaffeNet:
+    """Builds the encoder to which the convolutions of `caffenet_opn` are transferred for whole frames: 4096 features
+    (fc7).
+
+    Frames have 224 x 224 pixels, as in the authors' network for testing (deploy_RGB.prototxt, which ends with pool5);
+    227 x 227, the size of CaffeNet, gives the same pool5. The dense layers are CaffeNet's. We keep OPN's batch norm;
+    whether the authors did is not published.
+    """
+    return CaffeNet((224, 224), (4096, 4096), channels=channels)
 
 
 def alexnet_o3n(*, channels: int = 3) -> CaffeNet:

@@ -102,7 +102,8 @@ class OddOneOut(Pretext):
         encoding: How to turn a sequence into one picture for the encoder. "stack_of_differences" stacks the differences
             of adjacent frames, in 3 (length - 1) channels. "stack_of_grey_differences" stacks those of the grey frames
             (BT.601 luma), in length - 1 channels. "dynamic_image" is approximate rank pooling. "rank_sum" is the sum of
-            the frames with weights 2t - W - 1. These two have 3 channels.
+            the frames with weights 2t - W - 1. These two have 3 channels. "frame" is the first frame alone, in which no
+            order can be seen: a control, and what fine-tuning with RGB frames shows.
         fusion: How to fuse the features of the elements: "sum_of_difference" or "concat".
         augment: How to resize, crop, flip, colour and normalise the frames. Default: warp to 227 x 227, nothing
             random.
@@ -114,7 +115,7 @@ class OddOneOut(Pretext):
     stride: int = 1
     sampler: Literal["consecutive", "random", "constrained"] = "constrained"
     wrong: Literal["any", "adjacent"] = "any"
-    encoding: Literal["stack_of_differences", "stack_of_grey_differences", "dynamic_image", "rank_sum"] = (
+    encoding: Literal["stack_of_differences", "stack_of_grey_differences", "dynamic_image", "rank_sum", "frame"] = (
         "stack_of_differences"
     )
     fusion: Literal["sum_of_difference", "concat"] = "sum_of_difference"
@@ -187,5 +188,7 @@ class OddOneOut(Pretext):
             if self.encoding == "stack_of_grey_differences":
                 clips = torch.einsum("nctyx,c->ntyx", clips, clips.new_tensor(LUMA)).unsqueeze(1)
             return (clips[:, :, :-1] - clips[:, :, 1:]).transpose(1, 2).flatten(1, 2).unsqueeze(2)
+        if self.encoding == "frame":
+            return clips[:, :, :1]
         weights = (dynamic_image_weights if self.encoding == "dynamic_image" else rank_weights)(self.length)
         return torch.einsum("nctyx,t->ncyx", clips, weights.to(clips)).unsqueeze(2)

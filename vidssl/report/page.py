@@ -44,6 +44,7 @@ _SHOWN = (
     ("retrieval", "R@1", "retrieval R@1"),
     ("probe", "linear", "linear probe"),
     ("finetune", "accuracy", "fine-tuned"),
+    ("finetune_init", "accuracy", "fine-tuned from other weights"),
     ("finetune_scratch", "accuracy", "from scratch"),
 )
 

@@ -7,6 +7,7 @@
 |---|---|
 | config.py | TrainConfig and Recipe: the settings of a run |
 | train.py | train(): trains on a pretext task |
+| init.py | first weights of an encoder from a run, a checkpoint or a file |
 | setup.py | what training and fine-tuning share: folder, resume, split, decoder, loaders |
 | trainer.py | the loop: steps, and between them log, validation, pictures and checkpoints |
 | step.py | one step of the optimizer; learning rate; seeds |

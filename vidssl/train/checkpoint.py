@@ -64,7 +64,7 @@ def save(
         save_file(_plain(encoder), aside / FILES[0])
         save_file(_plain(head), aside / FILES[1])
         torch.save(dict(state), aside / FILES[2])
-        about = {name: {"bytes": (aside / name).stat().st_size, "sha256": _digest(aside / name)} for name in FILES[:3]}
+        about = {name: {"bytes": (aside / name).stat().st_size, "sha256": digest(aside / name)} for name in FILES[:3]}
         (aside / FILES[3]).write_text(json.dumps({**meta, "files": about}, indent=1) + "\n")
         for name in FILES[:2]:  # safetensors lets only the owner read its files
             (aside / name).chmod((aside / FILES[3]).stat().st_mode)
@@ -128,17 +128,18 @@ def _whole(path: Path, *, digests: bool = False) -> bool:
         about = parse_json(read_text(path / FILES[3]))["files"]
         if not all((path / name).stat().st_size == about[name]["bytes"] for name in FILES[:3]):
             return False
-        return not digests or all(_digest(path / name) == about[name]["sha256"] for name in FILES[:3])
+        return not digests or all(digest(path / name) == about[name]["sha256"] for name in FILES[:3])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
+def digest(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    found = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()
+            found.update(part)
+    return found.hexdigest()
 
 
 def find(run: Path) -> Path:

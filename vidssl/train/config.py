@@ -171,11 +171,23 @@ class Recipe:
         pretext: Settings of the pretext task.
         encoder: Name of the encoder, one of vidssl.models.ENCODERS.
         train: How to train.
+        init: First weights of the encoder: a run, a checkpoint or a .safetensors file whose names are the encoder's.
+            None begins with random weights. A resumed run does not read it again.
+        fresh: Names of parts of the encoder that do not take the weights of init, such as "dense" (the fully connected
+            layers of a CaffeNet) or "convs.conv1". None is no part.
     """
 
     pretext: Pretext
     encoder: str
     train: TrainConfig = TrainConfig()
+    init: str | None = None
+    fresh: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.fresh and self.init is None:
+            raise VidsslError(
+                f"train: fresh={self.fresh!r}: without init, all parts are fresh; give init, or leave it out"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns a dictionary that can be written as JSON, and from which `recipe_from` makes the recipe again."""
@@ -200,7 +212,11 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
         augment = Augment(**{key: _tuples(value) for key, value in values["pretext"]["augment"].items()})
         method = METHODS[values["method"]]
         return Recipe(
-            pretext=method(**pretext | {"augment": augment}), encoder=values["encoder"], train=TrainConfig(**train)
+            pretext=method(**pretext | {"augment": augment}),
+            encoder=values["encoder"],
+            train=TrainConfig(**train),
+            init=values.get("init"),
+            fresh=_tuples(values.get("fresh")),
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise VidsslError(

@@ -1,6 +1,7 @@
 """The set-up that training and fine-tuning share: one definition of each of its parts.
 
-    open_run ─► Task ─► fit: seed ─► model ─► split ─► precision ─► check_resumable ─► decoder ─► loaders ─► Trainer
+    open_run ─► Task ─► fit: seed ─► model ─► first weights ─► split ─► precision ─► check_resumable
+                             ─► decoder ─► loaders ─► Trainer
 
 | part | where |
 |---|---|
@@ -28,6 +29,7 @@ from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
+from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import SlotModel
 from vidssl.train import checkpoint
@@ -35,6 +37,7 @@ from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.init import Transfer
 from vidssl.train.log import TIMED, Log
 from vidssl.train.step import Stepper
 from vidssl.train.trainer import Trainer, TrainResult
@@ -71,6 +74,7 @@ class Task:
         recipe: Its settings; a resumed run must share them, except those in CHANGEABLE.
         plan: What the loader shows.
         build: Makes the model; torch's random numbers have been seeded.
+        init: Gives the encoder of a new model its first weights; None leaves it as it is.
         class_names: Names of the classes that the model tells apart.
         fixed: Settings beside the recipe that a resumed run must share.
         meta: What run.json and meta.json hold beside the recipe.
@@ -82,6 +86,7 @@ class Task:
     plan: PlanSpec
     build: Callable[[], SlotModel]
     class_names: Sequence[str]
+    init: Callable[[Encoder], Transfer] | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     loader: Callable[..., Loader] = Loader
@@ -196,10 +201,15 @@ def _set_up(
     config.local_batch_size(process_group.world_size)  # raises before anything is loaded
     torch.manual_seed(config.seed)
     model = task.build()
+    begun = _begin(task, model, process_group) if start is None else None
     train_part, held_out = split(index, config.holdout, seed=config.seed, group=config.group, span=task.plan.frames)
-    meta = _meta(task, index, amp=_trains_in_bf16(task, model, process_group))
+    meta = {
+        **_meta(task, index, amp=_trains_in_bf16(task, model, process_group)),
+        "init": begun._asdict() if begun else None,
+    }
     if start is not None:
         check_resumable(start, meta, out, task.command)
+        meta["init"] = checkpoint.load_meta(start).get("init")
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
     if start is None and process_group.is_first:
@@ -217,7 +227,21 @@ def _set_up(
     where = (
         f"device {process_group.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
     )
-    return trainer, [where, *_summary(trainer, index, held_out, task.plan.frames)]
+    return trainer, [
+        where,
+        *(begun.lines() if begun else ()),
+        *_summary(trainer, index, held_out, task.plan.frames),
+    ]
+
+
+def _begin(task: Task, model: SlotModel, process_group: ProcessGroup) -> Transfer | None:
+    """Gives the encoder of a new run its first weights, and returns which.
+
+    Only rank 0 reads them. The other processes get them with all that its model has, when the stepper joins them.
+    """
+    if task.init is None:
+        return None
+    return process_group.run_on_first(partial(task.init, model.encoder))
 
 
 def _trains_in_bf16(task: Task, model: SlotModel, process_group: ProcessGroup) -> bool:

@@ -7,10 +7,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from vidssl.index.table import VideoIndex
+from vidssl.models import Encoder
 from vidssl.pretext import build_model
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
+from vidssl.train.init import Transfer, read_weights, transfer
 from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import Stopped, TrainResult
 
@@ -53,9 +57,23 @@ def train(
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     config, pretext = recipe.train, recipe.pretext
     build = partial(build_model, pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
-    task = Task(recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names)
+    init = partial(_begin, recipe) if recipe.init is not None else None
+    task = Task(recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names, init=init)
     with ExitStack() as stack:
         if processes is None:
             processes = stack.enter_context(process_group(device))
         start = open_run(out, resume=resume, process_group=processes)
         return fit(task, index, out, start=start, process_group=processes, quiet=quiet)
+
+
+def check_first_weights(recipe: Recipe) -> None:
+    """Raises VidsslError if the encoder cannot begin with the weights of recipe.init; nothing is trained."""
+    if recipe.init is not None:
+        with torch.device("meta"):
+            encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
+        _begin(recipe, encoder)
+
+
+def _begin(recipe: Recipe, encoder: Encoder) -> Transfer:
+    """Gives a new encoder the weights that the recipe names."""
+    return transfer(encoder, read_weights(Path(recipe.init or "")), fresh=recipe.fresh or ())
