@@ -33,7 +33,6 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode
-from vidssl.video.packets import PacketReader
 from vidssl.video.segment import Segment, SegmentError, cut_segment
 
 SPAN = 64  # frames of a window
@@ -82,7 +81,7 @@ def bench_slice(path: Path, repeats: int, out: Path | None, resume: bool = False
             return timed(lambda: [work(numbers) for numbers in chosen], items=len(chosen))
 
         def opened(_: Any) -> None:
-            with PacketReader(video.path, member=video.member, container=video.container):
+            with video.open():
                 pass
 
         cases = {

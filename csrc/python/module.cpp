@@ -283,6 +283,14 @@ class Pictures {
   FrameAssembler assembler_;
 };
 
+std::uint64_t plane_checksum(py::handle plane, int stride, std::int64_t height, std::int64_t width,
+                             std::uint64_t start) {
+  check(height > 0 && width > 0, "height=", height, ", width=", width, ": take at least 1 line of 1 byte");
+  const Plane lines(plane, "plane", stride, height, width);
+  py::gil_scoped_release release;
+  return checksum(lines.data(), stride, height, width, start);
+}
+
 void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose,
             std::uint32_t index) {
   check(purpose == "order" || purpose == "window", "purpose=", purpose, ": take order or window");
@@ -320,6 +328,7 @@ PYBIND11_MODULE(_native, module) {
   module.doc() =
       "The kernels of vidssl over DLPack. They write to output arrays that the caller passes. vidssl.ops has functions "
       "that return their results.";
+  module.def("plane_checksum", &plane_checksum, "plane"_a, "stride"_a, "height"_a, "width"_a, "start"_a = 0);
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
   module.def("reduce", &reduce, "frames"_a, "height"_a, "width"_a, "chroma"_a, "to_height"_a, "to_width"_a, "out"_a,
              "stream"_a = 0);

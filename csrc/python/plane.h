@@ -3,7 +3,9 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "../kernels/check.h"
@@ -38,5 +40,31 @@ class Plane {
  private:
   Py_buffer view_{};
 };
+
+// A checksum of `height` lines of `width` bytes, continued from `start`. Each word goes through bijections of its sum,
+// so a change of one word always changes the result.
+inline std::uint64_t checksum(const std::uint8_t* line, std::int64_t stride, std::int64_t height, std::int64_t width,
+                              std::uint64_t start) {
+  constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15ULL;  // 2^64 divided by the golden ratio
+  const auto mix = [](std::uint64_t sum, std::uint64_t word) {
+    const std::uint64_t mixed = (sum ^ word) * kOdd;
+    return mixed << 29 | mixed >> 35;
+  };
+  std::uint64_t sums[4] = {start, start + 1, start + 2, start + 3};  // independent, so that they overlap in time
+  for (; height > 0; --height, line += stride) {
+    std::int64_t at = 0;
+    for (; at + 32 <= width; at += 32) {
+      std::uint64_t words[4];
+      std::memcpy(words, line + at, sizeof words);
+      for (int i = 0; i < 4; ++i) sums[i] = mix(sums[i], words[i]);
+    }
+    for (int i = 0; at < width; at += 8, ++i) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, line + at, static_cast<std::size_t>(std::min<std::int64_t>(8, width - at)));
+      sums[i] = mix(sums[i], word);
+    }
+  }
+  return mix(mix(mix(mix(kOdd, sums[0]), sums[1]), sums[2]), sums[3]);
+}
 
 }  // namespace vidssl

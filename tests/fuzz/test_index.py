@@ -73,6 +73,8 @@ def rows(count: int) -> pa.Table:
                 "bytes": 1000 + at,
                 "mtime_ns": 10**18 + at,
                 "packet": rng.permutation(frames).tolist() if at % 2 else None,
+                "checksums": rng.integers(2**32, size=frames, dtype=np.uint32),
+                "header_checksum": at if frames else None,
                 "points": points,
             }
         )
@@ -81,7 +83,7 @@ def rows(count: int) -> pa.Table:
 
 def text(video: Video) -> str:
     """All that a row says."""
-    points = video.points
+    points, checksums = video.points, video.checksums
     return repr(
         (
             video.path,
@@ -94,6 +96,7 @@ def text(video: Video) -> str:
             video.size,
             video.stored_size,
             video.packet.tolist(),
+            checksums and (checksums.header, checksums.packet.tolist()),
             points.frame.tolist(),
             points.packet.tolist(),
             points.timestamp.tolist(),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import struct
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -12,6 +15,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
+from vidssl.video.packets import PacketReader
 
 
 def damaged(index: VideoIndex, rows: list[int], path: Path) -> VideoIndex:
@@ -53,3 +57,37 @@ def test_too_many_damaged_rows_are_the_end(index: VideoIndex, recipe: Recipe, tm
         pytest.raises(VidsslError, match=r"3 of 9 videos cannot be read.*its row \d is damaged"),
     ):
         _ = [*loader, *loader]
+
+
+@pytest.mark.parametrize("engine", ["inline", "eager"])
+def test_a_file_with_changed_bytes_is_replaced_and_counted(
+    index: VideoIndex, recipe: Recipe, engine: Literal["inline", "eager"], tmp_path: Path
+) -> None:
+    """Its size and time are as they were; its frames would be others, and nothing would say so."""
+    shutil.copytree(index.root, tmp_path / "videos")
+    moved = VideoIndex.build(tmp_path / "videos", progress=False)
+    row = int(moved.usable(30)[2])
+    video = moved.video(row)
+    data = bytearray(video.path.read_bytes())
+    with PacketReader(video.path) as reader:
+        for _, packet in reader.packets():
+            assert packet.pos is not None
+            data[packet.pos + packet.size // 2] ^= 0x10
+    video.path.write_bytes(data)
+    os.utime(video.path, ns=(video.mtime_ns, video.mtime_ns))
+    with Loader(
+        moved,
+        recipe.pretext,
+        batch_size=3,
+        device="cpu",
+        workers=1,
+        max_corrupt=0.5,
+        quarantine=tmp_path / "corrupt.jsonl",
+        engine=engine,
+    ) as loader:
+        shown = {int(video) for batch in loader for video in batch.video}
+        assert loader.stats["corrupt_videos"] == 1
+    assert row not in shown
+    reason = json.loads((tmp_path / "corrupt.jsonl").read_text().splitlines()[0])["reason"]
+    assert f"{video.path}: packet " in reason
+    assert reason.endswith("has other bytes than when it was indexed; index it again")

@@ -20,7 +20,6 @@ from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
 from vidssl.train.config import Recipe
 from vidssl.types import Batch, VidsslError
-from vidssl.video.packets import PacketReader
 
 BINS = 8  # bins of a channel's histogram
 LEAST = 50  # tuples; fewer give no useful score
@@ -105,7 +104,7 @@ class KeyFrames:
         """Frame numbers of the key frames of a row, ascending. The first frame counts as a key frame."""
         if row not in self._starts:
             video = self.index.video(row)
-            with PacketReader(video.path) as reader:
+            with video.open() as reader:
                 flagged = [number for number, packet in reader.packets() if packet.is_keyframe]
             found = np.flatnonzero(np.isin(video.packet, flagged))
             self._starts[row] = np.union1d([0], found).astype(np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vidssl.video.color import color_space, rotate_chroma
 from vidssl.video.decode import Video
-from vidssl.video.packets import PIXELS, DecodeError, Member, PacketId, SeekPoints
+from vidssl.video.packets import PIXELS, Checksums, DecodeError, Member, PacketId, SeekPoints
 
 FRAMES = 2**24  # most frames of one file: about a week of video
 
@@ -23,7 +23,7 @@ def member_of(row: dict[str, Any]) -> Member | None:
 
 
 def make_video(path: Path, row: dict[str, Any]) -> Video:
-    """Convert a row of the index, which may still lack frames and points.
+    """Convert a row of the index, which may still lack frames, points and checksums.
 
     Args:
         path: The file to open.
@@ -35,7 +35,7 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
     stored = (row["coded_height"], row["coded_width"])
     _check_row(path, row)
     chroma = rotate_chroma((row["chroma_x"], row["chroma_y"]), stored, row["rotation"], row["mirror"])
-    points = row.get("points") or []
+    points, header = row.get("points") or [], row.get("header_checksum")
     return Video(
         path=path,
         bytes=row["bytes"],
@@ -54,6 +54,9 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
         points=make_points(
             [(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]
         ),
+        checksums=None
+        if header is None
+        else Checksums(header=header, packet=np.ascontiguousarray(row["checksums"], np.uint32)),
     )
 
 
@@ -65,6 +68,10 @@ def _check_row(path: Path, row: dict[str, Any]) -> None:
         raise DecodeError(f"{path}: {row['frames']} frames in {row['bytes']} bytes: {again}")
     if len(packet) and not 0 <= packet.min() <= packet.max() < row["bytes"]:
         raise DecodeError(f"{path}: packets {packet.min()}..{packet.max()} in {row['bytes']} bytes: {again}")
+    if row["frames"] and (row.get("header_checksum") is None or packet.max() >= len(row["checksums"])):
+        raise DecodeError(f"{path}: {len(row['checksums'])} checksums for packets up to {packet.max()}: {again}")
+    if len(row["checksums"]) > row["bytes"]:
+        raise DecodeError(f"{path}: checksums of {len(row['checksums'])} packets in {row['bytes']} bytes: {again}")
     if len(points) > max(row["frames"], 1):
         raise DecodeError(f"{path}: {len(points)} seek points for {row['frames']} frames: {again}")
     if (

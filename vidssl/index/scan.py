@@ -1,13 +1,11 @@
 """Scans one file to one row of the index.
 
-Every frame is decoded once, in sequence. A seek point is recorded only if decoding from it gives the same frames.
+Every frame is decoded once, in sequence, then once more from each place where decoding might begin (`verify`).
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +16,13 @@ from av.video.frame import VideoFrame
 from vidssl.deadline import Deadline, FileTimeoutError
 from vidssl.files import stat_regular
 from vidssl.index.boxes import lacks_moov, max_samples
-from vidssl.index.row import FRAMES, make_points, make_video, member_of
+from vidssl.index.row import make_video, member_of
+from vidssl.index.verify import Memory, UnusableError, Watch
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
-from vidssl.video.decode import PLANAR, Planes, Video, decode, is_yuv
-from vidssl.video.packets import DecodeError, Member, PacketId, PacketReader, SeekPoints, id_of, number_of
+from vidssl.video.decode import PLANAR, is_yuv
+from vidssl.video.packets import Checksums, DecodeError, Member, PacketId, PacketReader, id_of, packet_checksum
 
-# Frames between seek points, at least. Closer points would save less decoding than they cost to verify.
-_APART = 12
-# The first frames after a seek point, and the last frame before the next point, must equal those of the sequential
-# pass. The last frame depends on all reference frames in between. It is decoded as in training, where non-reference
-# frames are skipped.
-_PROBED = 3
 _LANDING = ("pos", "pts", "dts", "size")
-
-
-class UnusableError(Exception):
-    """Why a file is left out."""
 
 
 def scan(
@@ -89,7 +78,7 @@ def scan(
 
 def unusable(status: str) -> dict[str, Any]:
     """A row for a file about which only `status` is certain."""
-    return {"status": status, "note": "", "frames": 0, "packet": [], "points": []}
+    return {"status": status, "note": "", "frames": 0, "packet": [], "checksums": [], "points": []}
 
 
 def _refuse_at_sight(path: Path, place: Member) -> None:
@@ -116,25 +105,29 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
-        watch: _Watch | None = None
+        watch: Watch | None = None
         keys: dict[int, PacketId] = {}
+        sums: list[int] = []
+        memory = Memory(source, 0xA5)
         note = ""
         try:
-            for frame in _sequence(source, keys):
+            for frame in _sequence(source, keys, sums, memory):
                 if watch is None:
                     first = frame
                     row |= _picture(row["codec"], frame)
-                    watch = _Watch(make_video(path, about | row), keys, second, row["container"] == "avi")
+                    watch = Watch(make_video(path, about | row), keys, second, row["container"] == "avi")
                 note = watch.see(frame)
+                memory.fill_later(frame)
                 if note:
                     break
         except av.FFmpegError as error:
             note = f"decoding failed: {error.strerror}"
         if watch is None or first is None or not watch.packets:
             raise UnusableError(f"no frame decodes: {note or 'the stream is empty'}")
-    watch.finish()
-    points = watch.verified()
-    count = len(watch.packets)
+    with PacketReader(path, member=member_of(about), container=row["container"]) as source:  # as decoding will open it
+        checksums = Checksums(header=source.header(), packet=np.asarray(sums, np.uint32))
+    points, cut = watch.verified(checksums)
+    note, count = cut or note, len(watch.packets)
     notes = [f"only the first {count} frames are used: {note}"] if note else []
     if row["pixel_format"] not in PLANAR:
         notes.append(f"converted from {row['pixel_format']} to 8-bit 4:2:0 by swscale")
@@ -143,6 +136,8 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         "regular": watch.regular(),
         "frames": count,
         "packet": watch.packets,
+        "checksums": checksums.packet,
+        "header_checksum": checksums.header,
         "points": [
             {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
             for frame, packet, stamp, landing in zip(
@@ -157,7 +152,7 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     with PacketReader(path, member=member_of(about)) as source:
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         try:
-            frame = next(_sequence(source, {}), None)
+            frame = next(_sequence(source, {}, [], Memory(source, 0)), None)
         except av.FFmpegError as error:
             raise UnusableError(f"no frame decodes: decoding failed: {error.strerror}") from error
         if frame is None or frame.is_corrupt:
@@ -167,9 +162,15 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         return row
 
 
-def _sequence(source: PacketReader, keys: dict[int, PacketId]) -> Iterator[VideoFrame]:
-    """Yield all frames in presentation order, and add the packets where decoding might begin to `keys`."""
+def _sequence(source: PacketReader, keys: dict[int, PacketId], sums: list[int], memory: Memory) -> Iterator[VideoFrame]:
+    """Yield all frames in presentation order.
+
+    Adds the packets where decoding might begin to `keys`, and the checksum of each packet to `sums`.
+    """
     for number, packet in source.packets():
+        sums.append(packet_checksum(packet))
+        if number == 0:
+            memory.fill(packet)
         if packet.is_keyframe or number == 0:
             keys[number] = id_of(packet)
         yield from source.frames(packet)
@@ -234,104 +235,3 @@ def _orientation(frame: VideoFrame) -> tuple[int, bool]:
     if key not in _UPRIGHT or np.abs(unit - np.round(unit)).max() > 0.02:
         raise UnusableError(f"its display matrix {part.round(3).tolist()} is not a multiple of a quarter turn")
     return _UPRIGHT[key]
-
-
-@dataclass
-class _Watch:
-    """The record of the sequential pass.
-
-    It holds each frame's packet and time, and checksums of the frames that seek points must reproduce.
-    """
-
-    video: Video
-    keys: dict[int, PacketId]
-    second: int  # one second, in the stream's time base
-    even: bool  # True if the container gives all frames the same duration
-    packets: list[int] = field(default_factory=list)
-    times: list[int | None] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)
-    sums: dict[int, int] = field(default_factory=dict)
-    previous: VideoFrame | None = None
-
-    def see(self, frame: VideoFrame) -> str:
-        """Record the next frame. Returns why this frame and later ones cannot be used, or ""."""
-        number, ordinal = len(self.packets), number_of(frame)
-        if number == FRAMES:
-            return f"the index holds at most {FRAMES} frames per file"
-        if frame.is_corrupt:
-            self._cut(number, ordinal)
-            return f"frame {number} is damaged"
-        if (frame.height, frame.width) != self.video.stored_size or frame.format.name != self.video.pixel_format:
-            return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
-        if ordinal < 0:
-            return f"frame {number} cannot be traced to its packet"
-        if not self.starts or (ordinal in self.keys and number - self.starts[-1] >= _APART):
-            self.finish()
-            self.starts.append(number)
-        if number - self.starts[-1] < _PROBED:
-            self.sums[number] = self._sum(frame)
-        self.packets.append(ordinal)
-        self.times.append(frame.pts)
-        self.previous = frame
-        return ""
-
-    def _cut(self, number: int, ordinal: int) -> None:
-        """Keep only the frames before the first one that was decoded after a damaged frame.
-
-        Such a frame may refer to the damaged one, even if it is shown earlier.
-        """
-        count = next((at for at, packet in enumerate(self.packets) if packet > ordinal >= 0), len(self.packets))
-        del self.packets[count:], self.times[count:]
-        self.starts = [start for start in self.starts if start < count]
-        self.previous = self.previous if count == number else None
-
-    def finish(self) -> None:
-        """Record the last frame as the end of a stretch."""
-        if self.previous is not None:
-            self.sums[len(self.packets) - 1] = self._sum(self.previous)
-
-    def _sum(self, frame: VideoFrame) -> int:
-        planes = Planes(self.video, 1)
-        planes.store(0, frame)
-        return zlib.crc32(planes.data.data)
-
-    def regular(self) -> bool:
-        """Return True if frames are evenly spaced, up to the rounding of the time base."""
-        times = [time for time in self.times if time is not None]
-        return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
-
-    def verified(self) -> SeekPoints:
-        """The seek points from which decoding, as in training, gives the frames of the sequential pass."""
-        if len(set(self.packets)) < len(self.packets):
-            raise UnusableError("its frames cannot be identified: one packet gave several frames")
-        video = replace(self.video, packet=np.asarray(self.packets, np.int32))
-        points: list[tuple[int, int, int, PacketId]] = []
-        for start, end in zip(self.starts, [*self.starts[1:], len(self.packets)], strict=True):
-            ordinal = self.packets[start] if start else 0
-            landing = self.keys[ordinal]
-            for stamp in self._stamps(landing) if start else (0,):
-                point = (start, ordinal, stamp, landing)
-                if self._reproduces(replace(video, points=make_points([*points, point])), start, end):
-                    points.append(point)
-                    break
-            if not points:
-                raise UnusableError("decoding it twice gives different frames")
-        return make_points(points)
-
-    def _stamps(self, landing: PacketId) -> list[int]:
-        """The timestamps to try to seek to.
-
-        MP4 and Matroska are searched by pts, AVI by dts, and MPEG streams only approximately.
-        """
-        times = [time for time in landing[1:3] if time is not None]
-        return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))
-
-    def _reproduces(self, video: Video, start: int, end: int) -> bool:
-        numbers = np.asarray([number for number in range(start, end) if number in self.sums], np.int64)
-        try:
-            frames = decode(video, numbers)
-        except DecodeError:
-            return False
-        return all(
-            zlib.crc32(data.data) == self.sums[int(number)] for data, number in zip(frames.data, numbers, strict=True)
-        )

@@ -6,7 +6,7 @@ import json
 
 import pyarrow as pa
 
-VERSION = 3  # version of the file format; other versions are refused
+VERSION = 4  # version of the file format; other versions are refused
 _POINT = pa.struct(
     [
         ("frame", pa.int32()),
@@ -45,6 +45,9 @@ SCHEMA = pa.schema(
         ("mtime_ns", pa.int64()),
         # number of each frame's packet; null if frame n comes from packet n for all frames
         ("packet", pa.large_list(pa.int32())),
+        # CRC-32 of each packet, and of what the container tells a decoder: see vidssl.video.packets.Checksums
+        ("checksums", pa.large_list(pa.uint32())),
+        ("header_checksum", pa.uint32()),
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.packets.SeekPoints
     ]
 )

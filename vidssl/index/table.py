@@ -44,7 +44,7 @@ _LISTED = 20  # rows that a summary names
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
 # Matches a path whose text leads out of the root: the same rule as vidssl.paths.leads_outside.
 _LEAVES = r"^/|(^|/)\.\.(/|$)"
-_SCALARS = [name for name in SCHEMA.names if name not in ("packet", "points")]
+_SCALARS = [name for name in SCHEMA.names if name not in ("packet", "checksums", "points")]
 
 
 class VideoIndex:
@@ -282,6 +282,8 @@ class VideoIndex:
             packet.values.to_numpy() if packet.is_valid else np.arange(min(values["frames"], FRAMES), dtype=np.int32)
         )
         values["points"] = self._table["points"][at].as_py()
+        sums = self._table["checksums"][at]
+        values["checksums"] = sums.values.to_numpy() if sums.is_valid else []
         return make_video(self.root / (values["archive"] or values["path"]), values)
 
     def row(self, row: int) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from vidssl.loader.windows import AssembledWindow, Request
 from vidssl.loader.worker import Worker
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode_to
-from vidssl.video.packets import PacketReader
 
 _T = TypeVar("_T")
 
@@ -211,7 +210,7 @@ class _Nowhere:
 def _read(video: Video, request: Request, *, packets: bool) -> int:
     """Opens the file and, if `packets`, reads the packets that the window needs. Returns their number."""
     last, count = int(video.packet[request.number].max()), 0
-    with PacketReader(video.path, member=video.member, container=video.container) as reader:
+    with video.open() as reader:
         if packets:
             for number, _ in reader.packets(video.points, video.points.before(int(request.number[0]))):
                 if number > last:

@@ -78,7 +78,7 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         av.FFmpegError: A frame cannot be written.
     """
     with (
-        PacketReader(video.path, member=video.member, container=video.container) as reader,
+        video.open() as reader,
         av.open(str(target), "w", format="mp4") as output,
     ):
         times = _Times(reader, even=row["regular"])

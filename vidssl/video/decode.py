@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import av
 import numpy as np
 import numpy.typing as npt
+from av.packet import Packet
 from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vidssl.files import stat_regular
 from vidssl.types import ColorSpace, Frames
-from vidssl.video.packets import DecodeError, Member, PacketReader, SeekPoints, number_of
+from vidssl.video.packets import Checksums, DecodeError, Member, PacketReader, SeekPoints, number_of
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -45,6 +46,7 @@ class Video:
         space: Colour space of the upright planes.
         packet: int32 [frames], the number of each frame's packet, in presentation order.
         points: Where decoding can begin.
+        checksums: What the file's bytes must be; None only while it is scanned.
     """
 
     path: Path
@@ -62,10 +64,15 @@ class Video:
     space: ColorSpace
     packet: npt.NDArray[np.int32]
     points: SeekPoints
+    checksums: Checksums | None
 
     @property
     def frames(self) -> int:
         return len(self.packet)
+
+    def open(self) -> PacketReader:
+        """Open the file. What is read is compared with what was indexed; errors are those of `PacketReader`."""
+        return PacketReader(self.path, member=self.member, container=self.container, checksums=self.checksums)
 
 
 Allocate = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # returns memory of the given shape
@@ -112,8 +119,8 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
-        with PacketReader(video.path, member=video.member, container=video.container) as source:
-            for frame in _decoded(video, source, numbers):
+        with video.open() as source:
+            for frame in decoded(video, source, numbers):
                 slot = missing.pop(number_of(frame), None)
                 if slot is not None:
                     sink.store(slot, frame)
@@ -159,8 +166,16 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder again")
 
 
-def _decoded(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) -> Iterator[VideoFrame]:
-    """At least the frames `numbers`, in any order. Other frames are skipped where that does not affect these."""
+def decoded(
+    video: Video,
+    source: PacketReader,
+    numbers: npt.NDArray[np.int64],
+    begin: Callable[[Packet[Any]], None] | None = None,
+) -> Iterator[VideoFrame]:
+    """Yield at least the frames `numbers`, in any order. Others are skipped where that does not affect these.
+
+    Calls `begin` with the first packet before it is decoded.
+    """
     # Role of each packet: 0 has no frame of its own (the second field of a picture), 1 has an unwanted frame, 2 has a
     # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
     # 2 and the packets of role 0 that follow it.
@@ -172,16 +187,21 @@ def _decoded(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64])
     for number, packet in source.packets(video.points, video.points.before(int(numbers[0]))):
         if number > last and (number >= len(role) or role[number]):
             break
+        if begin is not None:
+            begin(packet)
+            begin = None
         yield from source.frames(packet, drop=source.droppable and role[number] == 1)
     yield from source.frames(None)
 
 
 def check_frame(video: Video, frame: VideoFrame) -> None:
-    """Check that a frame has the size and pixel format of the video.
+    """Check that a frame is whole, and has the size and pixel format of the video.
 
     Raises:
-        DecodeError: It has others.
+        DecodeError: The decoder reports damage, or the frame has another size or format.
     """
+    if frame.is_corrupt:
+        raise DecodeError(f"{video.path}: the decoder reports that a frame is damaged; index the file again")
     if (frame.height, frame.width) != video.stored_size or frame.format.name != video.pixel_format:
         raise DecodeError(
             f"{video.path}: a frame is {frame.width}x{frame.height} {frame.format.name}, the first was "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isinf
@@ -44,6 +45,9 @@ _BOUNDED = {"max_pixels": str(PIXELS)}
 # FFmpeg holds a global lock while it opens a decoder; more concurrent openers would only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
 
+# Side data of a packet that changes its pictures.
+_DECODED_WITH = frozenset({"new_extradata", "palette", "param_change"})
+
 PacketId = tuple[int | None, int | None, int | None, int]  # identifies a packet: (pos, pts, dts, size)
 
 
@@ -61,6 +65,21 @@ class Member(NamedTuple):
 
 class DecodeError(VidsslError):
     """A wanted frame cannot be decoded. The message names the file, the frame and the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checksums:
+    """What the index knows about the bytes of a video, so that changed bytes are noticed.
+
+    A file can change without a new size or modification time. A decoder then may show other frames and report nothing.
+
+    Attributes:
+        header: CRC-32 of what the container tells a decoder, as `PacketReader.header`.
+        packet: uint32 [packets], CRC-32 of each packet that was read while indexing, as `packet_checksum`.
+    """
+
+    header: int
+    packet: npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,19 +119,33 @@ class PacketReader:
         path: The file.
         member: Position of the video, if `path` is a tar file.
         container: FFmpeg's name of the file's format, if known. Opening then decodes no frames.
+        checksums: What the index knows about the bytes. Each packet is compared before it is given out, and reading
+            ends after the last packet that was read while indexing. None compares nothing.
 
     Raises:
-        DecodeError: There is no video stream, FFmpeg has no decoder for it, or its pictures are larger than PIXELS.
+        DecodeError: There is no video stream, FFmpeg has no decoder for it, its pictures are larger than PIXELS, or the
+            bytes have changed since they were indexed. Reading raises this too.
         OSError: The path is not a regular file.
         av.FFmpegError: FFmpeg cannot read the file.
         FileTimeoutError: The thread's Deadline has passed. Reading raises this too.
     """
 
-    def __init__(self, path: Path, *, member: Member | None = None, container: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        member: Member | None = None,
+        container: str = "",
+        checksums: Checksums | None = None,
+    ) -> None:
+        self._path, self._checksums = path, checksums
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
             self._open(path, member, container)
+            if checksums is not None and self.header() != checksums.header:
+                self.container.close()
+                raise self._changed("its headers have")
         except BaseException:
             self._deadline.leave()
             raise
@@ -169,8 +202,24 @@ class PacketReader:
         self.container.close()
         self._deadline.leave()
 
+    def header(self) -> int:
+        """CRC-32 of what the container tells a decoder. It may depend on whether `container` was given."""
+        codec = self.codec
+        try:
+            tag = codec.codec_tag
+        except UnicodeDecodeError:  # PyAV reads only ASCII
+            tag = ""
+        told = (codec.name, tag, codec.width, codec.height, codec.pix_fmt, codec.bits_per_coded_sample)
+        return zlib.crc32(codec.extradata or b"", zlib.crc32(repr(told).encode()))
+
     def packets(self, points: SeekPoints | None = None, point: int = 0) -> Iterator[tuple[int, Packet[Any]]]:
-        """Yield (number, packet) from seek point `point` on, or from the start."""
+        """Yield (number, packet) from seek point `point` on, or from the start.
+
+        Raises:
+            DecodeError: A packet has other bytes than when it was indexed.
+        """
+        sums: Any = None if self._checksums is None else self._checksums.packet
+        known = None if sums is None else memoryview(sums)
         sought = points if point else None
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
@@ -183,10 +232,18 @@ class PacketReader:
                 if number < 0:
                     continue  # a seek without an index (MPEG program or transport stream) is only approximate
                 sought = None
+            if known is not None:
+                if number == len(known):
+                    return
+                if packet_checksum(packet) != known[number]:
+                    raise self._changed(f"packet {number} has")
             # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
             packet.opaque = [number]
             yield number, packet
             number += 1
+
+    def _changed(self, what: str) -> DecodeError:
+        return DecodeError(f"{self._path}: {what} other bytes than when it was indexed; index it again")
 
     def _demuxed(self) -> Iterator[Packet[Any]]:
         try:
@@ -222,6 +279,15 @@ class PacketReader:
         if self._unpack is None:
             return [packet] if packet is not None else []
         return self._unpack.filter(packet)
+
+
+def packet_checksum(packet: Packet[Any]) -> int:
+    """CRC-32 of a packet's bytes, and of the side data that changes how they are decoded."""
+    found = zlib.crc32(packet)
+    for side in packet.iter_sidedata():
+        if side.data_type in _DECODED_WITH:
+            found = zlib.crc32(side, found)
+    return found
 
 
 def id_of(packet: Packet[Any]) -> PacketId:

@@ -72,7 +72,7 @@ def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
     last = int(video.packet[numbers].max())
     for point in range(video.points.before(int(numbers[0])), -1, -1):
         try:
-            with PacketReader(video.path, member=video.member, container=video.container) as source:
+            with video.open() as source:
                 kept = dict(_needed(video, source, point, last))
                 _check_sizes(video, source, kept.values())
                 if kept and is_random_access(video.codec, next(iter(kept.values())), source.codec.extradata):

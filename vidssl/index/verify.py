@@ -1,0 +1,205 @@
+"""Records what decoding a file in sequence gave, and proves that decoding from each seek point gives the same.
+
+A decoder may hide damage without a report, and a key frame may use what was set before it. Each frame's checksum is
+therefore compared, from each place where decoding might begin.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+from vidssl.index.row import FRAMES, make_points
+from vidssl.native import kernels
+from vidssl.video.decode import Planes, Video, check_frame, decoded
+from vidssl.video.packets import Checksums, DecodeError, PacketId, PacketReader, SeekPoints, number_of
+
+# Frames between seek points, at least. Closer points would save less decoding than they cost to verify.
+_APART = 12
+# Frames of a stretch are decoded as in training: all reference frames, and of the others only those that are asked for.
+# Asked for are the first frames, which may refer to frames before the seek point, and the last.
+_PROBED = 3
+
+_Point = tuple[int, int, int, PacketId]  # (frame, packet, timestamp, identity of the packet), as in SeekPoints
+
+
+# These decoders leave the rest of a damaged picture as its memory was, and report nothing.
+_UNFILLED = frozenset({"mjpeg", "vp8"})
+_HELD = 4  # frames after which a decoder has usually stopped referring to a frame
+_BUFFERS = 10  # more frames than a decoder and its caller use at the same time
+
+
+class UnusableError(Exception):
+    """Why a file is left out."""
+
+
+class Memory:
+    """Fills the memory of a decoder's next frames, so that a picture which is not all decoded differs between passes.
+
+    Does nothing for decoders that write every picture.
+
+    Args:
+        source: The reader whose decoder this is about.
+        byte: What to fill with; passes that are compared take different ones.
+    """
+
+    def __init__(self, source: PacketReader, byte: int) -> None:
+        self._source, self._byte = source, byte
+        self._needed = source.codec.name in _UNFILLED
+        self._held: deque[VideoFrame] = deque()
+
+    def fill(self, packet: Packet[Any]) -> None:
+        """Fill the memory of the first frames. Called before `packet`, where decoding begins, is decoded."""
+        if self._needed:
+            for frame in [frame for _ in range(_BUFFERS) for frame in self._source.frames(packet)]:
+                self._overwrite(frame)
+
+    def fill_later(self, frame: VideoFrame) -> None:
+        """Fill the memory of a frame when it is no longer needed."""
+        if self._needed:
+            self._held.append(frame)
+            if len(self._held) > _HELD:
+                self._overwrite(self._held.popleft())
+
+    def _overwrite(self, frame: VideoFrame) -> None:
+        frame.make_writable()  # copies what the decoder still refers to
+        for plane in frame.planes:
+            data: Any = plane  # PyAV's planes have the buffer protocol, but its stubs lack it
+            np.frombuffer(data, np.uint8).fill(self._byte)
+
+
+def frame_checksum(video: Video, frame: VideoFrame) -> int:
+    """A 64-bit checksum of a frame's planes, as decoded."""
+    form = frame.format
+    planes: Any = frame.planes  # PyAV's planes have the buffer protocol, but its stubs lack it
+    if form.has_palette or len(planes) != len(form.components) or min(part.bits for part in form.components) < 8:
+        converted = Planes(video, 1)  # several components in one plane: compare what decoding returns
+        converted.store(0, frame)
+        lines = converted.data.reshape(-1, converted.data.shape[-1])
+        return int(kernels.plane_checksum(lines, lines.shape[1], *lines.shape, 0))
+    found = 0
+    for plane, part in zip(planes, form.components, strict=True):
+        found = kernels.plane_checksum(plane, plane.line_size, plane.height, plane.width * (1 + (part.bits > 8)), found)
+    return found
+
+
+@dataclass
+class Watch:
+    """The record of the sequential pass: each frame's packet, time and checksum, which seek points must reproduce."""
+
+    video: Video
+    keys: dict[int, PacketId]
+    second: int  # one second, in the stream's time base
+    even: bool  # True if the container gives all frames the same duration
+    packets: list[int] = field(default_factory=list)
+    times: list[int | None] = field(default_factory=list)
+    sums: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+
+    def see(self, frame: VideoFrame) -> str:
+        """Record the next frame. Returns why this frame and later ones cannot be used, or ""."""
+        number, ordinal = len(self.packets), number_of(frame)
+        if number == FRAMES:
+            return f"the index holds at most {FRAMES} frames per file"
+        if frame.is_corrupt:
+            self.cut(self.before(ordinal))
+            return f"frame {number} is damaged"
+        if (frame.height, frame.width) != self.video.stored_size or frame.format.name != self.video.pixel_format:
+            return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
+        if ordinal < 0:
+            return f"frame {number} cannot be traced to its packet"
+        if not self.starts or (ordinal in self.keys and number - self.starts[-1] >= _APART):
+            self.starts.append(number)
+        self.packets.append(ordinal)
+        self.times.append(frame.pts)
+        self.sums.append(frame_checksum(self.video, frame))
+        return ""
+
+    def before(self, ordinal: int) -> int:
+        """Number of frames before the first one that was decoded after packet `ordinal`.
+
+        Such a frame may refer to the frame of that packet, even if it is shown earlier.
+        """
+        return next((at for at, packet in enumerate(self.packets) if packet > ordinal >= 0), len(self.packets))
+
+    def cut(self, count: int) -> None:
+        """Keep only the first `count` frames."""
+        del self.packets[count:], self.times[count:], self.sums[count:]
+        self.starts = [start for start in self.starts if start < count]
+
+    def regular(self) -> bool:
+        """Return True if frames are evenly spaced, up to the rounding of the time base."""
+        times = [time for time in self.times if time is not None]
+        return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
+
+    def verified(self, checksums: Checksums) -> tuple[SeekPoints, str]:
+        """The seek points from which decoding, as in training, gives the frames of the sequential pass.
+
+        Frames that no point gives again are cut.
+
+        Args:
+            checksums: Of the packets that the sequential pass read.
+
+        Returns:
+            (points, why frames were cut or "").
+        """
+        if len(set(self.packets)) < len(self.packets):
+            raise UnusableError("its frames cannot be identified: one packet gave several frames")
+        video = replace(self.video, packet=np.asarray(self.packets, np.int32), checksums=checksums)
+        points: list[_Point] = [(0, 0, 0, self.keys[0])]
+        ends = [*self.starts[1:], len(self.packets)]
+        proven = [0]  # for each point: the frame before which all are proven
+        for start, end in zip(self.starts[1:], ends[1:], strict=True):
+            ordinal = self.packets[start]
+            for stamp in self._stamps(self.keys[ordinal]):
+                point = (start, ordinal, stamp, self.keys[ordinal])
+                if self._proven(video, [*points, point], end) == end:
+                    points.append(point)
+                    proven.append(end)
+                    break
+        # Frames of a stretch without a point of its own are reached from the point before it.
+        for at, end in enumerate([*(point[0] for point in points[1:]), len(self.packets)]):
+            if proven[at] < end:
+                count = max(proven[at], self._proven(video, points[: at + 1], end))
+                if count == 0:
+                    raise UnusableError("decoding it twice gives different frames")
+                if count < end:
+                    self.cut(count)
+                    return make_points(points[: at + 1]), f"decoding it twice gives different frames {count} and later"
+        return make_points(points), ""
+
+    def _proven(self, video: Video, points: list[_Point], end: int) -> int:
+        """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""
+        start = points[-1][0]
+        asked = np.unique([*range(start, min(start + _PROBED, end)), end - 1])
+        place = dict(zip(self.packets[start:end], range(start, end), strict=True))
+        missing, wrong = set(asked.tolist()), list[int]()
+        again = replace(video, points=make_points(points))
+        try:
+            with again.open() as source:
+                for frame in decoded(again, source, asked, Memory(source, 0x5A).fill):
+                    at = place.get(number_of(frame))
+                    if at is not None:
+                        check_frame(again, frame)
+                        missing.discard(at)
+                        if frame_checksum(again, frame) != self.sums[at]:
+                            wrong.append(self.packets[at])
+        except (DecodeError, av.FFmpegError, OSError):
+            return start
+        if missing:
+            return start
+        return end if not wrong else next(at for at in range(start, end) if self.packets[at] >= min(wrong))
+
+    def _stamps(self, landing: PacketId) -> list[int]:
+        """The timestamps to try to seek to.
+
+        MP4 and Matroska are searched by pts, AVI by dts, and MPEG streams only approximately.
+        """
+        times = [time for time in landing[1:3] if time is not None]
+        return list(dict.fromkeys([*times, *(time - self.second for time in times[-1:])]))
