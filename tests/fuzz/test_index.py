@@ -75,6 +75,7 @@ def rows(count: int) -> pa.Table:
                 "packet": rng.permutation(frames).tolist() if at % 2 else None,
                 "checksums": rng.integers(2**32, size=frames, dtype=np.uint32),
                 "header_checksum": at if frames else None,
+                "droppable": at % 5 > 0,
                 "points": points,
             }
         )
@@ -96,6 +97,7 @@ def text(video: Video) -> str:
             video.size,
             video.stored_size,
             video.packet.tolist(),
+            video.droppable,
             checksums and (checksums.header, checksums.packet.tolist()),
             points.frame.tolist(),
             points.packet.tolist(),

@@ -14,6 +14,7 @@
 | lists.py | reads and writes lists of videos |
 | kinds.py | tells by a name what a file is |
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
+| verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |

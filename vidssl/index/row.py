@@ -54,6 +54,7 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
         points=make_points(
             [(p["frame"], p["packet"], p["timestamp"], (p["pos"], p["pts"], p["dts"], p["size"])) for p in points]
         ),
+        droppable=bool(row.get("droppable")),
         checksums=None
         if header is None
         else Checksums(header=header, packet=np.ascontiguousarray(row["checksums"], np.uint32)),

@@ -6,6 +6,7 @@ Every frame is decoded once, in sequence, then once more from each place where d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,33 +101,29 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
 
 
 def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    first: VideoFrame | None = None
     with PacketReader(path, member=member_of(about)) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
         watch: Watch | None = None
-        keys: dict[int, PacketId] = {}
-        sums: list[int] = []
-        memory = Memory(source, 0xA5)
+        read = _Packets()
         note = ""
         try:
-            for frame in _sequence(source, keys, sums, memory):
+            for frame in _sequence(source, read):
                 if watch is None:
-                    first = frame
                     row |= _picture(row["codec"], frame)
-                    watch = Watch(make_video(path, about | row), keys, second, row["container"] == "avi")
+                    watch = Watch(make_video(path, about | row), read.keys, second, row["container"] == "avi")
                 note = watch.see(frame)
-                memory.fill_later(frame)
                 if note:
                     break
         except av.FFmpegError as error:
             note = f"decoding failed: {error.strerror}"
-        if watch is None or first is None or not watch.packets:
+        if watch is None or not watch.packets:
             raise UnusableError(f"no frame decodes: {note or 'the stream is empty'}")
     with PacketReader(path, member=member_of(about), container=row["container"]) as source:  # as decoding will open it
-        checksums = Checksums(header=source.header(), packet=np.asarray(sums, np.uint32))
-    points, cut = watch.verified(checksums)
+        checksums = Checksums(header=source.header(), packet=np.asarray(read.sums, np.uint32))
+        droppable = source.droppable and not read.damaged
+    points, droppable, cut = watch.verified(checksums, droppable)
     note, count = cut or note, len(watch.packets)
     notes = [f"only the first {count} frames are used: {note}"] if note else []
     if row["pixel_format"] not in PLANAR:
@@ -138,6 +135,7 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         "packet": watch.packets,
         "checksums": checksums.packet,
         "header_checksum": checksums.header,
+        "droppable": droppable,
         "points": [
             {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
             for frame, packet, stamp, landing in zip(
@@ -152,7 +150,7 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     with PacketReader(path, member=member_of(about)) as source:
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         try:
-            frame = next(_sequence(source, {}, [], Memory(source, 0)), None)
+            frame = next(_sequence(source, _Packets()), None)
         except av.FFmpegError as error:
             raise UnusableError(f"no frame decodes: decoding failed: {error.strerror}") from error
         if frame is None or frame.is_corrupt:
@@ -162,18 +160,34 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         return row
 
 
-def _sequence(source: PacketReader, keys: dict[int, PacketId], sums: list[int], memory: Memory) -> Iterator[VideoFrame]:
-    """Yield all frames in presentation order.
+@dataclass
+class _Packets:
+    """The packets that were read.
 
-    Adds the packets where decoding might begin to `keys`, and the checksum of each packet to `sums`.
+    Attributes:
+        keys: Where decoding might begin, by number.
+        sums: The checksum of each.
+        damaged: True if the container calls one of them damaged.
     """
+
+    keys: dict[int, PacketId] = field(default_factory=dict)
+    sums: list[int] = field(default_factory=list)
+    damaged: bool = False
+
+
+def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
+    """Yield all frames in presentation order, and add the packets to `read`."""
+    memory = Memory(source, 0xA5)
     for number, packet in source.packets():
-        sums.append(packet_checksum(packet))
+        read.sums.append(packet_checksum(packet))
+        read.damaged |= packet.is_corrupt
         if number == 0:
             memory.fill(packet)
         if packet.is_keyframe or number == 0:
-            keys[number] = id_of(packet)
-        yield from source.frames(packet)
+            read.keys[number] = id_of(packet)
+        for frame in source.frames(packet):
+            yield frame
+            memory.fill_later(frame)
     yield from source.frames(None)
 
 

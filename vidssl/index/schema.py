@@ -48,6 +48,7 @@ SCHEMA = pa.schema(
         # CRC-32 of each packet, and of what the container tells a decoder: see vidssl.video.packets.Checksums
         ("checksums", pa.large_list(pa.uint32())),
         ("header_checksum", pa.uint32()),
+        ("droppable", pa.bool_()),  # True if packets that no other frame needs may be skipped
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.packets.SeekPoints
     ]
 )

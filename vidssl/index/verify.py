@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -31,8 +31,25 @@ _Point = tuple[int, int, int, PacketId]  # (frame, packet, timestamp, identity o
 
 # These decoders leave the rest of a damaged picture as its memory was, and report nothing.
 _UNFILLED = frozenset({"mjpeg", "vp8"})
+# Of these, the decoder whose memory may be that of a reference frame, which cannot be filled. The stretch after the
+# next point is then compared too, since a picture may show what stood in another stretch.
+_LEAVES_REFERENCES = frozenset({"vp8"})
 _HELD = 4  # frames after which a decoder has usually stopped referring to a frame
 _BUFFERS = 10  # more frames than a decoder and its caller use at the same time
+
+
+class Verified(NamedTuple):
+    """What `Watch.verified` found.
+
+    Attributes:
+        points: The seek points.
+        droppable: As in `Video`.
+        cut: Why frames were cut, or "".
+    """
+
+    points: SeekPoints
+    droppable: bool
+    cut: str
 
 
 class UnusableError(Exception):
@@ -138,41 +155,58 @@ class Watch:
         times = [time for time in self.times if time is not None]
         return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
 
-    def verified(self, checksums: Checksums) -> tuple[SeekPoints, str]:
-        """The seek points from which decoding, as in training, gives the frames of the sequential pass.
+    def verified(self, checksums: Checksums, droppable: bool) -> Verified:
+        """Find the seek points from which decoding, as in training, gives the frames of the sequential pass.
 
-        Frames that no point gives again are cut.
+        Frames that no point gives again are cut. Before that, decoding without dropping is tried: where a decoder hides
+        damage, it may use a frame that otherwise no other frame needs.
 
         Args:
             checksums: Of the packets that the sequential pass read.
+            droppable: As in `Video`, as far as is known.
 
-        Returns:
-            (points, why frames were cut or "").
+        Raises:
+            UnusableError: Not even the first frame is the same again.
         """
         if len(set(self.packets)) < len(self.packets):
             raise UnusableError("its frames cannot be identified: one packet gave several frames")
-        video = replace(self.video, packet=np.asarray(self.packets, np.int32), checksums=checksums)
+        video = replace(self.video, packet=np.asarray(self.packets, np.int32), checksums=checksums, droppable=droppable)
+        points, count = self._verify(video)
+        if count < len(self.packets) and droppable:
+            droppable = False
+            points, count = self._verify(replace(video, droppable=False))
+        if count == 0:
+            raise UnusableError("decoding it twice gives different frames")
+        if count == len(self.packets):
+            return Verified(make_points(points), droppable, "")
+        self.cut(count)
+        points = [point for point in points if point[0] < count]
+        return Verified(make_points(points), droppable, f"decoding it twice gives different frames {count} and later")
+
+    def _verify(self, video: Video) -> tuple[list[_Point], int]:
+        """The seek points, and the frame before which they give all frames again."""
         points: list[_Point] = [(0, 0, 0, self.keys[0])]
-        ends = [*self.starts[1:], len(self.packets)]
         proven = [0]  # for each point: the frame before which all are proven
-        for start, end in zip(self.starts[1:], ends[1:], strict=True):
+        ends = [*self.starts[1:], len(self.packets)]
+        further = video.codec in _LEAVES_REFERENCES
+        for at, start in enumerate(self.starts[1:], 1):
             ordinal = self.packets[start]
             for stamp in self._stamps(self.keys[ordinal]):
                 point = (start, ordinal, stamp, self.keys[ordinal])
-                if self._proven(video, [*points, point], end) == end:
+                end = self._proven(video, [*points, point], ends[min(at + further, len(ends) - 1)])
+                if end >= ends[at]:
                     points.append(point)
                     proven.append(end)
                     break
         # Frames of a stretch without a point of its own are reached from the point before it.
-        for at, end in enumerate([*(point[0] for point in points[1:]), len(self.packets)]):
-            if proven[at] < end:
-                count = max(proven[at], self._proven(video, points[: at + 1], end))
-                if count == 0:
-                    raise UnusableError("decoding it twice gives different frames")
-                if count < end:
-                    self.cut(count)
-                    return make_points(points[: at + 1]), f"decoding it twice gives different frames {count} and later"
-        return make_points(points), ""
+        stops = [*(point[0] for point in points[1:]), len(self.packets)]
+        for at in range(len(points)):
+            stop = stops[min(at + further, len(stops) - 1)]
+            if proven[at] < stop:
+                proven[at] = max(proven[at], self._proven(video, points[: at + 1], stop))
+                if proven[at] < stop:
+                    return points, proven[at]
+        return points, len(self.packets)
 
     def _proven(self, video: Video, points: list[_Point], end: int) -> int:
         """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""

@@ -46,6 +46,7 @@ class Video:
         space: Colour space of the upright planes.
         packet: int32 [frames], the number of each frame's packet, in presentation order.
         points: Where decoding can begin.
+        droppable: True if frames that no other frame needs may be skipped. In a damaged file they may matter to others.
         checksums: What the file's bytes must be; None only while it is scanned.
     """
 
@@ -64,6 +65,7 @@ class Video:
     space: ColorSpace
     packet: npt.NDArray[np.int32]
     points: SeekPoints
+    droppable: bool
     checksums: Checksums | None
 
     @property
@@ -190,7 +192,7 @@ def decoded(
         if begin is not None:
             begin(packet)
             begin = None
-        yield from source.frames(packet, drop=source.droppable and role[number] == 1)
+        yield from source.frames(packet, drop=video.droppable and role[number] == 1)
     yield from source.frames(None)
 
 
