@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import av
 import numpy as np
 import torch
 import tyro
@@ -32,6 +31,7 @@ from vidssl.loader.choose_decoder import Decode
 from vidssl.loader.profile import profile
 from vidssl.loader.sampler import Sampler
 from vidssl.types import VidsslError, Window
+from vidssl.video.packets import open_container
 
 WARMUP = 3  # batches of an epoch before the clock starts: by then the loader waits for its decoders
 PRETEXT = workloads.pretext()
@@ -57,7 +57,7 @@ def piece(index: VideoIndex, window: Window) -> Piece:
 def bare(piece: Piece) -> float:
     """Decodes a piece with PyAV, one thread. Returns processor seconds. Raises VidsslError where frames are missing."""
     began, count = time.thread_time(), 0
-    with av.open(piece.path) as container:
+    with open_container(piece.path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count, stream.codec_context.thread_type = 1, "NONE"
         if piece.timestamp is not None:

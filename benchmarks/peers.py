@@ -13,10 +13,11 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from vidssl.video.packets import open_container
 
 Pictures = npt.NDArray[np.uint8]
 Peer = Callable[[str, Sequence[int]], Pictures]
@@ -26,7 +27,7 @@ HEIGHT, WIDTH = 128, 171
 @lru_cache(maxsize=64)
 def timing(path: str) -> tuple[float, float]:
     """(frames a second, seconds before the first) that the container claims: what a data set's listing would hold."""
-    with av.open(path) as container:
+    with open_container(path) as container:
         stream = container.streams.video[0]
         base = float(stream.time_base or 1)
         return float(stream.average_rate or 25), (stream.start_time or 0) * base
@@ -38,7 +39,7 @@ def pyav(path: str, numbers: Sequence[int]) -> Pictures:
     """
     rate, start = timing(path)
     wanted, convert, found = set(numbers), VideoReformatter(), {}
-    with av.open(path) as container:
+    with open_container(path) as container:
         stream = container.streams.video[0]
         stream.codec_context.thread_count, stream.codec_context.thread_type = 1, "NONE"
         base = float(stream.time_base or 1)
@@ -138,7 +139,7 @@ def installed() -> dict[str, str]:
 def every(path: Path) -> Pictures:
     """All frames of a sequential decode, resized: what a peer's frames are compared with."""
     convert, out = VideoReformatter(), []
-    with av.open(str(path)) as container:
+    with open_container(str(path)) as container:
         for frame in container.decode(video=0):
             small = convert.reformat(frame, WIDTH, HEIGHT, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
             out.append(small.to_ndarray())

@@ -199,9 +199,9 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
     if form.name.startswith(("bayer", "xyz")) or "float" in form.name:
         raise UnusableError(f"unsupported pixel format {form.name}")
     yuv = is_yuv(form)
-    matrix = MATRICES[frame.colorspace] if frame.colorspace < len(MATRICES) else "unknown"
+    matrix = _name(MATRICES, frame.colorspace)
     primaries = PRIMARIES.get(frame.color_primaries, "unknown")
-    range_ = "pc" if form.name.startswith("yuvj") else RANGES[frame.color_range]
+    range_ = "pc" if form.name.startswith("yuvj") else _name(RANGES, frame.color_range)
     if not yuv:  # the converter turns RGB and grey into this
         matrix, range_ = "smpte170m", "tv"
     reason = refusal(matrix, primaries)
@@ -222,6 +222,10 @@ def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
         "chroma_x": chroma[0],
         "chroma_y": chroma[1],
     }
+
+
+def _name(names: tuple[str, ...], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else "unknown"
 
 
 # Maps (a, b, c, d) of FFmpeg's display matrix (x' = a x + c y, y' = b x + d y, y downwards) to (degrees clockwise, True

@@ -21,6 +21,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
@@ -112,6 +113,20 @@ class SeekPoints:
         return next((int(self.packet[at]) for at in range(point, -1, -1) if self.packet_id[at] == found), -1)
 
 
+def open_container(url: str, **options: Any) -> InputContainer:
+    """Open a media file for reading, with the options of `av.open`. Text that is not UTF-8 does not refuse it.
+
+    Many files hold a title in Latin-1, which PyAV would refuse to decode.
+    """
+    opened: InputContainer = av.open(url, metadata_errors="replace", **options)
+    return opened
+
+
+# What PyAV raises for the content of a file, beside FFmpeg's errors: text or a value that it cannot convert. Other
+# exceptions are errors of a program.
+_UNREADABLE = (ArithmeticError, LookupError, RuntimeError, ValueError)
+
+
 class PacketReader:
     """Reads the first video stream of a file. A context manager, used within one thread.
 
@@ -158,11 +173,11 @@ class PacketReader:
         seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
             try:  # FFmpeg checks the timeout at every read
-                self.container = av.open(
-                    url, options=_BOUNDED, container_options=options, timeout=seconds, metadata_errors="replace"
-                )
+                self.container = open_container(url, options=_BOUNDED, container_options=options, timeout=seconds)
             except av.error.ExitError as error:
                 raise self._deadline.timeout_error() from error
+            except _UNREADABLE as error:
+                raise self._named(error) from error
         streams = [
             stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic
         ]
@@ -200,6 +215,9 @@ class PacketReader:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.container.close()
+        # Before 18.1.1, PyAV reads freed memory where demuxing goes on, or a stream is used, after the container is
+        # closed (also as a template of `add_stream_from_template`). Without `stream`, that is an AttributeError here.
+        del self.stream
         self._deadline.leave()
 
     def header(self) -> int:
@@ -242,6 +260,12 @@ class PacketReader:
             yield number, packet
             number += 1
 
+    def _named(self, error: Exception) -> Exception:
+        """An error of PyAV about the content of the file, with the file's name. FFmpeg's errors have one."""
+        if isinstance(error, av.FFmpegError | VidsslError):
+            return error
+        return DecodeError(f"{self._path}: PyAV cannot read it: {type(error).__name__}: {error}")
+
     def _changed(self, what: str) -> DecodeError:
         return DecodeError(f"{self._path}: {what} other bytes than when it was indexed; index it again")
 
@@ -250,8 +274,11 @@ class PacketReader:
             for packet in self.container.demux(self.stream):
                 self._deadline.check()
                 yield packet
+                _ = self.stream  # fails if the container was closed meanwhile: see __exit__
         except av.error.ExitError as error:
             raise self._deadline.timeout_error() from error
+        except _UNREADABLE as error:
+            raise self._named(error) from error
 
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
         """Decode a packet and return the frames that the decoder outputs.
@@ -267,7 +294,10 @@ class PacketReader:
         return out if packet is not None else out + self._decoded(None)
 
     def _decoded(self, packet: Packet[Any] | None) -> list[VideoFrame]:
-        out = self.codec.decode(packet)
+        try:
+            out = self.codec.decode(packet)
+        except _UNREADABLE as error:
+            raise self._named(error) from error
         self._deadline.add_frames(len(out))
         return out
 
@@ -278,7 +308,10 @@ class PacketReader:
         """
         if self._unpack is None:
             return [packet] if packet is not None else []
-        return self._unpack.filter(packet)
+        try:
+            return self._unpack.filter(packet)
+        except _UNREADABLE as error:
+            raise self._named(error) from error
 
 
 def packet_checksum(packet: Packet[Any]) -> int:
