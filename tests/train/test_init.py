@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.train.processes import lines, run
+from vidssl.cli import main
 from vidssl.evaluate.run import untrained_encoder
 from vidssl.index.table import VideoIndex
 from vidssl.models import ENCODERS, Encoder
@@ -262,6 +263,25 @@ def test_two_processes_begin_with_the_same_weights(
     ]
     assert len(losses[0]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_commands_name_wrong_weights_before_they_read_videos(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There are no videos, which would be the next error."""
+    none = str(tmp_path / "none")
+    begin = ("train", "vcop_r3d_tiny", "--data", none, "--out", str(tmp_path / "run"), "--device", "cpu")
+    for command, said in (
+        ((*begin, "--init", none), "train: init="),
+        ((*begin, "--init", str(source), "--fresh", "dense"), "train: fresh=['dense']: take some of stem"),
+        (("evaluate", "finetune", str(source), "--train", none, "--init", none), "finetune: init="),
+        (
+            ("evaluate", "finetune_opn", str(source), "--train", none),
+            "encoder='caffenet_opn_full': vcop shows it clips of 8 x 224 x 224",
+        ),
+    ):
+        assert main(command) == 2
+        assert said in capsys.readouterr().err, command
 
 
 def test_fresh_without_init_is_refused(recipe: Recipe) -> None:
