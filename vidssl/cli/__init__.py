@@ -5,6 +5,7 @@
 | commands.py | demo, info, index, recipes |
 | train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
 | check.py, prepare.py, bench.py, datasets.py | work on data |
+| store.py | keeps decoded frames |
 | runs.py, report.py | look at runs |
 | data.py | `--data`: opens a folder, a list or an index |
 """
@@ -66,6 +67,7 @@ COMMANDS = {
     "prepare": Command(
         "prepare", "prepare", "Re-encode videos once, so that they decode quickly: `vidssl prepare DATA OUT`."
     ),
+    "store": Command("store", "commands", "Decode frames once and keep them: `vidssl store fill DATA STORE`.", True),
     "bench": Command(
         "bench", "commands", "Measure how fast your videos load: `vidssl bench loader --data DATA`.", True
     ),

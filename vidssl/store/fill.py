@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import as_completed
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Literal, Protocol
@@ -24,6 +23,7 @@ from vidssl.paths import printable
 from vidssl.store.shard import BLOCK
 from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import Planes, Video, decode_to
+from vidssl.video.packets import DecodeError
 from vidssl.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -47,76 +47,76 @@ class StoppedError(Exception):
     """The filling was stopped."""
 
 
-@dataclass
-class _Chunk:
-    """Consecutive blocks that are written at once."""
-
-    data: npt.NDArray[np.uint8]
-    left: int  # frames to come
-
-
-@dataclass
 class Keeper:
-    """Takes the frames of a video, in any order, and writes them to the store.
+    """Takes the frames of a video in order, and writes them to the store.
 
     Args:
         store: The store.
         video: The video.
         first: Number of the first frame, a multiple of BLOCK.
-        count: Number of frames that follow.
-        stopped: Called before each frame; True ends the decoding with StoppedError.
     """
 
-    store: Store
-    video: Video
-    first: int
-    count: int
-    stopped: Callable[[], bool] = bool
-    _blocks: dict[int, tuple[Planes, int]] = field(default_factory=dict)
-    _chunks: dict[int, _Chunk] = field(default_factory=dict)
+    def __init__(self, store: Store, video: Video, first: int = 0) -> None:
+        self._store, self._video, self._first = store, video, first
+        self._shape = reduced_shape(1, store.size_of(video))[1:]
+        self._planes = Planes(video, BLOCK)  # the block in progress, as decoded
+        self._in_block = self._in_chunk = 0
+        # Frames that are written at once. Memory that is never used costs nothing.
+        self._capacity = max(1, _CHUNK // (BLOCK * self._shape[0] * self._shape[1])) * BLOCK
+        self._chunk = np.empty((self._capacity, *self._shape), np.uint8)
 
-    def __post_init__(self) -> None:
-        _, lines, cols = reduced_shape(1, self.store.size_of(self.video))
-        self._lines, self._cols = lines, cols
-        self._per_chunk = max(1, _CHUNK // (BLOCK * lines * cols)) * BLOCK
+    def take(self, frame: VideoFrame) -> None:
+        """Takes the next frame.
 
-    def store_frame(self, slot: int, frame: VideoFrame) -> None:
-        """Takes the frame of number `first + slot`."""
-        if self.stopped():
-            raise StoppedError
-        block, at = divmod(slot, BLOCK)
-        size = min(BLOCK, self.count - block * BLOCK)
-        planes, left = self._blocks.pop(block) if block in self._blocks else (Planes(self.video, size), size)
-        planes.store(at, frame)
-        if left > 1:
-            self._blocks[block] = planes, left - 1
-        else:
-            self._complete(block * BLOCK, planes.data)
+        Raises:
+            StoppedError: The store is full.
+            DecodeError: The frame has another size or pixel format than the video.
+        """
+        self._planes.store(self._in_block, frame)
+        self._in_block += 1
+        if self._in_block == BLOCK:
+            self._reduce()
+            if self._in_chunk == self._capacity:
+                self._write()
 
-    def _complete(self, begin: int, data: npt.NDArray[np.uint8]) -> None:
-        number, at = divmod(begin, self._per_chunk)
-        size = min(self._per_chunk, self.count - number * self._per_chunk)
-        chunk = self._chunks.get(number)
-        if chunk is None:
-            chunk = self._chunks[number] = _Chunk(np.empty((size, self._lines, self._cols), np.uint8), size)
-        target = chunk.data[at : at + len(data)]
-        if self.store.size == "native":
+    def finish(self) -> None:
+        """Writes what is left. No frames may follow.
+
+        Raises:
+            StoppedError: The store is full.
+        """
+        self._reduce()
+        self._write()
+
+    def _reduce(self) -> None:
+        data, target = self._planes.data[: self._in_block], self._chunk[self._in_chunk :][: self._in_block]
+        if self._store.size == "native":
             target[:] = data
-        else:
-            frames = Frames(data=data, number=np.arange(len(data)), size=self.video.size, space=self.video.space)
-            reduce(frames, self.store.size, out=target)
-        chunk.left -= len(data)
-        if chunk.left == 0:
-            del self._chunks[number]
-            if not self.store.add(self.video, self.first + number * self._per_chunk, chunk.data):
-                raise StoppedError
+        elif len(data):
+            video = self._video
+            frames = Frames(data=data, number=np.arange(len(data)), size=video.size, space=video.space)
+            reduce(frames, self._store.size, out=target)
+        self._in_chunk, self._in_block = self._in_chunk + self._in_block, 0
+
+    def _write(self) -> None:
+        if self._in_chunk and not self._store.add(self._video, self._first, self._chunk[: self._in_chunk]):
+            raise StoppedError
+        self._first, self._in_chunk = self._first + self._in_chunk, 0
 
 
 class _Sink:
-    """A Keeper as a sink of `decode_to`."""
+    """A Keeper as a sink of `decode_to`, which hands over the frames in order."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.store = keeper.store_frame
+    def __init__(self, keeper: Keeper, stopped: Callable[[], bool]) -> None:
+        self._keeper, self._stopped, self._next = keeper, stopped, 0
+
+    def store(self, slot: int, frame: VideoFrame) -> None:
+        if self._stopped():
+            raise StoppedError
+        if slot != self._next:
+            raise DecodeError(f"frame {slot} came in the place of frame {self._next}, so the video is not kept")
+        self._next += 1
+        self._keeper.take(frame)
 
 
 def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> bool:
@@ -131,8 +131,10 @@ def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> bool
     for part in store.missing(video):
         first = part.start // BLOCK * BLOCK
         numbers = np.arange(first, part.stop)
+        keeper = Keeper(store, video, first)
         try:
-            decode_to(_Sink(Keeper(store, video, first, len(numbers), stopped)), video, numbers)
+            decode_to(_Sink(keeper, stopped), video, numbers)
+            keeper.finish()
         except StoppedError:
             return False
     return True

@@ -34,6 +34,20 @@ Size = tuple[int, int] | Literal["native"]
 _SHARD = 2**28  # bytes of frames after which a shard is complete
 
 
+def parse_size(text: str) -> Size:
+    """Returns the size that a text states: "native", or HEIGHTxWIDTH such as 128x171.
+
+    Raises:
+        VidsslError: The text states no size.
+    """
+    if text == "native":
+        return "native"
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise VidsslError(f"store_size={text!r}: take native, or HEIGHTxWIDTH in pixels, such as 128x171")
+    return int(height), int(width)
+
+
 class _Kept(NamedTuple):
     shard: Shard
     run: Run
@@ -60,7 +74,9 @@ class FrameStore:
 
     def __init__(self, folder: str | os.PathLike[str] | None, size: Size = "native", limit: int | None = None) -> None:
         if size != "native" and (
-            len(size) != 2 or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
+            not isinstance(size, tuple | list)
+            or len(size) != 2
+            or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
         ):
             raise VidsslError(f'FrameStore: size={size!r}: take "native", or (height, width) in pixels')
         if limit is not None and limit < 0:
@@ -189,7 +205,10 @@ class FrameStore:
     def _drop(self, damaged: _Kept, error: VidsslError) -> None:
         """Forgets a run in which a block is damaged."""
         with self._lock:
-            self._kept[damaged.run.key] = [kept for kept in self._kept[damaged.run.key] if kept is not damaged]
+            runs = self._kept[damaged.run.key]
+            self._kept[damaged.run.key] = [kept for kept in runs if kept is not damaged]
+            if len(self._kept[damaged.run.key]) == len(runs):
+                return  # another thread noticed it first
             self.stats["damaged"] += 1
         log.warning("store: %s; the frames are decoded again", printable(error))
 
@@ -269,18 +288,36 @@ class FrameStore:
 
     def verify(self) -> list[tuple[Path, str]]:
         """Reads all blocks. Returns (file, problem) for each damaged shard."""
-        wrong: list[tuple[Path, str]] = []
-        for path in self._paths():
+        return [] if self.folder is None else self.verify_folder(self.folder)
+
+    @classmethod
+    def verify_folder(cls, folder: Path) -> list[tuple[Path, str]]:
+        """Reads all blocks of all sizes in a folder. Returns (file, problem) for each damaged shard."""
+        shards, wrong = cls.shards(folder)
+        for shard in shards:
             try:
-                shard = Shard(path)
                 for row in range(len(shard)):
                     shard.check(row)
+            except VidsslError as error:
+                wrong.append((shard.path, str(error)))
+        return sorted(wrong)
+
+    @classmethod
+    def shards(cls, folder: Path) -> tuple[list[Shard], list[tuple[Path, str]]]:
+        """Opens the shards in a folder. Returns them, and (file, problem) for each that cannot be opened."""
+        good: list[Shard] = []
+        wrong: list[tuple[Path, str]] = []
+        for path in cls.paths(folder):
+            try:
+                good.append(Shard(path))
             except (VidsslError, OSError) as error:
                 wrong.append((path, str(error)))
-        return wrong
+        return good, wrong
 
-    def _paths(self) -> list[Path]:
-        return [] if self.folder is None else sorted(self.folder.glob(f"[!.]*{ENDING}"))
+    @staticmethod
+    def paths(folder: Path) -> list[Path]:
+        """Returns the files of the shards in a folder."""
+        return sorted(folder.glob(f"[!.]*{ENDING}"))
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""

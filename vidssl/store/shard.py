@@ -114,7 +114,7 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = ChecksummedFile(path, "`vidssl store rm`, which drops damaged shards")
+        self._file = ChecksummedFile(path, "`vidssl store fill`")
         self._table = self._file.open()
         if self._table.schema != SCHEMA:
             raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; delete it")
