@@ -63,6 +63,7 @@ TESTED_BY = {
     "index.schema": "index/test_table.py",
     "store.fill": "loader/test_store.py",
     "store.shard": "store/test_frames.py",
+    "index.summary": "index/test_table.py",
     "workers": "test_deadline.py",
     "index.scan": "index/test_table.py",
     "kernels.augment": "kernels/test_plan.py",

@@ -47,4 +47,12 @@ void motion_cpu(const MotionArgs* samples, int count);
 void motion_cuda(const MotionArgs* samples, int count,
                  void* stream);  // `samples` is host memory, and its pointers are device memory
 
+// The same for frames that are never in memory together, as in a scan of a file. Returns the sum of `sad` over all
+// cells for the step from the frame whose block sums `sums` holds to the frame `luma`, and puts that frame's into
+// `sums`.
+//   luma  [height, width], with `stride` bytes from one line to the next
+//   sums  [ceil(height / 4), ceil(width / 4)]
+std::uint64_t luma_change_cpu(const std::uint8_t* luma, std::ptrdiff_t stride, int height, int width,
+                              std::uint16_t* sums);
+
 }  // namespace vidssl

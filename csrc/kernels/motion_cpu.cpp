@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "motion.h"
@@ -7,22 +8,62 @@
 namespace vidssl {
 namespace {
 
+// Sums the luma of each block of `Lines` lines: sums [ceil(width / 4)]. Two blocks lie in the 8 bytes of a uint64,
+// whose first byte is the lowest (little-endian), as on all machines that vidssl is built for.
+template <int Lines>
+void block_line(const std::uint8_t* luma, std::ptrdiff_t stride, int width, std::uint16_t* sums) {
+  constexpr std::uint64_t kBytes = 0x00FF00FF00FF00FF, kPairs = 0x0000FFFF0000FFFF;
+  const int pairs = width / (2 * kMotionBlock);
+  for (int p = 0; p < pairs; ++p) {
+    std::uint64_t sum = 0;  // four sums of 2 x Lines samples
+    for (int y = 0; y < Lines; ++y) {
+      std::uint64_t eight;
+      std::memcpy(&eight, luma + y * stride + p * 2 * kMotionBlock, sizeof eight);
+      sum += (eight & kBytes) + (eight >> 8 & kBytes);
+    }
+    sum = (sum & kPairs) + (sum >> 16 & kPairs);
+    sums[2 * p] = static_cast<std::uint16_t>(sum);
+    sums[2 * p + 1] = static_cast<std::uint16_t>(sum >> 32);
+  }
+  for (int b = 2 * pairs; b < ceil_div(width, kMotionBlock); ++b) {
+    int sum = 0;
+    for (int y = 0; y < Lines; ++y)
+      for (int x = b * kMotionBlock; x < std::min((b + 1) * kMotionBlock, width); ++x) sum += luma[y * stride + x];
+    sums[b] = static_cast<std::uint16_t>(sum);
+  }
+}
+
+// Sums the luma of each block of a plane: sums [ceil(height / 4), ceil(width / 4)].
+void plane_sums(const std::uint8_t* luma, std::ptrdiff_t stride, int height, int width, std::uint16_t* sums) {
+  const int cols = ceil_div(width, kMotionBlock);
+  for (int top = 0; top < height; top += kMotionBlock, sums += cols, luma += kMotionBlock * stride) {
+    switch (height - top) {
+      case 1:
+        block_line<1>(luma, stride, width, sums);
+        break;
+      case 2:
+        block_line<2>(luma, stride, width, sums);
+        break;
+      case 3:
+        block_line<3>(luma, stride, width, sums);
+        break;
+      default:
+        block_line<kMotionBlock>(luma, stride, width, sums);
+    }
+  }
+}
+
 // Sums the luma of each block of a frame: sums [ceil(height / 4), ceil(width / 4)]. column: scratch
 // [ceil(width / 4) * 4].
 void block_sums(const FrameView& view, int f, std::vector<std::uint16_t>& column, std::uint16_t* sums) {
   const std::uint8_t* frame = view.data + f * view.frame_stride;
+  if (view.format == Format::yuv420) return plane_sums(frame, view.cols, view.height, view.width, sums);
   const int cols = ceil_div(view.width, kMotionBlock);
   for (int top = 0; top < view.height; top += kMotionBlock, sums += cols) {
     std::fill(column.begin(), column.end(), std::uint16_t{0});
-    for (int y = top; y < std::min(top + kMotionBlock, view.height); ++y) {
-      if (view.format == Format::yuv420) {
-        const std::uint8_t* row = frame + static_cast<std::ptrdiff_t>(y) * view.cols;
-        for (int x = 0; x < view.width; ++x) column[x] = static_cast<std::uint16_t>(column[x] + row[x]);
-      } else {
-        for (int x = 0; x < view.width; ++x)
-          column[x] = static_cast<std::uint16_t>(column[x] + luma_at(view, frame, y, x));
-      }
-    }
+    for (int y = top; y < std::min(top + kMotionBlock, view.height); ++y)
+      for (int x = 0; x < view.width; ++x)
+        column[x] = static_cast<std::uint16_t>(column[x] + luma_at(view, frame, y, x));
     const std::uint16_t* c = column.data();
     for (int b = 0; b < cols; ++b)
       sums[b] = static_cast<std::uint16_t>(c[4 * b] + c[4 * b + 1] + c[4 * b + 2] + c[4 * b + 3]);
@@ -73,6 +114,23 @@ void motion_cpu(const MotionArgs* samples, int count) {
       frame_thumb(view, f, samples[i].thumb + f * kThumb * kThumb);
     }
   }
+}
+
+std::uint64_t luma_change_cpu(const std::uint8_t* luma, std::ptrdiff_t stride, int height, int width,
+                              std::uint16_t* sums) {
+  const int cols = ceil_div(width, kMotionBlock);
+  std::vector<std::uint16_t> line(static_cast<std::size_t>(cols));
+  std::uint64_t total = 0;
+  for (int top = 0; top < height; top += kMotionBlock, sums += cols, luma += kMotionBlock * stride) {
+    plane_sums(luma, stride, std::min(height - top, kMotionBlock), width, line.data());
+    std::uint32_t change = 0;
+    for (int b = 0; b < cols; ++b) {
+      change += static_cast<std::uint32_t>(std::abs(line[b] - sums[b]));
+      sums[b] = line[b];
+    }
+    total += change;
+  }
+  return total;
 }
 
 }  // namespace vidssl

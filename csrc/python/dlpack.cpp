@@ -16,8 +16,9 @@ struct TypeName {
   const char* name;
   std::uint8_t code, bits;
 };
-constexpr TypeName kTypes[] = {{"int32", 0, 32},  {"int64", 0, 64},   {"uint8", 1, 8},    {"uint32", 1, 32},
-                               {"uint64", 1, 64}, {"float16", 2, 16}, {"float32", 2, 32}, {"bfloat16", 4, 16}};
+constexpr TypeName kTypes[] = {{"int32", 0, 32},   {"int64", 0, 64},   {"uint8", 1, 8},
+                               {"uint16", 1, 16},  {"uint32", 1, 32},  {"uint64", 1, 64},
+                               {"float16", 2, 16}, {"float32", 2, 32}, {"bfloat16", 4, 16}};
 
 const TypeName* known(const DLDataType& type) {
   for (const TypeName& one : kTypes)

@@ -102,6 +102,19 @@ void reduce(py::handle frames, std::int64_t height, std::int64_t width, const st
   }
 }
 
+std::uint64_t luma_change(py::handle luma, py::handle sums) {
+  const Borrowed source(luma, "luma", 0), sums_out(sums, "sums", 0);
+  source.expect("uint8", {-1, -1}, false, true);
+  check_stored("luma", 1, source.size(0), source.size(1));
+  const int height = static_cast<int>(source.size(0)), width = static_cast<int>(source.size(1));
+  sums_out.expect("uint16", {ceil_div(height, kMotionBlock), ceil_div(width, kMotionBlock)}, true);
+  sums_out.expect_apart(source);
+  if (source.on_cuda() || sums_out.on_cuda()) fail(source.describe(), ": luma_change takes arrays in host memory");
+  py::gil_scoped_release release;
+  return luma_change_cpu(source.data<const std::uint8_t>(), source.stride(0), height, width,
+                         sums_out.data<std::uint16_t>());
+}
+
 void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, std::int64_t frames,
           std::int64_t height, std::int64_t width, py::object sad, py::object thumb, py::object scratch,
           std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame, py::handle box,
@@ -329,6 +342,7 @@ PYBIND11_MODULE(_native, module) {
       "The kernels of vidssl over DLPack. They write to output arrays that the caller passes. vidssl.ops has functions "
       "that return their results.";
   module.def("plane_checksum", &plane_checksum, "plane"_a, "stride"_a, "height"_a, "width"_a, "start"_a = 0);
+  module.def("luma_change", &luma_change, "luma"_a, "sums"_a);
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
   module.def("reduce", &reduce, "frames"_a, "height"_a, "width"_a, "chroma"_a, "to_height"_a, "to_width"_a, "out"_a,
              "stream"_a = 0);

@@ -18,6 +18,7 @@ import pyarrow as pa
 from tests.fuzz.harness import faults
 from tests.fuzz.mutate import mutate
 from vidssl.index import table as module
+from vidssl.index.journal import _MARK as MARK
 from vidssl.index.journal import Journal
 from vidssl.index.schema import SCHEMA
 from vidssl.index.table import VideoIndex
@@ -76,6 +77,7 @@ def rows(count: int) -> pa.Table:
                 "checksums": rng.integers(2**32, size=frames, dtype=np.uint32),
                 "header_checksum": at if frames else None,
                 "droppable": at % 5 > 0,
+                "motion": rng.integers(0, 65281, max(frames - 1, 0)).tolist(),
                 "points": points,
             }
         )
@@ -119,6 +121,11 @@ def column_of(name: str, index: VideoIndex) -> list[Any]:
     return values
 
 
+def motion_at(row: int, index: VideoIndex) -> list[int]:
+    values: list[int] = index.motion(row).tolist()
+    return values
+
+
 def row_at(row: int, index: VideoIndex) -> str:
     return row_of(index, row)
 
@@ -133,6 +140,7 @@ READS: dict[str, Callable[[VideoIndex], Any]] = {
     "some": lambda index: index.select([250, 3, 77]).table.to_pylist(),
     "all": lambda index: zlib.crc32(repr(index.table.to_pylist()).encode()),
     **{f"row {row}": partial(row_at, row) for row in range(0, 300, 3)},
+    **{f"motion {row}": partial(motion_at, row) for row in range(0, 300, 25)},
 }
 
 
@@ -208,7 +216,9 @@ def test_a_damaged_record_costs_only_its_own_rows(tmp_path: Path) -> None:
     with Journal(path, SCHEMA) as book:
         book.add(table.to_batches(max_chunksize=8))
     whole = path.read_bytes()
-    for at in range(len(whole) // 3 + 500, len(whole) // 2, 97):
+    first = whole.index(MARK)
+    second = whole.index(MARK, first + 1)
+    for at in range(second + 500, second + (whole.index(MARK, second + 1) - second) // 2, 97):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         kept = Journal(path, SCHEMA).found
         assert kept.num_rows in (16, 24)

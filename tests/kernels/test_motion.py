@@ -1,10 +1,14 @@
 """motion equals the reference bit for bit."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.kernels.workload import SIZES, make_frames
 from vidssl import ops, reference
+from vidssl.kernels.motion import LumaChange
+from vidssl.types import VidsslError
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -47,3 +51,22 @@ def test_rgb_made_of_planes_scores_as_the_planes() -> None:
     grey = np.repeat(np.rint((luma.astype(np.float64) - 16) * 255 / 219)[..., None], 3, axis=3).astype(np.uint8)
     again = reference.luma(grey, (220, 256))
     assert abs(again - luma.astype(np.int64)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [*SIZES, (1, 1), (3, 7), (6, 9), (13, 31)])
+def test_frames_one_by_one_give_the_sums_of_the_cells(size: tuple[int, int]) -> None:
+    height, width = size
+    frames = make_frames(np.random.default_rng(3), 5, size, yuv=True)
+    expected = reference.motion(frames.data, size)[0].sum(axis=(1, 2), dtype=np.int64)
+    change = LumaChange(size)
+    found = [change.add(frame[:height, :width]) for frame in frames.data]
+    assert found[1:] == expected.tolist()
+    assert found[0] == frames.data[0, :height, :width].sum(dtype=np.int64)
+
+
+def test_luma_of_another_layout_is_refused() -> None:
+    change = LumaChange((8, 12))
+    wrongs: list[Any] = [np.zeros((8, 8), np.uint8), np.zeros((8, 12), np.int8), np.zeros((12, 8), np.uint8).T]
+    for wrong in wrongs:
+        with pytest.raises(VidsslError, match=r"luma|sums"):
+            change.add(wrong)

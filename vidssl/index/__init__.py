@@ -10,11 +10,13 @@
 | row.py | converts a row to a `Video`; refuses rows that no real file can have |
 | boxes.py | the MP4 and MOV boxes that must be checked before FFmpeg opens a file |
 | table.py | `VideoIndex`: build, save, load, and the `Video` of a row |
+| summary.py | lists rows with their reasons |
 | sources.py | lists the videos of a folder, of a shard, or of a list |
 | lists.py | reads and writes lists of videos |
 | kinds.py | tells by a name what a file is |
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
+| motion.py | measures how much the picture changes from frame to frame |
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |

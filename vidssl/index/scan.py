@@ -79,7 +79,7 @@ def scan(
 
 def unusable(status: str) -> dict[str, Any]:
     """A row for a file about which only `status` is certain."""
-    return {"status": status, "note": "", "frames": 0, "packet": [], "checksums": [], "points": []}
+    return {"status": status, "note": "", "frames": 0, "packet": [], "checksums": [], "points": [], "motion": []}
 
 
 def _refuse_at_sight(path: Path, place: Member) -> None:
@@ -136,6 +136,7 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         "checksums": checksums.packet,
         "header_checksum": checksums.header,
         "droppable": droppable,
+        "motion": watch.motion.column(count),
         "points": [
             {"frame": frame, "packet": packet, "timestamp": stamp, **dict(zip(_LANDING, landing, strict=True))}
             for frame, packet, stamp, landing in zip(

@@ -49,6 +49,9 @@ SCHEMA = pa.schema(
         ("checksums", pa.large_list(pa.uint32())),
         ("header_checksum", pa.uint32()),
         ("droppable", pa.bool_()),  # True if packets that no other frame needs may be skipped
+        # [frames - 1], mean absolute change of luma from frame f to f + 1, of the native frames, in 1/256 grey levels:
+        # see vidssl.index.motion
+        ("motion", pa.large_list(pa.uint16())),
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.packets.SeekPoints
     ]
 )

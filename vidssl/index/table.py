@@ -3,6 +3,8 @@
 An index is one Arrow file that is mapped into memory. Opening it reads no rows: an index of a million rows opens at
 once, and all processes share its pages. Before data is used, it is compared with its checksums
 (vidssl.index.checksums), either a whole column or a single row.
+
+This file is long because one class is all that others see of an index: how it is made, kept and read.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
 from vidssl.index.sources import VideoFile, find_videos
+from vidssl.index.summary import listed
 from vidssl.paths import atomic_write, printable
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
@@ -39,12 +42,11 @@ ENDING = ".arrow"
 _KEY = b"vidssl.index"
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _SAVED = 64  # rows between two entries of the journal
-_LISTED = 20  # rows that a summary names
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
 # Matches a path whose text leads out of the root: the same rule as vidssl.paths.leads_outside.
 _LEAVES = r"^/|(^|/)\.\.(/|$)"
-_SCALARS = [name for name in SCHEMA.names if name not in ("packet", "checksums", "points")]
+_SCALARS = [name for name in SCHEMA.names if name not in ("packet", "checksums", "motion", "points")]
 
 
 class VideoIndex:
@@ -269,11 +271,7 @@ class VideoIndex:
         Raises:
             VidsslError: The row does not exist, is damaged, or cannot be used.
         """
-        if not 0 <= row < len(self):
-            raise VidsslError(f"VideoIndex.video: row={row}: the index has rows 0..{len(self) - 1}")
-        at = row if self._rows is None else int(self._rows[row])
-        if self._sealed is not None:
-            self._sealed.check_row(at)
+        at = self._checked("video", row)
         values: dict[str, Any] = self._table.slice(at, 1).select(_SCALARS).to_pylist()[0]
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
@@ -290,13 +288,40 @@ class VideoIndex:
         """Return all columns of a row by name, also of a video that cannot be used.
 
         Raises:
-            VidsslError: The row is damaged.
+            VidsslError: The row does not exist or is damaged.
         """
+        at = self._checked("row", row)
+        values: dict[str, Any] = self._table.slice(at, 1).to_pylist()[0]
+        return values
+
+    def motion(self, row: int) -> npt.NDArray[np.uint16]:
+        """How much the picture of a row changes from frame to frame.
+
+        Returns:
+            uint16 [frames - 1], the mean absolute change of luma from frame f to frame f + 1, in 1/256 grey levels, as
+            vidssl.kernels.motion measures it (on blocks of 4 x 4 pixels of the native frames). Empty if the row cannot
+            be used. A view of the index's memory, not to be written to.
+
+        Raises:
+            VidsslError: The row does not exist or is damaged.
+        """
+        at = self._checked("motion", row)
+        values: npt.NDArray[np.uint16] = self._table["motion"][at].values.to_numpy()
+        if len(values) != max(self.frames(row) - 1, 0):
+            raise VidsslError(
+                f"VideoIndex.motion: row={row}: {len(values)} values for {self.frames(row)} frames: "
+                "the index is damaged; index the videos again"
+            )
+        return values
+
+    def _checked(self, method: str, row: int) -> int:
+        """The position of a row in the table, after comparing its checksum."""
+        if not 0 <= row < len(self):
+            raise VidsslError(f"VideoIndex.{method}: row={row}: the index has rows 0..{len(self) - 1}")
         at = row if self._rows is None else int(self._rows[row])
         if self._sealed is not None:
             self._sealed.check_row(at)
-        values: dict[str, Any] = self._table.slice(at, 1).to_pylist()[0]
-        return values
+        return at
 
     def name(self, row: int) -> str:
         """The name of a row in messages: the path of its file, or its number if the row cannot be read."""
@@ -352,21 +377,12 @@ class VideoIndex:
             f"{len(rows)} of {len(self)} videos usable, {frames} frames, {len(self.classes)} classes"
             + (f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})" if kinds else "")
         ]
-        lines += _listed("left out", self.skipped(span))
+        lines += listed("left out", self.skipped(span))
         noted = self.select(rows[np.asarray(pc.not_equal(self.select(rows).column("note"), "").to_numpy(), bool)])
-        lines += _listed(
+        lines += listed(
             "note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True))
         )
         return "\n".join([*lines, *(f"  note: {printable(note)}" for note in self.notes)])
-
-
-def _listed(what: str, entries: list[tuple[str, str]]) -> list[str]:
-    """One line per row for the first rows, then the number of further rows for each reason."""
-    lines = [f"  {what}: {printable(path)}: {printable(reason)}" for path, reason in entries[:_LISTED]]
-    more = Counter(reason for _, reason in entries[_LISTED:])
-    lines += [f"  {what}: {count} more: {printable(reason)}" for reason, count in more.most_common(_LISTED)]
-    rest = sum(count for _, count in more.most_common()[_LISTED:])
-    return [*lines, f"  {what}: {rest} more, for other reasons"] if rest else lines
 
 
 def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:

@@ -15,6 +15,7 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from vidssl.index.motion import MotionMeter
 from vidssl.index.row import FRAMES, make_points
 from vidssl.native import kernels
 from vidssl.video.decode import Planes, Video, check_frame, decoded
@@ -119,6 +120,9 @@ class Watch:
     sums: list[int] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.motion = MotionMeter(self.video)
+
     def see(self, frame: VideoFrame) -> str:
         """Record the next frame. Returns why this frame and later ones cannot be used, or ""."""
         number, ordinal = len(self.packets), number_of(frame)
@@ -136,6 +140,7 @@ class Watch:
         self.packets.append(ordinal)
         self.times.append(frame.pts)
         self.sums.append(frame_checksum(self.video, frame))
+        self.motion.add(frame)
         return ""
 
     def before(self, ordinal: int) -> int:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.native import kernels
 from vidssl.types import Array, Frames, as_frames
 
 CELL = 16  # side of a cell in pixels, and side of a thumbnail in cells
+_BLOCK = 4  # side of a block in pixels
 
 
 class Motion(NamedTuple):
@@ -44,3 +48,29 @@ def motion(frames: Frames | Array) -> Motion:
     with device_of(frames.data):
         kernels.motion(frames.data, height, width, sad, thumb, stream=stream_of(frames.data))
     return Motion(sad, thumb)
+
+
+class LumaChange:
+    """Measures motion, on the CPU, of frames that are never in memory together.
+
+    Args:
+        size: (height, width) of the frames in pixels.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        height, width = size
+        self._sums = np.zeros((-(-height // _BLOCK), -(-width // _BLOCK)), np.uint16)
+
+    def add(self, luma: npt.NDArray[np.uint8]) -> int:
+        """Add the next frame.
+
+        Args:
+            luma: uint8 [H, W]. Only the first axis may be strided.
+
+        Returns:
+            The sum of `Motion.sad` over all cells, from the frame before (for the first frame: from black) to this one.
+
+        Raises:
+            VidsslError: `luma` has a wrong type, shape or layout.
+        """
+        return int(kernels.luma_change(luma, self._sums))

@@ -211,6 +211,19 @@ def check_frame(video: Video, frame: VideoFrame) -> None:
         )
 
 
+def upright(video: Video, plane: Any) -> npt.NDArray[np.uint8]:
+    """View an 8-bit plane of a decoded frame as uint8 [H, W], upright.
+
+    Args:
+        video: The video, of which the rotation and the mirroring are used.
+        plane: One of the planes of PyAV's frame, which have the buffer protocol, but its stubs lack it.
+    """
+    picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+    if video.rotation:
+        picture = np.rot90(picture, -video.rotation // 90)
+    return picture[:, ::-1] if video.mirror else picture
+
+
 class Planes:
     """Planar YUV 4:2:0 memory for F frames, filled one by one.
 
@@ -242,13 +255,8 @@ class Planes:
         check_frame(video, frame)
         if self._convert is not None:
             frame = _to_planar(self._convert, frame, video.full_range)
-        plane: Any  # PyAV's planes have the buffer protocol, but its stubs lack it
         for target, plane in zip(self.parts, frame.planes, strict=True):
-            picture = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-            if video.rotation:
-                picture = np.rot90(picture, -video.rotation // 90)
-            if video.mirror:
-                picture = picture[:, ::-1]
+            picture = upright(video, plane)
             height, width = picture.shape
             target[slot, :height, :width] = picture
         luma, (height, width) = self.parts[0][slot], video.size
