@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, cast
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
@@ -112,15 +114,17 @@ def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options
     return path
 
 
-def truth(path: Path) -> list[Planes]:
+def truth(path: Path, stream: int | None = None) -> list[Planes]:
     """Planes (Y, U, V) of every frame by the plainest decode there is, as stored (not turned); what stands before the
-    first error.
+    first error. stream: number in the container, else the first video stream.
     """
     out: list[Planes] = []
     convert = VideoReformatter()
     try:
         with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
+            chosen = container.streams.video[0] if stream is None else container.streams[stream]
+            frames: Any = container.decode(chosen)
+            for frame in frames:
                 out.append(planes_of(convert, frame))
     except av.FFmpegError:
         pass
@@ -173,3 +177,23 @@ def subsets(frames: int, seed: int, count: int) -> list[npt.NDArray[np.int64]]:
         window = np.arange(first, min(frames, first + int(rng.integers(1, 65))))
         out += [window, window[(window - first) % 24 < 16], np.sort(rng.choice(frames, min(frames, 5), replace=False))]
     return [numbers.astype(np.int64) for numbers in out]
+
+
+def make_streams(path: Path, *clips: Path, default: int | None = None, attached: int | None = None) -> Path:
+    """The video streams of several files in one, without encoding them again."""
+    with contextlib.ExitStack() as stack:
+        sources = [stack.enter_context(av.open(str(clip))) for clip in clips]
+        container = stack.enter_context(av.open(str(path), "w"))
+        streams = [container.add_stream_from_template(source.streams.video[0]) for source in sources]
+        for number, stream in enumerate(streams):
+            stream.disposition = {default: Disposition.default, attached: Disposition.attached_pic}.get(
+                number, Disposition(0)
+            )
+        packets: list[tuple[float, int, Any]] = []
+        for number, source in enumerate(sources):
+            coded: Any = [packet for packet in source.demux(video=0) if packet.size]
+            packets += [(float(packet.dts * packet.time_base), number, packet) for packet in coded]
+        for _, number, packet in sorted(packets, key=lambda one: one[:2]):
+            packet.stream = streams[number]
+            container.mux(packet)
+    return path

@@ -59,6 +59,7 @@ TESTED_BY = {
     "evaluate.run": "evaluate/test_retrieval.py",
     "index.kinds": "index/test_sources.py",
     "index.boxes": "index/test_bounds.py",
+    "index.parts": "index/test_sizes.py",
     "index.row": "index/test_bounds.py",
     "index.schema": "index/test_table.py",
     "store.fill": "loader/test_store.py",

@@ -181,7 +181,7 @@ def test_a_damaged_file_gives_the_frames_before_the_damage(codec: str, form: str
 
 def test_frames_after_a_change_of_size_are_left_out(tmp_path: Path) -> None:
     """Two MPEG-2 streams of other sizes, one after the other: what a broadcast recording is like."""
-    small = make_clip(tmp_path / "small.m2v", "mpeg2video", frames=15, gop=5).read_bytes()
+    small = make_clip(tmp_path / "small.m2v", "mpeg2video", frames=20, gop=5).read_bytes()
     large = make_clip(tmp_path / "large.m2v", "mpeg2video", frames=15, gop=5, size=(64, 96)).read_bytes()
     (tmp_path / "small.m2v").write_bytes(small + large)
     (tmp_path / "large.m2v").unlink()

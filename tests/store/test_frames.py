@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,13 @@ def test_a_changed_or_other_file_is_not_served(index: VideoIndex, tmp_path: Path
     assert [store.read(changed.video(row), 0, 4) is None for row in range(3)] == [True, True, False]
     other = FrameStore(tmp_path / "store", (24, 32))
     assert other.read(index.video(0), 0, 4) is None
+
+
+def test_another_stream_of_a_file_is_not_served(index: VideoIndex, tmp_path: Path) -> None:
+    store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
+    assert store.key(video) == store.key(replace(video))
+    assert store.key(video) != store.key(replace(video, stream=1))
+    assert store.key(video) != store.key(replace(video, packet=video.packet + 9))
 
 
 @pytest.mark.parametrize("cut", [1, 100, 5000])

@@ -61,7 +61,7 @@ def index_one(path: Path) -> tuple[VideoIndex, Video]:
 
 def wrong_frames(video: Video, seed: int = 0, count: int = 3) -> int:
     """How many of the frames asked for in many ways differ from the truth."""
-    frames = truth(video.path)
+    frames = truth(video.path, video.stream)
     assert len(frames) == video.frames
     expected = [upright(planes, video.rotation, video.mirror) for planes in frames]
     wrong = 0

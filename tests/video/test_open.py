@@ -93,13 +93,13 @@ def test_what_a_file_makes_pyav_raise_is_its_reason(
 
     monkeypatch.setattr("vidssl.video.packets.open_container", opened)
     if call == "decode":
-        plain = PacketReader._open
+        plain = PacketReader._take
 
         def open_and_wrap(self: PacketReader, *where: Any) -> None:
             plain(self, *where)
             self.codec = Raises(self.codec)  # type: ignore[assignment]
 
-        monkeypatch.setattr(PacketReader, "_open", open_and_wrap)
+        monkeypatch.setattr(PacketReader, "_take", open_and_wrap)
     assert scan(path)["status"] == f"PyAV cannot read it: {type(error).__name__}: {error}"
 
 

@@ -47,7 +47,14 @@ def _nvdec() -> str:
         return f"none: {error}"
 
 
-def index(data: Positional[Path], out: Path, *, workers: int | None = None, file_timeout: float = 60) -> None:
+def index(
+    data: Positional[Path],
+    out: Path,
+    *,
+    workers: int | None = None,
+    file_timeout: float = 60,
+    stream: int | None = None,
+) -> None:
     """Index videos: decode every file once, and record its properties. A second call reads only new and changed files.
 
     Args:
@@ -57,6 +64,8 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
         workers: Threads; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that
             takes longer is left out.
+        stream: Take this one of each file's video streams, counted from 0. None takes the one that players take: the
+            default one, or else the one that FFmpeg finds best.
     """
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
@@ -70,7 +79,9 @@ def index(data: Positional[Path], out: Path, *, workers: int | None = None, file
     if out.exists() and data.exists():  # its paths are only compared, not opened
         known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
     journal = out.with_name(f".{out.name}.partial")
-    found = VideoIndex.build(data, known=known, journal=journal, workers=workers, file_timeout=file_timeout)
+    found = VideoIndex.build(
+        data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream
+    )
     if not len(found.usable()):
         journal.unlink(missing_ok=True)
         raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")

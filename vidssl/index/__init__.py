@@ -17,6 +17,7 @@
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
 | motion.py | measures how much the picture changes from frame to frame |
+| parts.py | splits a decode where the picture's size changes |
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |

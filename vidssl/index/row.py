@@ -41,6 +41,7 @@ def make_video(path: Path, row: dict[str, Any]) -> Video:
         bytes=row["bytes"],
         mtime_ns=row["mtime_ns"],
         member=member_of(row),
+        stream=row["stream"],
         container=row["container"],
         codec=row["codec"],
         pixel_format=row["pixel_format"],
@@ -65,6 +66,8 @@ def _check_row(path: Path, row: dict[str, Any]) -> None:
     """Raise DecodeError if a row asks for more memory than a scanned file can need: its index is damaged or forged."""
     packet, points, sides = np.asarray(row["packet"], np.int32), row.get("points") or [], (row["width"], row["height"])
     again = "the index is damaged; index the file again"
+    if row["stream"] is None:
+        raise DecodeError(f"{path}: no stream is named: {again}")
     if row["frames"] > min(FRAMES, row["bytes"]):
         raise DecodeError(f"{path}: {row['frames']} frames in {row['bytes']} bytes: {again}")
     if len(packet) and not 0 <= packet.min() <= packet.max() < row["bytes"]:

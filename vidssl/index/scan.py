@@ -17,11 +17,13 @@ from av.video.frame import VideoFrame
 from vidssl.deadline import Deadline, FileTimeoutError
 from vidssl.files import stat_regular
 from vidssl.index.boxes import lacks_moov, max_samples
+from vidssl.index.parts import Parts
 from vidssl.index.row import make_video, member_of
 from vidssl.index.verify import Memory, UnusableError, Watch
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
 from vidssl.video.decode import PLANAR, is_yuv
 from vidssl.video.packets import Checksums, DecodeError, Member, PacketId, PacketReader, id_of, packet_checksum
+from vidssl.video.times import TIMELESS
 
 _LANDING = ("pos", "pts", "dts", "size")
 
@@ -32,6 +34,7 @@ def scan(
     size: int | None = None,
     refused: str = "",
     seconds: float | None = None,
+    number: int | None = None,
     *,
     whole: bool = True,
 ) -> dict[str, Any]:
@@ -43,13 +46,14 @@ def scan(
         size: For a member, its length in bytes.
         refused: Why the file must not be opened, if that is already certain.
         seconds: Time limit in seconds, as in `Deadline`.
+        number: The video stream to take, counted from 0; None takes the one that players take.
         whole: Decode every frame. False decodes only the first one, and leaves out the columns that need all frames.
 
     Returns:
         The columns of `vidssl.index.schema.SCHEMA` that the file itself decides. If the file cannot be used, `status`
         gives the reason.
     """
-    row = unusable("ok")
+    row = unusable("ok") | {"number": number}
     try:
         found = stat_regular(path)
         place = Member(offset or 0, found.st_size if size is None else size)
@@ -101,37 +105,46 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
 
 
 def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    with PacketReader(path, member=member_of(about)) as source:
+    with PacketReader(path, member=member_of(about), number=about["number"]) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
+        row["stream"] = source.stream.index
+        notes = _streams(source)
         second = int(1 / source.stream.time_base) if source.stream.time_base else 1
-        watch: Watch | None = None
         read = _Packets()
-        note = ""
+
+        def begin(frame: VideoFrame, number: int) -> Watch:
+            picture = _picture(row["codec"], frame)
+            video = make_video(path, about | row | picture)
+            return Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
+
+        parts, failed = Parts(begin), ""
         try:
             for frame in _sequence(source, read):
-                if watch is None:
-                    row |= _picture(row["codec"], frame)
-                    watch = Watch(make_video(path, about | row), read.keys, second, row["container"] == "avi")
-                note = watch.see(frame)
-                if note:
+                if parts.see(frame):
                     break
         except av.FFmpegError as error:
-            note = f"decoding failed: {error.strerror}"
+            failed = f"decoding failed: {error.strerror}"
+            parts.end(failed)
+        watch = parts.longest()
         if watch is None or not watch.packets:
-            raise UnusableError(f"no frame decodes: {note or 'the stream is empty'}")
-    with PacketReader(path, member=member_of(about), container=row["container"]) as source:  # as decoding will open it
+            raise UnusableError(f"no frame decodes: {failed or (watch and watch.ended) or 'the stream is empty'}")
+        row |= watch.about
+    # as decoding will open it
+    with PacketReader(path, member=member_of(about), container=row["container"], stream=row["stream"]) as source:
         checksums = Checksums(header=source.header(), packet=np.asarray(read.sums, np.uint32))
         droppable = source.droppable and not read.damaged
     points, droppable, cut = watch.verified(checksums, droppable)
-    note, count = cut or note, len(watch.packets)
-    notes = [f"only the first {count} frames are used: {note}"] if note else []
+    count = len(watch.packets)
+    notes += _used(watch, cut or watch.ended)
     if row["pixel_format"] not in PLANAR:
         notes.append(f"converted from {row['pixel_format']} to 8-bit 4:2:0 by swscale")
     return row | {
         "frame_rate": float(rate) if rate else None,
         "regular": watch.regular(),
         "frames": count,
+        "start": watch.start if parts.count > 1 else None,
+        "end": watch.start + count if parts.count > 1 else None,
         "packet": watch.packets,
         "checksums": checksums.packet,
         "header_checksum": checksums.header,
@@ -148,8 +161,9 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    with PacketReader(path, member=member_of(about)) as source:
+    with PacketReader(path, member=member_of(about), number=about["number"]) as source:
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
+        row["stream"] = source.stream.index
         try:
             frame = next(_sequence(source, _Packets()), None)
         except av.FFmpegError as error:
@@ -161,6 +175,28 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         return row
 
 
+def _streams(source: PacketReader) -> list[str]:
+    """A note on which of several video streams is used."""
+    named = []
+    for number, one in enumerate(source.videos):
+        codec: Any = one.codec_context  # None without a decoder
+        named.append(f"{number} ({f'{codec.name} {codec.width}x{codec.height}' if codec else 'of an unknown codec'})")
+    if len(named) == 1:
+        return []
+    used = named.pop(source.videos.index(source.stream))
+    return [f"of its video streams, {used} is used, not {', '.join(named)}"]
+
+
+def _used(watch: Watch, ended: str) -> list[str]:
+    """A note on which frames are used, if not all."""
+    count, (height, width) = len(watch.packets), watch.video.stored_size
+    if watch.start:
+        size = f"{width}x{height} {watch.video.pixel_format}"
+        used = f"only frames {watch.start} to {watch.start + count - 1} are used, the longest part of one size, {size}"
+        return [f"{used}: {ended}" if ended else used]
+    return [f"only the first {count} frames are used: {ended}"] if ended else []
+
+
 @dataclass
 class _Packets:
     """The packets that were read.
@@ -168,11 +204,13 @@ class _Packets:
     Attributes:
         keys: Where decoding might begin, by number.
         sums: The checksum of each.
+        dts: The decoding time of each.
         damaged: True if the container calls one of them damaged.
     """
 
     keys: dict[int, PacketId] = field(default_factory=dict)
     sums: list[int] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
     damaged: bool = False
 
 
@@ -181,6 +219,7 @@ def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
     memory = Memory(source, 0xA5)
     for number, packet in source.packets():
         read.sums.append(packet_checksum(packet))
+        read.dts.append(packet.dts)
         read.damaged |= packet.is_corrupt
         if number == 0:
             memory.fill(packet)

@@ -25,8 +25,12 @@ SCHEMA = pa.schema(
         ("status", pa.string()),  # "ok", or why the video cannot be used
         ("note", pa.string()),  # what is unusual about a usable video
         ("frames", pa.int32()),  # number of frames that decode, from the first on
+        # The row covers frames start..end-1 of a sequential decode of the stream; its frame 0 is that decode's
+        # frame `start`. Null if it covers all frames from the first on; set where the picture's size changes.
+        ("start", pa.int32()),
+        ("end", pa.int32()),
         ("frame_rate", pa.float64()),  # average, in frames per second
-        ("regular", pa.bool_()),  # True for a constant frame rate
+        ("regular", pa.bool_()),  # True for a constant frame rate; null if the file has no times
         ("width", pa.int32()),  # upright picture, in pixels
         ("height", pa.int32()),
         ("coded_width", pa.int32()),  # as decoded, before rotation, in pixels
@@ -34,6 +38,8 @@ SCHEMA = pa.schema(
         ("rotation", pa.int32()),  # clockwise, in degrees, to make the picture upright
         ("mirror", pa.bool_()),  # True if mirrored left to right after the rotation
         ("container", pa.string()),
+        ("stream", pa.int32()),  # number of its stream in the container, which every later opening takes
+        ("number", pa.int32()),  # the video stream that was asked for (`--stream`); null for the one that players take
         ("codec", pa.string()),
         ("pixel_format", pa.string()),
         ("color_matrix", pa.string()),  # names as in vidssl.video.color

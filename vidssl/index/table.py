@@ -41,6 +41,7 @@ from vidssl.workers import Workers
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
+_STREAMS = 2**16  # more video streams than any file has
 _SAVED = 64  # rows between two entries of the journal
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
@@ -91,6 +92,7 @@ class VideoIndex:
         workers: int | None = None,
         progress: bool = True,
         file_timeout: float | None = None,
+        stream: int | None = None,
     ) -> VideoIndex:
         """Decode every video of a source once.
 
@@ -106,6 +108,7 @@ class VideoIndex:
             progress: Show a progress bar.
             file_timeout: Seconds that one file may take, plus one second for each MiB of the file and for each decoded
                 frame. None takes 60. A file that takes longer cannot be used.
+            stream: Takes this one of each file's video streams, counted from 0. None takes the one that players take.
 
         Raises:
             VidsslError: The source has no videos, or an argument is out of range.
@@ -113,17 +116,20 @@ class VideoIndex:
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one per processor")
+        if stream is not None and not 0 <= stream < _STREAMS:
+            raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
         folder, found, notes = find_videos(Path(root))
         book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
         old = [] if known is None else [known.table]
         if book is not None:
             old.append(book.found.replace_schema_metadata(None))
         seen = pa.concat_tables([SCHEMA.empty_table(), *old])
-        place = {key: at for at, key in enumerate(zip(*(seen[name].to_pylist() for name in _IDENTITY), strict=True))}
+        keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
+        place = {key: at for at, key in enumerate(keys)}
         kept, fresh = [], []
         for one in found:
             key = _identity(folder, one)
-            at = None if key is None else place.get(key)
+            at = None if key is None else place.get((*key, stream))
             if at is None:
                 fresh.append(one)
             else:
@@ -131,7 +137,7 @@ class VideoIndex:
         batches: list[pa.RecordBatch] = []
         with book or nullcontext(), Workers(workers or os.cpu_count() or 1, "vidssl-index") as pool:
             jobs = {
-                pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout): one
+                pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
                 for one in fresh
             }
             bar = tqdm(

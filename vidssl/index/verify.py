@@ -20,7 +20,10 @@ from vidssl.index.row import FRAMES, make_points
 from vidssl.native import kernels
 from vidssl.video.decode import Planes, Video, check_frame, decoded
 from vidssl.video.packets import Checksums, DecodeError, PacketId, PacketReader, SeekPoints, number_of
+from vidssl.video.times import chunk_times
 
+# Where a frame lasts fewer ticks, a step that is longer by one tick is a frame that is shown longer, not rounding.
+_FINE = 4
 # Frames between seek points, at least. Closer points would save less decoding than they cost to verify.
 _APART = 12
 # Frames of a stretch are decoded as in training: all reference frames, and of the others only those that are asked for.
@@ -114,7 +117,10 @@ class Watch:
     video: Video
     keys: dict[int, PacketId]
     second: int  # one second, in the stream's time base
-    even: bool  # True if the container gives all frames the same duration
+    dts: list[int | None] | None  # decoding time of each packet, where that gives the frames' times; else None
+    start: int = 0  # number of its first frame in the sequential pass
+    about: dict[str, Any] = field(default_factory=dict)  # columns that describe its pictures
+    ended: str = ""  # why it ends before the file does
     packets: list[int] = field(default_factory=list)
     times: list[int | None] = field(default_factory=list)
     sums: list[int] = field(default_factory=list)
@@ -125,23 +131,33 @@ class Watch:
 
     def see(self, frame: VideoFrame) -> str:
         """Record the next frame. Returns why this frame and later ones cannot be used, or ""."""
-        number, ordinal = len(self.packets), number_of(frame)
+        at, ordinal = len(self.packets), number_of(frame)
+        number = self.start + at
         if number == FRAMES:
             return f"the index holds at most {FRAMES} frames per file"
         if frame.is_corrupt:
             self.cut(self.before(ordinal))
             return f"frame {number} is damaged"
-        if (frame.height, frame.width) != self.video.stored_size or frame.format.name != self.video.pixel_format:
-            return f"frame {number} is {frame.width}x{frame.height} {frame.format.name}"
         if ordinal < 0:
             return f"frame {number} cannot be traced to its packet"
-        if not self.starts or (ordinal in self.keys and number - self.starts[-1] >= _APART):
-            self.starts.append(number)
+        if not self.starts or (ordinal in self.keys and at - self.starts[-1] >= _APART):
+            self.starts.append(at)
         self.packets.append(ordinal)
         self.times.append(frame.pts)
         self.sums.append(frame_checksum(self.video, frame))
         self.motion.add(frame)
         return ""
+
+    def fits(self, frame: VideoFrame) -> bool:
+        """Return True if a frame has the size and pixel format of this record's frames."""
+        return (frame.height, frame.width) == self.video.stored_size and frame.format.name == self.video.pixel_format
+
+    def stop(self, ordinal: int) -> None:
+        """Keep only the frames before the first one that was decoded after the damaged frame of packet `ordinal`."""
+        count = self.before(ordinal)
+        if count < len(self.packets):
+            self.cut(count)
+            self.ended = f"frame {self.start + count} may refer to a damaged frame"
 
     def before(self, ordinal: int) -> int:
         """Number of frames before the first one that was decoded after packet `ordinal`.
@@ -155,10 +171,17 @@ class Watch:
         del self.packets[count:], self.times[count:], self.sums[count:]
         self.starts = [start for start in self.starts if start < count]
 
-    def regular(self) -> bool:
-        """Return True if frames are evenly spaced, up to the rounding of the time base."""
-        times = [time for time in self.times if time is not None]
-        return self.even or len(times) < 3 or (len(times) == len(self.times) and int(np.ptp(np.diff(times))) <= 1)
+    def regular(self) -> bool | None:
+        """Return True if frames are evenly spaced, up to the rounding of the time base; None if no times are known."""
+        shown = self.times if self.dts is None else chunk_times(self.dts, self.packets)
+        times = [time for time in shown or () if time is not None]
+        if len(self.packets) < 3:
+            return True
+        if len(times) < len(self.packets):
+            return False if times else None
+        steps = np.diff(times)
+        least, most = int(steps.min()), int(steps.max())
+        return least == most > 0 or (least >= _FINE and most - least <= 1)
 
     def verified(self, checksums: Checksums, droppable: bool) -> Verified:
         """Find the seek points from which decoding, as in training, gives the frames of the sequential pass.
@@ -190,19 +213,14 @@ class Watch:
 
     def _verify(self, video: Video) -> tuple[list[_Point], int]:
         """The seek points, and the frame before which they give all frames again."""
-        points: list[_Point] = [(0, 0, 0, self.keys[0])]
-        proven = [0]  # for each point: the frame before which all are proven
-        ends = [*self.starts[1:], len(self.packets)]
+        # For each point: the frame before which all are proven. The first frames of a later part may have a point of
+        # their own; else they are reached from the start of the file.
+        found = [(self.start and self._sought(video, [], 0)) or ((0, 0, 0, self.keys[0]), 0)]
+        for at in range(1, len(self.starts)):
+            if sought := self._sought(video, [point for point, _ in found], at):
+                found.append(sought)
+        points, proven = [point for point, _ in found], [end for _, end in found]
         further = video.codec in _LEAVES_REFERENCES
-        for at, start in enumerate(self.starts[1:], 1):
-            ordinal = self.packets[start]
-            for stamp in self._stamps(self.keys[ordinal]):
-                point = (start, ordinal, stamp, self.keys[ordinal])
-                end = self._proven(video, [*points, point], ends[min(at + further, len(ends) - 1)])
-                if end >= ends[at]:
-                    points.append(point)
-                    proven.append(end)
-                    break
         # Frames of a stretch without a point of its own are reached from the point before it.
         stops = [*(point[0] for point in points[1:]), len(self.packets)]
         for at in range(len(points)):
@@ -212,6 +230,18 @@ class Watch:
                 if proven[at] < stop:
                     return points, proven[at]
         return points, len(self.packets)
+
+    def _sought(self, video: Video, points: list[_Point], at: int) -> tuple[_Point, int] | None:
+        """A point for stretch `at`, and the frame before which it gives all frames again; None if none does."""
+        ends = [*self.starts[1:], len(self.packets)]
+        stop = ends[min(at + (video.codec in _LEAVES_REFERENCES), len(ends) - 1)]
+        start, ordinal = self.starts[at], self.packets[self.starts[at]]
+        for stamp in self._stamps(self.keys[ordinal]) if ordinal in self.keys else ():
+            point = (start, ordinal, stamp, self.keys[ordinal])
+            end = self._proven(video, [*points, point], stop)
+            if end >= ends[at]:
+                return point, end
+        return None
 
     def _proven(self, video: Video, points: list[_Point], end: int) -> int:
         """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""

@@ -17,6 +17,7 @@ from vidssl.types import VidsslError
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES
 from vidssl.video.decode import Planes, Video
 from vidssl.video.packets import DecodeError, PacketReader, number_of
+from vidssl.video.times import TIMELESS, chunk_times
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -81,7 +82,7 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         video.open() as reader,
         av.open(str(target), "w", format="mp4") as output,
     ):
-        times = _Times(reader, even=row["regular"])
+        times = _Times(video, reader, even=row["regular"] is not False)
         height, width = how.size(*video.size)
         stream: Any = output.add_stream(
             "libx264", rate=times.rate, options={"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode"}
@@ -124,22 +125,29 @@ def _wanted(video: Video, reader: PacketReader) -> Iterator[VideoFrame]:
 class _Times:
     """Timestamps of frames: evenly spaced if the source has even or no timestamps, else those of the source."""
 
-    def __init__(self, reader: PacketReader, even: bool) -> None:
+    def __init__(self, video: Video, reader: PacketReader, even: bool) -> None:
         self.rate: Fraction = reader.stream.average_rate or reader.stream.guessed_rate or Fraction(25)
         base = reader.stream.time_base
         self.even = even or base is None
         self.base = 1 / self.rate if self.even or base is None else base
+        self._chunks = _chunk_times(video) if video.container == TIMELESS and not self.even else None
         self._first: int | None = None
         self._last = -1
 
     def of(self, frame: VideoFrame, count: int) -> int:
         if self.even:
             return count
+        shown = frame.pts if self._chunks is None else self._chunks[count]
         if self._first is None:
-            self._first = frame.pts or 0
+            self._first = shown or 0
         # A frame without a time, or with an earlier one, gets the next tick: times in a container must increase.
-        self._last = max(self._last + 1, (frame.pts or 0) - self._first)
+        self._last = max(self._last + 1, (shown or 0) - self._first)
         return self._last
+
+
+def _chunk_times(video: Video) -> list[int] | None:
+    with video.open() as reader:
+        return chunk_times([packet.dts for _, packet in reader.packets()], video.packet.tolist())
 
 
 class _Picture:

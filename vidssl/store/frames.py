@@ -146,7 +146,7 @@ class FrameStore:
             self._kept.setdefault(run.key, []).append(_Kept(shard, run))
 
     def key(self, video: Video) -> bytes:
-        """16 bytes that identify a video and the size of its frames; they change when its file changes."""
+        """16 bytes that identify a video and the size of its frames; they change with its file and its stream."""
         about = (
             VERSION,
             self.size_text,
@@ -154,6 +154,8 @@ class FrameStore:
             video.member.offset if video.member is not None else 0,
             video.bytes,
             video.mtime_ns,
+            video.stream,
+            int(video.packet[0]),  # differs where another part of the file is used
         )
         return hashlib.blake2b(repr(about).encode(), digest_size=16).digest()
 

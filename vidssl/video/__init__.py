@@ -7,6 +7,7 @@
 |---|---|
 | packets.py | opens a file, numbers its packets, seeks, drops packets that no wanted frame needs |
 | decode.py | decodes frames by number |
+| times.py | when the frames of an AVI file are shown |
 | segment.py | packets of a window as a file of their own, for a decoder in the DALI graph |
 | bitstream.py | reads headers from the packets of H.264, HEVC, MPEG-4, VP8 and VP9 |
 | color.py | a video's matrix, range and chroma siting as one affine map to RGB |

@@ -35,6 +35,7 @@ class Video:
         bytes: Size when it was indexed: of the member if there is one, else of the file.
         mtime_ns: Modification time of the file when it was indexed, in nanoseconds.
         member: Position of the video in the file, if `path` is a tar.
+        stream: Number of the video's stream in the container.
         container: FFmpeg's name of the container format.
         codec: FFmpeg's name of the codec.
         pixel_format: FFmpeg's name of the pixel format as decoded.
@@ -54,6 +55,7 @@ class Video:
     bytes: int
     mtime_ns: int
     member: Member | None
+    stream: int
     container: str
     codec: str
     pixel_format: str
@@ -74,7 +76,9 @@ class Video:
 
     def open(self) -> PacketReader:
         """Open the file. What is read is compared with what was indexed; errors are those of `PacketReader`."""
-        return PacketReader(self.path, member=self.member, container=self.container, checksums=self.checksums)
+        return PacketReader(
+            self.path, member=self.member, container=self.container, checksums=self.checksums, stream=self.stream
+        )
 
 
 Allocate = Callable[[tuple[int, ...]], npt.NDArray[np.uint8]]  # returns memory of the given shape

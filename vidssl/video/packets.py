@@ -25,6 +25,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from vidssl.deadline import Deadline
 from vidssl.files import stat_regular
@@ -48,6 +49,8 @@ _OPENING = threading.BoundedSemaphore(3)
 
 # Side data of a packet that changes its pictures.
 _DECODED_WITH = frozenset({"new_extradata", "palette", "param_change"})
+
+_NO_DECODER = "no decoder for its video stream in this FFmpeg"
 
 PacketId = tuple[int | None, int | None, int | None, int]  # identifies a packet: (pos, pts, dts, size)
 
@@ -85,7 +88,7 @@ class Checksums:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SeekPoints:
-    """Positions where decoding can begin, ascending. The first is the start of the file.
+    """Positions where decoding can begin, ascending. The first is the start of the file, or of the part that is used.
 
     Attributes:
         frame: int64 [N], the first frame number that is correct when decoding begins there.
@@ -128,7 +131,7 @@ _UNREADABLE = (ArithmeticError, LookupError, RuntimeError, ValueError)
 
 
 class PacketReader:
-    """Reads the first video stream of a file. A context manager, used within one thread.
+    """Reads one video stream of a file. A context manager, used within one thread.
 
     Args:
         path: The file.
@@ -136,6 +139,13 @@ class PacketReader:
         container: FFmpeg's name of the file's format, if known. Opening then decodes no frames.
         checksums: What the index knows about the bytes. Each packet is compared before it is given out, and reading
             ends after the last packet that was read while indexing. None compares nothing.
+        stream: Number of the stream in the container. None takes the one that `number` names.
+        number: Takes this one of the video streams, counted from 0. None takes the one that players take: the default
+            one, or else the one that FFmpeg finds best. Attached pictures (cover art) are never taken or counted.
+
+    Attributes:
+        stream: The stream.
+        videos: All video streams, except attached pictures.
 
     Raises:
         DecodeError: There is no video stream, FFmpeg has no decoder for it, its pictures are larger than PIXELS, or the
@@ -152,12 +162,15 @@ class PacketReader:
         member: Member | None = None,
         container: str = "",
         checksums: Checksums | None = None,
+        stream: int | None = None,
+        number: int | None = None,
     ) -> None:
         self._path, self._checksums = path, checksums
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
             self._open(path, member, container)
+            self._take(path, stream, number)
             if checksums is not None and self.header() != checksums.header:
                 self.container.close()
                 raise self._changed("its headers have")
@@ -178,15 +191,15 @@ class PacketReader:
                 raise self._deadline.timeout_error() from error
             except _UNREADABLE as error:
                 raise self._named(error) from error
-        streams = [
-            stream for stream in self.container.streams.video if not stream.disposition & Disposition.attached_pic
-        ]
-        if not streams or streams[0].codec_context is None:
+
+    def _take(self, path: Path, index: int | None, number: int | None) -> None:
+        """Choose the stream, and set up its decoder."""
+        self.videos = [one for one in self.container.streams.video if not one.disposition & Disposition.attached_pic]
+        stream = self._chosen(index, number)
+        if stream is None or stream.codec_context is None:
             self.container.close()
-            raise DecodeError(
-                f"{path}: {'no decoder for its video stream in this FFmpeg' if streams else 'no video stream'}"
-            )
-        self.stream, self._dropping = streams[0], False
+            raise DecodeError(f"{path}: {self._lacks(index, number) if stream is None else _NO_DECODER}")
+        self.stream, self._dropping = stream, False
         width, height = self.stream.codec_context.width, self.stream.codec_context.height
         if width * height > PIXELS:
             self.container.close()
@@ -208,6 +221,24 @@ class PacketReader:
             BitStreamFilterContext("mpeg4_unpack_bframes", self.stream) if self.codec.name == "mpeg4" else None
         )
 
+    def _chosen(self, index: int | None, number: int | None) -> VideoStream | None:
+        if index is not None:
+            return next((one for one in self.videos if one.index == index), None)
+        if number is not None:
+            return self.videos[number] if number < len(self.videos) else None
+        best: Any = self.container.streams.best("video")
+        if best is None or best in self.videos:
+            return best if self.videos else None
+        defaults = [one for one in self.videos if one.disposition & Disposition.default]
+        return next(iter(defaults or self.videos), None)
+
+    def _lacks(self, index: int | None, number: int | None) -> str:
+        if index is not None:
+            return f"its stream {index} is no video stream; index the file again"
+        if number is not None and self.videos:
+            return f"stream={number}: its video streams are 0 to {len(self.videos) - 1}"
+        return "no video stream"
+
     def __enter__(self) -> PacketReader:
         return self
 
@@ -217,7 +248,7 @@ class PacketReader:
         self.container.close()
         # Before 18.1.1, PyAV reads freed memory where demuxing goes on, or a stream is used, after the container is
         # closed (also as a template of `add_stream_from_template`). Without `stream`, that is an AttributeError here.
-        del self.stream
+        del self.stream, self.videos
         self._deadline.leave()
 
     def header(self) -> int:
@@ -238,7 +269,7 @@ class PacketReader:
         """
         sums: Any = None if self._checksums is None else self._checksums.packet
         known = None if sums is None else memoryview(sums)
-        sought = points if point else None
+        sought = points if points is not None and points.packet[point] else None
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
         number = 0
