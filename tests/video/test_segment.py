@@ -41,7 +41,7 @@ def decoded(piece: Segment) -> list[Planes]:
 
 def wrong_frames(video: Video, seed: int = 0, count: int = 3) -> tuple[int, list[Segment]]:
     """How many frames differ from the truth, of slices of many kinds; and those slices."""
-    frames, wrong, pieces = truth(video.path), 0, []
+    frames, wrong, pieces = truth(video.path, video.stream), 0, []
     for numbers in subsets(len(frames), seed, count):
         if count == 1 and len(numbers) == len(frames) > 64:
             continue  # of a long video, windows have to do
