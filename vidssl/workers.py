@@ -9,9 +9,10 @@ import atexit
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from vidssl.deadline import Deadline
@@ -21,6 +22,7 @@ T = TypeVar("T")
 _TICK = 1.0  # seconds between two checks of the deadlines
 _GRACE = 5.0  # seconds after its deadline in which a job can still report the timeout itself
 _JOINED = 10.0  # seconds in which threads may finish their jobs on closing
+_ABANDONED = 1.0  # the same after an error or Ctrl-C
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 _ALL: weakref.WeakSet[_Crew] = weakref.WeakSet()
@@ -33,7 +35,7 @@ class Workers:
     a disk that does not answer. Its future then fails with FileTimeoutError, and a new thread replaces the hanging one.
     Second, the threads are daemons: the process exits without waiting for hanging threads.
 
-    This is a context manager. If the block raises, running jobs end at their next frame.
+    This is a context manager. If the block raises, running jobs end at their next frame, and are hardly waited for.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -49,15 +51,39 @@ class Workers:
     def close(self) -> None:
         """Drop the jobs that have not started, and wait a few seconds for those that have."""
         self._crew.end()
-        self._crew.join()
+        self._crew.join(_JOINED)
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._crew.abandon()
-        self.close()
+        if kind is None:
+            self.close()
+            return
+        self._crew.end()
+        self._crew.abandon()
+        self._crew.join(_ABANDONED)
+
+
+def finished(jobs: Collection[Future[T]], *, most: int, seconds: float = 1.0) -> Iterator[list[Future[T]]]:
+    """Yield jobs as they finish: those of the next `seconds`, but at most `most`, in one list."""
+    done: SimpleQueue[Future[T]] = SimpleQueue()
+    left = len(jobs)
+    for job in list(jobs):
+        job.add_done_callback(done.put)
+    while left:
+        found = [done.get()]
+        until = time.monotonic() + seconds
+        with suppress(Empty):
+            while len(found) < min(most, left):
+                found.append(done.get(timeout=max(0.0, until - time.monotonic())))
+        left -= len(found)
+        yield found
+
+
+def running() -> bool:
+    """Return True if a thread of any pool still works on a job."""
+    return any(crew.is_working() for crew in list(_ALL))
 
 
 class _Crew:
@@ -78,12 +104,16 @@ class _Crew:
     def end(self) -> None:
         """Start no new jobs. Returns at once."""
         self._ended.set()
-        while not self.jobs.empty():
-            job = self.jobs.get()
-            if job is not None:
-                job[0].cancel()
+        with suppress(Empty):  # a thread may take a job at the same time
+            while True:
+                job = self.jobs.get_nowait()
+                if job is not None:
+                    job[0].cancel()
         for _ in range(self._count):
             self.jobs.put(None)
+
+    def is_working(self) -> bool:
+        return bool(self._doing)
 
     def abandon(self) -> None:
         for thread in list(self._doing):
@@ -91,8 +121,8 @@ class _Crew:
             if deadline is not None:
                 deadline.abandon()
 
-    def join(self) -> None:
-        until = time.monotonic() + _JOINED
+    def join(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
         for thread in list(self._threads):
             if thread is not threading.current_thread():
                 thread.join(max(0.0, until - time.monotonic()))
@@ -149,4 +179,4 @@ def _end_all() -> None:
     for crew in list(_ALL):
         crew.end()
     for crew in list(_ALL):
-        crew.join()
+        crew.join(_JOINED)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.test_lock import holder
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.demo.render import encode
@@ -24,6 +25,7 @@ from vidssl.evaluate.run import TrainedRun, load_run, trained_encoder, untrained
 from vidssl.evaluate.splits import Splits
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
+from vidssl.lock import LOCK
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
@@ -85,6 +87,16 @@ def test_going_on_gives_the_same_bits(run: TrainedRun, data: Splits) -> None:
     evaluate_finetune(run, data, how, device="cpu", quiet=True)
     whole = checkpoint.load_weights(checkpoint.find(folder), "encoder")
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_a_live_fine_tuning_is_not_joined(run: TrainedRun, data: Splits, tmp_path: Path) -> None:
+    alone = replace(run, folder=tmp_path)
+    process = holder(tmp_path / "finetune" / "checkpoint" / LOCK)
+    for resume in (False, True):
+        with pytest.raises(VidsslError, match=f"finetune: folder=.*: process {process.pid} on "):
+            evaluate_finetune(alone, data, FineTune(clips=2, train=CONFIG), resume=resume, device="cpu", quiet=True)
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture

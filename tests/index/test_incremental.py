@@ -16,7 +16,7 @@ import pytest
 
 from tests.clips import make_clip
 from vidssl.cli import main
-from vidssl.index import table as module
+from vidssl.index import build as module
 from vidssl.index.journal import Journal
 from vidssl.index.scan import scan
 from vidssl.index.schema import SCHEMA
@@ -71,15 +71,15 @@ def test_the_command_brings_an_index_up_to_date(
 
 KILLED = """
 import sys, time
-from vidssl.index import table as index
-index._SAVED = 1
-real = index.scan
+from vidssl.index import build, table
+build._SAVED = 1
+real = build.scan
 def slow(path, *place):
     if path.name == "3.mp4":
         time.sleep(60)
     return real(path, *place)
-index.scan = slow
-index.VideoIndex.build(sys.argv[1], journal=sys.argv[2], workers=1, progress=False)
+build.scan = slow
+table.VideoIndex.build(sys.argv[1], journal=sys.argv[2], workers=1, progress=False)
 """
 
 

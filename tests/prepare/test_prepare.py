@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,10 @@ import numpy as np
 import pytest
 
 from tests.clips import make_clip, make_packed_avi
+from tests.test_lock import holder
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.lock import LOCK
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare import run as module
 from vidssl.prepare.encode import encode
@@ -97,6 +103,58 @@ def test_times_labels_and_lists_are_carried_over(folder: Path, tmp_path: Path) -
     assert (out / "names.csv").read_text() == "name,class\nfull.mp4,walk\npacked.mp4,run\n"
     assert not (out / "notes.txt").exists()
     assert (out / LIST).read_text().startswith("path,label,group")
+
+
+def test_a_folder_that_another_process_writes_to_is_refused(folder: Path, tmp_path: Path) -> None:
+    """It would lose its half-written files."""
+    out = tmp_path / "out"
+    process = holder(out / LOCK)
+    for name in (JOURNAL, ".half.mp4.partial"):
+        (out / name).touch()
+    with pytest.raises(VidsslError, match=f"prepare: out=.*: process {process.pid} on "):
+        prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
+    assert (out / ".half.mp4.partial").exists()
+    process.kill()
+    process.communicate()
+    assert prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False).made
+
+
+# The second video takes long, inside a call that nothing ends.
+SLOW = """
+import os, signal, sys, time
+from vidssl.cli import main
+from vidssl.prepare import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+real, count = run.encode, []
+def slow(*arguments):
+    count.append(1)
+    if len(count) == 2:
+        os.write(1, b"slow\\n")
+        time.sleep(60)
+    return real(*arguments)
+run.encode = slow
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_ends_it_within_two_seconds(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "prepare", str(folder), str(out), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "slow\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert time.monotonic() - began < 4  # 2 on a machine that does nothing else
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "stopped: 1 of 6 videos are made; the same command continues"
+    assert prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False).kept == 1
 
 
 def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,18 @@ def test_terminated_it_saves_and_says_so(whole: tuple[int, Path], index: VideoIn
     assert 9 <= int(checkpoint.find(parts).name[5:]) < 40
     run(index.root, parts, *OPTIONS, "--resume", ranks=ranks)
     same(uninterrupted, parts)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_live_run_is_neither_resumed_nor_replaced(ranks: int, index: VideoIndex, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = start(index.root, out, "--steps", "100000", "--save-every", "5", "--log-every", "1")
+    wait_for_step(out, 5, first)
+    for options in ((), ("--resume",)):
+        said = finish(start(index.root, out, "--steps", "9", *options, ranks=ranks), code=None)[1]
+        assert f"error: train: out='{out}': process {first.pid} on " in said
+        assert "wait until it ends, or name another folder" in said
+    first.kill()
+    first.communicate()
+    run(index.root, out, "--steps", str(int(checkpoint.find(out).name[5:])), "--resume")  # kill -9 leaves it free
+    assert not (out / ".lock").exists()

@@ -12,10 +12,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -23,6 +26,9 @@ import tyro
 
 from vidssl.paths import printable
 from vidssl.types import VidsslError
+from vidssl.workers import running
+
+_STOPPED = 130  # exit code after Ctrl-C
 
 
 class Command(NamedTuple):
@@ -87,8 +93,35 @@ class _Shown(logging.Formatter):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 141 closed pipe."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 141 closed pipe.
+
+    Args:
+        arguments: The arguments. None takes those of the program, which then also ends within two seconds of Ctrl-C.
+    """
+    _accept_all_characters()
+    if arguments is not None:
+        return _main(list(arguments))
+    code = _main(sys.argv[1:])
+    if code == _STOPPED and running():
+        # A thread may be inside FFmpeg for long, and Python cannot end it. The files are closed, so nothing is lost.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def _accept_all_characters() -> None:
+    """Escapes what a terminal or file cannot show, such as an umlaut in ASCII: no output may end a command."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _main(arguments: list[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_Shown("%(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -107,8 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as stopped:
-        print(printable(str(stopped) or "stopped", lines=True), file=sys.stderr)
-        return 130
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is stopping already
+        print(printable(str(stopped) or "stopped; the same command starts again", lines=True), file=sys.stderr)
+        return _STOPPED
     return 0
 
 

@@ -67,6 +67,7 @@ def index(
         stream: Take this one of each file's video streams, counted from 0. None takes the one that players take: the
             default one, or else the one that FFmpeg finds best.
     """
+    from vidssl.index.journal import hold_journal, journal_of
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
 
@@ -75,18 +76,19 @@ def index(
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
-    known = None
-    if out.exists() and data.exists():  # its paths are only compared, not opened
-        known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
-    journal = out.with_name(f".{out.name}.partial")
-    found = VideoIndex.build(
-        data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream
-    )
-    if not len(found.usable()):
+    journal = journal_of(out)
+    with hold_journal(journal):
+        known = None
+        if out.exists() and data.exists():  # its paths are only compared, not opened
+            known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
+        found = VideoIndex.build(
+            data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream
+        )
+        if not len(found.usable()):
+            journal.unlink(missing_ok=True)
+            raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")
+        found.save(out)
         journal.unlink(missing_ok=True)
-        raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")
-    found.save(out)
-    journal.unlink(missing_ok=True)
     print(found.summary())
     gone = (
         "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"

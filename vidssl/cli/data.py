@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from vidssl.index.journal import journal_of
 from vidssl.index.lists import LISTS, is_list
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.paths import output_path
@@ -23,10 +24,13 @@ def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> V
     Returns:
         The index of `data` as it is now.
     """
-    kept = [out / "index.arrow"] if out is not None else []
-    index = _open(data, kept, allow_outside)
-    if data.suffix != ENDING and kept and not kept[0].exists():  # never replaces the index of another folder
-        index.save(kept[0])
+    kept = out / "index.arrow" if out is not None else None
+    if kept is None or data.suffix == ENDING or kept.exists():  # never replaces the index of another folder
+        return _open(data, [kept] if kept is not None else [], allow_outside)
+    journal = journal_of(kept)
+    index = _open(data, [], allow_outside, journal)
+    index.save(kept)
+    journal.unlink(missing_ok=True)
     return index
 
 
@@ -44,16 +48,15 @@ def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoInd
     return index
 
 
-def _open(data: Path, known: Sequence[Path], allow_outside: bool) -> VideoIndex:
+def _open(data: Path, known: Sequence[Path], allow_outside: bool, journal: Path | None = None) -> VideoIndex:
     """Returns the index of `data`; unchanged files are taken from the first index of `known` that exists."""
     if data.suffix == ENDING:
         return VideoIndex.load(data, allow_outside=allow_outside)
     _check(data)
     found = next((path for path in known if path.is_file()), None) if data.exists() else None
     # The known index is only compared with the files that `data` names; its paths are not opened.
-    return VideoIndex.build(
-        data, known=VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
-    )
+    old = VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
+    return VideoIndex.build(data, known=old, journal=journal)
 
 
 def _check(data: Path) -> None:

@@ -12,7 +12,7 @@ from vidssl.cli.data import open_data
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
-from vidssl.train.setup import open_run
+from vidssl.train.setup import hold_run, open_run
 from vidssl.train.train import check_first_weights, train
 
 _ARGS = """
@@ -41,7 +41,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         allow_outside: bool = False,
     ) -> None:
-        with process_group(device) as processes:
+        with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
             # Both raise before videos are indexed.
             if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
                 processes.run_on_first(partial(check_first_weights, settings))

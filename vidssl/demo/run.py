@@ -27,6 +27,7 @@ from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import own_colors, plan
 from vidssl.loader import Loader
+from vidssl.lock import LOCK, hold
 from vidssl.plots.tuples import CELL, Ordered, draw_orders
 from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
@@ -81,8 +82,14 @@ def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> No
         each: Videos of each scene.
 
     Raises:
-        VidsslError: `out` cannot be written, or it holds scenes/ or run/ that the demo did not make.
+        VidsslError: `out` cannot be written, another process writes to it, or it holds scenes/ or run/ that the
+            demo did not make.
     """
+    with hold(out / LOCK, f"demo: out={str(out)!r}"):
+        _run(out, seed, steps, each)
+
+
+def _run(out: Path, seed: int, steps: int, each: int) -> None:
     began = time.perf_counter()
     scenes, saved, folder = out / "scenes", out / "index.arrow", out / "run"
     _say(1, "scenes", began)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from vidssl.kernels.plan import PlanSpec, plan
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode
+from vidssl.workers import Workers
 
 Crops = Literal["centre", "ten"]
 _AT_ONCE = 64  # views in one forward pass of an encoder
@@ -200,15 +201,11 @@ def _prefetch(
 ) -> Iterator[torch.Tensor]:
     """The clips of each row in order. Worker threads prefetch a few videos."""
     count = workers or len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(count, thread_name_prefix="vidssl-features") as pool:
+    with Workers(count, "vidssl-features") as pool:
         waiting: deque[Future[torch.Tensor]] = deque()
-        try:
-            for row in rows.tolist():
-                waiting.append(pool.submit(clips.read, index.video(row)))
-                if len(waiting) > 2 * count:
-                    yield waiting.popleft().result()
-            while waiting:
+        for row in rows.tolist():
+            waiting.append(pool.submit(clips.read, index.video(row)))
+            if len(waiting) > 2 * count:
                 yield waiting.popleft().result()
-        finally:
-            for job in waiting:
-                job.cancel()
+        while waiting:
+            yield waiting.popleft().result()

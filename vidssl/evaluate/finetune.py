@@ -35,7 +35,7 @@ from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.init import Transfer, of_checkpoint, read_weights, transfer
-from vidssl.train.setup import CommandText, Task, fit, open_run
+from vidssl.train.setup import CommandText, Task, fit, hold_run, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 
@@ -130,9 +130,10 @@ def evaluate_finetune(
     select = _select(run, how)
     task = _task(run, how, classes)
     folder = finetune_folder(run, how, data.number)
-    start = open_finetuned(folder, resume=resume)
     alone = ProcessGroup(device=pick_device(device))
-    result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
+    with hold_run(folder, resume=resume, command=FINETUNE):
+        start = open_finetuned(folder, resume=resume)
+        result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
     path = _selected(result, select)
     model = task.build()
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))

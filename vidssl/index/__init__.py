@@ -18,6 +18,8 @@
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
 | motion.py | measures how much the picture changes from frame to frame |
 | parts.py | splits a decode where the picture's size changes |
+| build.py | scans many videos in parallel; keeps finished rows when it is stopped |
+| transient.py | what depends on the machine and not on the file |
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
+from vidssl.index.build import make_row
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA
 from vidssl.index.sources import VideoFile, find_videos
-from vidssl.index.table import ENDING, VideoIndex, make_row
+from vidssl.index.table import ENDING, VideoIndex
 from vidssl.types import VidsslError
 from vidssl.workers import Workers
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
 
+from vidssl.lock import Lock, hold
 from vidssl.paths import GrowingFile, atomic_write
 from vidssl.types import VidsslError
 
@@ -21,6 +23,16 @@ _DIGEST = 16  # bytes
 _HEAD = struct.Struct(
     f"<8sQ{_DIGEST}s"
 )  # mark, length of the following batch in bytes, digest of schema, length and batch
+
+
+def journal_of(index: Path) -> Path:
+    """The journal of the index that is built for the file `index`, beside it."""
+    return index.with_name(f".{index.name}.partial")
+
+
+def hold_journal(path: Path) -> AbstractContextManager[Lock]:
+    """Let only one process at a time build the index with the journal at `path`: a context manager, see `lock.hold`."""
+    return hold(path.with_name(f"{path.name}.lock"), f"journal={str(path)!r}")
 
 
 class Journal:
@@ -57,10 +69,16 @@ class Journal:
         self._file.close()
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Append batches of rows."""
-        for batch in batches:
-            data = bytes(batch.serialize())
-            self._file.write(_HEAD.pack(_MARK, len(data), self._digest(data)) + data)
+        """Append batches of rows. Raises VidsslError if they cannot be written."""
+        try:
+            for batch in batches:
+                data = bytes(batch.serialize())
+                self._file.write(_HEAD.pack(_MARK, len(data), self._digest(data)) + data)
+        except OSError as error:
+            raise VidsslError(
+                f"journal={str(self.path)!r}: {error.strerror or error}; free some space there, or name another file; "
+                "the rows before are kept, and the same command continues"
+            ) from error
 
     def _digest(self, data: bytes | memoryview) -> bytes:
         return hashlib.blake2b(self._schema + len(data).to_bytes(8, "little") + data, digest_size=_DIGEST).digest()

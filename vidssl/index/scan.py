@@ -19,6 +19,7 @@ from vidssl.files import stat_regular
 from vidssl.index.boxes import lacks_moov, max_samples
 from vidssl.index.parts import Parts
 from vidssl.index.row import make_video, member_of
+from vidssl.index.transient import NOT_READ, machine_reason
 from vidssl.index.verify import Memory, UnusableError, Watch
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
 from vidssl.video.decode import PLANAR, is_yuv
@@ -70,15 +71,20 @@ def scan(
             row |= _read(path, row) if whole else _read_first(path, row)
     except UnusableError as reason:
         row["status"] = str(reason)
-    except DecodeError as error:
-        row["status"] = str(error).removeprefix(f"{path}: ")
     except FileTimeoutError as error:
-        row["status"] = error.reason
-    except av.FFmpegError as error:
-        row["status"] = f"FFmpeg cannot open it: {error.strerror}"
-    except OSError as error:
-        row["status"] = f"cannot be read: {error.strerror}"
+        row["status"] = f"{NOT_READ}{error.reason}"
+    except (DecodeError, av.FFmpegError, OSError, MemoryError) as error:
+        machine = machine_reason(error, path)
+        row["status"] = f"{NOT_READ}{machine}" if machine else _file_reason(error, path)
     return row
+
+
+def _file_reason(error: Exception, path: Path) -> str:
+    if isinstance(error, av.FFmpegError):
+        return f"FFmpeg cannot open it: {error.strerror}"
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}"
+    return str(error).removeprefix(f"{path}: ")
 
 
 def unusable(status: str) -> dict[str, Any]:
@@ -124,6 +130,8 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
                 if parts.see(frame):
                     break
         except av.FFmpegError as error:
+            if machine_reason(error, path):
+                raise
             failed = f"decoding failed: {error.strerror}"
             parts.end(failed)
         watch = parts.longest()
@@ -167,6 +175,8 @@ def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         try:
             frame = next(_sequence(source, _Packets()), None)
         except av.FFmpegError as error:
+            if machine_reason(error, path):
+                raise
             raise UnusableError(f"no frame decodes: decoding failed: {error.strerror}") from error
         if frame is None or frame.is_corrupt:
             raise UnusableError(f"no frame decodes: {'the stream is empty' if frame is None else 'frame 0 is damaged'}")

@@ -12,10 +12,8 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from concurrent.futures import Future, as_completed
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +21,24 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
-from vidssl.deadline import FileTimeoutError, check_timeout
+from vidssl.deadline import check_timeout
+from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
-from vidssl.index.journal import Journal
+from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.row import FRAMES, make_video
-from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
 from vidssl.index.sources import VideoFile, find_videos
 from vidssl.index.summary import listed
+from vidssl.index.transient import NOT_READ, certain
 from vidssl.paths import atomic_write, printable
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
-from vidssl.workers import Workers
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _STREAMS = 2**16  # more video streams than any file has
-_SAVED = 64  # rows between two entries of the journal
 
 _IDENTITY = ("path", "archive", "offset", "bytes", "mtime_ns")
 # Matches a path whose text leads out of the root: the same rule as vidssl.paths.leads_outside.
@@ -96,7 +92,8 @@ class VideoIndex:
     ) -> VideoIndex:
         """Decode every video of a source once.
 
-        A file that cannot be used becomes a row whose `status` gives the reason.
+        A file that cannot be used becomes a row whose `status` gives the reason. If the machine is the reason, such as
+        a missing permission (vidssl.index.transient), the next build reads the file again.
 
         Args:
             root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too. A list
@@ -111,7 +108,8 @@ class VideoIndex:
             stream: Takes this one of each file's video streams, counted from 0. None takes the one that players take.
 
         Raises:
-            VidsslError: The source has no videos, or an argument is out of range.
+            VidsslError: The source has no videos, an argument is out of range, or another process uses the journal.
+            KeyboardInterrupt: Ctrl-C, within about two seconds; the journal then has all finished rows.
         """
         check_timeout("VideoIndex.build", file_timeout)
         if workers is not None and workers < 1:
@@ -119,41 +117,33 @@ class VideoIndex:
         if stream is not None and not 0 <= stream < _STREAMS:
             raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
         folder, found, notes = find_videos(Path(root))
-        book = None if journal is None else Journal(Path(journal), SCHEMA.with_metadata({_KEY: str(folder).encode()}))
-        old = [] if known is None else [known.table]
-        if book is not None:
-            old.append(book.found.replace_schema_metadata(None))
-        seen = pa.concat_tables([SCHEMA.empty_table(), *old])
-        keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
-        place = {key: at for at, key in enumerate(keys)}
-        kept, fresh = [], []
-        for one in found:
-            key = _identity(folder, one)
-            at = None if key is None else place.get((*key, stream))
-            if at is None:
-                fresh.append(one)
-            else:
-                kept.append((one, at))
-        batches: list[pa.RecordBatch] = []
-        with book or nullcontext(), Workers(workers or os.cpu_count() or 1, "vidssl-index") as pool:
-            jobs = {
-                pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
-                for one in fresh
-            }
-            bar = tqdm(
-                as_completed(jobs), total=len(jobs), desc="index", unit="video", disable=None if progress else True
+        with ExitStack() as stack:
+            book = None
+            if journal is not None:
+                stack.enter_context(hold_journal(Path(journal)))
+                schema = SCHEMA.with_metadata({_KEY: str(folder).encode()})
+                book = stack.enter_context(Journal(Path(journal), schema))
+            seen = certain([*([] if known is None else [known.table]), *([] if book is None else [book.found])])
+            keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
+            place = {key: at for at, key in enumerate(keys)}
+            kept, fresh = [], []
+            for one in found:
+                key = _identity(folder, one)
+                at = None if key is None else place.get((*key, stream))
+                if at is None:
+                    fresh.append(one)
+                else:
+                    kept.append((one, at))
+            count = workers or os.cpu_count() or 1
+            read = read_videos(
+                folder, fresh, journal=book, workers=count, progress=progress, file_timeout=file_timeout, stream=stream
             )
-            done = (_row(jobs[job], job) for job in bar)
-            while rows := list(islice(done, _SAVED)):
-                batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
-                if book is not None:
-                    book.add(batches[-1:])
         old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
         for name in ("label", "group"):  # the source decides these, not the file
             old_rows = old_rows.set_column(
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
-        table = pa.concat_tables([old_rows, pa.Table.from_batches(batches, SCHEMA)])
+        table = pa.concat_tables([old_rows, read])
         whole = Path(root).resolve()
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
@@ -383,7 +373,13 @@ class VideoIndex:
             f"{len(rows)} of {len(self)} videos usable, {frames} frames, {len(self.classes)} classes"
             + (f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})" if kinds else "")
         ]
-        lines += listed("left out", self.skipped(span))
+        skipped = self.skipped(span)
+        lines += listed("left out", skipped)
+        unread = sum(reason.startswith(NOT_READ) for _, reason in skipped)
+        if unread:
+            lines.append(
+                f"  {unread} of these could not be read on this machine now; the same command tries them again"
+            )
         noted = self.select(rows[np.asarray(pc.not_equal(self.select(rows).column("note"), "").to_numpy(), bool)])
         lines += listed(
             "note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True))
@@ -398,25 +394,3 @@ def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
     except OSError:
         return None
     return one.path, one.archive, one.offset, one.bytes if one.archive else now.st_size, now.st_mtime_ns
-
-
-def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
-    """A row of SCHEMA, also for a file whose worker never returned."""
-    try:
-        return make_row(one, job.result())
-    except FileTimeoutError as late:
-        return make_row(one, unusable(late.reason))
-
-
-def make_row(one: VideoFile, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of SCHEMA from what the source says about a file, and what `scan` found."""
-    if row["packet"] == list(range(len(row["packet"]))):
-        row["packet"] = None
-    return {
-        "path": one.path,
-        "label": one.label,
-        "group": one.group,
-        "archive": one.archive,
-        "offset": one.offset,
-        **row,
-    }

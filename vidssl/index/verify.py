@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 
 from vidssl.index.motion import MotionMeter
 from vidssl.index.row import FRAMES, make_points
+from vidssl.index.transient import machine_reason
 from vidssl.native import kernels
 from vidssl.video.decode import Planes, Video, check_frame, decoded
 from vidssl.video.packets import Checksums, DecodeError, PacketId, PacketReader, SeekPoints, number_of
@@ -259,7 +260,9 @@ class Watch:
                         missing.discard(at)
                         if frame_checksum(again, frame) != self.sums[at]:
                             wrong.append(self.packets[at])
-        except (DecodeError, av.FFmpegError, OSError):
+        except (DecodeError, av.FFmpegError, OSError) as error:
+            if machine_reason(error, video.path):
+                raise
             return start
         if missing:
             return start

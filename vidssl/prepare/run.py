@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from concurrent.futures import as_completed
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -21,11 +21,12 @@ from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
+from vidssl.lock import LOCK, hold
 from vidssl.paths import atomic_write, open_append, output_path, printable, resolve_folder
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.splits import copy_lists
 from vidssl.types import VidsslError
-from vidssl.workers import Workers
+from vidssl.workers import Workers, finished
 
 JOURNAL = "prepared.jsonl"  # in OUT: the settings, then one line for each file that was made or failed
 LIST, INDEX = "videos.csv", "index.arrow"
@@ -107,10 +108,25 @@ def prepare(
         What was done.
 
     Raises:
-        VidsslError: `out` cannot be used, or was made with other settings.
+        VidsslError: `out` cannot be used, another process writes to it, or it was made with other settings.
+        KeyboardInterrupt: Ctrl-C, within about two seconds; the next call continues.
     """
     target = Path(out)
     names = _refuse(index, target)
+    with hold(target / LOCK, f"prepare: out={str(target)!r}"):
+        return _prepare(index, target, names, how, task, workers=workers, progress=progress)
+
+
+def _prepare(
+    index: VideoIndex,
+    target: Path,
+    names: dict[int, str],
+    how: Encoding,
+    task: HasPlan,
+    *,
+    workers: int | None,
+    progress: bool,
+) -> PrepareResult:
     journal = _Journal(target, how)
     rows = {row: names[row] for row in index.usable().tolist()}
     for left in target.rglob(".*.partial"):  # of a process that was killed while it wrote
@@ -120,10 +136,9 @@ def prepare(
     count = workers or len(os.sched_getaffinity(0))
     with journal, Workers(count, "vidssl-prepare") as pool:
         jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
-        for job in tqdm(
-            as_completed(jobs), total=len(jobs), desc="prepare", unit="video", disable=None if progress else True
-        ):
-            row = jobs[job]
+
+        def record(job: Future[str]) -> None:
+            row = jobs.pop(job)
             try:
                 reason = job.result()
             except FileTimeoutError as late:  # its worker hangs
@@ -131,6 +146,18 @@ def prepare(
             journal.add(_source(index, row), target / names[row], reason)
             if reason:
                 skipped.append((index.column("path")[row].as_py(), reason))
+
+        with tqdm(total=len(jobs), desc="prepare", unit="video", disable=None if progress else True) as bar:
+            try:
+                for done in finished(jobs, most=1):
+                    record(done[0])
+                    bar.update()
+            except KeyboardInterrupt:
+                for job in [job for job in jobs if job.done()]:
+                    record(job)
+                raise KeyboardInterrupt(
+                    f"stopped: {len(todo) - len(jobs)} of {len(todo)} videos are made; the same command continues"
+                ) from None
     whole = [row for row, name in rows.items() if journal.has(_source(index, row), target / name)]
     made = _indexed(index, target, {row: rows[row] for row in whole}, workers=count, progress=progress)
     for row, name, frames in zip(
@@ -199,7 +226,7 @@ def _refuse(index: VideoIndex, out: Path) -> dict[int, str]:
         raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl index` shows why")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not (out / JOURNAL).is_file() and any(out.iterdir()):
+        if not (out / JOURNAL).is_file() and any(path.name != LOCK for path in out.iterdir()):
             raise VidsslError(f"{where} not empty, and not made by `vidssl prepare`; name an empty folder")
     except OSError as error:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error

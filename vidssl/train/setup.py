@@ -1,10 +1,11 @@
 """The set-up that training and fine-tuning share: one definition of each of its parts.
 
-    open_run ─► Task ─► fit: seed ─► model ─► first weights ─► split ─► precision ─► check_resumable
+    hold_run ─► open_run ─► Task ─► fit: seed ─► model ─► first weights ─► split ─► precision ─► check_resumable
                              ─► decoder ─► loaders ─► Trainer
 
 | part | where |
 |---|---|
+| one writer in a run's folder | hold_run |
 | a run's folder, and the checkpoint to resume from | open_run |
 | what a resumed run must share with its checkpoint | CHANGEABLE, fixed_settings, check_resumable |
 | the decoder that "auto" chose, kept on resume | _loaders |
@@ -16,8 +17,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
+from vidssl.lock import LOCK, hold
 from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import SlotModel
@@ -52,7 +54,8 @@ CHANGEABLE = (
     *("log_every", "show_every", "val_every", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
-_BEFORE_STEP_ONE = ("index.arrow", "run.json")  # the only files of a run before its first step
+# The only files of a run before its first step.
+_BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)
 
 
 class CommandText(NamedTuple):
@@ -91,6 +94,32 @@ class Task:
     meta: Mapping[str, Any] = field(default_factory=dict)
     loader: Callable[..., Loader] = Loader
     command: CommandText = TRAIN
+
+
+@contextmanager
+def hold_run(
+    out: Path, *, resume: bool, process_group: ProcessGroup | None = None, command: CommandText = TRAIN
+) -> Iterator[None]:
+    """Refuses other processes that want to write to a run's folder, during the block. A caller may hold it twice.
+
+    Args:
+        out: The folder. It is made, except for a run to resume, whose absence `open_run` reports.
+        resume: Continue the run in it.
+        process_group: The processes that train, of which rank 0 holds the folder; None is this one alone.
+        command: How errors speak of it.
+
+    Raises:
+        VidsslError: Another process writes to the folder, or the folder cannot be written. Every process gets it.
+    """
+    process_group = process_group or ProcessGroup(device=torch.device("cpu"))
+    with ExitStack() as stack:
+
+        def lock() -> None:
+            if out.is_dir() or not resume:
+                stack.enter_context(hold(out / LOCK, f"{command.name}: {command.folder}={str(out)!r}"))
+
+        process_group.run_on_first(lock)
+        yield
 
 
 def open_run(

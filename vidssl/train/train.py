@@ -15,7 +15,7 @@ from vidssl.pretext import build_model
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
 from vidssl.train.init import Transfer, read_weights, transfer
-from vidssl.train.setup import Task, fit, open_run
+from vidssl.train.setup import Task, fit, hold_run, open_run
 from vidssl.train.trainer import Stopped, TrainResult
 
 __all__ = ["Stopped", "TrainResult", "train"]
@@ -62,6 +62,7 @@ def train(
     with ExitStack() as stack:
         if processes is None:
             processes = stack.enter_context(process_group(device))
+        stack.enter_context(hold_run(out, resume=resume, process_group=processes))
         start = open_run(out, resume=resume, process_group=processes)
         return fit(task, index, out, start=start, process_group=processes, quiet=quiet)
 

@@ -1,0 +1,110 @@
+"""Reads the videos of an index in parallel, and keeps what is finished when it is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from vidssl.deadline import FileTimeoutError
+from vidssl.index.journal import Journal
+from vidssl.index.scan import scan, unusable
+from vidssl.index.schema import SCHEMA
+from vidssl.index.sources import VideoFile
+from vidssl.index.transient import NOT_READ, retries
+from vidssl.workers import Workers, finished
+
+_SAVED = 64  # rows in a record of the journal, at most; there is a record at least each second
+
+
+def read_videos(
+    folder: Path,
+    found: Sequence[VideoFile],
+    *,
+    journal: Journal | None,
+    workers: int,
+    progress: bool,
+    file_timeout: float | None,
+    stream: int | None = None,
+) -> pa.Table:
+    """Scan videos. Files that the machine did not let us read are read once more at the end, one by one.
+
+    Args:
+        folder: The folder that paths are relative to.
+        found: The videos.
+        journal: Gets the rows that are certain, as they are finished.
+        workers: Number of threads.
+        progress: Show a progress bar.
+        file_timeout: As in `VideoIndex.build`.
+        stream: As in `VideoIndex.build`.
+
+    Returns:
+        A row for each video, in any order.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. The message says what is kept.
+    """
+    batches: list[pa.RecordBatch] = []
+
+    def keep(rows: list[dict[str, Any]]) -> None:
+        batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
+        certain = [row for row in rows if not row["status"].startswith(NOT_READ)]
+        if journal is not None and certain:
+            journal.add([pa.RecordBatch.from_pylist(certain, SCHEMA)])
+
+    def read(videos: Sequence[VideoFile], pool: Workers, name: str, *, last: bool) -> list[VideoFile]:
+        """Scan videos, keep their rows, and return those to read again."""
+        jobs = {
+            pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
+            for one in videos
+        }
+        again = []
+        with tqdm(total=len(jobs), desc=name, unit="video", disable=None if progress else True) as bar:
+            try:
+                for done in finished(jobs, most=_SAVED):
+                    rows = [(jobs[job], _row(jobs.pop(job), job)) for job in done]
+                    keep([row for _, row in rows if last or not retries(row["status"])])
+                    again += [one for one, row in rows if not last and retries(row["status"])]
+                    bar.update(len(done))
+            except KeyboardInterrupt:
+                keep([_row(one, job) for job, one in jobs.items() if job.done()])
+                raise
+        return again
+
+    try:
+        with Workers(workers, "vidssl-index") as pool:
+            again = read(found, pool, "index", last=False)
+        if again:
+            with Workers(1, "vidssl-index") as pool:
+                read(again, pool, "index again", last=True)
+    except KeyboardInterrupt:
+        count = sum(map(len, batches))
+        kept = "none is kept" if journal is None else "they are kept, and the same command continues"
+        raise KeyboardInterrupt(f"stopped: {count} of {len(found)} files are read; {kept}") from None
+    return pa.Table.from_batches(batches, SCHEMA)
+
+
+def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
+    """A row of SCHEMA, also for a file whose worker never returned."""
+    try:
+        return make_row(one, job.result())
+    except FileTimeoutError as late:
+        return make_row(one, unusable(f"{NOT_READ}{late.reason}"))
+
+
+def make_row(one: VideoFile, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of SCHEMA from what the source says about a file, and what `scan` found."""
+    if row["packet"] == list(range(len(row["packet"]))):
+        row["packet"] = None
+    return {
+        "path": one.path,
+        "label": one.label,
+        "group": one.group,
+        "archive": one.archive,
+        "offset": one.offset,
+        **row,
+    }
