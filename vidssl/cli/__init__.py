@@ -96,12 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 141 closed pipe.
 
     Args:
-        arguments: The arguments. None takes those of the program, which then also ends within two seconds of Ctrl-C.
+        arguments: The arguments. None takes those of the program, which then also reads names of files as UTF-8 in
+            every locale, and ends within two seconds of Ctrl-C.
     """
+    if arguments is None:
+        _read_names_as_utf8()
     _accept_all_characters()
     if arguments is not None:
         return _main(list(arguments))
     code = _main(sys.argv[1:])
+    if code == _STOPPED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
     if code == _STOPPED and running():
         # A thread may be inside FFmpeg for long, and Python cannot end it. The files are closed, so nothing is lost.
         for stream in (sys.stdout, sys.stderr):
@@ -109,6 +114,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stream.flush()
         os._exit(code)
     return code
+
+
+def _read_names_as_utf8() -> None:
+    """Starts Python again in its UTF-8 mode if it reads names of files in another encoding, such as ASCII.
+
+    Names with other characters could otherwise neither be written to an index nor compared with one.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
 
 
 def _accept_all_characters() -> None:
@@ -127,11 +142,14 @@ def _main(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("vidssl").setLevel(logging.INFO)
     try:
-        if arguments and arguments[0] in COMMANDS:
-            _run(arguments[0], arguments[1:])
-        else:
-            text = "Self-supervised learning from video. `vidssl COMMAND --help` explains each command."
-            _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
+        try:
+            if arguments and arguments[0] in COMMANDS:
+                _run(arguments[0], arguments[1:])
+            else:
+                text = "Self-supervised learning from video. `vidssl COMMAND --help` explains each command."
+                _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
+        finally:
+            sys.stdout.flush()  # here, a closed pipe is handled
     except VidsslError as error:
         print(printable(f"error: {error}", lines=True), file=sys.stderr)
         return 2
@@ -140,7 +158,6 @@ def _main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt as stopped:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is stopping already
         print(printable(str(stopped) or "stopped; the same command starts again", lines=True), file=sys.stderr)
         return _STOPPED
     return 0
