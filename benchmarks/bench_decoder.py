@@ -13,7 +13,6 @@ files, and against PyAV on all cores.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from nvidia.dali import fn, pipeline
 
 from benchmarks import workloads
 from benchmarks.harness import Case, Result, compare, interleave, measured, report, timed
+from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder
 from vidssl.types import VidsslError
@@ -259,7 +259,7 @@ def main(
     if set(sizes) - set(known):
         raise VidsslError(f"--sizes {sizes}: take some of {tuple(known)}")
     torch.set_num_threads(1)
-    cores = len(os.sched_getaffinity(0))
+    cores = cpus()
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as name:
         folder = keep or Path(name)
         if only in ("all", "slice"):

@@ -13,7 +13,6 @@ Both also with one batch again and again: the difference is what data costs. Bot
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from benchmarks.bench_loader import clips
 from benchmarks.bench_peers import Tuples, job
 from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, measured, report
 from vidssl import Loader, VideoIndex
+from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.pretext import Vcop, build_model
 from vidssl.recipes import RECIPES
@@ -234,7 +234,7 @@ def main(
         raise VidsslError(
             f"recipe={recipe!r}: take one of VCOP's: {', '.join(name for name in RECIPES if name.startswith('vcop'))}"
         )
-    picked, cores = pick_device(device), len(os.sched_getaffinity(0))
+    picked, cores = pick_device(device), cpus()
     chosen = RECIPES[recipe]()
     chosen = replace(chosen, train=replace(chosen.train, batch_size=batch_size, slotwise_bn=False))
     torch.set_num_threads(threads or cores)

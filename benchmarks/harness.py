@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from vidssl.cpus import cpus
 from vidssl.native import build_info
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -173,7 +174,7 @@ def machine() -> dict[str, Any]:
     if info.is_file():
         found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE)
         model = found[1] if found else model
-    cores = len(os.sched_getaffinity(0))
+    cores = cpus()
     return {"cpu": model, "cores": cores, "simd": build_info()["simd"], "load": round(os.getloadavg()[0], 2)}
 
 

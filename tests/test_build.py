@@ -24,7 +24,7 @@ ROOMS = {
         ("types", "native", "arrays", "device", "versions", "models", "plots", "paths", "files", "deadline", "workers"),
         1,
     ),
-    **dict.fromkeys(("lock",), 1),
+    **dict.fromkeys(("lock", "cpus"), 1),
     **dict.fromkeys(("video",), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
     **dict.fromkeys(("store", "pretext", "datasets"), 4),

@@ -6,6 +6,7 @@ A thread that hangs neither delays the other threads nor keeps the process alive
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import weakref
@@ -16,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from vidssl.deadline import Deadline
+from vidssl.types import VidsslError
 
 T = TypeVar("T")
 
@@ -39,14 +41,27 @@ class Workers:
     """
 
     def __init__(self, count: int, name: str) -> None:
-        self._crew = _Crew(count, name)
+        self._crew, self._name, self._process = _Crew(count, name), name, os.getpid()
         weakref.finalize(self, self._crew.end)
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Queue a call and return its future."""
+        """Queue a call and return its future. Raises the error of `check_process`."""
+        self.check_process()
         future: Future[T] = Future()
         self._crew.jobs.put((future, function, arguments))
         return future
+
+    def check_process(self) -> None:
+        """Check that this process has the threads: a forked child has none of its parent's, and would wait for ever.
+
+        Raises:
+            VidsslError: This process is a fork of the one that made the pool.
+        """
+        if os.getpid() != self._process:
+            raise VidsslError(
+                f"{self._name}: process {os.getpid()} is a fork of process {self._process}, and has none of its "
+                "threads; make the Loader after the fork, in the process that uses it"
+            )
 
     def close(self) -> None:
         """Drop the jobs that have not started, and wait a few seconds for those that have."""
@@ -171,6 +186,9 @@ class _Crew:
                 self._threads = {one for one in self._threads if one.ident != thread}
                 self._start()
                 future.set_exception(late)
+
+
+os.register_at_fork(after_in_child=_ALL.clear)  # a child has no threads to end
 
 
 @atexit.register

@@ -12,6 +12,7 @@ def info() -> None:
     """Show versions, how this vidssl was built, and what the machine has."""
     import torch
 
+    from vidssl.cpus import cpus
     from vidssl.native import build_info
     from vidssl.train.compute import WIDE, pick_amp
     from vidssl.versions import versions
@@ -21,7 +22,7 @@ def info() -> None:
     lines = {
         **versions(),
         **{f"build {key}": value for key, value in build_info().items()},
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cpus(),
         "cpu amp": "bf16"
         if pick_amp("auto", cpu, 0)
         else "bf16 for wide models"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from vidssl.cpus import cpus
 from vidssl.demo.scenes import SCENES, film
 from vidssl.paths import atomic_write, output_path
 from vidssl.types import VidsslError
@@ -52,7 +52,7 @@ def render(folder: Path, *, seed: int = 0, each: int = 21, progress: bool = True
             (folder / name).mkdir(parents=True, exist_ok=True)
         with atomic_write(key) as aside:
             aside.write_text("{}\n")  # marks the folder as the demo's while it is incomplete
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(cpus()) as pool:
             jobs = [pool.submit(_make, path, name, number, seed) for (name, number), path in names.items()]
             for job in tqdm(
                 as_completed(jobs), total=len(jobs), desc="scenes", unit="video", disable=None if progress else True

@@ -8,7 +8,6 @@ networks, which OPN uses (its authors' code).
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from vidssl.cpus import cpus
 from vidssl.evaluate.layers import Pool, pooled
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
@@ -200,7 +200,7 @@ def _prefetch(
     index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None
 ) -> Iterator[torch.Tensor]:
     """The clips of each row in order. Worker threads prefetch a few videos."""
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or cpus()
     with Workers(count, "vidssl-features") as pool:
         waiting: deque[Future[torch.Tensor]] = deque()
         for row in rows.tolist():

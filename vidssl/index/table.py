@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidssl.cpus import cpus
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
@@ -134,7 +135,7 @@ class VideoIndex:
                     fresh.append(one)
                 else:
                     kept.append((one, at))
-            count = workers or os.cpu_count() or 1
+            count = workers or cpus()
             read = read_videos(
                 folder, fresh, journal=book, workers=count, progress=progress, file_timeout=file_timeout, stream=stream
             )

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import torch
 
+from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType
@@ -98,7 +99,7 @@ class Loader:
         file_timeout: float | None = None,
     ) -> None:
         spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
-        workers = workers if workers is not None else len(os.sched_getaffinity(0))
+        workers = workers if workers is not None else cpus()
         dtype = cast(DType, str(dtype).removeprefix("torch."))
         _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, such as VideoIndex.build(folder)")
         if not isinstance(spec, PlanSpec):

@@ -78,7 +78,11 @@ class Pipeline:
         """Returns the next batch.
 
         If the windows of the batch after it are fetched, the engine makes that batch while the caller works.
+
+        Raises:
+            VidsslError: This process is a fork of the one that made the pipeline.
         """
+        self._pool.check_process()
         if self._in_engine is None:
             self._push()
         assert self._in_engine is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from av.video.frame import VideoFrame
 
+from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
 from vidssl.loader.engines import Engine, make_engine
@@ -144,7 +144,7 @@ def profile(
         return Profile(
             windows=windows,
             workers=loader.settings.threads,
-            cores=len(os.sched_getaffinity(0)),
+            cores=cpus(),
             engine=loader.engine,
             rate=found,
             steps={name: float(np.mean([one.steps[name] for one in shown])) for name in STEPS},

@@ -15,6 +15,7 @@ import av
 import numpy as np
 from tqdm import tqdm
 
+from vidssl.cpus import cpus
 from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.files import parse_json
 from vidssl.index.lists import write_list
@@ -133,7 +134,7 @@ def _prepare(
         left.unlink()
     todo = {row: name for row, name in rows.items() if not journal.has(_source(index, row), target / name)}
     skipped = index.skipped()
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or cpus()
     with journal, Workers(count, "vidssl-prepare") as pool:
         jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+from vidssl.cpus import cpus
 from vidssl.native import build_info
 
 WIDE = 1_000_000  # parameters
@@ -56,9 +56,7 @@ def torch_threads(threads: int | None, *, processes: int = 1) -> Iterator[int]:
         The number of threads.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(
-        threads if threads is not None else max(1, min(before, len(os.sched_getaffinity(0)) // processes - 1))
-    )
+    torch.set_num_threads(threads if threads is not None else max(1, min(before, cpus() // processes - 1)))
     try:
         yield torch.get_num_threads()
     finally:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vidssl.cpus import cpus
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import PlanSpec
@@ -308,7 +308,7 @@ def _loaders(
         world_size=world_size,
         device=loads_on(process_group.device),
         seed=config.seed,
-        workers=config.workers or max(1, len(os.sched_getaffinity(0)) // process_group.local_world_size),
+        workers=config.workers or max(1, cpus() // process_group.local_world_size),
         dtype="bfloat16" if meta["amp"] == "bf16" else "float32",
         channels_last=True,
         max_corrupt=config.max_corrupt,
