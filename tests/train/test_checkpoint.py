@@ -1,14 +1,19 @@
 """Checkpoints are whole or not there."""
 
+import errno
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tests.train.processes import finish, start
+from tests.train.processes import finish, start, wait_for_step
 from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
+from vidssl.train.config import Recipe
+from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 
@@ -98,8 +103,69 @@ def test_a_full_disk_leaves_the_checkpoints_before(index: VideoIndex, tmp_path: 
 
     _, error = finish(start(index.root, run, "--steps", "8", *options, "--resume", before=bound), code=2)
     assert "checkpoint step_00000006 cannot be written: " in error
+    assert "Traceback" not in error
     assert "earlier checkpoints are whole, and --resume continues" in error
     assert checkpoint.complete(run) == before
     assert [path.name for path in (run / "checkpoints").iterdir() if path.name.startswith(".")] == []
     finish(start(index.root, run, "--steps", "8", *options, "--resume"))
     assert checkpoint.find(run).name == "step_00000008"
+
+
+def test_a_full_disk_under_the_log_ends_in_a_checkpoint(index: VideoIndex, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--save-every", "100", "--log-every", "3", "--val-every", "100")
+    finish(start(index.root, run, "--steps", "2", *options))
+    lines = (run / "metrics.jsonl").read_text()
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").symlink_to("/dev/full")
+    _, error = finish(start(index.root, run, "--steps", "8", *options, "--resume"), code=2)
+    assert "the log cannot be written at step 3: No space left on device; free some space there" in error
+    assert f"checkpoint: {run / 'checkpoints' / 'step_00000003'}; the same command with --resume continues" in error
+    assert "Traceback" not in error
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").write_text(lines)
+    finish(start(index.root, run, "--steps", "8", *options, "--resume"))
+    assert checkpoint.find(run).name == "step_00000008"
+
+
+def test_a_full_disk_under_tensorboard_ends_in_a_checkpoint(
+    index: VideoIndex,
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Its writer is a thread, which raises when it likes."""
+    real = RecordWriter.write
+
+    def write(self: RecordWriter, data: bytes) -> None:
+        if (tmp_path / "run" / "metrics.jsonl").read_text().count("train/loss") >= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", write)
+    recipe = replace(recipe, train=replace(recipe.train, log_every=1, val_every=100, save_every=100))
+    with pytest.raises(
+        VidsslError, match=r"the log cannot be written at step .*No space left on device.* checkpoint: "
+    ):
+        train(recipe, index, tmp_path / "run", steps=20, device="cpu", quiet=True)
+    assert 2 <= int(checkpoint.find(tmp_path / "run").name[5:]) <= 6
+    assert "Traceback" not in capfd.readouterr().err
+    monkeypatch.undo()
+    assert train(recipe, index, tmp_path / "run", steps=20, resume=True, device="cpu", quiet=True).step == 20
+
+
+def test_a_folder_that_is_deleted_in_mid_run_ends_in_a_checkpoint(index: VideoIndex, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--save-every", "30", "--log-every", "1", "--val-every", "1000")
+    process = start(index.root, run, "--steps", "1000", *options)
+    wait_for_step(run, 2, process)
+    run.rename(tmp_path / "moved")
+    _, error = finish(process, code=2)
+    assert f"out='{run}': the folder was deleted or replaced while the run wrote to it" in error
+    assert "Traceback" not in error
+    found = checkpoint.find(run)
+    assert str(found) in error
+    finish(
+        start(tmp_path / "moved" / "index.arrow", run, "--steps", str(int(found.name[5:]) + 1), *options, "--resume")
+    )

@@ -6,8 +6,10 @@ import json
 import math
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from html import escape
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +91,7 @@ class Log:
         with atomic_write(path) as aside:
             aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
         self._file = open_append(path)
+        self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         self._board = SummaryWriter(str(output_path(out, "tensorboard")), purge_step=step + 1)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
@@ -192,6 +195,11 @@ class Log:
             tqdm.write(printable(line, lines=True), file=sys.stdout)
             sys.stdout.flush()
 
+    def _on_thread_error(self, error: threading.ExceptHookArgs) -> None:
+        """Prints nothing if TensorBoard's thread cannot write: the next call of its writer raises the same error."""
+        if not (isinstance(error.exc_value, OSError) and type(error.thread).__module__.startswith("tensorboard.")):
+            self._excepthook(error)
+
     def __enter__(self) -> Log:
         return self
 
@@ -199,9 +207,14 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        if not self._mute:
-            self._board.close()
-            self._file.close()
+        if self._mute:
+            return
+        try:
+            for part in (self._board, self._file):
+                with suppress(OSError) if kind is not None else nullcontext():  # the first error says more
+                    part.close()
+        finally:
+            threading.excepthook = self._excepthook
 
 
 def _plain(name: str) -> str:

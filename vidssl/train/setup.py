@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -200,6 +200,19 @@ def fit(
         VidsslError: Something cannot be trained, or not be resumed with these settings.
         Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
     """
+    try:
+        return _fit(task, index, out, start, process_group, quiet)
+    except OSError as error:
+        name, folder, _ = task.command
+        raise VidsslError(
+            f"{name}: {folder}={str(out)!r}: {error}; repair this, and the same command with --resume continues "
+            "from the latest checkpoint"
+        ) from error
+
+
+def _fit(
+    task: Task, index: VideoIndex, out: Path, start: Path | None, process_group: ProcessGroup, quiet: bool
+) -> TrainResult:
     with ExitStack() as stack:
         trainer, lines = _set_up(task, index, out, start, process_group, stack)
         book = stack.enter_context(
@@ -216,10 +229,18 @@ def fit(
             book.say(line)
         book.text("run", "\n".join(lines))
         try:
-            return trainer.fit(book)
-        finally:
-            settings = flat({**task.recipe.as_dict(), **task.fixed})
-            book.settings(settings, {name: value for name, value in trainer.metrics.items() if name not in TIMED})
+            result = trainer.fit(book)
+        except BaseException:
+            with suppress(OSError):  # the disk, which the error names, may be full
+                _log_settings(book, task, trainer)
+            raise
+        _log_settings(book, task, trainer)
+        return result
+
+
+def _log_settings(book: Log, task: Task, trainer: Trainer) -> None:
+    settings = flat({**task.recipe.as_dict(), **task.fixed})
+    book.settings(settings, {name: value for name, value in trainer.metrics.items() if name not in TIMED})
 
 
 def _set_up(

@@ -97,6 +97,8 @@ class Trainer:
         self.config, self.total = stepper.config, stepper.total
         self.out, self.meta, self.names, self.augment = out, meta, names, augment
         self.sums = Metrics(len(names), self.process_group.device)
+        self._mark = out / "run.json"
+        self._marked = self._mark.is_file()  # if not, the caller keeps no such file
         self.step = self.skipped = self._in_a_row = 0
         self._replaced = 0.0  # windows, before the run was resumed
         self.metrics: dict[str, float] = {}
@@ -127,15 +129,18 @@ class Trainer:
                 stopping = self.process_group.any(stop.is_set()) and self.step < self.total
                 end = self.step == self.total
                 saves, validates = end or self.step % config.save_every == 0, end or self.step % config.val_every == 0
-                if saves or validates or self.step % config.log_every == 0:
-                    check_finite(recent, self.index, self.out / "nonfinite.jsonl")
-                    self._report(log, clock)
-                    recent.clear()
-                    clock = _Clock(frames=self.loader.stats["frames"])
-                if result is not None and (end or self.step % config.show_every == 0):
-                    self._show(log, batch, result)
-                if validates and self._validate(log, project=end):
-                    saves = True  # the best so far
+                try:
+                    if saves or validates or self.step % config.log_every == 0:
+                        check_finite(recent, self.index, self.out / "nonfinite.jsonl")
+                        self._report(log, clock)
+                        recent.clear()
+                        clock = _Clock(frames=self.loader.stats["frames"])
+                    if result is not None and (end or self.step % config.show_every == 0):
+                        self._show(log, batch, result)
+                    if validates and self._validate(log, project=end):
+                        saves = True  # the best so far
+                except OSError as error:
+                    raise self._cannot_write(error) from error
                 if saves or stopping:
                     check_finite(recent, self.index, self.out / "nonfinite.jsonl")
                     saved = self.save()
@@ -166,6 +171,20 @@ class Trainer:
             log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
         best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
+
+    def _cannot_write(self, error: OSError) -> VidsslError:
+        """Saves the step if the log cannot be written, and returns the error to raise."""
+        kept = "earlier checkpoints are whole"
+        if self.process_group.world_size == 1:  # saving waits for all processes, which do not know of the error
+            try:
+                kept = f"checkpoint: {self.save()}"
+            except VidsslError as worse:
+                if self._is_deleted():
+                    return worse
+        return VidsslError(
+            f"train: out={str(self.out)!r}: the log cannot be written at step {self.step}: {error.strerror or error}; "
+            f"free some space there; {kept}; the same command with --resume continues"
+        )
 
     def _batches(self) -> Iterator[Batch]:
         while True:
@@ -281,7 +300,11 @@ class Trainer:
         return True
 
     def save(self) -> Path:
-        """Writes a checkpoint, without learning rate and random numbers, which are functions of the step."""
+        """Writes a checkpoint, without learning rate and random numbers, which are functions of the step.
+
+        Raises:
+            VidsslError: It cannot be written, or the run's folder was deleted since the start and is now made again.
+        """
         pending = self.process_group.gather(self.sums.state_dict())
         self.stepper.share_buffers()
         if self.process_group.is_first:
@@ -301,7 +324,17 @@ class Trainer:
                 keep=self.config.keep,
                 best=int(self.best["step"]) if self.best else None,
             )
-        return checkpoint.path_of(self.out, self.step)
+        path = checkpoint.path_of(self.out, self.step)
+        if self.process_group.is_first and self._is_deleted():
+            raise VidsslError(
+                f"train: out={str(self.out)!r}: the folder was deleted or replaced while the run wrote to it, with its "
+                f"log and earlier checkpoints; {path} has been written anew, and --resume continues from it"
+            )
+        return path
+
+    def _is_deleted(self) -> bool:
+        """Whether the run's folder was deleted or replaced since the start."""
+        return self._marked and not self._mark.is_file()
 
     def load(self, path: Path) -> None:
         """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
