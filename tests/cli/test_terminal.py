@@ -89,6 +89,13 @@ def test_a_closed_pipe_ends_it_quietly(arguments: tuple[str, ...]) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_a_full_disk_is_named() -> None:
+    with open("/dev/full", "wb") as full:
+        done = run("-m", "vidssl", "recipes", environment={}, stdout=full)
+    assert done.returncode == 2
+    assert done.stderr == b"error: [Errno 28] No space left on device; free some space there, and call it again\n"
+
+
 def test_closed_output_is_no_error(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "index.arrow"
     command = f'exec "{sys.executable}" -m vidssl index "{videos}" --out "{out}" >&- 2>&-'

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -29,6 +30,7 @@ from vidssl.types import VidsslError
 from vidssl.workers import running
 
 _STOPPED = 130  # exit code after Ctrl-C
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # errors of writing, not of programming
 
 
 class Command(NamedTuple):
@@ -154,13 +156,26 @@ def _main(arguments: list[str]) -> int:
         print(printable(f"error: {error}", lines=True), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
-        # so that Python's last flush does not fail either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 141
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        print(printable(f"error: {error}; free some space there, and call it again", lines=True), file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stopped:
         print(printable(str(stopped) or "stopped; the same command starts again", lines=True), file=sys.stderr)
         return _STOPPED
     return 0
+
+
+def _drop_output() -> None:
+    """Sends what is still to be printed nowhere, so that Python's last flush does not fail either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(name: str, arguments: Sequence[str]) -> None:
