@@ -5,7 +5,6 @@ An index of these files is optional. Where there is one, each file is also compa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vidssl.cpus import cpus
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
 from vidssl.index.build import make_row
@@ -97,7 +97,7 @@ class Check:
         return len(self._files)
 
     def __iter__(self) -> Iterator[FileCheck]:
-        count = self._workers or len(os.sched_getaffinity(0))
+        count = self._workers or cpus()
         with Workers(count, "vidssl-check") as pool:
             jobs = {pool.submit(self._check, row): row for row in range(len(self._files))}
             for job in as_completed(jobs):
