@@ -12,7 +12,8 @@ from vidssl.cli.data import open_data
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
-from vidssl.train.setup import hold_run, open_run
+from vidssl.train.hold import hold_run
+from vidssl.train.setup import open_run
 from vidssl.train.train import check_first_weights, train
 
 _ARGS = """

@@ -34,8 +34,9 @@ from vidssl.pretext import OddOneOut, Pretext, SlotModel, build_model
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, of_checkpoint, read_weights, transfer
-from vidssl.train.setup import CommandText, Task, fit, hold_run, open_run
+from vidssl.train.setup import CommandText, Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 

@@ -9,6 +9,7 @@
 | train.py | train(): trains on a pretext task |
 | init.py | first weights of an encoder from a run, a checkpoint or a file |
 | setup.py | what training and fine-tuning share: folder, resume, split, decoder, loaders |
+| hold.py | one process, or one group of processes, at a time writes to a run's folder |
 | trainer.py | the loop: steps, and between them log, validation, pictures and checkpoints |
 | step.py | one step of the optimizer; learning rate; seeds |
 | metrics.py | sums of loss and accuracy between two lines of the log |

@@ -5,7 +5,7 @@
 
 | part | where |
 |---|---|
-| one writer in a run's folder | hold_run |
+| one writer in a run's folder | hold_run (hold.py) |
 | a run's folder, and the checkpoint to resume from | open_run |
 | what a resumed run must share with its checkpoint | CHANGEABLE, fixed_settings, check_resumable |
 | the decoder that "auto" chose, kept on resume | _loaders |
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import Loader
-from vidssl.lock import LOCK, hold
+from vidssl.lock import LOCK
 from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import SlotModel
@@ -94,32 +94,6 @@ class Task:
     meta: Mapping[str, Any] = field(default_factory=dict)
     loader: Callable[..., Loader] = Loader
     command: CommandText = TRAIN
-
-
-@contextmanager
-def hold_run(
-    out: Path, *, resume: bool, process_group: ProcessGroup | None = None, command: CommandText = TRAIN
-) -> Iterator[None]:
-    """Refuses other processes that want to write to a run's folder, during the block. A caller may hold it twice.
-
-    Args:
-        out: The folder. It is made, except for a run to resume, whose absence `open_run` reports.
-        resume: Continue the run in it.
-        process_group: The processes that train, of which rank 0 holds the folder; None is this one alone.
-        command: How errors speak of it.
-
-    Raises:
-        VidsslError: Another process writes to the folder, or the folder cannot be written. Every process gets it.
-    """
-    process_group = process_group or ProcessGroup(device=torch.device("cpu"))
-    with ExitStack() as stack:
-
-        def lock() -> None:
-            if out.is_dir() or not resume:
-                stack.enter_context(hold(out / LOCK, f"{command.name}: {command.folder}={str(out)!r}"))
-
-        process_group.run_on_first(lock)
-        yield
 
 
 def open_run(

@@ -14,8 +14,9 @@ from vidssl.models import Encoder
 from vidssl.pretext import build_model
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
+from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, read_weights, transfer
-from vidssl.train.setup import Task, fit, hold_run, open_run
+from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import Stopped, TrainResult
 
 __all__ = ["Stopped", "TrainResult", "train"]
