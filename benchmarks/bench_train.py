@@ -236,7 +236,7 @@ def main(
         )
     picked, cores = pick_device(device), cpus()
     chosen = RECIPES[recipe]()
-    chosen = replace(chosen, train=replace(chosen.train, batch_size=batch_size, slotwise_bn=False))
+    chosen = replace(chosen, train=replace(chosen.train, batch_size=batch_size, slotwise_bn=False, amp="auto"))
     torch.set_num_threads(threads or cores)
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
         made = () if data else workloads.QUICK if quick else workloads.CLIPS[2:3]

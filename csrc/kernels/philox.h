@@ -41,7 +41,8 @@ enum class Purpose : std::uint32_t {
   crop = 5,
   flip = 6,
   color = 7,
-  jitter = 8
+  jitter = 8,
+  motion_window = 9
 };
 
 // Counter: low = epoch | purpose << 32 (8 bits) | index << 40 (24 bits), high = sample.

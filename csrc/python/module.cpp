@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <exception>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -306,14 +307,16 @@ std::uint64_t plane_checksum(py::handle plane, int stride, std::int64_t height, 
 
 void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose,
             std::uint32_t index) {
-  check(purpose == "order" || purpose == "window", "purpose=", purpose, ": take order or window");
+  static const std::map<std::string, Purpose> purposes = {
+      {"order", Purpose::order}, {"window", Purpose::window}, {"motion_window", Purpose::motion_window}};
+  const auto found = purposes.find(purpose);
+  check(found != purposes.end(), "purpose=", purpose, ": take order, window or motion_window");
   const Borrowed bits(out, "out", 0);
   bits.expect("uint32", {-1, 4}, true);
   check(!bits.on_cuda(), bits.describe(), ": pass a host array");
-  const Purpose kind = purpose == "order" ? Purpose::order : Purpose::window;
   auto* to = bits.data<Random4>();
   for (std::int64_t i = 0; i < bits.size(0); ++i)
-    to[i] = draw(seed, epoch, first + static_cast<std::uint64_t>(i), kind, index);
+    to[i] = draw(seed, epoch, first + static_cast<std::uint64_t>(i), found->second, index);
 }
 
 py::dict build_info() {

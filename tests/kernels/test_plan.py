@@ -192,6 +192,8 @@ def test_the_region_is_the_centre_where_nothing_moves() -> None:
         ({"limits": ((1, 1, 0, 5),)}, "limits=(1, 1, 0, 5)"),
         ({"draw": "loose"}, "draw='loose'"),
         ({"window": "film"}, "window='film'"),
+        ({"windows": "fast"}, 'windows=\'fast\': take "even" or "motion"'),
+        ({"windows": "motion", "window": "video"}, "windows='motion': the whole video is the only window"),
     ],
 )
 def test_a_spec_that_cannot_be_says_so(change: dict[str, Any], part: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,19 @@ def test_a_damaged_row_is_replaced_and_counted(index: VideoIndex, recipe: Recipe
     line = json.loads((tmp_path / "corrupt.jsonl").read_text().splitlines()[0])
     assert line["path"] == f"row {row} of the index"
     assert f"index.arrow': its row {row} is damaged; delete it and build it again with `vidssl index" in line["reason"]
+
+
+def test_a_damaged_row_is_replaced_where_windows_are_drawn_by_motion(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
+    row = int(index.usable(30)[2])
+    broken = damaged(index, [row], tmp_path / "index.arrow")
+    spec = replace(recipe.pretext.plan, windows="motion")
+    with Loader(broken, spec, batch_size=3, device="cpu", workers=1, max_corrupt=0.5) as loader:
+        shown = {int(video) for batch in loader for video in batch.video}
+        assert loader.stats["corrupt_videos"] == 1
+    assert row not in shown
+    assert len(shown) >= 7
 
 
 def test_too_many_damaged_rows_are_the_end(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

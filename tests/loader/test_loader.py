@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.kernels.workload import EVERY_CHANGE, orders
 from vidssl import Loader, VideoIndex, VidsslError
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.sampler import Sampler
 from vidssl.types import Batch
 
 PLAIN = PlanSpec(
@@ -326,3 +328,26 @@ def test_no_video_is_long_enough(index: VideoIndex) -> None:
 def test_what_is_left_out_is_named(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
         assert loader.skipped == [("short.mp4", "9 frames, but 16 are needed")]
+
+
+def test_windows_by_motion_follow_the_index(index: VideoIndex) -> None:
+    """Each first frame is drawn in proportion to the change within its window; the frames shown are those."""
+    spec = replace(PLAIN, windows="motion")
+    sampler = Sampler.of(index, spec, seed=3, train=True, tuples=1)
+    windows = [sampler.window(epoch, position) for epoch in range(1000) for position in range(len(sampler))]
+    for row in sampler.rows.tolist():
+        firsts = np.bincount([w.first for w in windows if w.video == row], minlength=index.frames(row) - spec.span + 1)
+        change = index.motion(row).astype(int)
+        weights = np.array([change[first : first + spec.span - 1].sum() for first in range(len(firsts))])
+        expected = weights / weights.sum() * firsts.sum()
+        z = (((firsts - expected) ** 2 / expected).sum() - len(firsts)) / (2 * len(firsts)) ** 0.5
+        assert z < 4.5
+    made = []
+    for workers in (1, 3):
+        with Loader(index, spec, batch_size=3, device="cpu", workers=workers, seed=3) as loader:
+            made.append(batches(loader, 1))
+    assert same(*made)
+    shown = [int(first) for batch in made[0] for first in batch.frame.flatten(1).min(1).values]
+    assert shown == [w.first for w in windows[: len(shown)]]
+    even = Sampler.of(index, PLAIN, seed=3, train=True, tuples=1)
+    assert [even.window(0, at).video for at in range(6)] == [w.video for w in windows[:6]]

@@ -211,6 +211,7 @@ def test_published_head_compares_no_slots() -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"windows": "fast"}, "windows='fast'"),
         ({"tau_min": 0}, "tau_min=0"),
         ({"tau_max": 1}, "tau_max=1"),
         ({"tuple_length": 2}, "tuple_length=2: take 3 to 5"),

@@ -47,6 +47,8 @@ class PlanSpec:
         tries: Number of draws to meet `limits` and `distinct`. If all fail, the plan's status is not 0.
         window: Number of frames of a window. None uses the smallest number that can hold the bases, "video" the whole
             video.
+        windows: How training draws the first frame of a window. "even" draws each with the same probability. "motion"
+            draws it in proportion to the change of luma within the window, which the index measured.
         augment: Settings of crop, flip and colour.
 
     Raises:
@@ -67,6 +69,7 @@ class PlanSpec:
     distinct_min: int = 0
     tries: int = 10
     window: int | Literal["video"] | None = None
+    windows: Literal["even", "motion"] = "even"
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -81,6 +84,9 @@ class PlanSpec:
         most = self.span <= self.window <= _MOST if isinstance(self.window, int) else self.window in (None, "video")
         fix = f'the bases need {self.span} frames; take at least {self.span}, None or "video"'
         self._need(most, "window", self.window, fix)
+        self._need(self.windows in ("even", "motion"), "windows", self.windows, 'take "even" or "motion"')
+        one = self.windows == "motion" and self.window == "video"
+        self._need(not one, "windows", self.windows, 'the whole video is the only window; take "even"')
 
     def _need(self, good: bool, argument: str, value: object, fix: str) -> None:
         need(good, "PlanSpec", argument, value, fix)

@@ -5,6 +5,7 @@ A window is a pure function of (seed, epoch, position).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -45,6 +46,8 @@ class Sampler:
             window, the same in every epoch.
         tuples: Tuples per window; they have consecutive positions.
         whole: A window is the whole video instead of `span` frames.
+        motion: Returns the change from each frame of a row to the next, uint16 [frames - 1]. Training then draws the
+            first frame in proportion to the change within the window. None draws it evenly.
     """
 
     rows: npt.NDArray[np.int64]
@@ -54,6 +57,7 @@ class Sampler:
     train: bool
     tuples: int = 1
     whole: bool = False
+    motion: Callable[[int], npt.NDArray[np.uint16]] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -75,7 +79,17 @@ class Sampler:
             )
         frames = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
         whole = spec.window == "video"
-        return cls(rows=rows, frames=frames, span=spec.frames, seed=seed, train=train, tuples=tuples, whole=whole)
+        motion = index.motion if spec.windows == "motion" else None
+        return cls(
+            rows=rows,
+            frames=frames,
+            span=spec.frames,
+            seed=seed,
+            train=train,
+            tuples=tuples,
+            whole=whole,
+            motion=motion,
+        )
 
     def __len__(self) -> int:
         """Positions per epoch."""
@@ -102,8 +116,47 @@ class Sampler:
         last = int(self.frames[at]) - span  # the last frame that a window can begin with
         first = last // 2
         if self.train:
-            first = int(_random(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
+            chosen = self._first_by_motion(epoch, number, attempt, int(self.rows[at]))
+            if chosen is None:
+                chosen = int(_random(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
+            first = chosen
         return Window(position, int(self.rows[at]), first, span)
+
+    def _first_by_motion(self, epoch: int, number: int, attempt: int, row: int) -> int | None:
+        """Draws the first frame of a window in proportion to the change within the window.
+
+        Returns:
+            The frame. None if windows are drawn evenly, if nothing changes, or if the row of the index is damaged,
+            which the worker that reads it reports.
+        """
+        if self.motion is None:
+            return None
+        try:
+            change = self.motion(row)
+        except VidsslError:
+            return None
+        drawn = int(_random(self.seed, epoch, number, 1, "motion_window", attempt)[0])
+        return draw_by_motion(change, self.span, drawn)
+
+
+def draw_by_motion(change: npt.NDArray[np.uint16], span: int, drawn: int) -> int | None:
+    """Chooses the first frame of a window in proportion to the change within the window.
+
+    Args:
+        change: uint16 [frames - 1], the change from each frame to the next.
+        span: Frames of a window, 1 <= span <= frames.
+        drawn: A random number below 2**64.
+
+    Returns:
+        The frame, 0..frames - span; None if no window shows any change.
+    """
+    before = np.concatenate((np.zeros(1, np.uint64), np.cumsum(change, dtype=np.uint64)))  # [frames]: up to each frame
+    upto = np.cumsum(
+        before[span - 1 :] - before[: len(before) - span + 1], dtype=np.uint64
+    )  # of windows that begin here
+    if not upto[-1]:
+        return None
+    return int(np.searchsorted(upto, np.uint64(drawn * int(upto[-1]) >> 64), side="right"))
 
 
 @dataclass(frozen=True, kw_only=True)

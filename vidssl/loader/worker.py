@@ -82,6 +82,8 @@ class Worker(ABC, Generic[W_co]):
             if reason is None:
                 try:
                     video = self._index.video(window.video)
+                    if self._spec.windows == "motion":
+                        self._index.motion(window.video)  # raises if the sampler could not read it
                     with Deadline.enter(video.path, video.bytes, self._file_timeout):
                         return self._fetch(self._request(epoch, window, video, failures), slot)
                 except VidsslError as error:

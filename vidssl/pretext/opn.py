@@ -73,6 +73,8 @@ class Opn(Pretext):
         dropout: Dropout probability in the head, before the classifier.
         window: Length in frames of the window from which the frames are drawn. Default: the largest distance between
             the first and the last frame plus 1, (tuple_length - 1) interval_max + 1.
+        windows: Where the window lies. "motion" draws its first frame in proportion to the motion within it. "even"
+            draws it evenly.
         augment: How to resize, crop, flip, colour and normalise the frames. Default: the published patch, jitter, flip
             and channel splitting.
     """
@@ -87,11 +89,13 @@ class Opn(Pretext):
     tries: int = 64
     dropout: float = 0.5
     window: int | None = None
+    windows: Literal["even", "motion"] = "even"
     augment: Augment = PATCH
 
     def __post_init__(self) -> None:
         self._need("tuple_length", self.tuple_length in ORDERS, "take 3 or 4 frames")
         self._need("sampling", self.sampling in ("motion", "uniform"), 'take "motion" or "uniform"')
+        self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
         self._need("interval_min", self.interval_min >= 1, "take at least 1 frame")
         self._need(
             "interval_max", self.interval_max >= self.interval_min, f"take at least interval_min={self.interval_min}"
@@ -118,6 +122,7 @@ class Opn(Pretext):
             limits=tuple((i, i + 1, self.interval_min, self.interval_max) for i in range(steps)),
             tries=self.tries,
             window=self.window if self.window is not None else steps * self.interval_max + 1,
+            windows=self.windows,
             augment=self.augment,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import nn
@@ -52,6 +52,8 @@ class ShuffleLearn(Pretext):
             leaves the layer out.
         window: Length in frames of the window from which the frames are drawn. Default: tau_max + 2 tau_min + 1,
             the shortest window that fits tau_max with tau_min on either side.
+        windows: Where the window lies. "motion" draws its first frame in proportion to the motion within it. "even"
+            draws it evenly.
         augment: How to resize, crop, flip, colour and normalise the frames. Default: warp to 227 x 227 and subtract
             Caffe's mean, nothing random.
     """
@@ -66,6 +68,7 @@ class ShuffleLearn(Pretext):
     tries: int = 64
     hidden: int = 0
     window: int | None = None
+    windows: Literal["even", "motion"] = "even"
     augment: Augment = WARP
 
     def __post_init__(self) -> None:
@@ -79,6 +82,7 @@ class ShuffleLearn(Pretext):
             self._need(name, getattr(self, name) >= 1, "take at least 1")
         self._need("hidden", self.hidden >= 0, "take at least 0")
         self._need("similar", 0 <= self.similar <= 255**2, "take a mean squared difference from 0 to 65025")
+        self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
         least = 2 * self.tau_min + self.tuple_length
         self._need(
             "window",
@@ -109,6 +113,7 @@ class ShuffleLearn(Pretext):
             distinct_min=round(self.similar * 256),
             tries=self.tries,
             window=window,
+            windows=self.windows,
             augment=self.augment,
         )
 

@@ -26,7 +26,7 @@ def shuffle_learn_caffenet() -> Recipe:
         slotwise_bn=False,
         seed=2,
     )
-    return Recipe(pretext=ShuffleLearn(), encoder="caffenet", train=train)
+    return Recipe(pretext=ShuffleLearn(windows="motion"), encoder="caffenet", train=train)
 
 
 def shuffle_learn_resnet18() -> Recipe:
