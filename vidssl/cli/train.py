@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.data import open_data
+from vidssl.cli.store import parse_bytes, readable
+from vidssl.index.table import VideoIndex
 from vidssl.recipes import RECIPES
+from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.setup import open_run
 from vidssl.train.train import check_first_weights, train
+from vidssl.types import VidsslError
 
 _ARGS = """
 
@@ -23,6 +27,8 @@ Args:
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
     resume: Continue the run in OUT from its latest checkpoint.
     device: Where to compute; auto takes a GPU if there is one.
+    store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
+    store_limit: Most bytes of that folder, such as 200GB. None: no limit.
     allow_outside: Also accept an index (.arrow) that names files outside of its root.
 """
 
@@ -40,6 +46,8 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         *,
         resume: bool = False,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        store: Path | None = None,
+        store_limit: str | None = None,
         allow_outside: bool = False,
     ) -> None:
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
@@ -48,7 +56,28 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
                 processes.run_on_first(partial(check_first_weights, settings))
             with processes.first_before_others():
                 index = open_data(data, out, allow_outside=allow_outside)
-            train(settings, index, out, resume=resume, processes=processes)
+            frames = _open_store(settings, store, store_limit, index)
+            train(settings, index, out, resume=resume, processes=processes, store=frames)
 
     command.__doc__ = doc + _ARGS
     return command
+
+
+def _open_store(recipe: Recipe, folder: Path | None, limit: str | None, index: VideoIndex) -> FrameStore | None:
+    if folder is None:
+        return None
+    if recipe.store_size == "none":
+        height, width = recipe.pretext.augment.resize
+        sizes: list[Size] = ["native", (height, width)]
+        choices = ", ".join(
+            f"--store-size {store.size_text} takes {readable(store.bytes_of(index))}"
+            for store in (FrameStore(None, size) for size in sizes)
+        )
+        raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
+    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit))
+    print(
+        f"store {folder}: frames of {frames.size_text} take {readable(frames.bytes_of(index))}; "
+        f"{readable(frames.free_bytes())} are free",
+        flush=True,
+    )
+    return frames

@@ -30,6 +30,7 @@ from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
 from vidssl.loader.sampler import Sampler, Schedule
+from vidssl.store.fill import Filler
 from vidssl.store.frames import FrameStore
 from vidssl.types import Batch, VidsslError
 
@@ -132,8 +133,11 @@ class Loader:
             threads=workers,
         )
         self._file_timeout, self.store = file_timeout, store
+        self._filler: Filler | None = None
         if store is not None:
             decode = _with_store(store, decode)
+            if store.folder is not None:
+                self._filler = Filler(store, index, part=(rank, world_size), file_timeout=file_timeout)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         inline = self.device.type == "cpu" and not spec.needs_motion and decoder is None
@@ -159,7 +163,13 @@ class Loader:
 
     def _connect(self, engine: str, decoder: GraphDecoder | None, settings: Settings, schedule: Schedule) -> Pipeline:
         worker, made = make_engine(
-            engine, settings, self.index, decoder, store=self.store, file_timeout=self._file_timeout
+            engine,
+            settings,
+            self.index,
+            decoder,
+            store=self.store,
+            missed=None if self._filler is None else self._filler.ask,
+            file_timeout=self._file_timeout,
         )
         return Pipeline(worker, made, schedule, threads=settings.threads)
 
@@ -257,6 +267,8 @@ class Loader:
         """Stops the workers and the engine."""
         self._closed = True
         self._pipeline.close()
+        if self._filler is not None:
+            self._filler.close()
 
     def __enter__(self) -> Loader:
         return self

@@ -107,7 +107,6 @@ class Pipeline:
     def close(self) -> None:
         """Stops the workers and the engine."""
         self._pool.close()
-        self.worker.close()
         self.engine.close()
 
     def __enter__(self) -> Pipeline:

@@ -6,7 +6,7 @@ A window whose video cannot be read is replaced by the window of the next video.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar, cast
 
 import numpy as np
@@ -27,7 +27,6 @@ from vidssl.loader.windows import (
     Request,
     SegmentWindow,
 )
-from vidssl.store.fill import Filler
 from vidssl.store.frames import FrameStore
 from vidssl.types import Frames, Plan, VidsslError, Window
 from vidssl.video.decode import Decoder, Video
@@ -47,6 +46,7 @@ class Worker(ABC, Generic[W_co]):
         spec: The task's table.
         sampler: Chooses the windows.
         store: Has frames that need no decoding, and the size of all others. None: frames have their own size.
+        missed: Called with the row of a video whose frames the store lacks.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
 
@@ -57,18 +57,13 @@ class Worker(ABC, Generic[W_co]):
         sampler: Sampler,
         *,
         store: FrameStore | None = None,
+        missed: Callable[[int], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         check_timeout("Loader", file_timeout)
         self._index, self._spec, self._sampler, self._file_timeout = index, spec, sampler, file_timeout
-        self._store = store
-        self._filler = Filler(store, index, file_timeout) if store is not None and store.folder is not None else None
+        self._store, self._missed = store, missed
         self.corrupt: dict[int, str] = {}
-
-    def close(self) -> None:
-        """Stops keeping frames in the background."""
-        if self._filler is not None:
-            self._filler.close()
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
         """Fetches the window whose first tuple is at `position` of `epoch`.
@@ -131,12 +126,12 @@ class Worker(ABC, Generic[W_co]):
         )
 
     def _kept(self, video: Video, window: Window) -> Frames | None:
-        """Returns the frames of a window from the store. If it lacks them, it keeps the video in the background."""
+        """Returns the frames of a window from the store; None if it lacks them."""
         if self._store is None:
             return None
         kept = self._store.read(video, window.first, window.span)
-        if kept is None and self._filler is not None:
-            self._filler.ask(window.video)
+        if kept is None and self._missed is not None:
+            self._missed(window.video)
         return kept
 
     def _plan(self, epoch: int, sample: int, frames: int, size: tuple[int, int]) -> Plan:
@@ -163,9 +158,10 @@ class DecodingWorker(Worker[DecodedWindow]):
         decoder: Decoder,
         *,
         store: FrameStore | None = None,
+        missed: Callable[[int], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
-        super().__init__(index, spec, sampler, store=store, file_timeout=file_timeout)
+        super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
         self._decoder = decoder
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> DecodedWindow:

@@ -29,7 +29,7 @@ from vidssl.workers import Workers
 log = logging.getLogger(__name__)
 
 _CHUNK = 2**26  # bytes of frames that are written at once, and lie behind each other in a shard
-_PAUSE = 10.0  # seconds between two shards that are completed because nothing else is to be done
+_PAUSE, _BUSY = 5.0, 60.0  # seconds between two shards of a loader that has nothing, or more, to be kept
 
 
 class Store(Protocol):
@@ -41,6 +41,7 @@ class Store(Protocol):
     def missing(self, video: Video) -> list[range]: ...
     def add(self, video: Video, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
     def flush(self) -> None: ...
+    def refresh(self) -> None: ...
 
 
 class StoppedError(Exception):
@@ -175,16 +176,20 @@ def fill(
 class Filler:
     """Keeps, in the background, the videos that a loader asks for and that the store lacks.
 
-    One daemon thread decodes one video after the other. It stops between two frames.
+    One daemon thread decodes one video after the other. It stops between two frames. It also opens the shards that
+    other processes completed.
 
     Args:
         store: The store.
         index: The videos.
+        part: (n, parts): this process keeps the rows n, n + parts, ... of the index; others keep the rest.
         file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
     """
 
-    def __init__(self, store: Store, index: VideoIndex, file_timeout: float | None = None) -> None:
-        self._store, self._index, self._file_timeout = store, index, file_timeout
+    def __init__(
+        self, store: Store, index: VideoIndex, *, part: tuple[int, int] = (0, 1), file_timeout: float | None = None
+    ) -> None:
+        self._store, self._index, self._part, self._file_timeout = store, index, part, file_timeout
         self._rows: SimpleQueue[int | None] = SimpleQueue()
         self._asked: set[int] = set()
         self._ended = threading.Event()
@@ -195,30 +200,31 @@ class Filler:
         """Keeps the video of a row later. Returns at once."""
         if row not in self._asked:
             self._asked.add(row)
-            self._rows.put(row)
+            if row % self._part[1] == self._part[0]:
+                self._rows.put(row)
 
     def close(self) -> None:
         """Stops, and completes the shard in progress."""
         self._ended.set()
         self._rows.put(None)
         self._thread.join()
-        self._store.flush()
 
     def _work(self) -> None:
-        flushed = monotonic()
+        flushed, full = monotonic(), False
         while not self._ended.is_set():
             try:
                 row = self._rows.get(timeout=1.0)
             except Empty:
-                if monotonic() - flushed > _PAUSE:
-                    self._flush()
-                    flushed = monotonic()
-                continue
-            if row is None or not self._keep(row):
-                break
+                row = None
+            if row is not None and not full:
+                full = not self._keep(row)
+            if monotonic() - flushed > (_PAUSE if row is None else _BUSY):
+                self._flush()
+                flushed = monotonic()
         self._flush()
 
     def _keep(self, row: int) -> bool:
+        """Returns False if the store is full."""
         try:
             video = self._index.video(row)
             with Deadline.enter(video.path, video.bytes, self._file_timeout):
@@ -230,5 +236,6 @@ class Filler:
     def _flush(self) -> None:
         try:
             self._store.flush()
+            self._store.refresh()
         except OSError as error:
             log.warning("store: %s; the frames are decoded again", printable(error))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from vidssl.kernels.augment import Augment
 from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import METHODS, Pretext
+from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
 
 
@@ -175,6 +176,9 @@ class Recipe:
             None begins with random weights. A resumed run does not read it again.
         fresh: Names of parts of the encoder that do not take the weights of init, such as "dense" (the fully connected
             layers of a CaffeNet) or "convs.conv1". None is no part.
+        store_size: Size to which frames are reduced once, after decoding, whether they are kept in a store or not:
+            "none" leaves them as they are, and nothing can be kept; "native" also does, and they can be kept;
+            HEIGHTxWIDTH, such as 128x171, reduces them.
     """
 
     pretext: Pretext
@@ -182,12 +186,20 @@ class Recipe:
     train: TrainConfig = TrainConfig()
     init: str | None = None
     fresh: tuple[str, ...] | None = None
+    store_size: str = "none"
 
     def __post_init__(self) -> None:
         if self.fresh and self.init is None:
             raise VidsslError(
                 f"train: fresh={self.fresh!r}: without init, all parts are fresh; give init, or leave it out"
             )
+        if self.store_size != "none":
+            size = parse_size(self.store_size)
+            crop = self.pretext.augment.crop
+            if size != "native" and (size[0] < crop[0] or size[1] < crop[1]):
+                raise VidsslError(
+                    f"store_size={self.store_size}: crops are {crop[0]}x{crop[1]}; take at least that, native or none"
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns a dictionary that can be written as JSON, and from which `recipe_from` makes the recipe again."""
@@ -217,6 +229,7 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
             train=TrainConfig(**train),
             init=values.get("init"),
             fresh=_tuples(values.get("fresh")),
+            store_size=values.get("store_size", "none"),
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise VidsslError(

@@ -10,16 +10,19 @@ from pathlib import Path
 import torch
 
 from vidssl.index.table import VideoIndex
+from vidssl.loader import Loader
 from vidssl.models import Encoder
 from vidssl.pretext import build_model
+from vidssl.store.frames import FrameStore, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, read_weights, transfer
 from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import Stopped, TrainResult
+from vidssl.types import VidsslError
 
-__all__ = ["Stopped", "TrainResult", "train"]
+__all__ = ["Stopped", "TrainResult", "open_store", "train"]
 
 
 def train(
@@ -32,6 +35,7 @@ def train(
     device: str = "auto",
     quiet: bool = False,
     processes: ProcessGroup | None = None,
+    store: FrameStore | None = None,
 ) -> TrainResult:
     """Trains, or continues to train.
 
@@ -46,6 +50,8 @@ def train(
         quiet: Print nothing.
         processes: The process group, if the caller has joined it (vidssl.train.distributed); None joins that of
             torchrun, if there is one.
+        store: Frames are taken from this store and kept in it. Its size must be recipe.store_size. None keeps nothing;
+            the bits are the same.
 
     Returns:
         Where the run ended.
@@ -59,7 +65,11 @@ def train(
     config, pretext = recipe.train, recipe.pretext
     build = partial(build_model, pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
     init = partial(_begin, recipe) if recipe.init is not None else None
-    task = Task(recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names, init=init)
+    frames = open_store(recipe, store)
+    loader = partial(Loader, store=frames) if frames is not None else Loader
+    task = Task(
+        recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names, init=init, loader=loader
+    )
     with ExitStack() as stack:
         if processes is None:
             processes = stack.enter_context(process_group(device))
@@ -79,3 +89,19 @@ def check_first_weights(recipe: Recipe) -> None:
 def _begin(recipe: Recipe, encoder: Encoder) -> Transfer:
     """Gives a new encoder the weights that the recipe names."""
     return transfer(encoder, read_weights(Path(recipe.init or "")), fresh=recipe.fresh or ())
+
+
+def open_store(recipe: Recipe, store: FrameStore | None) -> FrameStore | None:
+    """Returns the store that a run of a recipe reads: `store`, or one that keeps nothing; None without a store size.
+
+    Raises:
+        VidsslError: The size of `store` is not that of the recipe.
+    """
+    if store is None:
+        return FrameStore(None, parse_size(recipe.store_size)) if recipe.store_size != "none" else None
+    if store.size_text != recipe.store_size:
+        raise VidsslError(
+            f"train: store: it keeps frames of {store.size_text}, but the recipe has store_size={recipe.store_size}; "
+            "make both the same"
+        )
+    return store

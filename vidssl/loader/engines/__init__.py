@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ def make_engine(
     graph_decoder: GraphDecoder | None = None,
     *,
     store: FrameStore | None = None,
+    missed: Callable[[int], None] | None = None,
     file_timeout: float | None = None,
 ) -> tuple[Worker[Any], Engine[Any]]:
     """Makes an engine and its worker.
@@ -46,21 +48,22 @@ def make_engine(
         index: The videos.
         graph_decoder: The engine "dali" decodes with this decoder in its graph; None decodes in the workers.
         store: Where the frames come from, if not from the files alone. Not together with `graph_decoder`.
+        missed: Called with the row of a video whose frames the store lacks.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
     spec, sampler = settings.spec, settings.sampler
+    common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
     if name == "inline":
-        return AssemblingWorker(index, spec, sampler, store=store, file_timeout=file_timeout), Inline(settings)
+        return AssemblingWorker(index, spec, sampler, **common), Inline(settings)
     decoder: Decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
     if store is not None:
         decoder = store.decode
     if name == "eager":
-        return DecodingWorker(index, spec, sampler, decoder, store=store, file_timeout=file_timeout), Eager(settings)
+        return DecodingWorker(index, spec, sampler, decoder, **common), Eager(settings)
     if graph_decoder is None:
         from vidssl.loader.engines.dali import FrameGraph  # imports DALI, which only this engine needs
 
-        worker = DecodingWorker(index, spec, sampler, decoder, store=store, file_timeout=file_timeout)
-        return worker, FrameGraph(settings)
+        return DecodingWorker(index, spec, sampler, decoder, **common), FrameGraph(settings)
     from vidssl.loader.engines.dali_decode import DaliDecode
 
     segments = SegmentWorker(index, spec, sampler, decoder, graph_decoder, file_timeout=file_timeout)
