@@ -58,6 +58,7 @@ TESTED_BY = {
     "evaluate.picture": "evaluate/test_retrieval.py",
     "evaluate.result": "evaluate/test_retrieval.py",
     "evaluate.run": "evaluate/test_retrieval.py",
+    "index.found": "index/test_sources.py",
     "index.kinds": "index/test_sources.py",
     "index.boxes": "index/test_bounds.py",
     "index.parts": "index/test_sizes.py",

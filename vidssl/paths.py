@@ -21,9 +21,9 @@ SYNC_SECONDS = 1.0  # least time between two fsyncs of a file that grows
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # the answer of devices, and of file systems that cannot flush a folder
 
 
-def leads_outside(name: str) -> bool:
+def leads_outside(name: str | PurePosixPath) -> bool:
     """Return True if a name, by its text, may lead out of the folder it is joined to: it is absolute or has ".."."""
-    path = PurePosixPath(name)
+    path = PurePosixPath(name) if isinstance(name, str) else name
     return path.is_absolute() or ".." in path.parts
 
 

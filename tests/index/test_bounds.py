@@ -20,7 +20,8 @@ from tests.index.test_sources import SPEC
 from vidssl import Loader, VideoIndex
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import scan
-from vidssl.index.sources import SIDECAR_BYTES, find_videos
+from vidssl.index.sources import find_videos
+from vidssl.index.tars import SIDECAR_BYTES
 from vidssl.video.packets import PIXELS, DecodeError
 
 FTYP = struct.pack(">I4s8s", 16, b"ftyp", b"isom\0\0\0\0")
@@ -107,13 +108,15 @@ def test_a_shard_asks_for_no_memory(name: str, tmp_path: Path) -> None:
     assert [path for path, _ in index.skipped()] == (["a.tar"] if name == "pax" else [])
 
 
-def test_a_sidecar_that_is_too_long_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sidecar_that_is_too_long_is_said(tmp_path: Path) -> None:
     label = b'{"label": "run"}'
     for name, data in (("a.tar", label), ("b.tar", label + b" " * SIDECAR_BYTES), ("c.tar", b"[" * 200_000)):
         tar = header(b"s.mp4", 4) + padded(b"some") + header(b"s.json", len(data)) + padded(data) + bytes(1024)
         (tmp_path / name).write_bytes(tar)
-    assert [one.label for one in find_videos(tmp_path)[1]] == ["run", None, None]
-    assert f"b.tar/s.json: {len(label) + SIDECAR_BYTES} bytes exceed the limit of {SIDECAR_BYTES}" in caplog.text
+    found = find_videos(tmp_path)
+    assert [one.label for one in found.videos] == ["run", None, None]
+    assert f"1 ignored (a label of more than {SIDECAR_BYTES} bytes): b.tar/s.json" in found.notes
+    assert "1 ignored (not JSON): c.tar/s.json" in found.notes
 
 
 def test_members_that_cannot_be_where_they_say_are_named(tmp_path: Path) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.clips import make_clip
 from tests.kernels.workload import orders
 from vidssl import Loader, VideoIndex, VidsslError
+from vidssl.cli import main
+from vidssl.cli.data import open_data
+from vidssl.datasets import plain
 from vidssl.index.holdout import split
 from vidssl.index.sources import find_videos
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
+from vidssl.video.decode import decode
 
 SPEC = PlanSpec(
     arrangements=orders(3, 4),
@@ -133,6 +140,115 @@ def test_wrong_lists_are_named(name: str, text: str, said: str, tmp_path: Path) 
     (tmp_path / name).write_text(text)
     with pytest.raises(VidsslError, match=said):
         find_videos(tmp_path / name)
+
+
+def test_what_is_skipped_in_a_folder_is_counted_by_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_clip(tmp_path / "a.mp4", frames=10)
+    (tmp_path / "frames").mkdir()
+    for number in range(5):
+        (tmp_path / f"{number}.xyz").touch()
+        (tmp_path / "frames" / f"img_{number:05d}.jpg").touch()
+    for name in ("README", "cover.png", "b.PNG", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / ".cache").mkdir()
+    found = find_videos(tmp_path)
+    assert sorted(found.notes) == [
+        "1 ignored (folder of frames; pictures are not read, so make a video of them, with ffmpeg for instance): "
+        "frames/",
+        "1 ignored (hidden folder): .cache",
+        "1 ignored (no ending): README",
+        "2 ignored (.png): b.PNG, cover.png",
+        "5 ignored (.xyz): 0.xyz, 1.xyz, 2.xyz, ...",
+    ]
+    assert main(["index", str(tmp_path), "--out", str(tmp_path / ".cache" / "i.arrow")]) == 0
+    assert "note: 1 ignored (hidden folder): .cache" in capsys.readouterr().out
+    with caplog.at_level("INFO"):
+        open_data(tmp_path, None)
+    assert "1 ignored (hidden folder): .cache" in caplog.text
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(VidsslError, match=r"no video in it; video files end in .*; 1 ignored \(folder of frames"):
+        find_videos(tmp_path)
+
+
+def test_kinds_of_skipped_files_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for number in range(30):
+        (tmp_path / f"a.{number:03d}").touch()
+    notes = find_videos(tmp_path).notes
+    assert len(notes) == 21
+    assert notes[-1] == "10 ignored, of 10 more kinds"
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert find_videos(tmp_path).notes == ["1 ignored (a folder that cannot be read: Permission denied): closed"]
+
+
+@pytest.mark.parametrize("name", ["a.3g2", "a.F4V", "a.qt", "a.mpe", "a.m2t"])
+def test_more_names_are_videos(name: str, tmp_path: Path) -> None:
+    make_clip(tmp_path / "a.mp4", frames=10).rename(tmp_path / name)
+    assert len(VideoIndex.build(tmp_path, progress=False).usable()) == 1
+
+
+def test_a_gif_is_a_video_if_it_moves(tmp_path: Path) -> None:
+    frames = [Image.effect_noise((64, 48), 50 + number).convert("P") for number in range(12)]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:], duration=40)
+    frames[0].save(tmp_path / "still.gif")
+    index = VideoIndex.build(tmp_path, progress=False)
+    assert index.skipped() == [("still.gif", "a still picture, not a video")]
+    assert index.frames(0) == 12
+
+
+def test_names_that_are_not_utf8_cost_only_their_own_files(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    data = make_clip(root / "good.mp4", frames=10).read_bytes()
+    (root / "caf\udce9.mp4").write_bytes(data)
+    (root / "caf\\udce9.mp4").write_bytes(data)  # what the escaped name looks like
+    (root / "d\udcff").mkdir()
+    (root / "d\udcff" / "x.mp4").write_bytes(data)
+    (root / "d\udcff" / "y.txt").touch()
+    with tarfile.open(root / "t\udcff.tar", "w") as tar:
+        add(tar, "s.mp4", data)
+    why = "its name, or that of a folder it is in, is not UTF-8; rename it"
+    assert main(["index", str(root), "--out", str(tmp_path / "i.arrow")]) == 0
+    index = VideoIndex.load(tmp_path / "i.arrow")
+    assert dict(index.skipped()) == {
+        "caf\\udce9.mp4 (2)": why,
+        "d\\udcff/x.mp4": why,
+        "t\\udcff.tar": why,
+    }
+    assert len(index.usable()) == 2
+    assert VideoIndex.build(root, known=index, progress=False).table.equals(index.table)
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    assert f"problem: d\\udcff/x.mp4: {why}" in plain(root).text()
+    assert [entry.name for entry in plain(root).parts["all"]] == ["caf\\udce9.mp4", "good.mp4"]
+    (tmp_path / "r\udce9").mkdir()  # a root whose own name is not UTF-8 is no matter
+    (tmp_path / "r\udce9" / "a.mp4").write_bytes(data)
+    assert main(["index", str(tmp_path / "r\udce9"), "--out", str(tmp_path / "r.arrow")]) == 0
+    assert len(VideoIndex.load(tmp_path / "r.arrow").usable()) == 1
+
+
+def test_names_with_line_breaks_and_tabs_are_names(tmp_path: Path) -> None:
+    names = ["x\ty\n/a\rb\tc\n.mp4", "x\ty\n/d.mp4"]
+    (tmp_path / "x\ty\n").mkdir()
+    for name in names:
+        make_clip(tmp_path / name, frames=10)
+    index = VideoIndex.build(tmp_path, progress=False)
+    assert index.column("path").to_pylist() == names
+    assert index.classes == ("x\ty",)
+    assert [decode(index.video(row), np.arange(10)).data.shape[0] for row in index.usable().tolist()] == [10, 10]
 
 
 def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from vidssl.index.journal import journal_of
 from vidssl.index.lists import LISTS, is_list
 from vidssl.index.table import ENDING, VideoIndex
+from vidssl.index.tars import is_tar
 from vidssl.paths import output_path
 from vidssl.types import VidsslError
+
+log = logging.getLogger(__name__)
 
 
 def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> VideoIndex:
@@ -56,11 +60,14 @@ def _open(data: Path, known: Sequence[Path], allow_outside: bool, journal: Path 
     found = next((path for path in known if path.is_file()), None) if data.exists() else None
     # The known index is only compared with the files that `data` names; its paths are not opened.
     old = VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
-    return VideoIndex.build(data, known=old, journal=journal)
+    index = VideoIndex.build(data, known=old, journal=journal)
+    for note in index.notes:
+        log.info("%s: %s", data, note)
+    return index
 
 
 def _check(data: Path) -> None:
-    if data.is_file() and not is_list(data) and data.suffix.lower() != ".tar":
+    if data.is_file() and not is_list(data) and not is_tar(data.name):
         raise VidsslError(
             f"data={str(data)!r}: not a folder of videos, a list ({', '.join(LISTS)}), a shard (.tar) or an index "
             "(.arrow); name one of these"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from vidssl.index.found import VideoFile
 from vidssl.index.sources import find_videos
 from vidssl.paths import printable
 from vidssl.types import VidsslError
@@ -112,7 +113,9 @@ class VideoFiles:
         self.root, found, _ = find_videos(videos)
         self._exact, self._used = exact, set[str]()
         self._several: dict[tuple[str, ...], None] = {}
-        self._paths = [one.path for one in found if one.archive is None]
+        files = [one for one in found if one.archive is None]
+        self._paths = [one.path for one in files if not one.refused]
+        self._refused = refused_files(files)
         self._whole: dict[tuple[str, str], list[str]] = {}
         self._ends: dict[str, list[str]] = {}
         for path in self._paths:
@@ -138,9 +141,10 @@ class VideoFiles:
             self._several[tuple(same)] = None
         return Entry(name, None, label, group, tuple(same))
 
-    def duplicates(self) -> list[str]:
-        """List a problem for each set of files that could be the same video: `entry` takes none of them."""
-        return [f"{' and '.join(paths)}: these files have the same name; keep one" for paths in self._several]
+    def problems(self) -> list[str]:
+        """List each file that cannot be used, and each set of files that could be one video: none of them is taken."""
+        several = [f"{' and '.join(paths)}: these files have the same name; keep one" for paths in self._several]
+        return self._refused + several
 
     def unused(self) -> list[str]:
         """List the files that can be no video of an entry."""
@@ -166,6 +170,11 @@ def empty_files(parts: dict[str, list[Entry]]) -> list[str]:
     """List a problem for each file of 0 bytes."""
     paths = {entry.path for entries in parts.values() for entry in entries if entry.path is not None}
     return [f"{path}: empty file; download it again" for path in sorted(paths) if path.stat().st_size == 0]
+
+
+def refused_files(files: Sequence[VideoFile]) -> list[str]:
+    """List a problem for each file that is refused by its name, or is a tar that cannot be read."""
+    return [f"{one.path}: {one.refused}" for one in files if one.refused]
 
 
 def duplicate_names(entries: Sequence[Entry], part: str) -> list[str]:

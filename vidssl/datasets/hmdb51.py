@@ -78,7 +78,7 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
         problems += duplicate_names(entries, part)
     if unused:
         notes.append(f"split 1 leaves {unused} videos out, as its lists say")
-    problems += files.duplicates() + empty_files(parts)
+    problems += files.problems() + empty_files(parts)
     return Dataset(name="hmdb51", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 

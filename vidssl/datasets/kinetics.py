@@ -49,7 +49,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
                 ) from error
             entry = files.entry(name, f"{name}.mp4", clean_label(row.get("label")), row["youtube_id"])
             parts.setdefault(row["split"] or path.stem, []).append(entry)
-    problems = files.duplicates() + empty_files(parts)
+    problems = files.problems() + empty_files(parts)
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)
     notes = (

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from vidssl.datasets.base import Dataset, Entry, empty_files
+from vidssl.datasets.base import Dataset, Entry, empty_files, refused_files
 from vidssl.index.holdout import hold_out, match_groups
 from vidssl.index.sources import find_videos
 from vidssl.types import VidsslError
@@ -33,7 +33,8 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     if not 0 <= fraction < 1:
         raise VidsslError(f"fraction={fraction}: take a fraction of the videos with 0 <= fraction < 1")
     root, found, remarks = find_videos(source)
-    files = [one for one in found if one.archive is None]
+    whole = [one for one in found if one.archive is None]
+    files = [one for one in whole if not one.refused]
     matches = match_groups([one.path for one in files], group, "group")
     entries = []
     for one, match in zip(files, matches, strict=True):
@@ -50,8 +51,8 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     return Dataset(
         name=source.stem if listed else source.resolve().name,
         parts=parts,
-        problems=_problems(entries) + empty_files(parts),
-        notes=remarks + _notes(len(found) - len(files), parts),
+        problems=refused_files(whole) + _problems(entries) + empty_files(parts),
+        notes=remarks + _notes(len(found) - len(whole), parts),
         source=source if listed else None,
     )
 

@@ -66,7 +66,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
             notes.append(f"split {number} names {len(train) + len(test)} videos; the release has {VIDEOS}")
     if len(set(classes.values())) != CLASSES:
         notes.append(f"classInd.txt names {len(set(classes.values()))} classes; the release has {CLASSES}")
-    problems += files.duplicates() + empty_files(parts)
+    problems += files.problems() + empty_files(parts)
     return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes)
 
 

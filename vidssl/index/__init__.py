@@ -12,6 +12,8 @@
 | table.py | `VideoIndex`: build, save, load, and the `Video` of a row |
 | summary.py | lists rows with their reasons |
 | sources.py | lists the videos of a folder, of a shard, or of a list |
+| tars.py | lists the videos of one shard, with their labels |
+| found.py | `VideoFile`, and the count of what is ignored |
 | lists.py | reads and writes lists of videos |
 | kinds.py | tells by a name what a file is |
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |

@@ -11,10 +11,10 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from vidssl.deadline import FileTimeoutError
+from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA
-from vidssl.index.sources import VideoFile
 from vidssl.index.transient import NOT_READ, retries
 from vidssl.workers import Workers, finished
 

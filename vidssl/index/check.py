@@ -17,9 +17,10 @@ from vidssl.cpus import cpus
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
 from vidssl.index.build import make_row
+from vidssl.index.found import VideoFile
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA
-from vidssl.index.sources import VideoFile, find_videos
+from vidssl.index.sources import find_videos
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.types import VidsslError
 from vidssl.workers import Workers

@@ -50,3 +50,4 @@ EXTENSIONS = frozenset(
         ".y4m",
     }
 )
+PICTURES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})

@@ -267,8 +267,9 @@ def split_records(text: str, where: str, delimiter: str) -> Iterator[Record]:
         if found["quoted"] is not None:
             fields.append(Field(found["quoted"][1:-1].replace('""', '"'), *found.span("quoted"), True))
         else:
-            plain = found["plain"].strip()
-            start = found.start("plain") + len(found["plain"]) - len(found["plain"].lstrip())
+            plain = found["plain"].lstrip()
+            start = found.end("plain") - len(plain)
+            plain = plain.rstrip()
             fields.append(Field(plain, start, start + len(plain), False))
         at = found.end()
         if found["end"] == delimiter:

@@ -59,8 +59,6 @@ def scan(
         found = stat_regular(path)
         place = Member(offset or 0, found.st_size if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
-        if offset is None and path.suffix.lower() == ".tar":
-            raise UnusableError("a tar file that cannot be read to its end; the members before the damage are used")
         if refused:
             raise UnusableError(refused)
         if not 0 <= place.offset <= place.offset + place.bytes <= found.st_size:
@@ -75,7 +73,7 @@ def scan(
         row["status"] = f"{NOT_READ}{error.reason}"
     except (DecodeError, av.FFmpegError, OSError, MemoryError) as error:
         machine = machine_reason(error, path)
-        row["status"] = f"{NOT_READ}{machine}" if machine else _file_reason(error, path)
+        row["status"] = refused or (f"{NOT_READ}{machine}" if machine else _file_reason(error, path))
     return row
 
 
@@ -137,6 +135,8 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         watch = parts.longest()
         if watch is None or not watch.packets:
             raise UnusableError(f"no frame decodes: {failed or (watch and watch.ended) or 'the stream is empty'}")
+        if row["container"] == "gif" and len(watch.packets) == 1:
+            raise UnusableError("a still picture, not a video")
         row |= watch.about
     # as decoding will open it
     with PacketReader(path, member=member_of(about), container=row["container"], stream=row["stream"]) as source:

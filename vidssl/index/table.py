@@ -26,10 +26,11 @@ from vidssl.cpus import cpus
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
+from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
-from vidssl.index.sources import VideoFile, find_videos
+from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
 from vidssl.index.transient import NOT_READ, certain
 from vidssl.paths import atomic_write, printable
@@ -122,7 +123,7 @@ class VideoIndex:
             book = None
             if journal is not None:
                 stack.enter_context(hold_journal(Path(journal)))
-                schema = SCHEMA.with_metadata({_KEY: str(folder).encode()})
+                schema = SCHEMA.with_metadata({_KEY: os.fsencode(folder)})
                 book = stack.enter_context(Journal(Path(journal), schema))
             seen = certain([*([] if known is None else [known.table]), *([] if book is None else [book.found])])
             keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
