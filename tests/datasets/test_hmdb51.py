@@ -46,6 +46,8 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
     videos, lists = release(tmp_path)
     next((videos / "catch").glob("*Film_A*_0.avi")).unlink()
     assert [len(names) for part, names in hmdb51(videos).missing.items() if part == "train_1"] == [1]
+    (videos / "frames.zip").touch()
+    assert "1 ignored (.zip): frames.zip" in hmdb51(videos).notes
     (lists / "catch_test_split1.txt").write_text("a.avi 3\n")
     with pytest.raises(VidsslError, match=r"line 1: 'a.avi 3' is not a video and 0, 1 or 2"):
         hmdb51(videos)

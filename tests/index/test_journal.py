@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tests.clips import make_clip
 from tests.fuzz.test_index import rows
+from vidssl import VideoIndex
 from vidssl.index.journal import Journal
 from vidssl.index.schema import SCHEMA
 
@@ -51,3 +53,16 @@ def test_a_record_of_no_rows_is_read(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal", SCHEMA) as book:
         book.add(rows(0).to_batches() or [pa.RecordBatch.from_pylist([], SCHEMA)])
     assert Journal(tmp_path / "journal", SCHEMA).found.num_rows == 0
+
+
+def test_a_journal_without_rows_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that ends in an exception before any row is kept leaves nothing."""
+    make_clip(tmp_path / "a.mp4", frames=5)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr("vidssl.index.table.make_row", fail)
+    with pytest.raises(RuntimeError, match="a fault"):
+        VideoIndex.build(tmp_path, journal=tmp_path / ".i.partial", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

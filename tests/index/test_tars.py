@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.clips import make_clip
 from vidssl import VideoIndex
-from vidssl.index.found import Found
+from vidssl.index.found import Found, Ignored
 from vidssl.index.sources import find_videos
-from vidssl.index.tars import SIDECAR_BYTES
+from vidssl.index.tars import SIDECAR_BYTES, find_in_tar
 
 
 def shard(path: Path, *members: tuple[str, bytes | str], links: tuple[tuple[str, bytes, str], ...] = ()) -> Path:
@@ -79,6 +81,25 @@ def test_links_are_the_members_that_they_lead_to(tmp_path: Path) -> None:
         "2 ignored (a symbolic link that leads out of its tar): s.tar/b/out.mp4, s.tar/b/root.mp4",
     ]
     assert len(VideoIndex.build(tmp_path, progress=False).usable()) == 4
+
+
+KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE, b"9"])
+PLACES = st.sampled_from(
+    ["a.mp4", "b.mp4", "d/a.mp4", "../a.mp4", "/a.mp4", "a.txt", "a", "._a.mp4", "d/a", "\udce9.mp4"]
+)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(KINDS, PLACES, PLACES), min_size=1, max_size=8))
+def test_no_member_vanishes(tmp_path: Path, members: list[tuple[bytes, str, str]]) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.GNU_FORMAT) as tar:
+        for kind, name, target in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            tar.addfile(member)
+    ignored = Ignored()
+    videos = find_in_tar(tmp_path / "s.tar", "s.tar", ignored)
+    assert len(videos) + sum(int(note.split()[0]) for note in ignored.notes()) == len(members)
 
 
 def zstd(data: bytes) -> bytes:

@@ -101,6 +101,9 @@ class VideoFiles:
         videos: Folder of the videos, searched recursively.
         exact: Compare names with regard to case, which distinguishes YouTube's ids.
 
+    Attributes:
+        notes: What is ignored in the folder.
+
     Raises:
         VidsslError: videos is not a folder.
     """
@@ -110,7 +113,7 @@ class VideoFiles:
             raise VidsslError(
                 f"videos={str(videos)!r}: not a folder; name the folder that contains the data set's videos"
             )
-        self.root, found, _ = find_videos(videos)
+        self.root, found, self.notes = find_videos(videos)
         self._exact, self._used = exact, set[str]()
         self._several: dict[tuple[str, ...], None] = {}
         files = [one for one in found if one.archive is None]

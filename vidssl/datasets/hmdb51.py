@@ -79,7 +79,7 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
     if unused:
         notes.append(f"split 1 leaves {unused} videos out, as its lists say")
     problems += files.problems() + empty_files(parts)
-    return Dataset(name="hmdb51", parts=parts, extra=files.unused(), problems=problems, notes=notes)
+    return Dataset(name="hmdb51", parts=parts, extra=files.unused(), problems=problems, notes=notes + files.notes)
 
 
 def _film(name: str, label: str) -> str:

@@ -57,7 +57,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
         if parts
         else []
     )
-    return Dataset(name="kinetics", parts=parts, extra=files.unused(), problems=problems, notes=notes)
+    return Dataset(name="kinetics", parts=parts, extra=files.unused(), problems=problems, notes=notes + files.notes)
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:

@@ -67,7 +67,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
     if len(set(classes.values())) != CLASSES:
         notes.append(f"classInd.txt names {len(set(classes.values()))} classes; the release has {CLASSES}")
     problems += files.problems() + empty_files(parts)
-    return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes)
+    return Dataset(name="ucf101", parts=parts, extra=files.unused(), problems=problems, notes=notes + files.notes)
 
 
 def _classes(path: Path) -> tuple[dict[int, str], list[str]]:

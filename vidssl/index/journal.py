@@ -36,7 +36,7 @@ def hold_journal(path: Path) -> AbstractContextManager[Lock]:
 
 
 class Journal:
-    """A file that grows by batches of rows. A context manager; leaving it keeps the file.
+    """A file that grows by batches of rows. A context manager; leaving it keeps the file, unless it has no rows.
 
     Args:
         path: The file. It need not exist.
@@ -67,6 +67,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        if self.path.is_file() and self.path.stat().st_size == 0:
+            self.path.unlink()
 
     def add(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Append batches of rows. Raises VidsslError if they cannot be written."""

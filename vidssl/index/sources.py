@@ -58,7 +58,9 @@ def find_videos(source: Path) -> Found:
 
 
 def _in_folder(root: Path) -> Found:
-    """The videos of a folder. Links to folders are followed once; hidden folders and hidden files are skipped."""
+    """The videos of a folder. Links to folders are followed once. Hidden folders are ignored; a hidden file that is no
+    video is not counted.
+    """
     videos: list[VideoFile] = []
     ignored, seen, top = Ignored(), set[str](), str(root)
 

@@ -19,6 +19,7 @@ from vidssl.files import parse_json, stat_regular
 from vidssl.index.found import NOT_UTF8, Ignored, VideoFile, as_utf8
 from vidssl.index.kinds import EXTENSIONS
 from vidssl.index.lists import clean_label
+from vidssl.index.transient import NOT_READ, machine_reason
 from vidssl.paths import leads_outside
 
 ENDINGS = (".tar", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst")
@@ -80,7 +81,8 @@ def find_in_tar(path: Path, name: str, ignored: Ignored) -> list[VideoFile]:
                         ignored.add(_REPLACED, videos[key].path)
                     videos[key] = video
     except OSError as error:
-        why = f"cannot be read: {error.strerror}"
+        machine = machine_reason(error, path)
+        why = f"{NOT_READ}{machine}" if machine else f"cannot be read: {error.strerror}"
     tar = [VideoFile(path=name, label=None, refused=as_utf8(why))] if why else []
     return [*tar, *videos.values()]
 
