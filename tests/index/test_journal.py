@@ -62,7 +62,7 @@ def test_a_journal_without_rows_is_not_left_behind(tmp_path: Path, monkeypatch: 
     def fail(*_: object) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("vidssl.index.table.make_row", fail)
+    monkeypatch.setattr("vidssl.index.build.make_row", fail)
     with pytest.raises(RuntimeError, match="a fault"):
         VideoIndex.build(tmp_path, journal=tmp_path / ".i.partial", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

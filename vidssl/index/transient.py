@@ -58,7 +58,9 @@ def machine_reason(error: BaseException, path: Path) -> str | None:
         The reason, or None if the file is the cause.
     """
     one: BaseException | None = error
-    while one is not None:
+    seen: list[BaseException] = []
+    while one is not None and one not in seen:  # an error may name itself as its cause
+        seen.append(one)
         if isinstance(one, MemoryError):
             return MACHINE[errno.ENOMEM]
         if isinstance(one, (OSError, av.FFmpegError)) and one.errno in MACHINE:
