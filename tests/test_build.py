@@ -20,11 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
-    **dict.fromkeys(
-        ("types", "native", "arrays", "device", "versions", "models", "plots", "paths", "files", "deadline", "workers"),
-        1,
-    ),
-    **dict.fromkeys(("lock", "cpus"), 1),
+    **dict.fromkeys(("checks", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
+    **dict.fromkeys(("paths", "files", "deadline", "workers", "lock", "cpus"), 1),
     **dict.fromkeys(("video",), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
     **dict.fromkeys(("store", "pretext", "datasets"), 4),
@@ -37,6 +34,7 @@ LONGEST_FILE, LONGEST_BODY = 400, 60  # lines
 # Modules without a test file of their own name: what tests them.
 TESTED_BY = {
     "arrays": "faces/test_python.py",
+    "checks": "kernels/test_properties.py",
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
     "index.check": "cli/test_check.py",

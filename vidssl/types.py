@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.checks import MAX_SIDE, is_real, is_size
+
 if TYPE_CHECKING:  # this module and the kernels run without torch
     from torch import Tensor
 
-MAX_FRAMES, MAX_SIDE = 2**23 - 1, 2**24 - 1  # limits of one array of frames, as in csrc/kernels/view.h
+MAX_FRAMES = 2**23 - 1  # the limit of one array of frames, as in csrc/kernels/view.h
 Array = Any  # any DLPack array: numpy, torch, cupy
 
 
@@ -52,6 +54,19 @@ class ColorSpace:
     to_rgb: npt.NDArray[np.float32]
     chroma: tuple[float, float]
 
+    def __post_init__(self) -> None:
+        matrix = self.to_rgb
+        if (
+            not isinstance(matrix, np.ndarray)
+            or matrix.shape != (3, 4)
+            or matrix.dtype.kind not in "iuf"
+            or not np.isfinite(matrix).all()
+        ):
+            raise VidsslError(f"ColorSpace: to_rgb={matrix!r}: pass a numpy array float32 [3, 4] of finite numbers")
+        chroma: object = self.chroma
+        if not isinstance(chroma, tuple | list) or len(chroma) != 2 or not all(is_real(n, 0, 1) for n in chroma):
+            raise VidsslError(f"ColorSpace: chroma={chroma!r}: pass (x, y), both in 0..1")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
@@ -83,10 +98,13 @@ def as_frames(frames: Frames | Array, argument: str) -> Frames:
         argument: Name of the argument, for error messages.
 
     Raises:
-        VidsslError: The array cannot be frames. The check happens before memory of that shape is allocated.
+        VidsslError: The array, size or colour space cannot be that of frames. The check happens before memory of that
+            shape is allocated.
     """
     if isinstance(frames, Frames):
         _check_sizes(tuple(getattr(frames.data, "shape", ())), frames.size, argument)
+        if not isinstance(frames.space, ColorSpace):
+            raise VidsslError(f"{argument}.space is a {type(frames.space).__name__}: pass a ColorSpace")
         return frames
     shape = tuple(getattr(frames, "shape", ()))
     if not hasattr(frames, "__dlpack__"):
@@ -107,7 +125,7 @@ def _check_sizes(shape: tuple[int, ...], size: tuple[int, int], argument: str) -
             f"{argument} has shape {list(shape)}: take at most {MAX_FRAMES} frames with sides "
             f"of at most {MAX_SIDE}; split the array"
         )
-    if len(size) != 2 or not all(0 < length <= MAX_SIDE for length in size):
+    if not is_size(size):
         raise VidsslError(
             f"{argument}.size={size!r}: pass a positive (height, width), the size of the picture within {list(shape)}"
         )

@@ -65,15 +65,13 @@ int device_type(py::handle array, const std::string& name) {
     if (!PyErr_Occurred()) return static_cast<int>(type);
     PyErr_Clear();
   }
-  throw py::type_error(name + ": its __dlpack_device__ returned a " + type_of(device) +
-                       ", not two whole numbers; pass a plain array");
+  fail(name, ": its __dlpack_device__ returned a ", type_of(device), ", not two whole numbers; pass a plain array");
 }
 
 py::object export_capsule(py::handle array, const std::string& name, std::intptr_t stream) {
   if (PyCapsule_CheckExact(array.ptr())) return py::reinterpret_borrow<py::object>(array);
   if (!py::hasattr(array, "__dlpack__") || !py::hasattr(array, "__dlpack_device__"))
-    throw py::type_error(name + " is a " + type_of(array) +
-                         ": pass an array that supports DLPack (numpy, torch, cupy, DALI)");
+    fail(name, " is a ", type_of(array), ": pass an array that supports DLPack (numpy, torch, cupy, DALI)");
   const int device = device_type(array, name);
   py::dict options;
   if (device == kCuda || device == kCudaManaged) options["stream"] = stream;
@@ -94,8 +92,7 @@ py::object export_capsule(py::handle array, const std::string& name, std::intptr
 Borrowed::Borrowed(py::handle array, std::string name, std::intptr_t stream) : Borrowed(std::move(name)) {
   py::object capsule = export_capsule(array, name_, stream);
   if (!PyCapsule_CheckExact(capsule.ptr()))
-    throw py::type_error(name_ + ": its __dlpack__ returned a " + type_of(capsule) +
-                         ", not a capsule; pass a plain array");
+    fail(name_, ": its __dlpack__ returned a ", type_of(capsule), ", not a capsule; pass a plain array");
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) {
     versioned_ = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor_versioned"));
     PyCapsule_SetName(capsule.ptr(), "used_dltensor_versioned");

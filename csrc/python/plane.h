@@ -17,9 +17,8 @@ class Plane {
  public:
   Plane(pybind11::handle buffer, const char* name, int stride, std::int64_t height, std::int64_t width) {
     if (!PyObject_CheckBuffer(buffer.ptr()))
-      throw pybind11::type_error(std::string(name) + " is a " +
-                                 pybind11::str(pybind11::type::of(buffer).attr("__name__")).cast<std::string>() +
-                                 ": pass a buffer of bytes, such as a plane of PyAV or a numpy array");
+      fail(name, " is a ", pybind11::str(pybind11::type::of(buffer).attr("__name__")).cast<std::string>(),
+           ": pass a buffer of bytes, such as a plane of PyAV or a numpy array");
     if (PyObject_GetBuffer(buffer.ptr(), &view_, PyBUF_SIMPLE) != 0) {
       PyErr_Clear();
       fail(name, ": its bytes are not contiguous; pass a contiguous copy");

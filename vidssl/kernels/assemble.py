@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from vidssl.arrays import device_of, empty_like, stream_of
+from vidssl.checks import MAX_SIDE, is_size, is_whole, is_word
 from vidssl.native import kernels
-from vidssl.types import MAX_SIDE, Array, Frames, Plan, VidsslError, as_frames
+from vidssl.types import Array, Frames, Plan, VidsslError, as_frames
 
 MAX_THREADS = 1024
 DType = Literal["float32", "float16", "bfloat16", "uint8"]
@@ -49,14 +50,16 @@ def assemble(
             plan's arrays are not checked.
     """
     frames = as_frames(frames, "frames")
-    if layout not in ("kcthw", "kthwc"):
+    if not is_word(layout, ("kcthw", "kthwc")):
         raise VidsslError(f'layout={layout!r}: take "kcthw" or "kthwc"')
-    if dtype not in ("float32", "float16", "bfloat16", "uint8"):
+    if not is_word(dtype, ("float32", "float16", "bfloat16", "uint8")):
         raise VidsslError(f'dtype={dtype!r}: take "float32", "float16", "bfloat16" or "uint8"')
-    if not 1 <= threads <= MAX_THREADS:
+    if not is_whole(threads, 1, MAX_THREADS):
         raise VidsslError(f"threads={threads!r}: take 1..{MAX_THREADS}")
-    if len(size) != 2 or min(size) <= 0 or max(size) > MAX_SIDE:
+    if not is_size(size):
         raise VidsslError(f"size={size!r}: take positive (height, width), at most {MAX_SIDE}")
+    if not isinstance(plan, Plan):
+        raise VidsslError(f"plan is a {type(plan).__name__}: pass a Plan, as `plan` gives it")
     shown = tuple(getattr(plan.frame, "shape", ()))
     if len(shown) != 2:
         raise VidsslError(

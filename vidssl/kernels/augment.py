@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vidssl.types import MAX_SIDE, VidsslError
+from vidssl.checks import MAX_SIDE, is_real, is_whole, is_word
+from vidssl.types import VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]
 SCOPES = {"frame": 0, "clip": 1, "tuple": 2}  # as in csrc/kernels/spec.h
@@ -67,7 +68,13 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("crop_scope", "flip_scope", "color_scope"):
-            need(getattr(self, name) in SCOPES, "Augment", name, getattr(self, name), 'take "frame", "clip" or "tuple"')
+            need(
+                is_word(getattr(self, name), SCOPES),
+                "Augment",
+                name,
+                getattr(self, name),
+                'take "frame", "clip" or "tuple"',
+            )
         need(
             self.flip_scope != "frame",
             "Augment",
@@ -75,6 +82,29 @@ class Augment:
             self.flip_scope,
             'take "clip" or "tuple"; all frames of a slot are mirrored together',
         )
+        self._check_sizes()
+        for name in ("mean", "std"):
+            need(
+                numbers(getattr(self, name), 3, float),
+                "Augment",
+                name,
+                getattr(self, name),
+                "take three numbers, red, green and blue",
+            )
+            least, most = (-MAX_COLOR, MAX_COLOR) if name == "mean" else (1 / MAX_COLOR, MAX_COLOR)
+            fits = all(least <= n <= most for n in getattr(self, name))
+            need(fits, "Augment", name, getattr(self, name), f"take numbers in {least}..{most}")
+        fits = is_whole(self.jitter, 0, MAX_SIDE)
+        need(fits, "Augment", "jitter", self.jitter, f"take a whole number of pixels in 0..{MAX_SIDE}")
+        for name in ("flip", "grey", "split"):
+            fits = is_real(getattr(self, name), 0, 1)
+            need(fits, "Augment", name, getattr(self, name), "take a probability in 0..1")
+        for name in ("brightness", "contrast", "saturation"):
+            fits = is_real(getattr(self, name), 0, 1)
+            need(fits, "Augment", name, getattr(self, name), "take a spread in 0..1")
+
+    def _check_sizes(self) -> None:
+        """Checks that the crop lies in the region, and the region in the resized picture."""
         for name in ("resize", "crop") if self.region is None else ("resize", "region", "crop"):
             need(
                 numbers(getattr(self, name), 2, int),
@@ -90,18 +120,6 @@ class Augment:
                 getattr(self, name),
                 f"take at most {MAX_SIDE} a side",
             )
-        for name in ("mean", "std"):
-            need(
-                numbers(getattr(self, name), 3, float),
-                "Augment",
-                name,
-                getattr(self, name),
-                "take three numbers, red, green and blue",
-            )
-            least, most = (-MAX_COLOR, MAX_COLOR) if name == "mean" else (1 / MAX_COLOR, MAX_COLOR)
-            fits = all(least <= n <= most for n in getattr(self, name))
-            need(fits, "Augment", name, getattr(self, name), f"take numbers in {least}..{most}")
-        need(isinstance(self.jitter, int), "Augment", "jitter", self.jitter, "take a whole number of pixels")
         need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
         outer, whole = ("resize", self.resize) if self.region is None else ("region", self.region)
         need(
@@ -118,11 +136,6 @@ class Augment:
             self.crop,
             f"it must fit into {outer}={whole}",
         )
-        need(0 <= self.jitter <= MAX_SIDE, "Augment", "jitter", self.jitter, f"take pixels in 0..{MAX_SIDE}")
-        for name in ("flip", "grey", "split"):
-            need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a probability in 0..1")
-        for name in ("brightness", "contrast", "saturation"):
-            need(0.0 <= getattr(self, name) <= 1.0, "Augment", name, getattr(self, name), "take a spread in 0..1")
 
     def denormalize(self, clips: Any) -> Any:
         """Undoes the normalisation with mean and std.

@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.arrays import device_of, empty_like, stream_of, to_kind
+from vidssl.checks import MAX_SIDE, is_size, is_whole, is_word
 from vidssl.kernels.augment import SCOPES, Augment, need, numbers
 from vidssl.native import kernels
-from vidssl.types import MAX_FRAMES, MAX_SIDE, Array, Plan
+from vidssl.types import MAX_FRAMES, Array, Plan
 
 _DRAWS = {"chain": 0, "free": 1}
 _WEIGHTS = {"uniform": 0, "motion": 1}
 MAX_BASES, MAX_LIMITS, MAX_TRIES, MAX_SHOWN, MAX_PLACES = 64, 8, 10_000, 2**20, 2**30  # as in plan.h
 MAX_TABLE = 2**24  # numbers in a table; each is checked
+MAX_CLASSES = 2**24  # the head has an output for each label up to the largest
 _MOST = 2**31 - 1
 
 
@@ -73,15 +75,16 @@ class PlanSpec:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arrangements", self._table("arrangements", np.int32))
-        object.__setattr__(self, "labels", self._table("labels", np.int64))
+        object.__setattr__(self, "arrangements", self._table("arrangements", np.int32, _MOST))
+        object.__setattr__(self, "labels", self._table("labels", np.int64, MAX_CLASSES - 1))
         rows, labels = self.arrangements, self.labels
         self._need(rows.ndim == 3 and rows.size > 0, "arrangements.shape", rows.shape, "take [P, K, T]")
         fix = f"take one label a row: ({rows.shape[0]},)"
         self._need(labels.shape == rows.shape[:1], "labels.shape", labels.shape, fix)
         self._check_counts()
         self._check_draws()
-        most = self.span <= self.window <= _MOST if isinstance(self.window, int) else self.window in (None, "video")
+        self._need(isinstance(self.augment, Augment), "augment", self.augment, "pass an Augment")
+        most = self.window is None or is_word(self.window, ("video",)) or is_whole(self.window, self.span, _MOST)
         fix = f'the bases need {self.span} frames; take at least {self.span}, None or "video"'
         self._need(most, "window", self.window, fix)
         self._need(self.windows in ("even", "motion"), "windows", self.windows, 'take "even" or "motion"')
@@ -91,13 +94,16 @@ class PlanSpec:
     def _need(self, good: bool, argument: str, value: object, fix: str) -> None:
         need(good, "PlanSpec", argument, value, fix)
 
-    def _table(self, name: str, kind: type[np.integer[Any]]) -> npt.NDArray[Any]:
-        """Returns a table as a contiguous array of the type that the kernels read."""
-        values, most = np.asarray(getattr(self, name)), np.iinfo(kind).max
+    def _table(self, name: str, kind: type[np.integer[Any]], most: int) -> npt.NDArray[Any]:
+        """Returns a table of numbers in 0..most as a contiguous array of the type that the kernels read."""
+        try:
+            values = np.asarray(getattr(self, name))
+        except ValueError:  # lists of unequal lengths
+            values = np.empty((), object)
         self._need(values.size <= MAX_TABLE, f"{name}.shape", values.shape, f"take at most {MAX_TABLE} numbers")
-        whole = values.dtype.kind in "iu" or (
-            values.dtype.kind == "f" and bool((np.isfinite(values) & (values % 1 == 0)).all())
-        )
+        whole = values.dtype.kind in "iu"
+        if values.dtype.kind == "f":
+            whole = bool(np.isfinite(values).all()) and bool((values % 1 == 0).all())
         self._need(whole, name, values.dtype.name, "take whole numbers")
         ends = (int(values.min()), int(values.max())) if values.size else (0, 0)
         self._need(ends[0] >= 0 and ends[1] <= most, name, ends, f"take numbers in 0..{most}")
@@ -107,8 +113,8 @@ class PlanSpec:
         """Checks the numbers of bases and frames, and that the table holds only numbers of the pool."""
         for name in ("groups", "bases", "length", "stride", "tries"):
             value, most = getattr(self, name), MAX_TRIES if name == "tries" else MAX_PLACES
-            self._need(isinstance(value, int), name, value, "take a whole number")
-            self._need(1 <= value <= most, name, value, f"take at least 1, at most {most}")
+            self._need(is_whole(value, 1, most), name, value, f"take a whole number, at least 1, at most {most}")
+            object.__setattr__(self, name, int(value))
         bases, rows = self.groups * self.bases, self.arrangements
         self._need(bases <= MAX_BASES, "groups * bases", bases, f"take at most {MAX_BASES}")
         fits = self.slots * self.times <= MAX_SHOWN
@@ -124,12 +130,13 @@ class PlanSpec:
 
     def _check_draws(self) -> None:
         """Checks how bases are drawn, and the conditions that a draw must meet."""
-        self._need(self.draw in _DRAWS, "draw", self.draw, 'take "chain" or "free"')
-        self._need(self.weight in _WEIGHTS, "weight", self.weight, 'take "uniform" or "motion"')
-        fits = isinstance(self.distinct_min, int) and 0 <= self.distinct_min < 2**32
+        self._need(is_word(self.draw, _DRAWS), "draw", self.draw, 'take "chain" or "free"')
+        self._need(is_word(self.weight, _WEIGHTS), "weight", self.weight, 'take "uniform" or "motion"')
+        fits = is_whole(self.distinct_min, 0, 2**32 - 1)
         self._need(fits, "distinct_min", self.distinct_min, "take a whole number in 0..2**32 - 1")
         for name, count in (("limits", 4), ("distinct", 2)):
             entries = getattr(self, name)
+            self._need(isinstance(entries, tuple | list), name, entries, f"take a tuple of rows of {count} numbers")
             self._need(len(entries) <= MAX_LIMITS, name, entries, f"take at most {MAX_LIMITS}")
             for entry in entries:
                 fits = numbers(entry, count, int) and all(abs(n) <= _MOST for n in entry)
@@ -166,7 +173,7 @@ class PlanSpec:
 
         All windows have exactly this many frames unless `window` is "video".
         """
-        return self.window if isinstance(self.window, int) else self.span
+        return self.span if self.window is None or isinstance(self.window, str) else self.window
 
     @property
     def needs_motion(self) -> bool:
@@ -210,7 +217,7 @@ class PlanSpec:
             "std": a.std,
         }
         words = [
-            f"{key}={','.join(map(repr, value)) if isinstance(value, tuple) else repr(value)}"
+            f"{key}={','.join(map(str, value)) if isinstance(value, tuple | list) else value}"
             for key, value in values.items()
         ]
         words += [
@@ -282,24 +289,15 @@ def plan(
         VidsslError: The window is too short, a number is out of its range, or an array is missing or has a wrong type
             or shape.
     """
-    need(frames >= spec.span, "plan", "frames", frames, f"this spec needs a window of at least {spec.span} frames")
+    need(isinstance(spec, PlanSpec), "plan", "spec", spec, "pass a PlanSpec")
     most = MAX_FRAMES if spec.needs_motion else _MOST
-    need(frames <= most, "plan", "frames", frames, f"take at most {most}")
-    need(
-        len(size) == 2 and all(0 < n <= MAX_SIDE for n in size),
-        "plan",
-        "size",
-        size,
-        f"take (height, width) in 1..{MAX_SIDE}",
-    )
-    need(0 <= epoch < 2**32, "plan", "epoch", epoch, "take 0 <= epoch < 2**32")
-    need(
-        0 <= seed < 2**64 and 0 <= sample < 2**64,
-        "plan",
-        "seed, sample",
-        (seed, sample),
-        "take numbers in 0..2**64 - 1",
-    )
+    fix = f"this spec needs a window of at least {spec.span} frames, at most {most}"
+    need(is_whole(frames, spec.span, most), "plan", "frames", frames, fix)
+    need(is_size(size), "plan", "size", size, f"take (height, width) in 1..{MAX_SIDE}")
+    need(is_whole(epoch, 0, 2**32 - 1), "plan", "epoch", epoch, "take 0 <= epoch < 2**32")
+    for name, value in (("seed", seed), ("sample", sample)):
+        need(is_whole(value, 0, 2**64 - 1), "plan", name, value, "take a whole number in 0..2**64 - 1")
+    need(isinstance(train, bool | np.bool_), "plan", "train", train, "take True or False")
     like = like if like is not None else sad if sad is not None else _HOST
     slots, times = spec.slots, spec.times
     out = Plan(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from vidssl.arrays import device_of, empty_like, stream_of
+from vidssl.checks import MAX_SIDE, is_size
 from vidssl.native import kernels
-from vidssl.types import MAX_SIDE, Array, ColorSpace, Frames, VidsslError
+from vidssl.types import Array, ColorSpace, Frames, VidsslError
 
 
 def reduced_shape(count: int, size: tuple[int, int]) -> tuple[int, int, int]:
@@ -32,9 +33,9 @@ def reduce(frames: Frames, size: tuple[int, int], *, out: Array | None = None) -
         VidsslError: `frames` is not planar YUV 4:2:0, `size` is out of range, or `out` has another shape or overlaps
             the frames in memory.
     """
-    if len(size) != 2 or min(size) <= 0 or max(size) > MAX_SIDE:
+    if not is_size(size):
         raise VidsslError(f"size={size!r}: take positive (height, width), at most {MAX_SIDE}")
-    if not isinstance(frames, Frames) or len(frames.data.shape) != 3:
+    if not isinstance(frames, Frames) or len(getattr(frames.data, "shape", ())) != 3:
         raise VidsslError(f"frames is a {type(frames).__name__}: pass Frames of planar YUV 4:2:0, as `decode` returns")
     shape = reduced_shape(int(frames.data.shape[0]), size)
     out = empty_like(frames.data, shape, "uint8") if out is None else out
