@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vidssl.checks import MAX_SIDE, is_real, is_size
+from vidssl.checks import MAX_SIDE as MAX_SIDE
+from vidssl.checks import is_real, is_size
 
 if TYPE_CHECKING:  # this module and the kernels run without torch
     from torch import Tensor

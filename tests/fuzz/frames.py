@@ -5,11 +5,15 @@ reported.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.bitstream import BitStreamFilterContext
+from av.video.frame import VideoFrame
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.video.decode import Planes, Video, decode
@@ -18,6 +22,18 @@ from vidssl.video.packets import DecodeError
 SCAN_S = 10  # the time that one file may take to be indexed
 
 Sums = list[int]
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[VideoFrame]:
+    """All frames. AVI may hold two frames of MPEG-4 in one packet; they are unpacked, as each has its own number."""
+    if stream.codec_context.name != "mpeg4":
+        yield from container.decode(stream)
+        return
+    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+    for packet in container.demux(stream):
+        for part in unpack.filter(packet) if packet.size else ():
+            yield from stream.codec_context.decode(part)
+    yield from stream.codec_context.decode(None)
 
 
 def sequence(video: Video, path: Path) -> Sums:
@@ -30,7 +46,7 @@ def sequence(video: Video, path: Path) -> Sums:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            for frame in container.decode(stream):
+            for frame in _decoded(container, stream):
                 if frame.is_corrupt:
                     break
                 planes = Planes(video, 1)

@@ -25,7 +25,7 @@ from vidssl.report.page import write_report
 from vidssl.report.table import find_runs, text
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.setup import open_run
+from vidssl.train.setup import check_resumable, open_run
 
 _RECIPE = Recipe(
     pretext=Vcop(clip_length=8, interval=2, augment=Augment(resize=(24, 32), crop=(16, 16))),
@@ -63,6 +63,7 @@ def make_run(out: Path) -> None:
         "recipe": _RECIPE.as_dict(),
         "step": 4,
         "amp": "off",
+        "fixed": {"method": "vcop", "train.lr": 0.001},
         "videos": 9,
         "data": "abcd",
         "versions": {"vidssl": "0.1.0", "commit": "0" * 40},
@@ -119,6 +120,12 @@ def sums(path: Path) -> str:
     return digest.hexdigest()
 
 
+def resume(out: Path, settings: dict[str, Any]) -> None:
+    start = open_run(out, resume=True, quiet=True)
+    if start is not None:
+        check_resumable(start, settings, out)
+
+
 def run_folder(folder: Path) -> Callable[[int], str]:
     whole, out = folder / "whole", folder / "input"
     make_run(whole)
@@ -133,11 +140,14 @@ def run_folder(folder: Path) -> Callable[[int], str]:
         checkpoint.load_state(run.path)
         return ""
 
+    texts = [name for name in files if name.suffix == ".json"]
+    settings = json.loads((whole / "run.json").read_text())
+
     reads: tuple[Callable[[bool], object], ...] = (
         read,
         lambda _: write_report([out], folder / "report.html"),
         lambda _: text(find_runs(out)),
-        lambda _: open_run(out, resume=True, quiet=True),
+        lambda _: resume(out, settings),
     )
 
     shutil.copytree(whole, out, symlinks=True)
@@ -148,7 +158,7 @@ def run_folder(folder: Path) -> Callable[[int], str]:
         rng = random.Random(seed)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(whole, out, symlinks=True)
-        name = rng.choice(files)
+        name = rng.choice(files if rng.random() < 0.6 else texts)
         path, data = out / name, (whole / name).read_bytes()
         plain = path.suffix == ".json" and rng.random() < 0.6
         path.write_bytes(forged(data, rng) if plain else mutate(data, seed))

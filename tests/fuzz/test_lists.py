@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.clips import make_clip
+from tests.fuzz.harness import faults
 from tests.fuzz.mutate import mutate
 from vidssl import VideoIndex, VidsslError
 from vidssl.datasets import hmdb51, kinetics, plain, ucf101
@@ -112,3 +113,7 @@ def any_list(folder: Path) -> Callable[[int], str]:
         return ""
 
     return run
+
+
+def test_hostile_lists_are_read_or_refused(tmp_path: Path) -> None:
+    assert faults("tests.fuzz.test_lists:any_list", range(300), tmp_path) == []

@@ -1,9 +1,11 @@
 """Checkpoints are whole or not there."""
 
 import errno
+import json
 import resource
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,3 +171,19 @@ def test_a_folder_that_is_deleted_in_mid_run_ends_in_a_checkpoint(index: VideoIn
     finish(
         start(tmp_path / "moved" / "index.arrow", run, "--steps", str(int(found.name[5:]) + 1), *options, "--resume")
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fixed": None}, "it has no 'fixed'"),
+        ({"videos": "many"}, "its 'videos' is 'many', not of type int"),
+        ({"fixed": "x"}, "its 'fixed' is 'x', not of type dict"),
+        ({"versions": {"commit": 1.5}}, "its version of 'commit' is 1.5, not a text"),
+    ],
+)
+def test_a_description_of_another_kind_is_refused_by_key(changed: dict[str, Any], message: str, tmp_path: Path) -> None:
+    about = {"fixed": {}, "videos": 3, "data": "abcd", "amp": "off"} | changed
+    (tmp_path / "meta.json").write_text(json.dumps({key: value for key, value in about.items() if value is not None}))
+    with pytest.raises(VidsslError, match=rf"meta.json cannot be read \({message}\); take another checkpoint"):
+        checkpoint.load_meta(tmp_path, "fixed", "videos")

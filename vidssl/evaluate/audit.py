@@ -255,7 +255,7 @@ def _score(cue: str, recipe: Recipe, train: Tuples, test: Tuples) -> Score:
 def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, str]:
     """The run's model and its step. Raises VidsslError if its task, videos or held-out videos differ from these."""
     path = checkpoint.find(run)
-    meta = checkpoint.load_meta(path)
+    meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
     theirs = recipe_from(meta["recipe"])
     then, now = (_decides(one) for one in (theirs, recipe))
     keys = [key for key in now if then.get(key) != now[key]]

@@ -142,7 +142,7 @@ def evaluate_finetune(
     trained = {
         "steps": result.step,
         "checkpoint": str(path),
-        "tested_step": int(checkpoint.load_meta(path)["step"]),
+        "tested_step": int(checkpoint.load_meta(path, "step")["step"]),
         "select": select,
         "weights": checkpoint.load_meta(path).get("init"),
     }

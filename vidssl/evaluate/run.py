@@ -25,7 +25,7 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
 
 def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
     """The encoder of a checkpoint, and the recipe that trained it."""
-    recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
+    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"])
     encoder = build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
     encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     return encoder, recipe
@@ -33,7 +33,7 @@ def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
 
 def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
     """The encoder and head of a checkpoint in evaluation mode, and the recipe that trained them."""
-    recipe = recipe_from(checkpoint.load_meta(path)["recipe"])
+    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"])
     model = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm)
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     model.head.load_state_dict(checkpoint.load_weights(path, "head"))
@@ -87,7 +87,7 @@ def load_run(run: Path, *, allow_outside: bool = False) -> TrainedRun:
         VidsslError: There is no checkpoint, or a link leads out of the run's folder.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
-    meta = checkpoint.load_meta(path)
+    meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
     return TrainedRun(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
 
 

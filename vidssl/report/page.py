@@ -51,7 +51,7 @@ _SHOWN = (
 _BEGINS = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title>'
 
 
-def _html(text: str) -> str:
+def _html(text: object) -> str:
     """Text as HTML that shows it as it is, control characters escaped."""
     return escape(printable(text))
 
@@ -173,7 +173,7 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
         _table(["%, with 95 % confidence interval", *columns], rows),
         f"<p>{_html(counts)}; {_html(found['split'])}.</p>",
         *(f"<p>{_html(note)}</p>" for note in found["notes"]),
-        f'<p class="soft">{_html(found["protocol"])}; step {found["step"]:,}, seed {found["seed"]}</p>',
+        f'<p class="soft">{_html(found["protocol"])}; step {found["step"]:,}, seed {_html(found["seed"])}</p>',
     ]
     for label, file in found.get("images", {}).items():
         path = input_path(run.folder, file, allow_outside=allow_outside)

@@ -56,7 +56,7 @@ def read_runs(runs: list[Path], *, allow_outside: bool = False) -> list[RunRecor
         RunRecord(
             name=name,
             folder=folder,
-            meta=checkpoint.load_meta(path),
+            meta=checkpoint.load_meta(path, "recipe", "step", "data", "videos", "versions"),
             curves=read_curves(input_path(folder, "metrics.jsonl", allow_outside=allow_outside)),
             results=read_results(folder, allow_outside=allow_outside),
         )

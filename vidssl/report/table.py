@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidssl.files import parse_json, read_text
 from vidssl.paths import input_path, printable
 from vidssl.plots.curves import Curve, draw_curves
 from vidssl.report.read import read_curves
@@ -87,9 +86,7 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
     about: dict[str, Any] = {}
     if (run / "run.json").is_file():
         try:
-            about = parse_json(read_text(run / "run.json"))
-            if not isinstance(about, dict) or not isinstance(about.get("recipe", {}), dict):
-                raise ValueError("it is not the description of a run")
+            about = checkpoint.read_description(run / "run.json")
         except (OSError, ValueError) as error:
             raise VidsslError(
                 f"runs: {str(run)!r}: run.json cannot be read ({error}); remove it, or this run"
@@ -98,7 +95,7 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
         about = checkpoint.load_meta(saved[-1])
     name = run.name if run == folder else str(run.relative_to(folder))
     settings = flat(about.get("recipe", {}))
-    if about.get("data"):
+    if about.get("data") and "videos" in about:
         settings["data"] = f"{about['videos']} videos, {about['data']}"
     return RunSummary(
         name=name,

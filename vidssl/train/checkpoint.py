@@ -22,6 +22,20 @@ from vidssl.types import VidsslError
 FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
 _NAME = re.compile(r"step_\d{8,}")
 
+# What run.json and meta.json say of a run, as far as vidssl reads it again.
+DESCRIPTION: Mapping[str, type] = {
+    "recipe": dict,
+    "fixed": dict,
+    "versions": dict,
+    "videos": int,
+    "data": str,
+    "amp": str,
+    "step": int,
+    "metrics": dict,
+    "skipped": int,
+    "decode": str,
+}
+
 Tensors = dict[str, torch.Tensor]
 
 
@@ -190,10 +204,40 @@ def locate(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
     return folder, found
 
 
-def load_meta(checkpoint: Path) -> dict[str, Any]:
-    """Reads meta.json. Raises VidsslError if it is damaged."""
+def read_description(path: Path, *needed: str) -> dict[str, Any]:
+    """Reads what run.json or meta.json says of a run.
+
+    Args:
+        path: The file.
+        needed: Keys that it must have.
+
+    Raises:
+        OSError: It is not a regular file.
+        ValueError: It is not JSON, lacks a key, or a value is of another kind than vidssl writes.
+    """
+    about = parse_json(read_text(path))
+    if not isinstance(about, dict):
+        raise ValueError("it is not the description of a run")
+    for key in needed:
+        if key not in about:
+            raise ValueError(f"it has no {key!r}")
+    for key, kind in DESCRIPTION.items():
+        if key in about and (not isinstance(about[key], kind) or isinstance(about[key], bool)):
+            raise ValueError(f"its {key!r} is {about[key]!r}, not of type {kind.__name__}")
+    for name, version in about.get("versions", {}).items():
+        if not isinstance(version, str):
+            raise ValueError(f"its version of {name!r} is {version!r}, not a text")
+    return about
+
+
+def load_meta(checkpoint: Path, *needed: str) -> dict[str, Any]:
+    """Reads meta.json. needed: Keys that the caller reads.
+
+    Raises:
+        VidsslError: It is damaged, or lacks a key.
+    """
     try:
-        meta: dict[str, Any] = parse_json(read_text(checkpoint / FILES[3]))
+        meta = read_description(checkpoint / FILES[3], *needed)
     except (OSError, ValueError) as error:
         raise VidsslError(
             f"checkpoint={str(checkpoint)!r}: meta.json cannot be read ({error}); take another checkpoint"

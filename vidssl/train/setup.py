@@ -311,7 +311,7 @@ def _loaders(
         quarantine=out / "quarantine.jsonl",
     )
     make_train = partial(make, train_part, task.plan, batch_size=batch_size, tuples_per_window=config.tuples_per_window)
-    decode: Any = config.decode if start is None else checkpoint.load_meta(start)["decode"]
+    decode: Any = config.decode if start is None else checkpoint.load_meta(start, "decode")["decode"]
     loader = stack.enter_context(make_train(decode=decode)) if process_group.is_first else None
     meta["decode"] = decode = process_group.broadcast(loader.decode if loader is not None else decode)
     if loader is None:
@@ -354,7 +354,7 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
     Raises:
         VidsslError: Something differs; the message names each difference.
     """
-    old = checkpoint.load_meta(start)
+    old = checkpoint.load_meta(start, "fixed", "videos", "data", "amp")
     before, now = (
         {**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]}
         for one in (old, meta)

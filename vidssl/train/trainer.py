@@ -340,7 +340,8 @@ class Trainer:
         """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
         self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
         self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
-        state, meta = checkpoint.load_state(path), checkpoint.load_meta(path)
+        state = checkpoint.load_state(path)
+        meta = checkpoint.load_meta(path, "step", "metrics", "best", "skipped")
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
         if len(state["pending"]) == self.process_group.world_size:
