@@ -135,7 +135,7 @@ def read_weights(path: Path, *, command: str = "train") -> Weights:
 
 def of_checkpoint(path: Path) -> Weights:
     """Reads the weights of a checkpoint's encoder. Raises VidsslError if it is damaged."""
-    meta = checkpoint.load_meta(path)
+    meta = checkpoint.load_meta(path, "step")
     tensors = checkpoint.load_weights(path, "encoder")
     return Weights(str(path), int(meta["step"]), str(meta["files"]["encoder.safetensors"]["sha256"]), tensors)
 
