@@ -12,7 +12,7 @@ import av
 
 from tests.fuzz.bitstreams import damaged, streams, write
 from tests.fuzz.frames import indexed
-from tests.fuzz.harness import empty
+from tests.fuzz.harness import empty, faults
 
 
 def bitstream(folder: Path) -> Callable[[int], str]:
@@ -32,6 +32,10 @@ def bitstream(folder: Path) -> Callable[[int], str]:
         return f"{path.name}: {wrong}" if wrong else ""
 
     return run
+
+
+def test_damaged_bitstreams_are_survived(tmp_path: Path) -> None:
+    assert faults("tests.fuzz.test_bitstreams:bitstream", range(120), tmp_path) == []
 
 
 def test_most_damage_is_written_and_some_of_it_is_decoded(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_damaged_containers_are_survived(tmp_path: Path) -> None:
     assert faults("tests.fuzz.test_containers:container", range(150), tmp_path) == []
 
 
+def test_files_changed_after_indexing_are_noticed(tmp_path: Path) -> None:
+    assert faults("tests.fuzz.test_containers:changed", range(100), tmp_path) == []
+
+
 def test_the_damage_leaves_something_to_decode(tmp_path: Path) -> None:
     paths = seeds(tmp_path)
     (tmp_path / "damaged").mkdir()
