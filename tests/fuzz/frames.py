@@ -25,15 +25,17 @@ Sums = list[int]
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[VideoFrame]:
-    """All frames. AVI may hold two frames of MPEG-4 in one packet; they are unpacked, as each has its own number."""
-    if stream.codec_context.name != "mpeg4":
-        yield from container.decode(stream)
-        return
-    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream)
+    """All frames of all packets. An empty packet in the middle is not the end, as a decoder would take it.
+
+    AVI may hold two frames of MPEG-4 in one packet; they are unpacked, as each has its own number.
+    """
+    codec = stream.codec_context
+    unpack = BitStreamFilterContext("mpeg4_unpack_bframes", stream) if codec.name == "mpeg4" else None
     for packet in container.demux(stream):
-        for part in unpack.filter(packet) if packet.size else ():
-            yield from stream.codec_context.decode(part)
-    yield from stream.codec_context.decode(None)
+        if packet.size:
+            for part in [packet] if unpack is None else unpack.filter(packet):
+                yield from codec.decode(part)
+    yield from codec.decode(None)
 
 
 def sequence(video: Video, path: Path) -> Sums:
