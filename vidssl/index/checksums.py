@@ -70,7 +70,7 @@ class ChecksummedWriter:
     """
 
     def __init__(self, aside: Path, schema: pa.Schema) -> None:
-        self._path, self._ends = aside, list[int]()
+        self._aside, self._ends = aside, list[int]()
         self._file = pa.OSFile(str(aside), "wb")
         self._writer = pa.ipc.new_file(self._file, schema)
 
@@ -83,7 +83,7 @@ class ChecksummedWriter:
         """Completes the file."""
         self._writer.close()
         self._file.close()
-        with self._path.open("r+b") as whole:
+        with self._aside.open("r+b") as whole:
             data = memoryview(mmap.mmap(whole.fileno(), 0, access=mmap.ACCESS_READ))
             footer = bytes(data[_footer(data) :])
             seal = _seal(data, self._ends, footer)
