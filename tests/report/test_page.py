@@ -82,7 +82,7 @@ def test_wrong_use_is_named(runs: list[Path], tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match=r"runs=\[\]"):
         write_report([], tmp_path / "r.html")
     (tmp_path / "file").write_text("")
-    with pytest.raises(VidsslError, match="name a file that can be written"):
+    with pytest.raises(VidsslError, match="cannot be written to; name a file in another folder"):
         write_report(runs, tmp_path / "file" / "r.html")
 
 

@@ -87,7 +87,7 @@ class PlanSpec:
         most = self.window is None or is_word(self.window, ("video",)) or is_whole(self.window, self.span, _MOST)
         fix = f'the bases need {self.span} frames; take at least {self.span}, None or "video"'
         self._need(most, "window", self.window, fix)
-        self._need(self.windows in ("even", "motion"), "windows", self.windows, 'take "even" or "motion"')
+        self._need(is_word(self.windows, ("even", "motion")), "windows", self.windows, 'take "even" or "motion"')
         one = self.windows == "motion" and self.window == "video"
         self._need(not one, "windows", self.windows, 'the whole video is the only window; take "even"')
 
