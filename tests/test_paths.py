@@ -161,3 +161,12 @@ def test_every_file_is_written_by_way_of_this_module() -> None:
             if path.name != "paths.py" and direct.search(line) and not re.search(r"aside|memory|os\.devnull", line):
                 found.append(f"{path.relative_to(PACKAGE)}: {line.strip()}")
     assert found == []
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    """The temporary name is not longer than a file system takes."""
+    for name in ("x" * 255, "é" * 127):
+        with atomic_write(tmp_path / name) as aside:
+            aside.write_text("whole")
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()

@@ -7,6 +7,7 @@ power cut: files are flushed to the disk (fsync) before they get their name.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import IO, Any
 from vidssl.types import VidsslError
 
 SYNC_SECONDS = 1.0  # least time between two fsyncs of a file that grows
+_LONGEST = 200  # bytes of a name that can still be lengthened; file systems take 255
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # the answer of devices, and of file systems that cannot flush a folder
 
 
@@ -90,7 +92,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    name = path.name
+    if len(os.fsencode(name)) > _LONGEST:  # its temporary name would be too long
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    aside = path.with_name(f".{name}.{os.getpid()}.partial")
     try:
         aside.unlink(missing_ok=True)  # this might be a link as well
         yield aside

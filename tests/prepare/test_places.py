@@ -5,7 +5,9 @@ names them.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +16,11 @@ import pytest
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.index.lists import read_list, write_list
 from vidssl.index.sources import find_videos
 from vidssl.prepare import Encoding, prepare
-from vidssl.prepare.run import INDEX, JOURNAL, LIST, targets
+from vidssl.prepare.journal import JOURNAL
+from vidssl.prepare.run import INDEX, LIST, new_names
 from vidssl.pretext import Vcop
 
 TASK = Vcop(clip_length=4, interval=2)
@@ -128,7 +132,7 @@ def test_a_source_in_out_is_refused(project: Path, tmp_path: Path, capsys: pytes
     before = bytes_below(out)
     capsys.readouterr()
     assert main(["prepare", str(project / "lists" / "l.txt"), str(out)]) == 2
-    assert "a.mp4 in it is one of the videos to prepare; name another folder" in capsys.readouterr().err
+    assert "it lies in the folder of the videos" in capsys.readouterr().err
     assert bytes_below(out) == before
 
 
@@ -143,11 +147,105 @@ def test_a_source_in_out_is_refused(project: Path, tmp_path: Path, capsys: pytes
     ],
 )
 def test_every_source_has_a_target_of_its_own(paths: list[str], expected: list[str], tmp_path: Path) -> None:
-    found = targets(index_of(paths, tmp_path))
+    found = new_names(index_of(paths, tmp_path), tmp_path / "out")
     assert list(found.values()) == expected
 
 
 @pytest.mark.parametrize("paths", [["/x/a.mp4", "x/a.mp4"], ["a.avi", "a.mp4/b.avi", "a.avi.mp4/c.avi"]])
-def test_sources_that_cannot_be_told_apart_are_refused(paths: list[str], tmp_path: Path) -> None:
-    with pytest.raises(VidsslError, match=r"would collide in OUT; rename one"):
-        targets(index_of(paths, tmp_path))
+def test_sources_that_endings_do_not_tell_apart_get_a_checksum(paths: list[str], tmp_path: Path) -> None:
+    found = list(new_names(index_of(paths, tmp_path), tmp_path / "out").values())
+    assert re.fullmatch(r"(x/a\.mp4|a\.avi)~[0-9a-f]{8}\.mp4", found[0])
+    assert len(set(found)) == len(paths)
+    assert list(new_names(index_of(paths[::-1], tmp_path), tmp_path / "out").values()) == found[::-1]
+
+
+def test_a_source_named_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=r"a\.mp4 is one of the videos twice"):
+        new_names(index_of(["a.mp4", "a.mp4"], tmp_path), tmp_path / "out")
+
+
+NAMES = [
+    "two\nlines.mp4",
+    "cr\rname.mkv",
+    "x" * 251 + ".mp4",
+    "x" * 243 + ".mkv",
+    "é" * 125 + ".avi",
+    "a, b; c.mkv",
+    '"q".mp4',
+]
+
+
+def test_any_name_is_prepared_and_listed(tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "out"
+    videos.mkdir()
+    for number, name in enumerate(NAMES):
+        clip = make_clip(tmp_path / f"clip{Path(name).suffix}", "mpeg4", frames=5 + number)
+        clip.rename(videos / name)
+    write_list(videos / "train.csv", [(name, "x", None) for name in NAMES])
+    index = VideoIndex.build(videos, progress=False)
+    report = prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    assert (report.made, report.skipped, report.lists) == (len(NAMES), [], {"train.csv": 0})
+    frames = {path: VideoIndex.load(out / INDEX).frames(row) for row, path in enumerate(index_paths(out))}
+    carried = [entry.path for entry in read_list(out / "train.csv", "train").entries]
+    assert [frames[path] for path in carried] == [5 + number for number in range(len(NAMES))]
+    assert prepare(index, out, Encoding(), TASK, workers=1, progress=False).kept == len(NAMES)
+
+
+def index_paths(out: Path) -> list[str]:
+    return list(VideoIndex.load(out / INDEX).column("path").to_pylist())
+
+
+def test_copies_keep_their_names_when_sources_come_and_go(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos, out = project / "videos", tmp_path / "out"
+    (videos / "train.txt").write_text("a.mp4 1\nrun/b.avi 2\n")
+    (videos / "test.txt").write_text("a.mp4 1\n")
+    assert main(["prepare", str(videos), str(out), "--short-side", "32"]) == 0
+    made = (out / "a.mp4").stat().st_mtime_ns
+    make_clip(videos / "a.mkv", frames=6)
+    (videos / "run" / "b.avi").unlink()
+    assert main(["prepare", str(videos), str(out), "--short-side", "32"]) == 0
+    said = capsys.readouterr().out
+    assert "1 videos made, 1 already made by earlier calls" in said
+    assert "1 files of earlier calls belong to no source now (kept, but in no list and no index" in said
+    assert "stale: run/b.mp4" in said
+    assert "train.txt: 1 lines left out" in said
+    assert (out / "a.mp4").stat().st_mtime_ns == made
+    assert sorted(index_paths(out)) == ["a.mkv.mp4", "a.mp4"]
+    assert (out / "train.txt").read_text() == "a.mp4 1\n"
+    assert (out / "run" / "b.mp4").is_file()
+    (videos / "test.txt").unlink()
+    (out / "mine.mp4").write_bytes(b"not made by prepare")
+    assert main(["prepare", str(videos), str(out), "--short-side", "32", "--remove-stale"]) == 0
+    assert "2 files of earlier calls belong to no source now (deleted)" in capsys.readouterr().out
+    left = sorted(str(path.relative_to(out)) for path in out.rglob("*"))
+    assert left == ["a.mkv.mp4", "a.mp4", INDEX, "mine.mp4", JOURNAL, "train.txt", LIST]
+
+
+def test_a_forged_journal_deletes_nothing_elsewhere(project: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    index = VideoIndex.build(project / "videos", progress=False)
+    prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    (tmp_path / "precious.mp4").touch()
+    (out / "link").symlink_to(tmp_path)
+    (out / "link.mp4").symlink_to(tmp_path / "precious.mp4")
+    with (out / JOURNAL).open("a") as file:
+        elsewhere = ("../precious.mp4", str(tmp_path / "precious.mp4"), "link/precious.mp4", "link.mp4")
+        for name in (*elsewhere, "a\0b", "y" * 300, JOURNAL, LIST, INDEX):
+            file.write(json.dumps({"path": f"gone {name}", "target": name, "size": 0, "reason": ""}) + "\n")
+        file.write('{"path": 3}\n[]\n{"path": "a.mp4", "target": [1]}\n{"lists": [1, "../precious.mp4"]}\nnull\n')
+    report = prepare(index, out, Encoding(), TASK, workers=1, progress=False, remove_stale=True)
+    assert report.stale == []
+    assert all(path.is_file() for path in (tmp_path / "precious.mp4", out / JOURNAL, out / LIST, out / INDEX))
+
+
+def test_where_a_list_lies_does_not_matter(project: Path, tmp_path: Path) -> None:
+    """OUT may lie beside the videos, not among them."""
+    for place in (project / "videos" / "l.txt", project / "l.txt", tmp_path / "l.txt"):
+        place.write_text(f"{project}/videos/a.mp4\n{project}/other/run/b.avi\n")
+        index = VideoIndex.build(place, progress=False)
+        with pytest.raises(VidsslError, match=r"lies in the folder of the videos, '.*/videos'"):
+            prepare(index, project / "videos" / "out", Encoding(), TASK, progress=False)
+        out = tmp_path / f"out_{place.parent.name}"
+        assert prepare(index, project / "other" / out.name, Encoding(), TASK, workers=1, progress=False).made == 2

@@ -23,7 +23,8 @@ from vidssl.lock import LOCK
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare import run as module
 from vidssl.prepare.encode import encode
-from vidssl.prepare.run import INDEX, JOURNAL, LIST, targets
+from vidssl.prepare.journal import JOURNAL
+from vidssl.prepare.run import INDEX, LIST, new_names
 from vidssl.pretext import Vcop
 from vidssl.video.decode import decode
 
@@ -63,7 +64,7 @@ def test_the_same_frames_in_the_same_order(folder: Path, tmp_path: Path) -> None
     report = made(folder, tmp_path / "out", multiple=2)  # unscaled
     before, after = build(folder), VideoIndex.load(tmp_path / "out" / INDEX)
     assert (report.made, report.kept, [path for path, _ in report.skipped]) == (6, 0, ["broken.mp4"])
-    names = targets(before)
+    names = new_names(before, tmp_path / "out")
     place = {path: row for row, path in enumerate(after.column("path").to_pylist())}
     for row in before.usable().tolist():
         old, new = before.video(row), after.video(place[names[row]])
@@ -197,9 +198,63 @@ def test_a_file_that_fails_is_named_and_left_out(folder: Path, tmp_path: Path, m
     assert report.made == 5
     assert "walk/vfr.mp4: it fails" in report.text()
     lines = [json.loads(line) for line in (tmp_path / "out" / JOURNAL).read_text().splitlines()]
-    assert [line["path"] for line in lines[1:] if line["reason"]] == ["walk/vfr.mp4"]
+    assert [line["path"] for line in lines[1:] if line.get("reason")] == ["walk/vfr.mp4"]
     monkeypatch.setattr(module, "encode", real)
     assert made(folder, tmp_path / "out").made == 1
+
+
+@pytest.mark.parametrize("error", [OverflowError("a time is too large"), ValueError("a colour"), MemoryError()])
+def test_whatever_a_library_raises_is_the_reason_of_that_file(
+    error: Exception, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = encode
+
+    def fails(video: Any, row: Any, target: Path, how: Encoding) -> None:
+        if video.path.name == "vfr.mp4":
+            raise error
+        real(video, row, target, how)
+
+    monkeypatch.setattr(module, "encode", fails)
+    report = made(folder, tmp_path / "out")
+    assert dict(report.skipped)["walk/vfr.mp4"] == (str(error) or "MemoryError")
+    assert report.made == 5
+
+
+def test_a_copy_that_lacks_frames_is_left_out(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other videos are still listed and indexed."""
+    real = encode
+
+    def lacks(video: Any, row: Any, target: Path, how: Encoding) -> None:
+        if video.path.name == "vfr.mp4":
+            make_clip(target.with_suffix(".mp4"), frames=5).rename(target)
+        else:
+            real(video, row, target, how)
+
+    monkeypatch.setattr(module, "encode", lacks)
+    report = made(folder, tmp_path / "out")
+    assert "its new file has 5 frames, but it has 40" in dict(report.skipped)["walk/vfr.mp4"]
+    assert "walk/vfr.mp4" not in VideoIndex.load(tmp_path / "out" / INDEX).column("path").to_pylist()
+    assert (report.made, report.stale) == (5, ["walk/vfr.mp4"])
+    monkeypatch.setattr(module, "encode", real)
+    assert made(folder, tmp_path / "out").made == 1
+
+
+def test_an_index_in_out_that_cannot_be_read_is_made_again(folder: Path, tmp_path: Path) -> None:
+    made(folder, tmp_path / "out")
+    (tmp_path / "out" / INDEX).write_bytes(b"of another version")
+    assert made(folder, tmp_path / "out").kept == 6
+    assert len(VideoIndex.load(tmp_path / "out" / INDEX)) == 6
+
+
+def test_if_every_video_fails_the_reason_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise VidsslError("it fails")
+
+    monkeypatch.setattr(module, "encode", fails)
+    with pytest.raises(VidsslError, match=r"none of the 6 videos could be re-encoded; .*prepared.jsonl says why"):
+        made(folder, tmp_path / "out")
 
 
 def test_no_space_stops_at_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +312,7 @@ def test_wrong_use_is_named(folder: Path, tmp_path: Path) -> None:
 def test_names_that_would_be_one_are_kept_apart(tmp_path: Path) -> None:
     for name in ("a.avi", "a.mp4", "b.avi"):
         make_clip(tmp_path / name, "mpeg4", frames=5)
-    assert targets(build(tmp_path)) == {0: "a.avi.mp4", 1: "a.mp4.mp4", 2: "b.mp4"}
+    assert new_names(build(tmp_path), tmp_path / "out") == {0: "a.avi.mp4", 1: "a.mp4.mp4", 2: "b.mp4"}
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

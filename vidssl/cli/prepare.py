@@ -10,7 +10,7 @@ from vidssl.cli.data import open_data
 from vidssl.paths import printable
 from vidssl.prepare import Encoding
 from vidssl.prepare import prepare as prepare_index
-from vidssl.prepare.run import targets
+from vidssl.prepare.run import new_names
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 
@@ -25,6 +25,7 @@ def prepare(
     recipe: str = "vcop_r3d",
     workers: int | None = None,
     dry_run: bool = False,
+    remove_stale: bool = False,
     allow_outside: bool = False,
 ) -> None:
     """Re-encode videos once, so that training decodes them quickly. A second call continues where the first one ended.
@@ -35,13 +36,15 @@ def prepare(
         recipe: Recipe whose windows are used to measure the speed-up.
         workers: Number of videos encoded in parallel; None takes one for each core.
         dry_run: Only print what would be made.
+        remove_stale: Delete the files in OUT that earlier calls made and that belong to no source now, such as the copy
+            of a video that was deleted since. Without it, they are named and kept.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     index = open_data(data, None, allow_outside=allow_outside)
     if dry_run:
-        names = targets(index)
+        names = new_names(index, out)
         for row in index.usable().tolist():
             video = index.video(row)
             height, width = settings.size(*video.size)
@@ -49,4 +52,5 @@ def prepare(
             print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
         print(index.summary())
         return
-    print(prepare_index(index, out, settings, RECIPES[recipe]().pretext, workers=workers).text())
+    task = RECIPES[recipe]().pretext
+    print(prepare_index(index, out, settings, task, workers=workers, remove_stale=remove_stale).text())

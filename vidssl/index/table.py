@@ -60,6 +60,7 @@ class VideoIndex:
 
     Attributes:
         read: Number of files that `build` read.
+        listed: True if `build` indexed a list or a shard. A saved index does not keep it.
         notes: What `build` found worth knowing about the source. A saved index does not keep them.
 
     Raises:
@@ -76,7 +77,7 @@ class VideoIndex:
         source: Path | None = None,
     ) -> None:
         self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
-        self.notes: list[str] = []
+        self.notes, self.listed = list[str](), False
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
@@ -150,7 +151,7 @@ class VideoIndex:
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
         )
-        index.read, index.notes = len(fresh), notes
+        index.read, index.notes, index.listed = len(fresh), notes, not whole.is_dir()
         return index
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -4,6 +4,8 @@
 |---|---|
 | run.py | a whole data set, in parallel; continues after an interruption |
 | encode.py | one video: size, key frames and frame rate |
+| names.py | gives each source a new file of its own |
+| journal.py | keeps what was made, for the next call |
 | splits.py | copies lists of files, with the new names |
 """
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import av
 import numpy as np
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -20,6 +21,7 @@ from vidssl.video.packets import DecodeError, PacketReader, number_of
 from vidssl.video.times import TIMELESS, chunk_times
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+_DRIFT = Fraction(1, 2)  # frames by which the time of a frame may differ from an even one
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -65,8 +67,14 @@ class Encoding:
         return max(1, int(pixels / self.multiple + 0.5)) * self.multiple
 
 
+class _Drift(Exception):
+    """The frames of a source are not where its frame rate says."""
+
+
 def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> None:
-    """Re-encodes a video. Frame k of `target` is frame k of `video`, upright and scaled; time and colours stay.
+    """Re-encodes a video. Frame k of `target` is frame k of `video`, upright and scaled; its colours stay.
+
+    Its time, from the first frame on, differs from the source's by less than a frame.
 
     Args:
         video: The source.
@@ -78,11 +86,18 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         DecodeError: A frame cannot be decoded.
         av.FFmpegError: A frame cannot be written.
     """
+    try:
+        _encode(video, row, target, how, even=row["regular"] is not False)
+    except _Drift:
+        _encode(video, row, target, how, even=False)
+
+
+def _encode(video: Video, row: dict[str, Any], target: Path, how: Encoding, *, even: bool) -> None:
     with (
         video.open() as reader,
         av.open(str(target), "w", format="mp4") as output,
     ):
-        times = _Times(video, reader, even=row["regular"] is not False)
+        times = _Times(video, reader, even=even)
         height, width = how.size(*video.size)
         stream: Any = output.add_stream(
             "libx264", rate=times.rate, options={"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode"}
@@ -98,9 +113,9 @@ def encode(video: Video, row: dict[str, Any], target: Path, how: Encoding) -> No
         for frame in _wanted(video, reader):
             shown = picture.of(frame)
             shown.pts, shown.time_base = times.of(frame, count), times.base
-            output.mux(stream.encode(shown))
+            output.mux(times.lasting(stream.encode(shown)))
             count += 1
-        output.mux(stream.encode())
+        output.mux(times.lasting(stream.encode()))
     if count != video.frames:
         raise DecodeError(
             f"{video.path}: only {count} of {video.frames} frames could be decoded; index the videos again"
@@ -123,26 +138,58 @@ def _wanted(video: Video, reader: PacketReader) -> Iterator[VideoFrame]:
 
 
 class _Times:
-    """Timestamps of frames: evenly spaced if the source has even or no timestamps, else those of the source."""
+    """Timestamps of the copy's frames: evenly spaced if the source is even or has no timestamps, else the source's.
+
+    A frame of the source without a time, or with one that is not after the previous frame's, comes one frame later than
+    the previous frame.
+    """
 
     def __init__(self, video: Video, reader: PacketReader, even: bool) -> None:
         self.rate: Fraction = reader.stream.average_rate or reader.stream.guessed_rate or Fraction(25)
-        base = reader.stream.time_base
-        self.even = even or base is None
-        self.base = 1 / self.rate if self.even or base is None else base
-        self._chunks = _chunk_times(video) if video.container == TIMELESS and not self.even else None
-        self._first: int | None = None
-        self._last = -1
+        self._source = reader.stream.time_base
+        self._even = even or self._source is None
+        self._timed = self._source is not None and video.container != TIMELESS
+        self.base = 1 / self.rate if self._even or self._source is None else self._source
+        self._chunks = _chunk_times(video) if video.container == TIMELESS and not self._even else None
+        self._step = max(1, round(1 / (self.rate * self.base)))  # from a frame to the next one
+        self._first: int | None = None  # time of the source that is 0 in the copy
+        self._last = 0
 
     def of(self, frame: VideoFrame, count: int) -> int:
-        if self.even:
+        """The time of frame `count` in units of `base`.
+
+        Raises:
+            _Drift: The source has times, but not those of its frame rate.
+        """
+        if self._even:
+            self._check(frame, count)
             return count
         shown = frame.pts if self._chunks is None else self._chunks[count]
+        expected = self._last + self._step if count else 0
+        time = expected if shown is None or self._first is None else shown - self._first
+        if count and time <= self._last:
+            time = expected
+        elif count:
+            self._step = frame.duration or time - self._last
+        if shown is not None:
+            self._first = shown - time
+        self._last = time
+        return time
+
+    def lasting(self, packets: list[Packet[Any]]) -> list[Packet[Any]]:
+        """Sets how long the frames of these packets are shown; of a file, only the last one's counts."""
+        if not self._even:
+            for packet in packets:
+                packet.duration = self._step
+        return packets
+
+    def _check(self, frame: VideoFrame, count: int) -> None:
+        if not self._timed or frame.pts is None or self._source is None:
+            return
         if self._first is None:
-            self._first = shown or 0
-        # A frame without a time, or with an earlier one, gets the next tick: times in a container must increase.
-        self._last = max(self._last + 1, (shown or 0) - self._first)
-        return self._last
+            self._first = frame.pts - round(count / (self.rate * self._source))
+        if abs((frame.pts - self._first) * self._source * self.rate - count) > _DRIFT:
+            raise _Drift
 
 
 def _chunk_times(video: Video) -> list[int] | None:

@@ -6,30 +6,37 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
-from vidssl.files import read_text
+from vidssl.files import read_bytes
+from vidssl.index.kinds import EXTENSIONS
+from vidssl.index.lists import delimiter_of, quote, split_records
 from vidssl.paths import atomic_write, leads_outside, output_path, resolve_folder
+from vidssl.types import VidsslError
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
 _LARGEST = 10_000_000  # bytes; larger files are not lists
-_NAME = re.compile(r"[^\s,;\"']+")
+_WORD = re.compile(r"[^\s,;\"']+")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 
 
 def copy_lists(
-    source: Path, root: Path, out: Path, names: Mapping[str, str], *, taken: Iterable[str] = ()
-) -> list[str]:
+    source: Path, root: Path, out: Path, names: Mapping[str, str | None], *, taken: Iterable[str] = ()
+) -> dict[str, int]:
     """Copies every list below `source` that names a video to the same path below `out`, with the new names.
+
+    A line that names a video without a new file is left out.
 
     Args:
         source: Folder that is searched for lists.
         root: Folder of the videos.
         out: Folder of the new videos.
-        names: Path of each video below `root` to its path below `out`. A list may also name a video relative to its own
-            folder, or by the end of its path.
+        names: Path of each video below `root` to its path below `out`, or None if it has no new file. A list may also
+            name a video relative to its own folder, or by the end of its path.
         taken: Names in `out` that are in use; a list of such a name becomes source_NAME.
 
     Returns:
-        Paths of the copies, below `out`.
+        For each copy, its path below `out` and the number of lines that it leaves out.
     """
     found: list[Path] = []
     for base, folders, files in os.walk(source):
@@ -38,65 +45,205 @@ def copy_lists(
         )
         found += [Path(base, name) for name in sorted(files) if Path(name).suffix.lower() in ENDINGS]
     videos, used = _Videos(root, out, names), set(taken)
-    copied = []
+    copied: dict[str, int] = {}
     for path in found:
         try:
-            text = read_text(path, limit=_LARGEST)
+            text = read_bytes(path, limit=_LARGEST).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError):
             continue
         place = path.relative_to(source).as_posix()
         while place in used:
             place = f"source_{place}"
-        new = videos.renamed(text, path.parent, output_path(out, place).parent)
-        if new is not None:
+        new = _Renamed(videos, text, path.parent, output_path(out, place).parent)
+        if new.count:
             with atomic_write(out / place) as aside:
-                aside.write_text(new, encoding="utf-8")
-            copied.append(place)
+                aside.write_bytes(new.text.encode())
+            copied[place] = new.lost
             used.add(place)
     return copied
 
 
-class _Videos:
-    """Looks up the new name of a video by any name that a list may use for it."""
+class _Part(NamedTuple):
+    """A row of a table, or a line of another list.
 
-    def __init__(self, root: Path, out: Path, names: Mapping[str, str]) -> None:
+    Attributes:
+        raw: Its text, with its line end.
+        fields: (start, end, text, True if in quotation marks) of each field in `raw`.
+        delimiter: Delimiter of the table; "" for a line of another list, which is one field.
+    """
+
+    raw: str
+    fields: list[tuple[int, int, str, bool]]
+    delimiter: str
+
+
+class _Renamed:
+    """The text of a list, with new names. All that names no video stays as it is, line ends too.
+
+    Attributes:
+        text: The new text.
+        count: Number of names that were replaced.
+        lost: Number of lines that are left out, because a video that they name has no new file.
+    """
+
+    def __init__(self, videos: _Videos, text: str, folder: Path, target: Path) -> None:
+        self._videos, self._folder, self._target = videos, folder, target
+        self.count = self.lost = 0
+        self.text = "".join(map(self._part, _table(text) or _lines(text)))
+
+    def _part(self, part: _Part) -> str:
+        out, at, count = list[str](), 0, 0
+        for start, end, text, quoted in part.fields:
+            found = self._replaced(text)
+            if found is None:
+                self.lost += 1
+                return ""
+            new, replaced = found
+            if replaced:
+                out += [part.raw[at:start], quote(new, part.delimiter, always=quoted) if part.delimiter else new]
+                at, count = end, count + replaced
+        self.count += count
+        return "".join([*out, part.raw[at:]])
+
+    def _replaced(self, text: str) -> tuple[str, int] | None:
+        """A field with new names, and their number; None if a video that it names has no new file.
+
+        Names may hold blanks and commas, so the longest run of words that is a name is replaced.
+        """
+        try:
+            new = self._new(text)
+            if new:
+                return new, 1
+            spans = [word.span() for word in _WORD.finditer(text)]
+            out, at, count, word = list[str](), 0, 0, 0
+            while word < len(spans):
+                start = spans[word][0]
+                for last in range(min(len(spans), word + self._videos.words) - 1, word - 1, -1):
+                    new = self._new(text[start : spans[last][1]], prefixed=last == word)
+                    if new:
+                        out += [text[at:start], new]
+                        at, count, word = spans[last][1], count + 1, last
+                        break
+                else:
+                    if _is_video(text[slice(*spans[word])]):
+                        return None
+                word += 1
+        except _LostError:
+            return None
+        return "".join([*out, text[at:]]), count
+
+    def _new(self, name: str, *, prefixed: bool = True) -> str:
+        return self._videos.new_name(name, self._folder, self._target, prefixed=prefixed)
+
+
+def _table(text: str) -> list[_Part]:
+    """The rows of a table with a column `path`, or with quotation marks; [] if the text is no such table."""
+    named = delimiter_of(text, ("path",))
+    if named is None and '"' not in text:
+        return []
+    for delimiter in (",", ";", "\t") if named is None else (named,):
+        try:
+            records = list(split_records(text, "", delimiter))
+        except VidsslError:
+            continue
+        lengths = {len(record.fields) for record in records}
+        if named is None and (len(lengths) > 1 or max(lengths, default=1) == 1):
+            continue
+        parts, at = [], 0
+        for record in records:
+            end = _matched(_LINE, text, record.fields[-1].end)
+            fields = [(field.start - at, field.end - at, field.text, field.quoted) for field in record.fields]
+            parts.append(_Part(text[at:end], fields, delimiter))
+            at = end
+        return [*parts, _Part(text[at:], [], delimiter)]
+    return []
+
+
+def _lines(text: str) -> list[_Part]:
+    parts, at = [], 0
+    while at < len(text):
+        end = _matched(_LINE, text, at)
+        raw = text[at:end]
+        inside = raw.strip()
+        start = raw.find(inside)
+        parts.append(_Part(raw, [(start, start + len(inside), inside, False)], ""))
+        at = end
+    return parts
+
+
+def _matched(pattern: re.Pattern[str], text: str, at: int) -> int:
+    found = pattern.match(text, at)
+    return len(text) if found is None else found.end()
+
+
+def _is_video(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS
+
+
+class _LostError(Exception):
+    """A name is that of a video without a new file."""
+
+
+class _Videos:
+    """Looks up the new name of a video by any name that a list may use for it.
+
+    Attributes:
+        words: Most words in the path of a video.
+    """
+
+    def __init__(self, root: Path, out: Path, names: Mapping[str, str | None]) -> None:
         self._out, self._names = out, names
-        self._places = {resolve_folder(root / old): new for old, new in names.items()}
-        # the last part of a path, the last two parts, ... to the new paths of all videos that end with them
-        self._ends: dict[str, set[str]] = {}
-        for old, new in names.items():
+        self.words = max((len(_WORD.findall(old)) for old in names), default=1)
+        self._places = {resolve_folder(root / old): old for old in names}
+        # the last part of a path, the last two parts, ... to the paths of all videos that end with them
+        self._ends: dict[str, list[str]] = {}
+        for old in names:
             parts = PurePosixPath(old).parts
             for count in range(1, len(parts) + 1):
-                self._ends.setdefault("/".join(parts[-count:]), set()).add(new)
+                self._ends.setdefault("/".join(parts[-count:]), []).append(old)
 
-    def renamed(self, text: str, folder: Path, target: Path) -> str | None:
-        """Returns the text of a list in `folder`, rewritten for `target`; None if it names no video."""
-        count = 0
+    def new_name(self, name: str, folder: Path, target: Path, *, prefixed: bool) -> str:
+        """The new name of a video, for a list that was in `folder` and will be in `target`; "" if it names no video.
 
-        def renamed(word: re.Match[str]) -> str:
-            nonlocal count
-            name = self._of(word[0], folder, target)
-            count += name is not None
-            return word[0] if name is None else name
+        Args:
+            name: The name in the list.
+            folder: Folder of the list.
+            target: Folder of its copy.
+            prefixed: Accept a name that has folders before the path of the video.
 
-        new = _NAME.sub(renamed, text)
-        return new if count else None
-
-    def _of(self, word: str, folder: Path, target: Path) -> str | None:
-        key = word.removeprefix("./")
+        Raises:
+            _LostError: The video has no new file.
+        """
+        key = name.removeprefix("./")
         parts = PurePosixPath(key).parts
-        if not parts or parts[-1] not in self._ends:
-            return None
+        if not parts or parts[-1] not in self._ends or "\0" in key:
+            return ""
         place = self._places.get(resolve_folder(folder / key))
         if place is not None:
-            return os.path.relpath(self._out / place, target)
+            return os.path.relpath(self._out / self._copy(place), target)
         if key in self._names:
-            return self._names[key]
-        for count in range(len(parts), 0, -1):
-            same = self._ends.get("/".join(parts[-count:]), set())
+            return self._copy(key)
+        for count in range(len(parts), 0 if prefixed else len(parts) - 1, -1):
+            same = self._ends.get("/".join(parts[-count:]), [])
+            before = parts[:-count]
+            if before:
+                if any(_is_video(word) for word in _WORD.findall("/".join(before))):
+                    return ""
+                if not leads_outside(key):  # folders above the videos, but not other folders among them
+                    same = [old for old in same if len(PurePosixPath(old).parts) == count]
+            if not same:
+                continue
+            copies = {new for old in same if (new := self._names[old]) is not None}
+            if not copies:
+                raise _LostError
             if leads_outside(key):  # else it would lead to the old video
-                if len(same) == 1:
-                    return os.path.relpath(self._out / next(iter(same)), target)
-            elif len(ends := {PurePosixPath(new).parts[-count:] for new in same}) == 1:
-                return "/".join((*parts[:-count], *next(iter(ends))))
-        return None
+                return os.path.relpath(self._out / next(iter(copies)), target) if len(copies) == 1 else ""
+            ends = {PurePosixPath(new).parts[-count:] for new in copies}
+            return "/".join((*before, *next(iter(ends)))) if len(ends) == 1 else ""
+        return ""
+
+    def _copy(self, path: str) -> str:
+        new = self._names[path]
+        if new is None:
+            raise _LostError
+        return new
