@@ -112,14 +112,14 @@ class Journal:
     def stale(self, current: Iterable[str], lists: Iterable[str]) -> list[str]:
         """Files that earlier calls made in OUT, and that are neither `current` copies nor copied `lists`, ascending."""
         made = {*self.names().values(), *self._lists} - {*current, *lists}
-        return sorted(name for name in made if _size(self._out / name) is not None and self._below(name))
+        return sorted(name for name in made if _size(self._out / name) is not None and self._is_own(name))
 
-    def _below(self, name: str) -> bool:
+    def _is_own(self, name: str) -> bool:
+        """Return True if a file lies below OUT, and is no link: the journal may be damaged, or forged."""
         try:
-            output_path(self._out, name)
-        except VidsslError:  # the journal is damaged, or forged
+            return not output_path(self._out, name).is_symlink()
+        except VidsslError:
             return False
-        return True
 
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(json.dumps(line) + "\n")
