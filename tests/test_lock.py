@@ -158,7 +158,7 @@ def test_a_forked_child_does_not_keep_the_lock(path: Path) -> None:
         os.waitpid(child, 0)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[" * 4000, '{"pid": []}', "\0" * 200])
+@pytest.mark.parametrize("content", ["", "{", "[" * 4000, '{"pid": []}', '{"host": "", "pid": 1e999}', "\0" * 200])
 def test_a_damaged_lock_does_not_block(path: Path, content: str) -> None:
     path.parent.mkdir()
     path.write_text(content)

@@ -193,7 +193,7 @@ def _read(handle: int) -> Holder | None:
     try:
         content = parse_json(os.pread(handle, 4096, 0))
         return Holder(**{name: kind(content[name]) for name, kind in _FIELDS.items()})
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):  # the last one: a number without end as "pid"
         return None
 
 

@@ -23,6 +23,7 @@ TARGETS = {
     "lists": Target("tests.fuzz.test_lists:any_list", 7),
     "indices": Target("tests.fuzz.test_index:index", 5),
     "journals": Target("tests.fuzz.test_index:journal", 4),
+    "stores": Target("tests.fuzz.test_store:store", 5),
     "checkpoints": Target("tests.fuzz.test_checkpoints:run_folder", 6),
     "arrays": Target("tests.fuzz.test_arrays:array", 5),
 }

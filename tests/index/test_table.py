@@ -129,6 +129,11 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     write(index.table, tmp_path / "other.arrow")
     with pytest.raises(VidsslError, match="not an index of vidssl"):
         VideoIndex.load(tmp_path / "other.arrow")
+    for version in (b"1e999", b"[" * 40_000, b"null"):
+        about = b'{"version": ' + version + b', "root": "/videos"}'
+        write(index.table.replace_schema_metadata({b"vidssl.index": about}), tmp_path / "forged.arrow")
+        with pytest.raises(VidsslError, match="not an index of vidssl"):
+            VideoIndex.load(tmp_path / "forged.arrow")
     old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
     write(old, tmp_path / "old.arrow")
     with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 4; delete it and build it again"):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.clips import make_clip
 from vidssl import FrameStore, VideoIndex, VidsslError, ops
+from vidssl.index.checksums import write_checksummed
 from vidssl.store.shard import ENDING
 from vidssl.types import Frames
 from vidssl.video.decode import decode
@@ -148,6 +149,35 @@ def test_every_flipped_bit_is_noticed(index: VideoIndex, tmp_path: Path) -> None
     assert dropped >= 50
 
 
+@pytest.mark.parametrize(
+    ("column", "value"), [("first", 17), ("first", -16), ("first", None), ("frames", 0), ("frames", 17), ("data", None)]
+)
+def test_blocks_that_no_store_holds_are_refused(
+    index: VideoIndex, tmp_path: Path, column: str, value: int | None
+) -> None:
+    """The checksums of the shard are right."""
+    FrameStore(tmp_path, (24, 31)).fill(index.select([0]), progress=False)
+    (path,) = tmp_path.iterdir()
+    table = pa.ipc.open_file(pa.py_buffer(path.read_bytes())).read_all().replace_schema_metadata(None)
+    values = pa.array([*table[column].to_pylist()[:-1], value], table.schema.field(column).type)
+    write_checksummed(path, table.set_column(table.schema.get_field_index(column), column, values), 4)
+    store = FrameStore(tmp_path, (24, 31))
+    assert [name for name, _ in store.verify()] == [path]
+    assert store.stats["damaged"] == 1
+    assert store.read(index.video(0), 0, 4) is None
+    store.fill(index.select([0]), progress=False)
+    assert same(store.read(index.video(0), 0, 37), expected(index, 0, 0, 37, (24, 31)))
+
+
+def test_more_frames_than_the_index_knows_do_no_harm(index: VideoIndex, tmp_path: Path) -> None:
+    store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
+    store.add(video, 48, expected(index, 0, 0, 16, (24, 31)).data)
+    store.flush()
+    assert store.missing(video) == [range(37)]
+    assert store.fill(index, progress=False) == []
+    assert same(store.read(video, 0, 37), expected(index, 0, 0, 37, (24, 31)))
+
+
 def test_files_of_others_are_left_alone(index: VideoIndex, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / f"foreign{ENDING}").write_bytes(b"not an Arrow file")
@@ -155,8 +185,11 @@ def test_files_of_others_are_left_alone(index: VideoIndex, tmp_path: Path) -> No
         table = pa.table({"key": [1]})
         with pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
+    os.mkfifo(tmp_path / f"pipe{ENDING}")
+    (tmp_path / f"folder{ENDING}").mkdir()
+    (tmp_path / f"link{ENDING}").symlink_to("nowhere")
     store = FrameStore(tmp_path, (24, 31))
-    assert store.stats["damaged"] == 2
+    assert store.stats["damaged"] == len(store.verify()) == 5
     store.fill(index, progress=False)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert store.read(index.video(0), 0, 4) is not None

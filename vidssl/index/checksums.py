@@ -268,8 +268,8 @@ class ChecksummedFile:
         """Raise VidsslError if the file was changed in place since it was opened."""
         if _state(self._descriptor) != self._state:
             raise VidsslError(
-                f"path={str(self.path)!r}: the index was changed in place while it was open; start again, "
-                "and replace an index only by renaming another file to its name, as `vidssl index` does"
+                f"path={str(self.path)!r}: the file was changed in place while it was open; start again, "
+                "and replace such a file only by renaming another one to its name, as vidssl does"
             )
 
     def _damaged(self, reason: str) -> VidsslError:

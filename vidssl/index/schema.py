@@ -79,5 +79,5 @@ def parse_metadata(footer: bytes) -> tuple[int | None, str | None, bool]:
     try:
         content, _ = json.JSONDecoder().raw_decode(footer[at:].decode("latin-1")) if at >= 0 else ({}, 0)
         return int(content["version"]), str(content["root"]), bool(content.get("scanned", True))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # of infinite numbers, or nested deeply
         return None, None, False

@@ -170,8 +170,9 @@ class FrameStore:
         )
         out, at = [], 0
         for first, end in runs:
-            if first > at:
-                out.append(range(at, first))
+            stop = min(first, video.frames)  # a shard may hold more frames than the index knows
+            if stop > at:
+                out.append(range(at, stop))
             at = max(at, end)
         return [*out, range(at, video.frames)] if at < video.frames else out
 

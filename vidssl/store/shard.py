@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from vidssl.files import stat_regular
 from vidssl.index.checksums import ChecksummedFile, ChecksummedWriter
 from vidssl.paths import atomic_write
 from vidssl.types import VidsslError
@@ -114,13 +115,19 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        stat_regular(path)  # a pipe would be waited for
         self._file = ChecksummedFile(path, "`vidssl store fill`")
         self._table = self._file.open()
         if self._table.schema != SCHEMA:
             raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; delete it")
+        if not len(self._table) or any(column.null_count for column in self._table.columns):
+            raise VidsslError(f"path={str(path)!r}: a shard with missing values; delete it")
         columns = self._file.columns(["key", "first", "frames"])
         self._first = np.asarray(columns["first"].to_numpy(), np.int64)
         self._frames = np.asarray(columns["frames"].to_numpy(), np.int64)
+        right = (self._first >= 0) & (self._first % BLOCK == 0) & (self._frames >= 1) & (self._frames <= BLOCK)
+        if not right.all():
+            raise VidsslError(f"path={str(path)!r}: its blocks are not those of a store; delete it")
         self._keys = columns["key"]
         chunks = self._table["data"].chunks
         self._ends = np.cumsum([len(chunk) for chunk in chunks], dtype=np.int64)
