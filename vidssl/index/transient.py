@@ -31,7 +31,8 @@ MACHINE = {
 }
 NOT_READ = "not read: "
 _LATE = f"{NOT_READ}it took longer"  # as the reason of a FileTimeoutError begins
-_BY_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # FFmpeg has these from the system
+# FFmpeg has these from the system. EPERM is not one of them: it is -1, which decoders return for damaged frames.
+_BY_SYSTEM = (errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def retries(status: str) -> bool:
