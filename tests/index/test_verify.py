@@ -17,12 +17,14 @@ from vidssl.index.verify import frame_checksum
 from vidssl.native import kernels
 from vidssl.types import InvalidArgument
 from vidssl.video.decode import Video, decode
+from vidssl.video.packets import PacketReader
 
 CASE = Path(__file__).parents[3] / "shared" / "data" / "cases" / "vp8_damaged_seek_differs.webm"
 # (name, codec, options, seeds whose damage gave other frames after a seek than in sequence)
 DAMAGED: dict[str, Any] = {
     "mjpeg": ("a.avi", "mjpeg", {"form": "yuvj420p"}, [1, 3, 11, 17, 61, 86]),
-    "vp8": ("a.webm", "libvpx", {}, [79]),
+    "vp8": ("a.webm", "libvpx", {}, [13, 79, 1088]),
+    "h264": ("a.ts", "libx264", {}, [109, 183, 186, 367, 521]),
 }
 
 
@@ -64,6 +66,16 @@ def test_a_picture_that_is_not_all_decoded_is_left_out() -> None:
     row, video = scanned(CASE)
     assert row["note"] == "only the first 25 frames are used: decoding it twice gives different frames 25 and later"
     assert (video.frames, wrong(video)) == (25, [])
+
+
+def test_nothing_is_dropped_where_the_container_reports_damage(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.ts", "libx264", frames=60, gop=13, size=(96, 128))
+    assert scan(path)["droppable"]
+    path.write_bytes(mutate(path.read_bytes(), 109, first=800))
+    with PacketReader(path) as reader:
+        assert any(packet.is_corrupt for _, packet in reader.packets())
+    row, video = scanned(path)
+    assert (row["status"], row["droppable"], wrong(video)) == ("ok", False, [])
 
 
 def test_every_packet_and_the_headers_have_a_checksum(tmp_path: Path) -> None:

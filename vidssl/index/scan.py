@@ -226,7 +226,7 @@ class _Packets:
 
 def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
     """Yield all frames in presentation order, and add the packets to `read`."""
-    memory = Memory(source, 0xA5)
+    memory = Memory(source, again=False)
     for number, packet in source.packets():
         read.sums.append(packet_checksum(packet))
         read.dts.append(packet.dts)

@@ -40,7 +40,9 @@ _UNFILLED = frozenset({"mjpeg", "vp8"})
 # next point is then compared too, since a picture may show what stood in another stretch.
 _LEAVES_REFERENCES = frozenset({"vp8"})
 _HELD = 4  # frames after which a decoder has usually stopped referring to a frame
-_BUFFERS = 10  # more frames than a decoder and its caller use at the same time
+# Frames whose memory is filled at first: in the sequential pass more than a decoder and its caller use at the same
+# time; in later passes those that would come from the memory of the sequential pass.
+_BUFFERS, _BUFFERS_AGAIN = 10, 3
 
 
 class Verified(NamedTuple):
@@ -68,18 +70,19 @@ class Memory:
 
     Args:
         source: The reader whose decoder this is about.
-        byte: What to fill with; passes that are compared take different ones.
+        again: True for a pass that is compared with the first one, which fills with another byte.
     """
 
-    def __init__(self, source: PacketReader, byte: int) -> None:
-        self._source, self._byte = source, byte
+    def __init__(self, source: PacketReader, *, again: bool) -> None:
+        self._source = source
+        self._byte, self._buffers = (0x5A, _BUFFERS_AGAIN) if again else (0xA5, _BUFFERS)
         self._needed = source.codec.name in _UNFILLED
         self._held: deque[VideoFrame] = deque()
 
     def fill(self, packet: Packet[Any]) -> None:
         """Fill the memory of the first frames. Called before `packet`, where decoding begins, is decoded."""
         if self._needed:
-            for frame in [frame for _ in range(_BUFFERS) for frame in self._source.frames(packet)]:
+            for frame in [frame for _ in range(self._buffers) for frame in self._source.frames(packet)]:
                 self._overwrite(frame)
 
     def fill_later(self, frame: VideoFrame) -> None:
@@ -253,7 +256,7 @@ class Watch:
         again = replace(video, points=make_points(points))
         try:
             with again.open() as source:
-                for frame in decoded(again, source, asked, Memory(source, 0x5A).fill):
+                for frame in decoded(again, source, asked, Memory(source, again=True).fill):
                     at = place.get(number_of(frame))
                     if at is not None:
                         check_frame(again, frame)
