@@ -237,7 +237,7 @@ def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
             read.keys[number] = id_of(packet)
         for frame in source.frames(packet):
             yield frame
-            memory.fill_later(frame)
+            memory.hold(frame)
     yield from source.frames(None)
 
 

@@ -64,9 +64,10 @@ class UnusableError(Exception):
 
 
 class Memory:
-    """Fills the memory of a decoder's next frames, so that a picture which is not all decoded differs between passes.
+    """Changes what a decoder's memory holds, so that a picture which is not all decoded differs between passes.
 
-    Does nothing for decoders that write every picture.
+    Frames of the sequential pass are held for a while, so that the decoder writes over other frames than in later
+    passes. Decoders that are known to leave pictures as they were find their memory filled.
 
     Args:
         source: The reader whose decoder this is about.
@@ -76,21 +77,22 @@ class Memory:
     def __init__(self, source: PacketReader, *, again: bool) -> None:
         self._source = source
         self._byte, self._buffers = (0x5A, _BUFFERS_AGAIN) if again else (0xA5, _BUFFERS)
-        self._needed = source.codec.name in _UNFILLED
+        self._filled = source.codec.name in _UNFILLED
         self._held: deque[VideoFrame] = deque()
 
     def fill(self, packet: Packet[Any]) -> None:
         """Fill the memory of the first frames. Called before `packet`, where decoding begins, is decoded."""
-        if self._needed:
+        if self._filled:
             for frame in [frame for _ in range(self._buffers) for frame in self._source.frames(packet)]:
                 self._overwrite(frame)
 
-    def fill_later(self, frame: VideoFrame) -> None:
-        """Fill the memory of a frame when it is no longer needed."""
-        if self._needed:
-            self._held.append(frame)
-            if len(self._held) > _HELD:
-                self._overwrite(self._held.popleft())
+    def hold(self, frame: VideoFrame) -> None:
+        """Hold a frame until it is probably no longer needed, and fill its memory then."""
+        self._held.append(frame)
+        if len(self._held) > _HELD:
+            done = self._held.popleft()
+            if self._filled:
+                self._overwrite(done)
 
     def _overwrite(self, frame: VideoFrame) -> None:
         frame.make_writable()  # copies what the decoder still refers to
