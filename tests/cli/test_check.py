@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clips import make_clip
+from tests.clips import make_clip, make_streams
 from vidssl.cli import main
 from vidssl.index import check as module
 from vidssl.index.check import Check
@@ -228,3 +228,19 @@ def test_wrong_arguments_are_named(videos: Path, tmp_path: Path, capsys: pytest.
     ):
         assert main(["check", *arguments]) == 2
         assert named in capsys.readouterr().err
+
+
+def test_a_chosen_stream_and_a_later_part_are_compared_with_themselves(tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    small, large = make_clip(tmp_path / "s.mp4", frames=9), make_clip(tmp_path / "l.mp4", frames=9, size=(96, 128))
+    make_streams(folder / "a.mp4", large, small, default=1)
+    parts = [
+        make_clip(tmp_path / f"{count}.m2v", "mpeg2video", frames=count, size=(count, 64), gop=5) for count in (16, 32)
+    ]
+    (folder / "b.m2v").write_bytes(b"".join(part.read_bytes() for part in parts))
+    index = VideoIndex.build(folder, stream=0, progress=False)
+    assert [index.row(0)["width"], bool(index.row(1)["start"])] == [128, True]
+    index.save(tmp_path / "index.arrow")
+    for deep in (False, True):
+        assert status(tmp_path / "index.arrow", deep=deep) == {"a.mp4": "ok", "b.m2v": "ok"}

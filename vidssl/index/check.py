@@ -122,7 +122,8 @@ class Check:
                 return FileCheck(path=one.path, status=str(damaged))
             if reason := _changed(self._root / one.file, known):
                 return FileCheck(path=one.path, status=reason)
-        found = scan(self._root / one.file, one.offset, one.bytes, one.refused, self._timeout, whole=self._deep)
+        number = None if known is None else known["number"]
+        found = scan(self._root / one.file, one.offset, one.bytes, one.refused, self._timeout, number, whole=self._deep)
         if known is not None:
             found["status"] = _compare(one, known, found, self._deep)
         names = ("status", "note", "width", "height", "codec", "bytes")
@@ -163,6 +164,8 @@ def _compare(one: VideoFile, row: dict[str, Any], found: dict[str, Any], deep: b
         again = f"usable now, but the index leaves it out ({row['status']}); index the videos again"
         return again if deep or row["mtime_ns"] is None else str(row["status"])
     names = SCHEMA.names if deep else found.keys() - unusable("").keys()
+    if row["start"] and not deep:  # the first frame of the file is not the row's
+        names = {"container", "codec", "stream", "number"}
     # in Arrow's types, as the row: some columns hold fewer digits than Python
     now = pa.RecordBatch.from_pylist([make_row(one, found)], SCHEMA).to_pylist()[0]
     differ = [name for name in SCHEMA.names if name in names and name not in _SOURCE and now[name] != row[name]]
