@@ -87,7 +87,7 @@ def test_filling_goes_on_where_it_stopped(index: VideoIndex, tmp_path: Path) -> 
 
 def test_parts_of_a_video_are_completed_and_joined(index: VideoIndex, tmp_path: Path) -> None:
     store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
-    store.add(video, 16, expected(index, 0, 16, 16, (24, 31)).data)
+    store.add(store.key(video), 16, expected(index, 0, 16, 16, (24, 31)).data)
     store.flush()
     assert store.missing(video) == [range(16), range(32, 37)]
     assert store.read(video, 10, 10) is None
@@ -261,3 +261,23 @@ def test_nothing_is_kept_without_a_folder(index: VideoIndex) -> None:
     assert store.read(index.video(0), 0, 4) is None
     assert (store.verify(), store.free_bytes()) == ([], 0)
     assert same(store.decode(index.video(0), np.arange(4)), expected(index, 0, 0, 4, (24, 31)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_indexing_keeps_what_it_decodes(index: VideoIndex, tmp_path: Path, size: tuple[int, int] | str) -> None:
+    store = FrameStore(tmp_path, size)
+    built = VideoIndex.build(index.root, progress=False, store=store)
+    assert built.table.equals(index.table)
+    assert store.stats["kept"] == 37 + 16 + 21
+    for row in range(3):
+        count = built.frames(row)
+        assert store.missing(built.video(row)) == []
+        assert same(store.read(built.video(row), 0, count), expected(built, row, 0, count, size))
+    store.fill(built, progress=False)
+    assert store.stats["kept"] == 37 + 16 + 21
+
+
+def test_indexing_with_a_full_store_goes_on(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, (24, 31), limit=24 * 32 * 3 // 2 * 20)
+    assert VideoIndex.build(index.root, progress=False, workers=1, store=store).table.equals(index.table)
+    assert store.stats["kept"] <= 20

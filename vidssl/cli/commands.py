@@ -55,6 +55,9 @@ def index(
     workers: int | None = None,
     file_timeout: float = 60,
     stream: int | None = None,
+    store: Path | None = None,
+    store_size: str | None = None,
+    store_limit: str | None = None,
 ) -> None:
     """Index videos: decode every file once, and record its properties. A second call reads only new and changed files.
 
@@ -67,7 +70,11 @@ def index(
             takes longer is left out.
         stream: Take this one of each file's video streams, counted from 0. None takes the one that players take: the
             default one, or else the one that FFmpeg finds best.
+        store: Folder that keeps the decoded frames, so that training need not decode them again.
+        store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
+        store_limit: Most bytes of the store, such as 200GB. None: no limit.
     """
+    from vidssl.cli.store import open_store, say_kept
     from vidssl.index.journal import hold_journal, journal_of
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
@@ -77,24 +84,29 @@ def index(
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
+    frames = open_store(store, store_size, store_limit)
     journal = journal_of(out)
     with hold_journal(journal):
         known = None
         if out.exists() and data.exists():  # its paths are only compared, not opened
             known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
         found = VideoIndex.build(
-            data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream
+            data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream, store=frames
         )
         if not len(found.usable()):
             journal.unlink(missing_ok=True)
             raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")
         found.save(out)
         journal.unlink(missing_ok=True)
+    if frames is not None:
+        frames.fill(found, workers=workers, file_timeout=file_timeout)  # of files that an earlier call read
     print(found.summary())
     gone = (
         "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"
     )
     print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
+    if frames is not None:
+        say_kept(frames, found)
 
 
 def recipes() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_data
+from vidssl.index.table import VideoIndex
 from vidssl.paths import printable
 from vidssl.store.frames import FrameStore, parse_size
 from vidssl.types import VidsslError
@@ -49,8 +50,7 @@ def fill(
         print(printable(f"  not kept: {path}: {reason}"))
     if len(failed) > _SHOWN:
         print(f"  not kept: {len(failed) - _SHOWN} more")
-    whole = sum(not frames.missing(index.video(int(row))) for row in usable)
-    print(f"{store}: {whole} of {len(usable)} videos are kept, {frames.stats['kept']:,} frames now")
+    say_kept(frames, index)
 
 
 def ls(store: Positional[Path]) -> None:
@@ -107,6 +107,24 @@ def rm(store: Positional[Path], *, damaged: bool = False) -> None:
 def commands() -> dict[str, Callable[..., None]]:
     """Returns the subcommands by name."""
     return {"fill": fill, "ls": ls, "verify": verify, "rm": rm}
+
+
+def open_store(folder: Path | None, size: str | None, limit: str | None) -> FrameStore | None:
+    """Opens the store that --store, --store-size and --store-limit name; None without --store."""
+    if folder is None:
+        if size is not None or limit is not None:
+            raise VidsslError("store_size, store_limit: they need --store FOLDER")
+        return None
+    if size is None:
+        raise VidsslError(f"store={str(folder)!r}: give --store-size HEIGHTxWIDTH, such as 128x171, or native")
+    return FrameStore(folder, parse_size(size), parse_bytes(limit))
+
+
+def say_kept(frames: FrameStore, index: VideoIndex) -> None:
+    """Prints how many videos of an index a store has."""
+    usable = index.usable()
+    whole = sum(not frames.missing(index.video(int(row))) for row in usable)
+    print(f"{frames.folder}: {whole} of {len(usable)} videos are kept, {frames.stats['kept']:,} frames now")
 
 
 def _existing(store: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from vidssl.deadline import FileTimeoutError
 from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal
-from vidssl.index.scan import scan, unusable
+from vidssl.index.scan import KeepsFrames, scan, unusable
 from vidssl.index.schema import SCHEMA
 from vidssl.index.transient import NOT_READ, retries
 from vidssl.workers import Workers, finished
@@ -30,6 +31,7 @@ def read_videos(
     progress: bool,
     file_timeout: float | None,
     stream: int | None = None,
+    store: KeepsFrames | None = None,
 ) -> pa.Table:
     """Scan videos. Files that the machine did not let us read are read once more at the end, one by one.
 
@@ -41,6 +43,7 @@ def read_videos(
         progress: Show a progress bar.
         file_timeout: As in `VideoIndex.build`.
         stream: As in `VideoIndex.build`.
+        store: As in `VideoIndex.build`.
 
     Returns:
         A row for each video, in any order.
@@ -49,6 +52,7 @@ def read_videos(
         KeyboardInterrupt: Ctrl-C. The message says what is kept.
     """
     batches: list[pa.RecordBatch] = []
+    reading = partial(scan, store=store)
 
     def keep(rows: list[dict[str, Any]]) -> None:
         batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
@@ -59,7 +63,7 @@ def read_videos(
     def read(videos: Sequence[VideoFile], pool: Workers, name: str, *, last: bool) -> list[VideoFile]:
         """Scan videos, keep their rows, and return those to read again."""
         jobs = {
-            pool.submit(scan, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
+            pool.submit(reading, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
             for one in videos
         }
         again = []
@@ -85,6 +89,9 @@ def read_videos(
         count = sum(map(len, batches))
         kept = "none is kept" if journal is None else "they are kept, and the same command continues"
         raise KeyboardInterrupt(f"stopped: {count} of {len(found)} files are read; {kept}") from None
+    finally:
+        if store is not None:
+            store.flush()
     return pa.Table.from_batches(batches, SCHEMA)
 
 

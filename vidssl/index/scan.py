@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -20,13 +20,29 @@ from vidssl.index.boxes import lacks_moov, max_samples
 from vidssl.index.parts import Parts
 from vidssl.index.row import make_video, member_of
 from vidssl.index.transient import NOT_READ, machine_reason
-from vidssl.index.verify import Memory, UnusableError, Watch
+from vidssl.index.verify import FrameTaker, Memory, UnusableError, Watch
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES, chroma_position, refusal
-from vidssl.video.decode import PLANAR, is_yuv
-from vidssl.video.packets import Checksums, DecodeError, Member, PacketId, PacketReader, id_of, packet_checksum
+from vidssl.video.decode import PLANAR, Video, is_yuv
+from vidssl.video.packets import (
+    Checksums,
+    DecodeError,
+    Member,
+    PacketId,
+    PacketReader,
+    id_of,
+    number_of,
+    packet_checksum,
+)
 from vidssl.video.times import TIMELESS
 
 _LANDING = ("pos", "pts", "dts", "size")
+
+
+class KeepsFrames(Protocol):
+    """A store that keeps frames while they are decoded for the index: vidssl.FrameStore."""
+
+    def keeper(self, video: Video, first_packet: int) -> FrameTaker: ...
+    def flush(self) -> None: ...
 
 
 def scan(
@@ -38,6 +54,7 @@ def scan(
     number: int | None = None,
     *,
     whole: bool = True,
+    store: KeepsFrames | None = None,
 ) -> dict[str, Any]:
     """Scan a file.
 
@@ -48,6 +65,7 @@ def scan(
         refused: Why the file must not be opened, if that is already certain.
         seconds: Time limit in seconds, as in `Deadline`.
         number: The video stream to take, counted from 0; None takes the one that players take.
+        store: Keeps the decoded frames.
         whole: Decode every frame. False decodes only the first one, and leaves out the columns that need all frames.
 
     Returns:
@@ -66,7 +84,7 @@ def scan(
             raise UnusableError(f"its tar has {found.st_size} bytes, but the header places it at {place.offset}..{end}")
         with Deadline.enter(path, place.bytes, seconds):
             _refuse_at_sight(path, place)
-            row |= _read(path, row) if whole else _read_first(path, row)
+            row |= _read(path, row, store) if whole else _read_first(path, row)
     except UnusableError as reason:
         row["status"] = str(reason)
     except FileTimeoutError as error:
@@ -108,7 +126,7 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
             )
 
 
-def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[str, Any]:
     with PacketReader(path, member=member_of(about), number=about["number"]) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
@@ -120,7 +138,10 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         def begin(frame: VideoFrame, number: int) -> Watch:
             picture = _picture(row["codec"], frame)
             video = make_video(path, about | row | picture)
-            return Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
+            watch = Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
+            if store is not None and number == 0:  # a later part is rare, and is kept when it is first asked for
+                watch.keeper = store.keeper(video, number_of(frame))
+            return watch
 
         parts, failed = Parts(begin), ""
         try:
@@ -144,6 +165,8 @@ def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
         droppable = source.droppable and not read.damaged
     points, droppable, cut = watch.verified(checksums, droppable)
     count = len(watch.packets)
+    if watch.keeper is not None:
+        watch.keeper.finish()
     notes += _used(watch, cut or watch.ended)
     if row["pixel_format"] not in PLANAR:
         notes.append(f"converted from {row['pixel_format']} to 8-bit 4:2:0 by swscale")

@@ -29,6 +29,7 @@ from vidssl.index.checksums import ChecksummedFile, write_checksummed
 from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.row import FRAMES, make_video
+from vidssl.index.scan import KeepsFrames
 from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
 from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
@@ -92,6 +93,7 @@ class VideoIndex:
         progress: bool = True,
         file_timeout: float | None = None,
         stream: int | None = None,
+        store: KeepsFrames | None = None,
     ) -> VideoIndex:
         """Decode every video of a source once.
 
@@ -109,6 +111,7 @@ class VideoIndex:
             file_timeout: Seconds that one file may take, plus one second for each MiB of the file and for each decoded
                 frame. None takes 60. A file that takes longer cannot be used.
             stream: Takes this one of each file's video streams, counted from 0. None takes the one that players take.
+            store: A FrameStore, which keeps the frames of the files that are read.
 
         Raises:
             VidsslError: The source has no videos, an argument is out of range, or another process uses the journal.
@@ -139,7 +142,14 @@ class VideoIndex:
                     kept.append((one, at))
             count = workers or cpus()
             read = read_videos(
-                folder, fresh, journal=book, workers=count, progress=progress, file_timeout=file_timeout, stream=stream
+                folder,
+                fresh,
+                journal=book,
+                workers=count,
+                progress=progress,
+                file_timeout=file_timeout,
+                stream=stream,
+                store=store,
             )
         old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
         for name in ("label", "group"):  # the source decides these, not the file

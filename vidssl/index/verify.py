@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -116,6 +116,13 @@ def frame_checksum(video: Video, frame: VideoFrame) -> int:
     return found
 
 
+class FrameTaker(Protocol):
+    """Takes the frames of a video in order, to keep them."""
+
+    def take(self, frame: VideoFrame) -> None: ...
+    def finish(self) -> None: ...
+
+
 @dataclass
 class Watch:
     """The record of the sequential pass: each frame's packet, time and checksum, which seek points must reproduce."""
@@ -127,6 +134,7 @@ class Watch:
     start: int = 0  # number of its first frame in the sequential pass
     about: dict[str, Any] = field(default_factory=dict)  # columns that describe its pictures
     ended: str = ""  # why it ends before the file does
+    keeper: FrameTaker | None = None
     packets: list[int] = field(default_factory=list)
     times: list[int | None] = field(default_factory=list)
     sums: list[int] = field(default_factory=list)
@@ -152,6 +160,8 @@ class Watch:
         self.times.append(frame.pts)
         self.sums.append(frame_checksum(self.video, frame))
         self.motion.add(frame)
+        if self.keeper is not None:
+            self.keeper.take(frame)
         return ""
 
     def fits(self, frame: VideoFrame) -> bool:

@@ -39,7 +39,8 @@ class Store(Protocol):
     def size(self) -> tuple[int, int] | Literal["native"]: ...
     def size_of(self, video: Video) -> tuple[int, int]: ...
     def missing(self, video: Video) -> list[range]: ...
-    def add(self, video: Video, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
+    def key(self, video: Video) -> bytes: ...
+    def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
     def flush(self) -> None: ...
     def refresh(self) -> None: ...
 
@@ -54,25 +55,31 @@ class Keeper:
     Args:
         store: The store.
         video: The video.
+        key: Of the video in the store.
         first: Number of the first frame, a multiple of BLOCK.
+
+    Attributes:
+        full: True if the store is full: further frames are not kept.
     """
 
-    def __init__(self, store: Store, video: Video, first: int = 0) -> None:
-        self._store, self._video, self._first = store, video, first
+    def __init__(self, store: Store, video: Video, key: bytes, first: int = 0) -> None:
+        self._store, self._video, self._key, self._first = store, video, key, first
         self._shape = reduced_shape(1, store.size_of(video))[1:]
         self._planes = Planes(video, BLOCK)  # the block in progress, as decoded
         self._in_block = self._in_chunk = 0
         # Frames that are written at once. Memory that is never used costs nothing.
         self._capacity = max(1, _CHUNK // (BLOCK * self._shape[0] * self._shape[1])) * BLOCK
         self._chunk = np.empty((self._capacity, *self._shape), np.uint8)
+        self.full = False
 
     def take(self, frame: VideoFrame) -> None:
         """Takes the next frame.
 
         Raises:
-            StoppedError: The store is full.
             DecodeError: The frame has another size or pixel format than the video.
         """
+        if self.full:
+            return
         self._planes.store(self._in_block, frame)
         self._in_block += 1
         if self._in_block == BLOCK:
@@ -81,13 +88,10 @@ class Keeper:
                 self._write()
 
     def finish(self) -> None:
-        """Writes what is left. No frames may follow.
-
-        Raises:
-            StoppedError: The store is full.
-        """
-        self._reduce()
-        self._write()
+        """Writes what is left. No frames may follow."""
+        if not self.full:
+            self._reduce()
+            self._write()
 
     def _reduce(self) -> None:
         data, target = self._planes.data[: self._in_block], self._chunk[self._in_chunk :][: self._in_block]
@@ -100,8 +104,8 @@ class Keeper:
         self._in_chunk, self._in_block = self._in_chunk + self._in_block, 0
 
     def _write(self) -> None:
-        if self._in_chunk and not self._store.add(self._video, self._first, self._chunk[: self._in_chunk]):
-            raise StoppedError
+        if self._in_chunk:
+            self.full = not self._store.add(self._key, self._first, self._chunk[: self._in_chunk])
         self._first, self._in_chunk = self._first + self._in_chunk, 0
 
 
@@ -112,7 +116,7 @@ class _Sink:
         self._keeper, self._stopped, self._next = keeper, stopped, 0
 
     def store(self, slot: int, frame: VideoFrame) -> None:
-        if self._stopped():
+        if self._stopped() or self._keeper.full:
             raise StoppedError
         if slot != self._next:
             raise DecodeError(f"frame {slot} came in the place of frame {self._next}, so the video is not kept")
@@ -132,11 +136,13 @@ def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> bool
     for part in store.missing(video):
         first = part.start // BLOCK * BLOCK
         numbers = np.arange(first, part.stop)
-        keeper = Keeper(store, video, first)
+        keeper = Keeper(store, video, store.key(video), first)
         try:
             decode_to(_Sink(keeper, stopped), video, numbers)
-            keeper.finish()
         except StoppedError:
+            return False
+        keeper.finish()
+        if keeper.full:
             return False
     return True
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.paths import printable
-from vidssl.store.fill import fill
+from vidssl.store.fill import Keeper, fill
 from vidssl.store.shard import ENDING, VERSION, Run, Shard, ShardWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
@@ -145,8 +145,11 @@ class FrameStore:
         for run in shard.runs():
             self._kept.setdefault(run.key, []).append(_Kept(shard, run))
 
-    def key(self, video: Video) -> bytes:
-        """16 bytes that identify a video and the size of its frames; they change with its file and its stream."""
+    def key(self, video: Video, first_packet: int | None = None) -> bytes:
+        """16 bytes that identify a video and the size of its frames; they change when its file changes.
+
+        first_packet: Number of the packet of frame 0, if `video` does not have its packets yet.
+        """
         about = (
             VERSION,
             self.size_text,
@@ -155,9 +158,20 @@ class FrameStore:
             video.bytes,
             video.mtime_ns,
             video.stream,
-            int(video.packet[0]),  # differs where another part of the file is used
+            int(video.packet[0]) if first_packet is None else first_packet,
+            video.stored_size,
+            video.pixel_format,
         )
         return hashlib.blake2b(repr(about).encode(), digest_size=16).digest()
+
+    def keeper(self, video: Video, first_packet: int) -> Keeper:
+        """Returns what keeps the frames of a video while it is indexed, and handed over one by one.
+
+        Args:
+            video: The video, which does not have its packets yet.
+            first_packet: Number of the packet of frame 0.
+        """
+        return Keeper(self, video, self.key(video, first_packet))
 
     def space_of(self, video: Video) -> ColorSpace:
         """Colour space of the frames of a video, as the store shows them."""
@@ -220,11 +234,11 @@ class FrameStore:
         frames = decode(video, numbers)
         return frames if self.size == "native" else reduce(frames, self.size)
 
-    def add(self, video: Video, first: int, data: npt.NDArray[np.uint8]) -> bool:
+    def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> bool:
         """Keeps frames of a video.
 
         Args:
-            video: The video.
+            key: Of the video.
             first: Number of the first frame, a multiple of BLOCK.
             data: uint8 [F, 3 * rows / 2, cols], contiguous, as `decode` returns them.
 
@@ -241,7 +255,7 @@ class FrameStore:
             try:
                 if self._writer is None:
                     self._writer = ShardWriter(self.folder / f"{secrets.token_hex(8)}{ENDING}")
-                self._writer.add(self.key(video), first, data)
+                self._writer.add(key, first, data)
                 self.stats["kept"] += len(data)
                 if self._writer.bytes >= _SHARD:
                     self.flush()
