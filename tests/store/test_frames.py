@@ -171,7 +171,7 @@ def test_blocks_that_no_store_holds_are_refused(
 
 def test_more_frames_than_the_index_knows_do_no_harm(index: VideoIndex, tmp_path: Path) -> None:
     store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
-    store.add(video, 48, expected(index, 0, 0, 16, (24, 31)).data)
+    store.add(store.key(video), 48, expected(index, 0, 0, 16, (24, 31)).data)
     store.flush()
     assert store.missing(video) == [range(37)]
     assert store.fill(index, progress=False) == []

@@ -126,8 +126,19 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
             )
 
 
+class _HiddenDamage(Exception):
+    """The decoder found damage that it would hide if it were not strict."""
+
+
 def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[str, Any]:
-    with PacketReader(path, member=member_of(about), number=about["number"]) as source:
+    try:
+        return _read_all(path, about, store, strict=True)
+    except _HiddenDamage:
+        return _read_all(path, about, store, strict=False)
+
+
+def _read_all(path: Path, about: dict[str, Any], store: KeepsFrames | None, *, strict: bool) -> dict[str, Any]:
+    with PacketReader(path, member=member_of(about), number=about["number"], strict=strict) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         row["stream"] = source.stream.index
@@ -151,6 +162,8 @@ def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[
         except av.FFmpegError as error:
             if machine_reason(error, path):
                 raise
+            if strict:
+                raise _HiddenDamage from error
             failed = f"decoding failed: {error.strerror}"
             parts.end(failed)
         watch = parts.longest()
@@ -158,7 +171,18 @@ def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[
             raise UnusableError(f"no frame decodes: {failed or (watch and watch.ended) or 'the stream is empty'}")
         if row["container"] == "gif" and len(watch.packets) == 1:
             raise UnusableError("a still picture, not a video")
-        row |= watch.about
+        row |= watch.about | {
+            "frame_rate": float(rate) if rate else None,
+            "start": watch.start if parts.count > 1 else None,
+        }
+    read.damaged |= not strict
+    return row | _verified(path, about, row, watch, read, notes)
+
+
+def _verified(
+    path: Path, about: dict[str, Any], row: dict[str, Any], watch: Watch, read: _Packets, notes: list[str]
+) -> dict[str, Any]:
+    """The columns that need all frames, and seek points that give them again."""
     # as decoding will open it
     with PacketReader(path, member=member_of(about), container=row["container"], stream=row["stream"]) as source:
         checksums = Checksums(header=source.header(), packet=np.asarray(read.sums, np.uint32))
@@ -170,12 +194,10 @@ def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[
     notes += _used(watch, cut or watch.ended)
     if row["pixel_format"] not in PLANAR:
         notes.append(f"converted from {row['pixel_format']} to 8-bit 4:2:0 by swscale")
-    return row | {
-        "frame_rate": float(rate) if rate else None,
+    return {
         "regular": watch.regular(),
         "frames": count,
-        "start": watch.start if parts.count > 1 else None,
-        "end": watch.start + count if parts.count > 1 else None,
+        "end": None if row["start"] is None else row["start"] + count,
         "packet": watch.packets,
         "checksums": checksums.packet,
         "header_checksum": checksums.header,
@@ -238,7 +260,8 @@ class _Packets:
         keys: Where decoding might begin, by number.
         sums: The checksum of each.
         dts: The decoding time of each.
-        damaged: True if the container calls one of them damaged.
+        damaged: True if the container calls one of them damaged, or if the decoder hides damage. It may then use a
+            frame that otherwise no other frame needs.
     """
 
     keys: dict[int, PacketId] = field(default_factory=dict)

@@ -43,6 +43,7 @@ _UNPROBED = {"probesize": "32"}
 # The largest picture, 8192 x 8192 pixels: a header of a few bytes can ask for gigabytes.
 PIXELS = 2**26
 _BOUNDED = {"max_pixels": str(PIXELS)}
+_STRICT = {"err_detect": "explode"}
 
 # FFmpeg holds a global lock while it opens a decoder; more concurrent openers would only wait for each other.
 _OPENING = threading.BoundedSemaphore(3)
@@ -142,6 +143,8 @@ class PacketReader:
         stream: Number of the stream in the container. None takes the one that `number` names.
         number: Takes this one of the video streams, counted from 0. None takes the one that players take: the default
             one, or else the one that FFmpeg finds best. Attached pictures (cover art) are never taken or counted.
+        strict: Raise an error at any damage that the decoder notices, where it would otherwise hide it. Only for codecs
+            whose packets may be dropped.
 
     Attributes:
         stream: The stream.
@@ -164,6 +167,7 @@ class PacketReader:
         checksums: Checksums | None = None,
         stream: int | None = None,
         number: int | None = None,
+        strict: bool = False,
     ) -> None:
         self._path, self._checksums = path, checksums
         found = stat_regular(path)
@@ -171,6 +175,8 @@ class PacketReader:
         try:
             self._open(path, member, container)
             self._take(path, stream, number)
+            if strict and self.droppable:
+                self.codec.options = _BOUNDED | _STRICT
             if checksums is not None and self.header() != checksums.header:
                 self.container.close()
                 raise self._changed("its headers have")
