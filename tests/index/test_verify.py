@@ -36,7 +36,7 @@ def scanned(path: Path) -> tuple[dict[str, Any], Video]:
 
 def wrong(video: Video) -> list[int]:
     """The frames that differ from a plain sequential decode, in stretches from each seek point and in other windows."""
-    right = truth(video.path)
+    right = truth(video.path, video.stream)
     starts = video.points.frame.tolist()
     stretches = [np.arange(start, end) for start, end in zip(starts, [*starts[1:], video.frames], strict=True)]
     return sorted(

@@ -32,7 +32,7 @@ def count_wrong(folder: Path, epochs: int, engine: str = "inline") -> tuple[int,
     """(pictures checked, pictures that differ from the truth, files shown)."""
     index = VideoIndex.build(folder, progress=False)
     rows = index.usable(SPAN).tolist()
-    decoded = {row: truth(index.video(row).path) for row in rows}
+    decoded = {row: truth(video.path, video.stream) for row in rows for video in [index.video(row)]}
     places: dict[int, int] = {}
     checked = wrong = 0
     with Loader(index, SPEC, batch_size=len(rows), device="cpu", seed=3, engine=engine) as loader:

@@ -48,6 +48,7 @@ def h264(index: VideoIndex) -> Video:
         ({"pixel_format": "yuv422p"}, "no yuv422p, only yuv420p"),
         ({"pixel_format": "yuv420p10le"}, "no yuv420p10le"),
         ({"full_range": True}, "no full range"),
+        ({"droppable": False}, "it is damaged, and decoders hide damage in different ways"),
         ({"rotation": 90}, "stored turned"),
         ({"mirror": True}, "stored turned"),
         ({"stored_size": (240, 321)}, "321x240 is odd"),

@@ -223,7 +223,12 @@ class Watch:
             raise UnusableError("decoding it twice gives different frames")
         if count == len(self.packets):
             return Verified(make_points(points), droppable, "")
-        self.cut(count)
+        while 0 < count < len(self.packets):  # what is left of a stretch is decoded up to its new end
+            self.cut(count)
+            again = replace(video, packet=np.asarray(self.packets, np.int32), droppable=droppable)
+            points, count = self._verify(again) if again.damaged else (points, count)
+        if count == 0:
+            raise UnusableError("decoding it twice gives different frames")
         points = [point for point in points if point[0] < count]
         return Verified(make_points(points), droppable, f"decoding it twice gives different frames {count} and later")
 
@@ -262,7 +267,8 @@ class Watch:
     def _proven(self, video: Video, points: list[_Point], end: int) -> int:
         """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""
         start = points[-1][0]
-        asked = np.unique([*range(start, min(start + _PROBED, end)), end - 1])
+        probed = end if video.damaged else min(start + _PROBED, end)
+        asked = np.unique([*range(start, probed), end - 1])
         place = dict(zip(self.packets[start:end], range(start, end), strict=True))
         missing, wrong = set(asked.tolist()), list[int]()
         again = replace(video, points=make_points(points))

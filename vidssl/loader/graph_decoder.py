@@ -59,6 +59,8 @@ class GraphDecoder:
             return f"no {video.codec}, of {', '.join(self.limits) or 'nothing'}"
         if video.pixel_format != "yuv420p":
             return f"no {video.pixel_format}, only yuv420p"
+        if video.damaged:
+            return "it is damaged, and decoders hide damage in different ways"
         if video.full_range:
             # DALI trusts the stream's flag, which may differ from what the index found
             return "no full range"

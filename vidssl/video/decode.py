@@ -20,7 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from vidssl.files import stat_regular
 from vidssl.types import ColorSpace, Frames
-from vidssl.video.packets import Checksums, DecodeError, Member, PacketReader, SeekPoints, number_of
+from vidssl.video.packets import DROPPABLE, Checksums, DecodeError, Member, PacketReader, SeekPoints, number_of
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -69,6 +69,11 @@ class Video:
     points: SeekPoints
     droppable: bool
     checksums: Checksums | None
+
+    @property
+    def damaged(self) -> bool:
+        """True if its decoder hides damage."""
+        return self.codec in DROPPABLE and not self.droppable
 
     @property
     def frames(self) -> int:
@@ -125,13 +130,14 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
     try:
-        with video.open() as source:
-            for frame in decoded(video, source, numbers):
-                slot = missing.pop(number_of(frame), None)
-                if slot is not None:
-                    sink.store(slot, frame)
-                    if not missing:
-                        break
+        for asked in _passes(video, numbers):
+            with video.open() as source:
+                for frame in decoded(video, source, asked):
+                    slot = missing.pop(number_of(frame), None)
+                    if slot is not None:
+                        sink.store(slot, frame)
+                        if not missing:
+                            break
     except (av.FFmpegError, OSError) as error:
         raise DecodeError(f"{video.path}: decoding frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
     if missing:
@@ -170,6 +176,19 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
     )  # for a member, only the time of the tar is compared
     if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder again")
+
+
+def _passes(video: Video, numbers: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """The frames to ask for, in one pass or more.
+
+    What a decoder makes of a damaged frame may depend on any other packet. Damaged videos are therefore decoded as they
+    were while indexing: from each seek point up to the next one.
+    """
+    if not video.damaged:
+        return [numbers]
+    ends = [*video.points.frame[1:].tolist(), video.frames]
+    points = dict.fromkeys(video.points.before(int(number)) for number in numbers)
+    return [np.arange(int(video.points.frame[point]), ends[point]) for point in points]
 
 
 def decoded(

@@ -33,7 +33,7 @@ from vidssl.types import VidsslError
 
 # Codecs in which no other frame needs a non-reference frame. In HEVC a higher temporal layer may refer to such a frame,
 # and in VP9 such a frame updates the probabilities, so these codecs decode every frame.
-_DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
+DROPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 
 # Formats whose headers hold everything that a decoder needs. On opening, FFmpeg would still decode their first frames
 # to guess the frame rate, which takes up to 3 ms per file; this option prevents it.
@@ -220,7 +220,7 @@ class PacketReader:
         self.codec.thread_type = "NONE"
         self.codec.copy_opaque = True
         self.codec.options = _BOUNDED
-        self.droppable = self.codec.name in _DROPPABLE
+        self.droppable = self.codec.name in DROPPABLE
         # AVI may pack a B-frame into the packet before its own. This filter unpacks it, so that every frame has its own
         # packet and can be skipped alone.
         self._unpack = (
