@@ -175,9 +175,10 @@ piece_sanitize() {
   local tool source kernel case failed=0
   local -A fits=( # the sizes with which a kernel takes each of its ways
     [motion]="test_motion and (5-37-53 or 40-128-340)" [plan]="test_plan" [assemble]="test_assemble and float32-kcthw"
+    [reduce]="test_reduce and (37-53 or 90-400)"
   )
   for tool in memcheck racecheck initcheck; do
-    for source in plan assemble motion; do
+    for source in plan assemble motion reduce; do
       for kernel in $(grep -oh '\w*_kernel(' "csrc/kernels/${source}_cuda.cu" | tr -d '(' | sort -u); do
         case="$tool $kernel $(sha256sum "csrc/kernels/${source}_cuda.cu" | cut -c1-12)"
         if grep -qxF "$case" "$OUT/sanitized" 2>/dev/null; then

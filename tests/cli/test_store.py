@@ -55,10 +55,12 @@ def test_a_limit(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         ["fill", "VIDEOS", "STORE", "--store-size", "24"],
         ["fill", "VIDEOS", "STORE", "--store-size", "0x24"],
+        ["fill", "VIDEOS", "STORE", "--store-size", "99999x99999"],
         ["fill", "VIDEOS", "STORE", "--store-size", "24x32", "--store-limit", "much"],
         ["ls", "STORE"],
         ["verify", "STORE"],
         ["rm", "STORE"],
+        ["verify", "VIDEOS"],
     ],
 )
 def test_wrong_arguments(
@@ -66,7 +68,7 @@ def test_wrong_arguments(
 ) -> None:
     named = {"VIDEOS": str(videos), "STORE": str(tmp_path / "store")}
     assert main(["store", *(named.get(one, one) for one in arguments)]) == 2
-    assert "store" in capsys.readouterr().err
+    assert "store" in capsys.readouterr().err.lower()
 
 
 def test_sizes_in_words() -> None:

@@ -27,14 +27,14 @@ def test_max_pooling_is_the_published_one() -> None:
 
 
 def test_single_frames_are_pooled_as_published() -> None:
-    """Frames of 224 x 224 through CaffeNet's convolutions: 9216 numbers of pool5; its dense layers want 227 x 227."""
+    """Frames of 224 x 224 through CaffeNet: 9216 numbers of pool5. Larger ones do not fit its dense layers."""
     encoder, frames = CaffeNet((227, 227), (8,)).eval(), torch.rand(2, 3, 1, 224, 224)
     with torch.no_grad():
         out = pooled(encoder, frames, "none")
         assert out.shape == (2, 9216)
         assert torch.equal(out, encoder.forward_map(frames).flatten(1))
         with pytest.raises(VidsslError, match="take the recipe's crop, or pool=none"):
-            pooled(encoder, frames, "avg")
+            pooled(encoder, torch.rand(2, 3, 1, 256, 256), "avg")
         with pytest.raises(VidsslError, match="only vidssl's encoders have a last map"):
             pooled(torch.nn.Flatten(), frames, "max")
         with pytest.raises(

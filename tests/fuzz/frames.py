@@ -38,19 +38,21 @@ def _decoded(container: Any, stream: Any) -> Iterator[VideoFrame]:
     yield from codec.decode(None)
 
 
-def sequence(video: Video, path: Path) -> Sums:
+def sequence(video: Video, path: Path, start: int = 0) -> Sums:
     """A checksum of each frame of a plain decode from the first packet to the last, in the layout of vidssl's frames.
 
-    It ends at the first error, damaged frame, or frame of another size.
+    It ends at the first error, damaged frame, or frame of another size. start: the video begins with this frame.
     """
     sums: Sums = []
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
-            for frame in _decoded(container, stream):
+            for number, frame in enumerate(_decoded(container, stream)):
                 if frame.is_corrupt:
                     break
+                if number < start:
+                    continue
                 planes = Planes(video, 1)
                 planes.store(0, frame)
                 sums.append(zlib.crc32(planes.data.data))
@@ -91,7 +93,7 @@ def indexed(root: Path, seed: int) -> str:
     [path] = root.iterdir()
     for row in index.usable().tolist():
         video = index.video(row)
-        right = sequence(video, path)
+        right = sequence(video, path, index.column("start")[row].as_py() or 0)
         if video.frames < len(right) and not index.column("note")[row].as_py():
             return f"{video.frames} frames and no note, but a sequential decode gives {len(right)}"
         if wrong := differences(video, right, seed):

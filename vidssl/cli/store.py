@@ -130,6 +130,8 @@ def say_kept(frames: FrameStore, index: VideoIndex) -> None:
 def _existing(store: Path) -> Path:
     if not store.is_dir():
         raise VidsslError(f"store={str(store)!r}: no such folder; name the folder of a store")
+    if not FrameStore.paths(store):
+        raise VidsslError(f"store={str(store)!r}: no shard is in this folder; name the folder of a store")
     return store
 
 

@@ -278,7 +278,10 @@ def _test(
         counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
-            *(line.strip().capitalize() + "." for line in (Transfer(**weights_of).lines() if weights_of else ())),
+            *(
+                line.strip()[:1].upper() + line.strip()[1:] + "."
+                for line in (Transfer(**weights_of).lines() if weights_of else ())
+            ),
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
             f"{len(data.test) - len(logits.label)} test videos too short.",
         ),

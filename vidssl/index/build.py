@@ -52,7 +52,7 @@ def read_videos(
         KeyboardInterrupt: Ctrl-C. The message says what is kept.
     """
     batches: list[pa.RecordBatch] = []
-    reading = partial(scan, store=store)
+    reading = scan if store is None else partial(scan, store=store)
 
     def keep(rows: list[dict[str, Any]]) -> None:
         batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))

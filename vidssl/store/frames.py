@@ -27,6 +27,7 @@ from vidssl.store.fill import Keeper, fill
 from vidssl.store.shard import ENDING, VERSION, Run, Shard, ShardWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
+from vidssl.video.packets import PIXELS
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class FrameStore:
             or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
         ):
             raise VidsslError(f'FrameStore: size={size!r}: take "native", or (height, width) in pixels')
+        if size != "native" and size[0] * size[1] > PIXELS:
+            raise VidsslError(f"FrameStore: size={size!r}: take at most {PIXELS} pixels")
         if limit is not None and limit < 0:
             raise VidsslError(f"FrameStore: limit={limit}: take a number of bytes, or None")
         self.folder = None if folder is None else Path(folder)
