@@ -15,6 +15,8 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, stat_regular
 from vidssl.index.lists import read_lines
 from vidssl.index.sources import find_videos
+from vidssl.prepare import Encoding
+from vidssl.prepare.journal import Journal
 from vidssl.prepare.splits import copy_lists
 from vidssl.report.read import read_results
 from vidssl.report.table import find_runs
@@ -74,7 +76,8 @@ def test_lists_that_are_no_files_are_named(make: Make, said: str, name: str, tmp
     with pytest.raises(VidsslError, match=f"{said}, not a regular file"):
         read_lines(tmp_path / name)
     (tmp_path / "out").mkdir()
-    assert copy_lists(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}) == []
+    with Journal(tmp_path / "out", Encoding()) as journal:
+        assert copy_lists(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}, journal) == {}
 
 
 @KINDS

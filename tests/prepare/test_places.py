@@ -107,6 +107,9 @@ def test_a_source_that_out_has_a_link_to_stays(link: object, project: Path, tmp_
     for name, source in (("a.mp4", "videos/a.mp4"), (LIST, "videos/run/b.avi"), (JOURNAL, "notes")):
         (out / name).unlink()
         link(project / source, out / name)  # type: ignore[operator]
+    with pytest.raises(VidsslError, match=r"a\.mp4 in it would be replaced"):
+        prepare(index, out, Encoding(), TASK, workers=1, progress=False)
+    (out / "a.mp4").unlink()
     prepare(index, out, Encoding(), TASK, workers=1, progress=False)
     assert bytes_below(project) == before
     assert (out / "a.mp4").read_bytes() != (project / "videos" / "a.mp4").read_bytes()

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidssl.index.lists import read_list, write_list
+from vidssl.prepare import Encoding
+from vidssl.prepare.journal import Journal
 from vidssl.prepare.names import targets
 from vidssl.prepare.splits import copy_lists
 
@@ -29,7 +31,8 @@ def carried(text: str, tmp_path: Path, name: str = "l.txt") -> tuple[str, int] |
     (tmp_path / "in").mkdir(exist_ok=True)
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "in" / name).write_bytes(text.encode())
-    found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES)
+    with Journal(tmp_path / "out", Encoding()) as journal:
+        found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, journal)
     return ((tmp_path / "out" / name).read_bytes().decode(), found[name]) if found else None
 
 
@@ -64,7 +67,8 @@ def test_folders_are_no_places_for_lists(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "out" / "l.txt").mkdir(parents=True)
     (tmp_path / "in" / "l.txt").write_text("run/b.avi\n")
-    found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, taken=["l.txt"])
+    with Journal(tmp_path / "out", Encoding()) as journal:
+        found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, journal, taken=["l.txt"])
     assert found == {"source_l.txt": 0}
 
 
@@ -81,6 +85,8 @@ def test_a_list_of_any_names_is_carried_over(parts: list[list[str]]) -> None:
         os.mkdir(source)
         os.mkdir(out)
         write_list(source / "l.csv", [(path, "x", None) for path in old])
-        assert copy_lists(source, source, out, names) == ({"l.csv": 0} if old else {})
+        with Journal(out, Encoding()) as journal:
+            found = copy_lists(source, source, out, names, journal)
+        assert found == ({"l.csv": 0} if old else {})
         if old:
             assert [entry.path for entry in read_list(out / "l.csv", "l").entries] == list(names.values())

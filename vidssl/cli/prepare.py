@@ -10,7 +10,9 @@ from vidssl.cli.data import open_data
 from vidssl.paths import printable
 from vidssl.prepare import Encoding
 from vidssl.prepare import prepare as prepare_index
-from vidssl.prepare.run import new_names
+from vidssl.prepare.journal import Journal
+from vidssl.prepare.names import ENDING
+from vidssl.prepare.run import TAKEN, plan, stale_lines
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 
@@ -37,19 +39,24 @@ def prepare(
         workers: Number of videos encoded in parallel; None takes one for each core.
         dry_run: Only print what would be made.
         remove_stale: Delete the files in OUT that earlier calls made and that belong to no source now, such as the copy
-            of a video that was deleted since. Without it, they are named and kept.
+            of a video that was deleted since, if they are unchanged. Others are named and kept.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     index = open_data(data, None, allow_outside=allow_outside)
     if dry_run:
-        names = new_names(index, out)
+        journal = Journal(out, settings)
+        names, _ = plan(index, out, journal)
         for row in index.usable().tolist():
             video = index.video(row)
             height, width = settings.size(*video.size)
             old, new = printable(index.column("path")[row]), printable(out / names[row])
             print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
+        current = [*(names[row] for row in index.usable().tolist()), *TAKEN]
+        stale = [name for name in journal.stale(current, ()) if name.endswith(ENDING)]
+        changed = [name for name in stale if not journal.unchanged(name)]
+        print("\n".join(map(printable, stale_lines(stale, changed, removed=False))), end="\n" if stale else "")
         print(index.summary())
         return
     task = RECIPES[recipe]().pretext

@@ -1,19 +1,27 @@
-"""OUT/prepared.jsonl: what `prepare` made, so that a later call continues, keeps names, and finds stale copies."""
+"""OUT/prepared.jsonl: what `prepare` made, so that a later call continues, keeps names, and finds stale copies.
+
+Before a file gets its name in OUT, its size and time of change are recorded. So whatever stops a call, a later one can
+tell the files that `prepare` wrote from those that a user put there under the same names.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from vidssl.files import parse_json, read_text
-from vidssl.paths import open_append, output_path
+from vidssl.paths import atomic_write, open_append, output_path, printable
 from vidssl.prepare.encode import Encoding
 from vidssl.types import VidsslError
 
-JOURNAL = "prepared.jsonl"  # in OUT: the settings, then one line for each file that was made or failed
+JOURNAL = "prepared.jsonl"  # in OUT: the settings, then a line for each file written, and each video made or failed
 _SOURCE = ("path", "bytes", "mtime_ns")
 
 
@@ -32,6 +40,8 @@ class Journal:
         self._path, self._out = out / JOURNAL, out
         self._done: dict[str, dict[str, Any]] = {}  # by path of the source: the last line about it
         self._lists: set[str] = set()
+        self._written: dict[str, set[tuple[int, int]]] = {}  # by name: (size, mtime_ns) of each file written there
+        self._lock = Lock()  # workers and the main thread write lines
         found = self._read()
         settings = {} if how is None else asdict(how)
         then = next((one["settings"] for one in found if isinstance(one.get("settings"), dict)), None)
@@ -50,6 +60,9 @@ class Journal:
                 self._done[one["path"]] = one
             if isinstance(one.get("lists"), list):
                 self._lists |= {name for name in one["lists"] if isinstance(name, str)}
+            match one:
+                case {"written": str(name), "size": int(size), "mtime_ns": int(time)}:
+                    self._written.setdefault(name, set()).add((size, time))
         self._first = {"settings": settings} if then is None else None
 
     def _read(self) -> list[dict[str, Any]]:
@@ -102,16 +115,45 @@ class Journal:
         self._done[source["path"]] = {**source, "target": target, "size": size, "reason": reason}
         self._write(self._done[source["path"]])
 
-    def add_lists(self, names: Iterable[str]) -> None:
-        """Record the lists that were copied."""
-        new = sorted({*names} - self._lists)
-        if new:
-            self._lists |= {*new}
-            self._write({"lists": new})
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Yield a temporary path, which replaces OUT/`name` when the block ends, after it was recorded.
+
+        Raises:
+            VidsslError: OUT/`name` is not a file that `prepare` wrote.
+        """
+        with atomic_write(self._out / name) as aside:
+            yield aside
+            self.check([name])
+            about = aside.stat()
+            self._write({"written": name, "size": about.st_size, "mtime_ns": about.st_mtime_ns}, sync=True)
+            self._written.setdefault(name, set()).add((about.st_size, about.st_mtime_ns))
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise VidsslError if one of these names in OUT is taken by anything but an unchanged file of `prepare`."""
+        taken = [name for name in names if not self.may_write(name)]
+        if taken:
+            more = f" (and {len(taken) - 1} more such files)" if len(taken) > 1 else ""
+            raise VidsslError(
+                f"prepare: out={str(self._out)!r}: {printable(taken[0])} in it would be replaced, but `prepare` did "
+                f"not write it, or it has changed since{more}; move it elsewhere or delete it, and call it again"
+            )
+
+    def may_write(self, name: str) -> bool:
+        """Return True if OUT/`name` does not exist, or is unchanged since `prepare` wrote it."""
+        return not os.path.lexists(self._out / name) or self.unchanged(name)
+
+    def unchanged(self, name: str) -> bool:
+        """Return True if OUT/`name` has the size and time of a file that `prepare` wrote there."""
+        try:
+            about = (self._out / name).lstat()
+        except (OSError, ValueError):  # a name that no file can have
+            return False
+        return stat.S_ISREG(about.st_mode) and (about.st_size, about.st_mtime_ns) in self._written.get(name, ())
 
     def stale(self, current: Iterable[str], lists: Iterable[str]) -> list[str]:
         """Files that earlier calls made in OUT, and that are neither `current` copies nor copied `lists`, ascending."""
-        made = {*self.names().values(), *self._lists} - {*current, *lists}
+        made = {*self.names().values(), *self._lists, *self._written} - {*current, *lists}
         return sorted(name for name in made if _size(self._out / name) is not None and self._is_own(name))
 
     def _is_own(self, name: str) -> bool:
@@ -121,8 +163,11 @@ class Journal:
         except VidsslError:
             return False
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
+    def _write(self, line: dict[str, Any], *, sync: bool = False) -> None:
+        with self._lock:
+            self._file.write(json.dumps(line) + "\n")
+            if sync:
+                self._file.sync()
 
 
 def _size(path: Path) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
@@ -21,7 +22,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.plan import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.lock import LOCK, hold
-from vidssl.paths import atomic_write, output_path, printable, resolve_folder
+from vidssl.paths import output_path, printable, resolve_folder
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.journal import JOURNAL, Journal
 from vidssl.prepare.names import targets
@@ -51,7 +52,8 @@ class PrepareResult:
         lists: Lists of files that were copied, and the number of lines that each copy leaves out, because a video that
             they name has no new file.
         stale: Files of earlier calls in `out` that belong to no source now, such as the copy of a deleted video.
-        removed: True if the stale files were deleted.
+        changed: Those of the stale files that are not known to be as `prepare` wrote them. They are never deleted.
+        removed: True if the other stale files were deleted.
         speedup: For each round, windows/s of the loader with the new videos divided by windows/s with their sources.
         unmeasured: Why there is no speed-up; "" if there is one.
     """
@@ -64,6 +66,7 @@ class PrepareResult:
     after: int
     lists: dict[str, int]
     stale: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
     removed: bool = False
     speedup: list[float] = field(default_factory=list)
     unmeasured: str = ""
@@ -93,15 +96,33 @@ class PrepareResult:
             if count
         ]
         if self.stale:
-            what = "deleted" if self.removed else "kept, but in no list and no index; --remove-stale deletes them"
-            lines.append(f"{len(self.stale)} files of earlier calls belong to no source now ({what}):")
-            lines += [f"  stale: {name}" for name in self.stale[:_SHOWN]]
-            lines += [f"  and {len(self.stale) - _SHOWN} more"] if len(self.stale) > _SHOWN else []
+            lines += stale_lines(self.stale, self.changed, removed=self.removed)
         slower = bool(self.speedup) and median(self.speedup) < 1
         hint = (
             "not faster: train on the source videos or, to save space, on the new ones" if slower else "train on them"
         )
         return "\n".join(map(printable, [*lines, f"{hint} with --data {self.out / INDEX}"]))
+
+
+def stale_lines(stale: list[str], changed: list[str], *, removed: bool) -> list[str]:
+    """Lines that name the stale files; `changed` are those that --remove-stale keeps."""
+    lines = []
+    for names, what in (
+        (
+            [name for name in stale if name not in {*changed}],
+            "deleted" if removed else "kept, but in no list and no index; --remove-stale deletes them",
+        ),
+        (
+            changed,
+            "kept, as they have changed since or no record says how they were; delete them yourself if you do not "
+            "need them",
+        ),
+    ):
+        if names:
+            lines.append(f"{len(names)} files of earlier calls belong to no source now ({what}):")
+            lines += [f"  stale: {name}" for name in names[:_SHOWN]]
+            lines += [f"  and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return lines
 
 
 def prepare(
@@ -123,13 +144,15 @@ def prepare(
         task: Its windows are used to measure the speed-up.
         workers: Threads; None takes one for each core.
         progress: Show a progress bar.
-        remove_stale: Delete the files that earlier calls made in `out` and that belong to no source now.
+        remove_stale: Delete the files that earlier calls made in `out` and that belong to no source now, if they are
+            unchanged.
 
     Returns:
         What was done.
 
     Raises:
-        VidsslError: `out` cannot be used, another process writes to it, or it was made with other settings.
+        VidsslError: `out` cannot be used, another process writes to it, it was made with other settings, or a file in
+            it that `prepare` did not write, or that has changed since, would be replaced.
         KeyboardInterrupt: Ctrl-C, within about two seconds; the next call continues.
     """
     target = Path(out)
@@ -148,17 +171,18 @@ def _prepare(
     progress: bool,
     remove_stale: bool,
 ) -> PrepareResult:
-    names = _names(index, target)  # under the lock: another process may have added some until now
     journal, sources = Journal(target, how), _sources(index)
+    names, todo = plan(index, target, journal)  # under the lock: another process may have added some until now
     rows = {row: names[row] for row in index.usable().tolist()}
     for left in target.rglob(".*.partial"):  # of a process that was killed while it wrote
         if not left.is_dir():
             left.unlink()
-    todo = {row: name for row, name in rows.items() if not journal.has(sources[row], name)}
     failed: dict[int, str] = {}
     count = workers or cpus()
     with journal, Workers(count, "vidssl-prepare") as pool:
-        jobs = {pool.submit(_one, index, row, target / name, how): row for row, name in todo.items()}
+        jobs = {
+            pool.submit(_one, index, row, target / name, how, journal.writing(name)): row for row, name in todo.items()
+        }
 
         def record(job: Future[str]) -> None:
             row = jobs.pop(job)
@@ -190,8 +214,8 @@ def _prepare(
         if not failed.keys().isdisjoint(whole):
             whole = {row: name for row, name in whole.items() if row not in failed}
             made = _indexed(index, target, whole, workers=count, progress=progress)
-        lists = _lists(index, target, whole, names)
-        journal.add_lists(lists)
+        lists = _lists(index, target, whole, names, journal)
+    stale = journal.stale([*whole.values(), *TAKEN], lists)
     speedup, unmeasured = _speedup(index.select(list(whole)), made, task, count)
     return PrepareResult(
         out=target,
@@ -201,7 +225,8 @@ def _prepare(
         before=int(np.sum(index.select(list(whole)).column("bytes").to_numpy())),
         after=int(np.sum(made.column("bytes").to_numpy())),
         lists=lists,
-        stale=_stale(target, journal.stale([*whole.values(), *TAKEN], lists), remove_stale),
+        stale=stale,
+        changed=_changed(target, stale, journal, remove_stale),
         removed=remove_stale,
         speedup=speedup,
         unmeasured=unmeasured,
@@ -229,9 +254,16 @@ def _refuse(index: VideoIndex, out: Path) -> None:
         raise VidsslError(f"{where} {error.strerror or error}; name a folder that can be written") from error
 
 
-def _names(index: VideoIndex, out: Path) -> dict[int, str]:
-    """Returns `new_names`. Raises VidsslError if a file in `out` is one of the sources."""
-    names = new_names(index, out)
+def plan(index: VideoIndex, out: Path, journal: Journal) -> tuple[dict[int, str], dict[int, str]]:
+    """Decide which videos are made.
+
+    Returns:
+        `new_names`, and those of them that are to be made.
+
+    Raises:
+        VidsslError: A file in `out` is one of the sources, or would be replaced though `prepare` did not write it.
+    """
+    names, sources_of = new_names(index, out), _sources(index)
     sources = {resolve_folder(index.root / file) for file in _files(index)}
     for name in names.values():
         if resolve_folder(output_path(out, name)) in sources:
@@ -239,7 +271,9 @@ def _names(index: VideoIndex, out: Path) -> dict[int, str]:
                 f"prepare: out={str(out)!r}: {printable(name)} in it is one of the videos to prepare; "
                 "name another folder"
             )
-    return names
+    todo = {row: names[row] for row in index.usable().tolist() if not journal.has(sources_of[row], names[row])}
+    journal.check(todo.values())
+    return names, todo
 
 
 def _holds(index: VideoIndex, out: Path) -> Path | None:
@@ -265,8 +299,8 @@ def _sources(index: VideoIndex) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
-    """Encodes one video, which is written whole or not at all. Returns why it failed, or an empty text."""
+def _one(index: VideoIndex, row: int, target: Path, how: Encoding, writing: AbstractContextManager[Path]) -> str:
+    """Encodes one video to the path of `writing`, whole or not at all. Returns why it failed, or an empty text."""
     try:
         about = {
             name: index.column(name)[row].as_py()
@@ -275,7 +309,7 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding) -> str:
         video = index.video(row)
         with (
             Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames),
-            atomic_write(target) as aside,
+            writing as aside,
         ):
             encode(video, about, aside, how)
     # PyAV raises the last three for values of a file that it does not expect
@@ -313,26 +347,31 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
     return made.select([place[name] for name in names.values()])
 
 
-def _lists(index: VideoIndex, out: Path, whole: dict[int, str], names: dict[int, str]) -> dict[str, int]:
+def _lists(
+    index: VideoIndex, out: Path, whole: dict[int, str], names: dict[int, str], journal: Journal
+) -> dict[str, int]:
     """Copies the lists below the folder that the index was made of, if it is known."""
     if index.source is None:
         return {}
     paths = index.column("path").to_pylist()
     used = {*TAKEN, *(str(folder) for name in names.values() for folder in PurePosixPath(name).parents)}
     new = {path: whole.get(row) for row, path in enumerate(paths)}
-    return copy_lists(index.source, index.root, out, new, taken=used)
+    return copy_lists(index.source, index.root, out, new, journal, taken=used)
 
 
-def _stale(out: Path, names: list[str], remove: bool) -> list[str]:
-    """Deletes the stale files if `remove`, and folders that are empty then. Returns the names."""
-    for name in names if remove else ():
+def _changed(out: Path, stale: list[str], journal: Journal, remove: bool) -> list[str]:
+    """Returns the stale files that have changed. If `remove`, deletes the others, and folders that are empty then."""
+    changed = [name for name in stale if not journal.unchanged(name)]
+    for name in stale if remove else ():
+        if name in changed:
+            continue
         try:
             output_path(out, name).unlink(missing_ok=True)
             for folder in list((out / name).relative_to(out).parents)[:-1]:
                 (out / folder).rmdir()
         except OSError:  # a folder that is not empty
             continue
-    return names
+    return changed
 
 
 def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> tuple[list[float], str]:

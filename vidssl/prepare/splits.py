@@ -11,7 +11,8 @@ from typing import NamedTuple
 from vidssl.files import read_bytes
 from vidssl.index.kinds import EXTENSIONS
 from vidssl.index.lists import delimiter_of, quote, split_records
-from vidssl.paths import atomic_write, leads_outside, output_path, resolve_folder
+from vidssl.paths import leads_outside, output_path, resolve_folder
+from vidssl.prepare.journal import Journal
 from vidssl.types import VidsslError
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
@@ -21,7 +22,13 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 
 
 def copy_lists(
-    source: Path, root: Path, out: Path, names: Mapping[str, str | None], *, taken: Iterable[str] = ()
+    source: Path,
+    root: Path,
+    out: Path,
+    names: Mapping[str, str | None],
+    journal: Journal,
+    *,
+    taken: Iterable[str] = (),
 ) -> dict[str, int]:
     """Copies every list below `source` that names a video to the same path below `out`, with the new names.
 
@@ -33,7 +40,9 @@ def copy_lists(
         out: Folder of the new videos.
         names: Path of each video below `root` to its path below `out`, or None if it has no new file. A list may also
             name a video relative to its own folder, or by the end of its path.
-        taken: Names in `out` that are in use; a list of such a name becomes source_NAME.
+        journal: The journal of `out`, open to write to.
+        taken: Names in `out` that are in use. A list of such a name, or of the name of a file that `prepare` did not
+            write or that has changed since, becomes source_NAME.
 
     Returns:
         For each copy, its path below `out` and the number of lines that it leaves out.
@@ -52,11 +61,11 @@ def copy_lists(
         except (OSError, UnicodeDecodeError):
             continue
         place = path.relative_to(source).as_posix()
-        while place in used:
+        while place in used or not journal.may_write(place):
             place = f"source_{place}"
         new = _Renamed(videos, text, path.parent, output_path(out, place).parent)
         if new.count:
-            with atomic_write(out / place) as aside:
+            with journal.writing(place) as aside:
                 aside.write_bytes(new.text.encode())
             copied[place] = new.lost
             used.add(place)
