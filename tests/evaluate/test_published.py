@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vidssl import VideoIndex, VidsslError
-from vidssl.evaluate.finetune import FineTune, check_first_weights, evaluate_finetune
+from vidssl.evaluate.finetune import FineTune, check_first_weights, evaluate_finetune, finetune_folder
 from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.run import TrainedRun, load_run, trained_encoder
 from vidssl.evaluate.splits import Splits
@@ -79,13 +79,15 @@ def test_other_weights_than_the_runs(
     folder = away.folder / "finetune" / "from_other"
     after = checkpoint.load_weights(checkpoint.find(folder), "encoder")
     assert all(torch.equal(after[name], given[name]) for name in after if name.startswith("stem."))
-    assert (found.kind, list(found.numbers)) == ("finetune_init", ["fine-tuned", "chance"])
-    about = json.loads((away.folder / "finetune_init.json").read_text())["settings"]["weights"]
+    assert (found.kind, list(found.numbers)) == ("finetune_from_other", ["fine-tuned", "chance"])
+    about = json.loads((away.folder / "finetune_from_other.json").read_text())["settings"]["weights"]
     assert about == json.loads((folder / "run.json").read_text())["init"]
     assert (about["step"], len(about["transferred"]), len(about["fresh"])) == (1, 54, 18)
     assert any("Fresh: stages.3 (18 tensors)." in note for note in found.notes)
     with pytest.raises(VidsslError, match=r"finetune: init=.*no such file or folder"):
         check_first_weights(away, how)
+    folders = [finetune_folder(away, replace(how, init=f"{tmp_path}/a/checkpoints/{name}")) for name in ("x", "y")]
+    assert [one.name for one in folders] == ["from_a_x", "from_a_y"]
 
 
 def test_a_run_that_names_no_first_weights_is_tested_again(away: TrainedRun, data: Splits) -> None:

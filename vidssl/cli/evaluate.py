@@ -191,7 +191,7 @@ Args:
         RUN/finetune/<init>, or in RUN/finetune/<init>_splitN. With a path as init, <init> is from_NAME.
     resume: Continue a fine-tuning that was stopped. Official splits that were trained are only tested again.
     device: Where to compute.
-    out: JSON file to write; None writes RUN/finetune.json, RUN/finetune_scratch.json, or RUN/finetune_init.json.
+    out: JSON file to write; None writes RUN/finetune.json, RUN/finetune_scratch.json, or RUN/finetune_from_<init>.json.
 """
 
 

@@ -111,7 +111,7 @@ def evaluate_finetune(
         resume: Continue the run that is in RUN/finetune/<init>.
         device: "auto", "cpu", "cuda" or "cuda:N".
         out: JSON file of the result; None writes RUN/finetune.json, RUN/finetune_scratch.json or
-            RUN/finetune_init.json.
+            RUN/finetune_from_<init>.json.
         quiet: Print nothing.
 
     Returns:
@@ -151,11 +151,16 @@ def evaluate_finetune(
 
 def finetune_folder(run: TrainedRun, how: FineTune, number: int | None = None) -> Path:
     """Returns the folder of a fine-tuned run, on the official split `number` if there is one."""
-    name = how.start
-    if name == "init":  # of a run, or of one of its checkpoints
-        place = Path(how.init).resolve()
-        name = "from_" + re.sub(r"[^\w.-]+", "_", (place.parents[1] if place.name.startswith("step_") else place).name)
-    return output_path(run.folder, f"finetune/{split_name(name, number)}")
+    return output_path(run.folder, f"finetune/{split_name(_start_name(how), number)}")
+
+
+def _start_name(how: FineTune) -> str:
+    """The name of the first weights in the names of files: checkpoint, scratch, from_RUN or from_RUN_CHECKPOINT."""
+    if how.start != "init":
+        return how.start
+    place = Path(how.init).resolve()
+    parts = [place.parents[1].name, place.name] if place.parent.name == "checkpoints" else [place.name]
+    return "_".join(["from", *(re.sub(r"[^\w.-]+", "_", part) for part in parts)])
 
 
 def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
@@ -265,7 +270,7 @@ def _test(
     if trained["select"] == "best":
         weights = f"the weights with the lowest validation loss (step {trained['tested_step']} of {trained['steps']})"
     result = Result(
-        kind=data.named("finetune" if how.start == "checkpoint" else f"finetune_{how.start}"),
+        kind=data.named("finetune" if how.start == "checkpoint" else f"finetune_{_start_name(how)}"),
         protocol=f"trained with labels from {how.init}; {weights}, tested on {views} a video, answers averaged "
         "(as VCOP and OPN test)",
         numbers={

@@ -44,7 +44,6 @@ _SHOWN = (
     ("retrieval", "R@1", "retrieval R@1"),
     ("probe", "linear", "linear probe"),
     ("finetune", "accuracy", "fine-tuned"),
-    ("finetune_init", "accuracy", "fine-tuned from other weights"),
     ("finetune_scratch", "accuracy", "from scratch"),
 )
 
@@ -105,7 +104,9 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
 
 def _overview(runs: Sequence[RunRecord]) -> str:
     """The table of all runs: their recipes, and the main figure of each evaluation, trained and untrained."""
-    columns = [shown for shown in _SHOWN if any(shown[0] in run.results for run in runs)]
+    kinds = sorted({kind for run in runs for kind in run.results})
+    given = [(kind, "accuracy", f"fine-tuned {kind[9:]}") for kind in kinds if kind.startswith("finetune_from_")]
+    columns = [shown for shown in (*_SHOWN, *given) if shown[0] in kinds]
     head = ["run", "task", "encoder", "step", "validation accuracy", *(heading for _, _, heading in columns)]
     rows = []
     for run in runs:
