@@ -46,7 +46,7 @@ def sequence(video: Video, path: Path, start: int = 0) -> Sums:
     sums: Sums = []
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            stream = container.streams.video[0]
+            stream: Any = container.streams[video.stream]
             stream.thread_type = "NONE"
             for number, frame in enumerate(_decoded(container, stream)):
                 if frame.is_corrupt:
