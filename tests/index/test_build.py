@@ -42,15 +42,6 @@ sys.exit(main())
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "videos"
-    root.mkdir()
-    for number in range(4):
-        make_clip(root / f"{number}.mp4", frames=6 + number)
-    return root
-
-
 def rows_in(journal: Path, folder: Path) -> int:
     schema = SCHEMA.with_metadata({b"vidssl.index": str(folder.resolve()).encode()})
     return Journal(journal, schema).found.num_rows if journal.exists() else 0

@@ -23,15 +23,6 @@ from vidssl.index.schema import SCHEMA
 from vidssl.index.table import VideoIndex
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "videos"
-    root.mkdir()
-    for number in range(4):
-        make_clip(root / f"{number}.mp4", frames=6 + number)
-    return root
-
-
 def test_only_new_and_changed_files_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = VideoIndex.build(folder, progress=False)
     make_clip(folder / "1.mp4", frames=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import as_completed
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from tqdm import tqdm
 
+from vidssl.cpus import cpus
 from vidssl.deadline import Deadline, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
@@ -162,7 +162,7 @@ def fill(
         with Deadline.enter(video.path, video.bytes, file_timeout):
             return keep(store, video, ended.is_set)
 
-    with Workers(workers or len(os.sched_getaffinity(0)), "vidssl-store") as pool:
+    with Workers(workers or cpus(), "vidssl-store") as pool:
         try:
             jobs = {pool.submit(one, int(row)): int(row) for row in index.usable()}
             for job in tqdm(

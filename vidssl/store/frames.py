@@ -131,11 +131,11 @@ class FrameStore:
         """Opens the shards that other processes completed since the last call."""
         if self.folder is None:
             return
-        with self._lock, os.scandir(self.folder) as entries:
-            for entry in sorted((one for one in entries if one.name.endswith(ENDING)), key=lambda one: one.name):
-                if entry.name not in self._names and not entry.name.startswith("."):
-                    self._names.add(entry.name)
-                    self._open(Path(entry.path))
+        with self._lock:
+            for path in self.paths(self.folder):
+                if path.name not in self._names:
+                    self._names.add(path.name)
+                    self._open(path)
 
     def _open(self, path: Path) -> None:
         try:
@@ -336,8 +336,9 @@ class FrameStore:
 
     @staticmethod
     def paths(folder: Path) -> list[Path]:
-        """Returns the files of the shards in a folder."""
-        return sorted(folder.glob(f"[!.]*{ENDING}"))
+        """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
+        names = (name for name in os.listdir(folder) if name.endswith(ENDING) and not name.startswith("."))
+        return [folder / name for name in sorted(names)]
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""

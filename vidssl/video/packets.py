@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import isinf
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import av
 import numpy as np
@@ -196,7 +196,7 @@ class PacketReader:
             except av.error.ExitError as error:
                 raise self._deadline.timeout_error() from error
             except _UNREADABLE as error:
-                raise self._named(error) from error
+                self._refuse(error)
 
     def _take(self, path: Path, index: int | None, number: int | None) -> None:
         """Choose the stream, and set up its decoder."""
@@ -297,11 +297,11 @@ class PacketReader:
             yield number, packet
             number += 1
 
-    def _named(self, error: Exception) -> Exception:
-        """An error of PyAV about the content of the file, with the file's name. FFmpeg's errors have one."""
+    def _refuse(self, error: Exception) -> NoReturn:
+        """Raise an error of PyAV about the content of the file, with the file's name. FFmpeg's errors have one."""
         if isinstance(error, av.FFmpegError | VidsslError):
-            return error
-        return DecodeError(f"{self._path}: PyAV cannot read it: {type(error).__name__}: {error}")
+            raise error
+        raise DecodeError(f"{self._path}: PyAV cannot read it: {type(error).__name__}: {error}") from error
 
     def _changed(self, what: str) -> DecodeError:
         return DecodeError(f"{self._path}: {what} other bytes than when it was indexed; index it again")
@@ -315,7 +315,7 @@ class PacketReader:
         except av.error.ExitError as error:
             raise self._deadline.timeout_error() from error
         except _UNREADABLE as error:
-            raise self._named(error) from error
+            self._refuse(error)
 
     def frames(self, packet: Packet[Any] | None, *, drop: bool = False) -> list[VideoFrame]:
         """Decode a packet and return the frames that the decoder outputs.
@@ -334,7 +334,7 @@ class PacketReader:
         try:
             out = self.codec.decode(packet)
         except _UNREADABLE as error:
-            raise self._named(error) from error
+            self._refuse(error)
         self._deadline.add_frames(len(out))
         return out
 
@@ -348,7 +348,7 @@ class PacketReader:
         try:
             return self._unpack.filter(packet)
         except _UNREADABLE as error:
-            raise self._named(error) from error
+            self._refuse(error)
 
 
 def packet_checksum(packet: Packet[Any]) -> int:
