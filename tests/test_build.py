@@ -64,6 +64,8 @@ TESTED_BY = {
     "index.transient": "index/test_build.py",
     "index.row": "index/test_bounds.py",
     "index.schema": "index/test_table.py",
+    "store.backend": "store/test_frames.py",
+    "store.file": "store/test_frames.py",
     "store.fill": "loader/test_store.py",
     "store.shard": "store/test_frames.py",
     "index.summary": "index/test_table.py",

@@ -5,6 +5,8 @@
 | file | what it does |
 |---|---|
 | frames.py | FrameStore: reads and keeps the frames of a video |
+| backend.py | the protocol of the backends |
+| file.py | backend: shards mapped into memory |
 | shard.py | one immutable file of blocks, with checksums |
 | fill.py | decodes what is missing, before or while a loader runs |
 """

@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,10 @@ import numpy.typing as npt
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.paths import printable
+from vidssl.store.backend import Backend
+from vidssl.store.file import FileBackend
 from vidssl.store.fill import Keeper, fill
-from vidssl.store.shard import ENDING, VERSION, Run, Shard, ShardWriter
+from vidssl.store.shard import ENDING, VERSION, Shard, ShardWriter, shard_paths
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
 from vidssl.video.packets import PIXELS
@@ -47,11 +49,6 @@ def parse_size(text: str) -> Size:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise VidsslError(f"store_size={text!r}: take native, or HEIGHTxWIDTH in pixels, such as 128x171")
     return int(height), int(width)
-
-
-class _Kept(NamedTuple):
-    shard: Shard
-    run: Run
 
 
 class FrameStore:
@@ -88,9 +85,7 @@ class FrameStore:
         self.size: Size = size if size == "native" else (int(size[0]), int(size[1]))
         self.limit, self.stats = limit, Counter[str]()
         self._lock = threading.RLock()
-        self._kept: dict[bytes, list[_Kept]] = {}
-        self._names: set[str] = set()
-        self._bytes = 0
+        self._backend: Backend = FileBackend(self.folder, self.stats)
         self._writer: ShardWriter | None = None
         self._full = False
         if self.folder is not None:
@@ -129,24 +124,7 @@ class FrameStore:
 
     def refresh(self) -> None:
         """Opens the shards that other processes completed since the last call."""
-        if self.folder is None:
-            return
-        with self._lock:
-            for path in self.paths(self.folder):
-                if path.name not in self._names:
-                    self._names.add(path.name)
-                    self._open(path)
-
-    def _open(self, path: Path) -> None:
-        try:
-            shard = Shard(path)
-        except (VidsslError, OSError) as error:
-            self.stats["damaged"] += 1
-            log.warning("store: %s; its frames are decoded again", printable(error))
-            return
-        self._bytes += path.stat().st_size
-        for run in shard.runs():
-            self._kept.setdefault(run.key, []).append(_Kept(shard, run))
+        self._backend.refresh()
 
     def key(self, video: Video, first_packet: int | None = None) -> bytes:
         """16 bytes that identify a video and the size of its frames; they change when its file changes.
@@ -182,16 +160,7 @@ class FrameStore:
 
     def missing(self, video: Video) -> list[range]:
         """The ranges of frames of a video that are not kept."""
-        runs = sorted(
-            (kept.run.first, kept.run.first + kept.run.frames) for kept in self._kept.get(self.key(video), [])
-        )
-        out, at = [], 0
-        for first, end in runs:
-            stop = min(first, video.frames)  # a shard may hold more frames than the index knows
-            if stop > at:
-                out.append(range(at, stop))
-            at = max(at, end)
-        return [*out, range(at, video.frames)] if at < video.frames else out
+        return self._backend.missing(self.key(video), video.frames)
 
     def read(self, video: Video, first: int, count: int) -> Frames | None:
         """Returns frames first, first + 1, ... of a video without decoding them.
@@ -204,33 +173,12 @@ class FrameStore:
         Returns:
             Frames, read-only and without a copy if they lie behind each other. None if not all of them are kept.
         """
-        key, size = self.key(video), self.size_of(video)
-        _, lines, cols = reduced_shape(count, size)
-        while (parts := _cover(self._kept.get(key, []), first, count)) is not None:
-            found = []
-            for kept, at, length in parts:
-                try:
-                    found.append(kept.shard.read(kept.run, at, (length, lines, cols)))
-                except VidsslError as error:
-                    self._drop(kept, error)
-                    break
-            else:
-                self.stats["hits"] += 1
-                data = found[0] if len(found) == 1 else np.concatenate(found)
-                number = np.arange(first, first + count)
-                return Frames(data=data, number=number, size=size, space=self.space_of(video))
-        self.stats["misses"] += 1
-        return None
-
-    def _drop(self, damaged: _Kept, error: VidsslError) -> None:
-        """Forgets a run in which a block is damaged."""
-        with self._lock:
-            runs = self._kept[damaged.run.key]
-            self._kept[damaged.run.key] = [kept for kept in runs if kept is not damaged]
-            if len(self._kept[damaged.run.key]) == len(runs):
-                return  # another thread noticed it first
-            self.stats["damaged"] += 1
-        log.warning("store: %s; the frames are decoded again", printable(error))
+        size = self.size_of(video)
+        data = self._backend.read(self.key(video), first, reduced_shape(count, size))
+        self.stats["misses" if data is None else "hits"] += 1
+        if data is None:
+            return None
+        return Frames(data=data, number=np.arange(first, first + count), size=size, space=self.space_of(video))
 
     def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
         """Decodes frames on the CPU, and reduces them to the size of the store. Arguments and errors: see `decode`."""
@@ -252,7 +200,7 @@ class FrameStore:
             if self.folder is None or self._full:
                 return False
             pending = self._writer.bytes if self._writer is not None else 0
-            if self.limit is not None and self._bytes + pending + data.nbytes > self.limit:
+            if self.limit is not None and self._backend.shard_bytes + pending + data.nbytes > self.limit:
                 self._stop(f"the limit of {self.limit:,} bytes is reached")
                 return False
             try:
@@ -337,33 +285,11 @@ class FrameStore:
     @staticmethod
     def paths(folder: Path) -> list[Path]:
         """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
-        names = (name for name in os.listdir(folder) if name.endswith(ENDING) and not name.startswith("."))
-        return [folder / name for name in sorted(names)]
+        return shard_paths(folder)
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""
         if self.folder is None:
             return 0
         free = shutil.disk_usage(self.folder).free
-        return free if self.limit is None else max(0, min(free, self.limit - self._bytes))
-
-
-def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, int]] | None:
-    """Parts (run, first frame, number of frames) that make up frames [first, first + count); None if some are missing.
-
-    One run that holds all of them is preferred: it is read without a copy.
-    """
-    parts: list[tuple[_Kept, int, int]] = []
-    at, end = first, first + count
-    while at < end:
-        best = max(
-            (one for one in kept if one.run.first <= at < one.run.first + one.run.frames),
-            key=lambda one: one.run.first + one.run.frames,
-            default=None,
-        )
-        if best is None:
-            return None
-        length = min(end, best.run.first + best.run.frames) - at
-        parts.append((best, at, length))
-        at += length
-    return parts
+        return free if self.limit is None else max(0, min(free, self.limit - self._backend.shard_bytes))

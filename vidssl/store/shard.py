@@ -7,6 +7,7 @@ the frames of a video, if written at once, can therefore be read without a copy.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,12 @@ SCHEMA = pa.schema(
     ]
 )
 ENDING = ".frames.arrow"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
+    names = (name for name in os.listdir(folder) if name.endswith(ENDING) and not name.startswith("."))
+    return [folder / name for name in sorted(names)]
 
 
 class Run(NamedTuple):

@@ -1,0 +1,121 @@
+"""file: kept frames are read from shards that are mapped into memory.
+
+All processes and ranks of a node share the pages of a shard, and the system reads them from the disk at first touch.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from vidssl.paths import printable
+from vidssl.store.shard import Run, Shard, shard_paths
+from vidssl.types import VidsslError
+
+log = logging.getLogger(__name__)
+
+
+class _Kept(NamedTuple):
+    shard: Shard
+    run: Run
+
+
+class FileBackend:
+    """The shards of a folder.
+
+    Args:
+        folder: The folder. None has no shards.
+        stats: Counts, to which `damaged` is added for each shard or block that is dropped.
+    """
+
+    def __init__(self, folder: Path | None, stats: Counter[str]) -> None:
+        self._folder, self._stats = folder, stats
+        self._lock = threading.RLock()
+        self._kept: dict[bytes, list[_Kept]] = {}
+        self._names: set[str] = set()
+        self._shard_bytes = 0
+
+    @property
+    def shard_bytes(self) -> int:
+        return self._shard_bytes
+
+    def refresh(self) -> None:
+        if self._folder is None:
+            return
+        with self._lock:
+            for path in shard_paths(self._folder):
+                if path.name not in self._names:
+                    self._names.add(path.name)
+                    self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            shard = Shard(path)
+        except (VidsslError, OSError) as error:
+            self._stats["damaged"] += 1
+            log.warning("store: %s; its frames are decoded again", printable(error))
+            return
+        self._shard_bytes += path.stat().st_size
+        for run in shard.runs():
+            self._kept.setdefault(run.key, []).append(_Kept(shard, run))
+
+    def missing(self, key: bytes, frames: int) -> list[range]:
+        runs = sorted((kept.run.first, kept.run.first + kept.run.frames) for kept in self._kept.get(key, []))
+        out, at = [], 0
+        for first, end in runs:
+            stop = min(first, frames)  # a shard may hold more frames than the index knows
+            if stop > at:
+                out.append(range(at, stop))
+            at = max(at, end)
+        return [*out, range(at, frames)] if at < frames else out
+
+    def read(self, key: bytes, first: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8] | None:
+        count, lines, cols = shape
+        while (parts := _cover(self._kept.get(key, []), first, count)) is not None:
+            found = []
+            for kept, at, length in parts:
+                try:
+                    found.append(kept.shard.read(kept.run, at, (length, lines, cols)))
+                except VidsslError as error:
+                    self._drop(kept, error)
+                    break
+            else:
+                return found[0] if len(found) == 1 else np.concatenate(found)
+        return None
+
+    def _drop(self, damaged: _Kept, error: VidsslError) -> None:
+        """Forgets a run in which a block is damaged."""
+        with self._lock:
+            runs = self._kept[damaged.run.key]
+            self._kept[damaged.run.key] = [kept for kept in runs if kept is not damaged]
+            if len(self._kept[damaged.run.key]) == len(runs):
+                return  # another thread noticed it first
+            self._stats["damaged"] += 1
+        log.warning("store: %s; the frames are decoded again", printable(error))
+
+
+def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, int]] | None:
+    """Parts (run, first frame, number of frames) that make up frames [first, first + count); None if some are missing.
+
+    One run that holds all of them is preferred: it is read without a copy.
+    """
+    parts: list[tuple[_Kept, int, int]] = []
+    at, end = first, first + count
+    while at < end:
+        best = max(
+            (one for one in kept if one.run.first <= at < one.run.first + one.run.frames),
+            key=lambda one: one.run.first + one.run.frames,
+            default=None,
+        )
+        if best is None:
+            return None
+        length = min(end, best.run.first + best.run.frames) - at
+        parts.append((best, at, length))
+        at += length
+    return parts
