@@ -82,7 +82,7 @@ class Lock:
 
     def is_intact(self) -> bool:
         """Return False if the file was deleted or replaced, such as with its folder."""
-        return _is_at(self._handle, self.path)
+        return is_at(self._handle, self.path)
 
     def _touch(self) -> None:
         while not self._ended.wait(_BEAT):
@@ -135,7 +135,7 @@ def _acquire(path: Path, where: str) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
             locked = _flock(handle)
-            if not _is_at(handle, path):  # its holder has just removed it
+            if not is_at(handle, path):  # its holder has just removed it
                 os.close(handle)
                 continue
             holder = _read(handle)
@@ -200,7 +200,7 @@ def _read(handle: int) -> Holder | None:
 _FIELDS = {"host": str, "pid": int, "since": str, "boot": str, "began": str}
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def is_at(handle: int, path: Path) -> bool:
     """Return True if an open file is the one at `path`."""
     try:
         found = os.stat(path, follow_symlinks=False)

@@ -233,3 +233,11 @@ def printable(text: object, *, lines: bool = False) -> str:
     """
     kept = "\n\t" if lines else ""
     return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in str(text))
+
+
+_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
+
+
+def readable(count: int) -> str:
+    """Format a number of bytes for people, such as 1.5 GB."""
+    return next((f"{count / size:.1f} {unit}" for unit, size in _UNITS if count >= size), f"{count} bytes")

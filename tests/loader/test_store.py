@@ -1,14 +1,10 @@
 """A loader with a store: the same batches whatever is kept, on every engine."""
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -96,28 +92,6 @@ def test_a_block_that_is_damaged_later_is_decoded_again(
     assert same(wanted, batches(index, PLAIN, store))
     assert store.stats["damaged"] == 1
     assert caplog.text.count("decoded again") == 1
-
-
-def test_a_killed_filling_leaves_only_whole_shards(index: VideoIndex, tmp_path: Path) -> None:
-    wanted = batches(index, PLAIN, FrameStore(None, SIZE))
-    code = (
-        "import sys; from vidssl import FrameStore, VideoIndex; import vidssl.store.frames as f; f._SHARD = 2**15;"
-        "print('ready', flush=True);"
-        "FrameStore(sys.argv[2], (44, 53)).fill(VideoIndex.build(sys.argv[1], progress=False), progress=False)"
-    )
-    rng = np.random.default_rng(0)
-    for _ in range(6):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code, str(index.root), str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(float(rng.random()) * 0.4)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        store = FrameStore(tmp_path, SIZE, limit=0)
-        assert store.stats["damaged"] == 0
-        assert same(wanted, batches(index, PLAIN, store))
 
 
 def test_resume_needs_the_same_size(index: VideoIndex, tmp_path: Path) -> None:

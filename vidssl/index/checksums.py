@@ -58,6 +58,10 @@ _SCHEMA = 8  # offset of the first message, the schema; the record batches follo
 _Part = Callable[[int, int, list[memoryview | bytes]], None]
 
 
+class ChangedError(VidsslError):
+    """A mapped file was changed in place, so it must not be read any more."""
+
+
 class ChecksummedWriter:
     """Writes record batches to an Arrow file with checksums.
 
@@ -165,6 +169,7 @@ class ChecksummedFile:
 
     Attributes:
         footer: The bytes of the file's footer, unchecked.
+        metadata: Of the schema; empty until `open`.
 
     Raises:
         OSError: The file cannot be opened.
@@ -182,6 +187,7 @@ class ChecksummedFile:
         except ValueError as error:
             raise self._damaged(str(error)) from error
         self.footer = bytes(self._data[self._footer :])
+        self.metadata: dict[bytes, bytes] = {}
 
     def open(self) -> pa.Table:
         """Return the table, whose rows may be read only one by one, each after `check_row`; damaged rows crash Arrow.
@@ -201,6 +207,7 @@ class ChecksummedFile:
         if _structure(data, messages, self.footer) != structure:
             raise self._damaged("its structure is damaged")
         reader = pa.ipc.open_file(pa.py_buffer(data))
+        self.metadata = reader.schema.metadata or {}
         self._batches = [reader.get_batch(at) for at in range(batches)]
         self._table = pa.Table.from_batches(self._batches, reader.schema).replace_schema_metadata(None)
         self._row_sums = np.frombuffer(data[body:], "<u4", rows)
@@ -223,7 +230,7 @@ class ChecksummedFile:
         Raises:
             VidsslError: A column is damaged, or the file was changed in place.
         """
-        self._unchanged()
+        self.check_unchanged()
         if rows is None:
             self._compare(names, range(len(self._batches)))
             return self._table.select(names)
@@ -252,7 +259,7 @@ class ChecksummedFile:
         Raises:
             VidsslError: The row is damaged, or the file was changed in place.
         """
-        self._unchanged()
+        self.check_unchanged()
         if self._good[row]:
             return
         batch = int(np.searchsorted(self._ends, row, side="right"))
@@ -264,10 +271,10 @@ class ChecksummedFile:
             raise self._damaged(f"its row {row} is damaged")
         self._good[row] = True
 
-    def _unchanged(self) -> None:
-        """Raise VidsslError if the file was changed in place since it was opened."""
+    def check_unchanged(self) -> None:
+        """Raise ChangedError if the file was changed in place since it was opened."""
         if _state(self._descriptor) != self._state:
-            raise VidsslError(
+            raise ChangedError(
                 f"path={str(self.path)!r}: the file was changed in place while it was open; start again, "
                 "and replace such a file only by renaming another one to its name, as vidssl does"
             )

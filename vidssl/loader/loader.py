@@ -137,7 +137,7 @@ class Loader:
         if store is not None:
             decode = _with_store(store, decode)
             if store.folder is not None:
-                self._filler = Filler(store, index, part=(rank, world_size), file_timeout=file_timeout)
+                self._filler = Filler(store, index, file_timeout=file_timeout)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         inline = self.device.type == "cpu" and not spec.needs_motion and decoder is None
@@ -238,6 +238,7 @@ class Loader:
         windows: Windows shown.
         frames: Frames decoded, or read from the store.
         stored: Windows that were read from the store.
+        damaged: Shards and blocks of the store that were dropped because they are damaged; their frames are decoded.
         replaced: Windows that the next video's window replaced, because their video is corrupt.
         corrupt_videos: Videos that could not be read.
         rejected: Tuples outside the task's limits.
@@ -246,7 +247,13 @@ class Loader:
         counts = {name: self._counts[name] for name in ("windows", "frames", "stored", "replaced")}
         corrupt, failed = len(self._pipeline.worker.corrupt), self._pipeline.engine.fallbacks
         fallback = self._counts["fallback"] + failed
-        return counts | {"corrupt_videos": corrupt, "rejected": int(self._rejected), "fallback": fallback}
+        damaged = 0 if self.store is None else self.store.stats["damaged"]
+        return counts | {
+            "damaged": damaged,
+            "corrupt_videos": corrupt,
+            "rejected": int(self._rejected),
+            "fallback": fallback,
+        }
 
     @property
     def queue_depth(self) -> int:

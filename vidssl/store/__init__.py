@@ -8,6 +8,8 @@
 | backend.py | the protocol of the backends |
 | file.py | backend: shards mapped into memory |
 | shard.py | one immutable file of blocks, with checksums |
+| claims.py | which process keeps which video |
+| writer.py | writes shards, as long as there is room |
 | fill.py | decodes what is missing, before or while a loader runs |
 """
 

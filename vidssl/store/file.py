@@ -6,6 +6,7 @@ All processes and ranks of a node share the pages of a shard, and the system rea
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.index.checksums import ChangedError
 from vidssl.paths import printable
-from vidssl.store.shard import Run, Shard, shard_paths
+from vidssl.store.shard import Run, Shard, max_shards, shard_paths
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,9 @@ class FileBackend:
         self._lock = threading.RLock()
         self._kept: dict[bytes, list[_Kept]] = {}
         self._names: set[str] = set()
+        self._named: set[Path] = set()  # shards with damage that a warning has named
         self._shard_bytes = 0
+        self._crowded = False  # some shards are not open, as too many files would be
 
     @property
     def shard_bytes(self) -> int:
@@ -49,19 +53,32 @@ class FileBackend:
         if self._folder is None:
             return
         with self._lock:
-            for path in shard_paths(self._folder):
-                if path.name not in self._names:
-                    self._names.add(path.name)
-                    self._open(path)
+            fresh = [path for path in shard_paths(self._folder) if path.name not in self._names]
+            count = len(self._names) + len(fresh)
+            room = max_shards(count)
+            for path in fresh[: max(0, room - len(self._names))]:
+                self._names.add(path.name)
+                self._open(path)
+            if room < count and not self._crowded:
+                self._crowded = True
+                log.warning(
+                    "store %s: this process may open files for %d of its %d shards; the frames of the others are "
+                    "decoded each time; raise `ulimit -Hn`",
+                    printable(self._folder),
+                    room,
+                    count,
+                )
 
     def _open(self, path: Path) -> None:
         try:
             shard = Shard(path)
         except (VidsslError, OSError) as error:
+            if not os.path.lexists(path):  # deleted since it was listed
+                return
             self._stats["damaged"] += 1
             log.warning("store: %s; its frames are decoded again", printable(error))
             return
-        self._shard_bytes += path.stat().st_size
+        self._shard_bytes += shard.bytes
         for run in shard.runs():
             self._kept.setdefault(run.key, []).append(_Kept(shard, run))
 
@@ -90,14 +107,23 @@ class FileBackend:
         return None
 
     def _drop(self, damaged: _Kept, error: VidsslError) -> None:
-        """Forgets a run in which a block is damaged."""
+        """Forgets a run in which a block is damaged; all runs of a shard that was changed in place."""
         with self._lock:
-            runs = self._kept[damaged.run.key]
-            self._kept[damaged.run.key] = [kept for kept in runs if kept is not damaged]
-            if len(self._kept[damaged.run.key]) == len(runs):
+            runs = self._kept.get(damaged.run.key, [])
+            if damaged not in runs:
                 return  # another thread noticed it first
+            shard = damaged.shard
+            if isinstance(error, ChangedError):  # nothing of it may be read, not even its keys
+                for key, kept in list(self._kept.items()):
+                    self._kept[key] = [one for one in kept if one.shard is not shard]
+            else:
+                self._kept[damaged.run.key] = [one for one in runs if one != damaged]
             self._stats["damaged"] += 1
-        log.warning("store: %s; the frames are decoded again", printable(error))
+            first = shard.path not in self._named
+            self._named.add(shard.path)
+        log.log(
+            logging.WARNING if first else logging.DEBUG, "store: %s; the frames are decoded again", printable(error)
+        )
 
 
 def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, int]] | None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import as_completed
+from enum import Enum
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Literal, Protocol
@@ -16,11 +17,12 @@ from av.video.frame import VideoFrame
 from tqdm import tqdm
 
 from vidssl.cpus import cpus
-from vidssl.deadline import Deadline, check_timeout
+from vidssl.deadline import Deadline, JobAbandoned, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.paths import printable
 from vidssl.store.shard import BLOCK
+from vidssl.store.writer import Claim
 from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import Planes, Video, decode_to
 from vidssl.video.packets import DecodeError
@@ -39,8 +41,12 @@ class Store(Protocol):
     def size(self) -> tuple[int, int] | Literal["native"]: ...
     def size_of(self, video: Video) -> tuple[int, int]: ...
     def missing(self, video: Video) -> list[range]: ...
+    def missing_of(self, index: VideoIndex) -> npt.NDArray[np.int64]: ...
     def key(self, video: Video) -> bytes: ...
+    def claim(self, key: bytes) -> Claim | None: ...
     def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
+    @property
+    def full(self) -> bool: ...
     def flush(self) -> None: ...
     def refresh(self) -> None: ...
 
@@ -57,13 +63,25 @@ class Keeper:
         video: The video.
         key: Of the video in the store.
         first: Number of the first frame, a multiple of BLOCK.
+        skip: How many frames are handed over before that one.
+        claim: Ends with `finish`, or when this is forgotten.
 
     Attributes:
         full: True if the store is full: further frames are not kept.
     """
 
-    def __init__(self, store: Store, video: Video, key: bytes, first: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        video: Video,
+        key: bytes,
+        first: int = 0,
+        *,
+        skip: int = 0,
+        claim: Claim | None = None,
+    ) -> None:
         self._store, self._video, self._key, self._first = store, video, key, first
+        self._skip, self._claim = skip, claim
         self._shape = reduced_shape(1, store.size_of(video))[1:]
         self._planes = Planes(video, BLOCK)  # the block in progress, as decoded
         self._in_block = self._in_chunk = 0
@@ -80,6 +98,9 @@ class Keeper:
         """
         if self.full:
             return
+        if self._skip:
+            self._skip -= 1
+            return
         self._planes.store(self._in_block, frame)
         self._in_block += 1
         if self._in_block == BLOCK:
@@ -88,10 +109,17 @@ class Keeper:
                 self._write()
 
     def finish(self) -> None:
-        """Writes what is left. No frames may follow."""
+        """Writes what is left: the video ends here."""
         if not self.full:
             self._reduce()
+        self.stop()
+
+    def stop(self) -> None:
+        """Writes the whole blocks that were taken. No frames may follow."""
+        if not self.full:
             self._write()
+        if self._claim is not None:
+            self._claim.end()
 
     def _reduce(self) -> None:
         data, target = self._planes.data[: self._in_block], self._chunk[self._in_chunk :][: self._in_block]
@@ -124,27 +152,42 @@ class _Sink:
         self._keeper.take(frame)
 
 
-def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> bool:
-    """Decodes and keeps the frames of a video that the store lacks.
+class Outcome(Enum):
+    """What became of a video that was to be kept."""
 
-    Returns:
-        False if the store is full, or if `stopped` ended the work.
+    KEPT = "kept"  # all of it
+    CLAIMED = "claimed"  # another thread or process keeps it now
+    ENDED = "ended"  # the store is full, or `stopped` ended the work
+
+
+def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> Outcome:
+    """Decodes and keeps the frames of a video that the store lacks. If it is stopped, whole blocks are kept.
 
     Raises:
         DecodeError: The video cannot be decoded.
+        JobAbandoned: The deadline of this thread was abandoned.
     """
-    for part in store.missing(video):
-        first = part.start // BLOCK * BLOCK
-        numbers = np.arange(first, part.stop)
-        keeper = Keeper(store, video, store.key(video), first)
-        try:
-            decode_to(_Sink(keeper, stopped), video, numbers)
-        except StoppedError:
-            return False
-        keeper.finish()
-        if keeper.full:
-            return False
-    return True
+    key = store.key(video)
+    claim = store.claim(key)
+    if claim is None:
+        return Outcome.ENDED if store.full else Outcome.CLAIMED
+    with claim:
+        store.refresh()  # another process may have kept it until now
+        for part in store.missing(video):
+            first = part.start // BLOCK * BLOCK
+            keeper = Keeper(store, video, key, first)
+            try:
+                decode_to(_Sink(keeper, stopped), video, np.arange(first, part.stop))
+            except StoppedError:
+                keeper.stop()
+                return Outcome.ENDED
+            except JobAbandoned:
+                keeper.stop()
+                raise
+            keeper.finish()
+            if keeper.full:
+                return Outcome.ENDED
+    return Outcome.KEPT
 
 
 def fill(
@@ -155,28 +198,52 @@ def fill(
     if workers is not None and workers < 1:
         raise VidsslError(f"FrameStore.fill: workers={workers}: take at least 1, or None for one per processor")
     failed: list[tuple[str, str]] = []
-    ended = threading.Event()
+    rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
+    for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
+        if rows:
+            try:
+                rows = _fill(store, index, rows, failed, workers or cpus(), progress, file_timeout)
+            finally:
+                store.flush()
+            store.refresh()
+    return failed
 
-    def one(row: int) -> bool:
+
+def _fill(
+    store: Store,
+    index: VideoIndex,
+    rows: list[int],
+    failed: list[tuple[str, str]],
+    workers: int,
+    progress: bool,
+    file_timeout: float | None,
+) -> list[int]:
+    """Keeps the videos of some rows, and returns those that another process keeps."""
+    ended, claimed = threading.Event(), []
+
+    def one(row: int) -> Outcome:
         video = index.video(row)
         with Deadline.enter(video.path, video.bytes, file_timeout):
             return keep(store, video, ended.is_set)
 
-    with Workers(workers or cpus(), "vidssl-store") as pool:
+    with Workers(workers, "vidssl-store") as pool:
         try:
-            jobs = {pool.submit(one, int(row)): int(row) for row in index.usable()}
+            jobs = {pool.submit(one, row): row for row in rows}
             for job in tqdm(
                 as_completed(jobs), total=len(jobs), desc="store", unit="video", disable=None if progress else True
             ):
                 try:
-                    if not job.result():
-                        break
+                    outcome = job.result()
                 except VidsslError as error:
                     failed.append((index.name(jobs[job]), str(error)))
+                    continue
+                if outcome is Outcome.ENDED:
+                    return []
+                if outcome is Outcome.CLAIMED:
+                    claimed.append(jobs[job])
         finally:
             ended.set()
-            store.flush()
-    return failed
+    return claimed
 
 
 class Filler:
@@ -188,56 +255,57 @@ class Filler:
     Args:
         store: The store.
         index: The videos.
-        part: (n, parts): this process keeps the rows n, n + parts, ... of the index; others keep the rest.
         file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
     """
 
-    def __init__(
-        self, store: Store, index: VideoIndex, *, part: tuple[int, int] = (0, 1), file_timeout: float | None = None
-    ) -> None:
-        self._store, self._index, self._part, self._file_timeout = store, index, part, file_timeout
+    def __init__(self, store: Store, index: VideoIndex, *, file_timeout: float | None = None) -> None:
+        self._store, self._index, self._file_timeout = store, index, file_timeout
         self._rows: SimpleQueue[int | None] = SimpleQueue()
-        self._asked: set[int] = set()
+        self._asked: set[int] = set()  # rows that wait, or that cannot be decoded
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="vidssl-store", daemon=True)
         self._thread.start()
 
     def ask(self, row: int) -> None:
         """Keeps the video of a row later. Returns at once."""
-        if row not in self._asked:
+        if row not in self._asked and not self._store.full:
             self._asked.add(row)
-            if row % self._part[1] == self._part[0]:
-                self._rows.put(row)
+            self._rows.put(row)
 
     def close(self) -> None:
-        """Stops, and completes the shard in progress."""
+        """Stops, and completes the shard in progress. What is kept of a video stays; the rest follows another time."""
         self._ended.set()
         self._rows.put(None)
+        deadline = Deadline.of(self._thread.ident or 0)
+        if deadline is not None:  # it may decode many frames before the first one that is kept
+            deadline.abandon()
         self._thread.join()
 
     def _work(self) -> None:
-        flushed, full = monotonic(), False
+        flushed = monotonic()
         while not self._ended.is_set():
             try:
                 row = self._rows.get(timeout=1.0)
             except Empty:
                 row = None
-            if row is not None and not full:
-                full = not self._keep(row)
+            if row is not None:
+                self._keep(row)
             if monotonic() - flushed > (_PAUSE if row is None else _BUSY):
                 self._flush()
                 flushed = monotonic()
         self._flush()
 
-    def _keep(self, row: int) -> bool:
-        """Returns False if the store is full."""
+    def _keep(self, row: int) -> None:
         try:
             video = self._index.video(row)
             with Deadline.enter(video.path, video.bytes, self._file_timeout):
-                return keep(self._store, video, self._ended.is_set)
+                keep(self._store, video, self._ended.is_set)
+        except JobAbandoned:  # by `close`
+            return
         except VidsslError as error:  # the loader meets the same error, and counts the video as corrupt
             log.debug("store: %s", printable(error))
-            return True
+            return
+        self._asked.discard(row)  # it may be asked for again: another process keeps it, or its frames were damaged
 
     def _flush(self) -> None:
         try:

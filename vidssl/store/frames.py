@@ -7,34 +7,31 @@ a frame was kept or has just been decoded makes no difference to its bits.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import secrets
-import shutil
-import threading
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
+from vidssl.index.row import FRAMES
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce, reduced_shape
-from vidssl.paths import printable
 from vidssl.store.backend import Backend
 from vidssl.store.file import FileBackend
 from vidssl.store.fill import Keeper, fill
-from vidssl.store.shard import ENDING, VERSION, Shard, ShardWriter, shard_paths
+from vidssl.store.shard import BLOCK, VERSION, Shard, shard_paths
+from vidssl.store.writer import Claim, StoreWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
 from vidssl.video.packets import PIXELS
 
-log = logging.getLogger(__name__)
-
 Size = tuple[int, int] | Literal["native"]
-_SHARD = 2**28  # bytes of frames after which a shard is complete
+_ROWS = 2**14  # rows of an index whose keys are made at once
 
 
 def parse_size(text: str) -> Size:
@@ -84,10 +81,8 @@ class FrameStore:
         self.folder = None if folder is None else Path(folder)
         self.size: Size = size if size == "native" else (int(size[0]), int(size[1]))
         self.limit, self.stats = limit, Counter[str]()
-        self._lock = threading.RLock()
         self._backend: Backend = FileBackend(self.folder, self.stats)
-        self._writer: ShardWriter | None = None
-        self._full = False
+        self._writer: StoreWriter | None = None
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +91,14 @@ class FrameStore:
                     f"FrameStore: folder={str(folder)!r}: {error.strerror or error}; name a folder"
                 ) from error
             self.refresh()
+            self._writer = StoreWriter(
+                self.folder,
+                self.size_text,
+                limit,
+                shard_bytes=lambda: self._backend.shard_bytes,
+                completed=self.refresh,
+                stats=self.stats,
+            )
 
     def __repr__(self) -> str:
         where = "nothing is kept" if self.folder is None else repr(str(self.folder))
@@ -112,15 +115,29 @@ class FrameStore:
 
     def bytes_of(self, index: VideoIndex) -> int:
         """Bytes of all usable frames of an index at the size of this store."""
-        frames = index.column("frames").to_numpy()
+        frames = index.column("frames").to_numpy()[index.usable()]
+        return int((frames * self.frame_bytes(index)).sum())
+
+    def frame_bytes(self, index: VideoIndex) -> npt.NDArray[np.int64]:
+        """int64 [N]: bytes of a frame of each usable row of an index."""
+        rows = index.usable()
         if self.size != "native":
             _, lines, cols = reduced_shape(1, self.size)
-            return int(frames[index.usable()].sum()) * lines * cols
-        rows = index.usable()
+            return np.full(len(rows), lines * cols, np.int64)
         height, width = (
             np.asarray(index.column(name).to_numpy())[rows].astype(np.int64) for name in ("height", "width")
         )
-        return int((frames[rows] * ((height + height % 2) * (width + width % 2) * 3 // 2)).sum())
+        return (height + height % 2) * (width + width % 2) * 3 // 2
+
+    def missing_of(self, index: VideoIndex) -> npt.NDArray[np.int64]:
+        """int64 [N]: number of frames of each usable row of an index that are not kept. No file is opened."""
+        rows = index.usable()
+        missing = np.zeros(len(rows), np.int64)
+        for begin in range(0, len(rows), _ROWS):
+            some = index.select(rows[begin : begin + _ROWS])
+            for at, (key, frames) in enumerate(zip(self.keys(some), some.column("frames").to_pylist(), strict=True)):
+                missing[begin + at] = sum(map(len, self._backend.missing(key, frames)))
+        return missing
 
     def refresh(self) -> None:
         """Opens the shards that other processes completed since the last call."""
@@ -131,9 +148,7 @@ class FrameStore:
 
         first_packet: Number of the packet of frame 0, if `video` does not have its packets yet.
         """
-        about = (
-            VERSION,
-            self.size_text,
+        return self._key(
             video.path.name,
             video.member.offset if video.member is not None else 0,
             video.bytes,
@@ -143,16 +158,40 @@ class FrameStore:
             video.stored_size,
             video.pixel_format,
         )
-        return hashlib.blake2b(repr(about).encode(), digest_size=16).digest()
 
-    def keeper(self, video: Video, first_packet: int) -> Keeper:
+    def keys(self, index: VideoIndex) -> Iterator[bytes]:
+        """Yields what `key` returns for each row of an index, all of which are usable. Much faster than one by one."""
+        names = ("archive", "path", "offset", "bytes", "mtime_ns", "stream", "coded_height", "coded_width")
+        columns = [index.column(name).to_pylist() for name in (*names, "pixel_format")]
+        packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
+        for *row, packet in zip(*columns, packets, strict=True):
+            archive, path, offset, count, mtime, stream, height, width, pixels = row
+            first = packet[0] if packet else 0
+            name = Path(archive or path).name
+            yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels)
+
+    def _key(self, *about: object) -> bytes:
+        return hashlib.blake2b(repr((VERSION, self.size_text, *about)).encode(), digest_size=16).digest()
+
+    def keeper(self, video: Video, first_packet: int) -> Keeper | None:
         """Returns what keeps the frames of a video while it is indexed, and handed over one by one.
 
         Args:
             video: The video, which does not have its packets yet.
             first_packet: Number of the packet of frame 0.
+
+        Returns:
+            None if its frames are kept already, or by another process now, or if nothing more is kept.
         """
-        return Keeper(self, video, self.key(video, first_packet))
+        key = self.key(video, first_packet)
+        claim = self.claim(key)
+        if claim is None:
+            return None
+        self.refresh()
+        first = self._backend.missing(key, FRAMES)[0].start  # how many there are is known only at the end
+        if first % BLOCK:  # only the last block of a video is shorter
+            return None
+        return Keeper(self, video, key, first, skip=first, claim=claim)
 
     def space_of(self, video: Video) -> ColorSpace:
         """Colour space of the frames of a video, as the store shows them."""
@@ -196,39 +235,24 @@ class FrameStore:
         Returns:
             False if they do not fit into the limit or on the disk: then nothing more is kept.
         """
-        with self._lock:
-            if self.folder is None or self._full:
-                return False
-            pending = self._writer.bytes if self._writer is not None else 0
-            if self.limit is not None and self._backend.shard_bytes + pending + data.nbytes > self.limit:
-                self._stop(f"the limit of {self.limit:,} bytes is reached")
-                return False
-            try:
-                if self._writer is None:
-                    self._writer = ShardWriter(self.folder / f"{secrets.token_hex(8)}{ENDING}")
-                self._writer.add(key, first, data)
-                self.stats["kept"] += len(data)
-                if self._writer.bytes >= _SHARD:
-                    self.flush()
-            except OSError as error:
-                writer, self._writer = self._writer, None
-                if writer is not None:
-                    writer.discard()
-                self._stop(f"it cannot be written ({error.strerror or error})")
-                return False
-        return True
+        return self._writer is not None and self._writer.add(key, first, data)
+
+    def claim(self, key: bytes) -> Claim | None:
+        """Claims a video, so that no other thread or process keeps it too. Returns None if it is claimed, or if `full`.
+
+        The claim ends at its end as a context manager, or with the process.
+        """
+        return None if self._writer is None else self._writer.claim(key)
+
+    @property
+    def full(self) -> bool:
+        """True if nothing more is kept: there is no room, or the folder cannot be written."""
+        return self._writer is None or self._writer.full
 
     def flush(self) -> None:
         """Completes the shard in progress, so that its frames can be read."""
-        with self._lock:
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.close()
-                self.refresh()
-
-    def _stop(self, reason: str) -> None:
-        self._full = True
-        log.warning("store %s: %s; further frames are decoded each time", printable(self.folder), reason)
+        if self._writer is not None:
+            self._writer.flush()
 
     def fill(
         self,
@@ -252,6 +276,8 @@ class FrameStore:
         Raises:
             VidsslError: An argument is out of range.
         """
+        if self._writer is not None:
+            self._writer.tidy()
         return fill(self, index, workers=workers, progress=progress, file_timeout=file_timeout)
 
     def verify(self) -> list[tuple[Path, str]]:
@@ -289,7 +315,4 @@ class FrameStore:
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""
-        if self.folder is None:
-            return 0
-        free = shutil.disk_usage(self.folder).free
-        return free if self.limit is None else max(0, min(free, self.limit - self._backend.shard_bytes))
+        return 0 if self._writer is None else self._writer.free_bytes()

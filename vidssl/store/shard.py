@@ -8,6 +8,7 @@ the frames of a video, if written at once, can therefore be read without a copy.
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,12 +34,24 @@ SCHEMA = pa.schema(
     ]
 )
 ENDING = ".frames.arrow"
+_FILES = 512  # files that a process may open beside shards
+_SIZE = b"vidssl.size"  # in the metadata of the schema
 
 
 def shard_paths(folder: Path) -> list[Path]:
     """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
     names = (name for name in os.listdir(folder) if name.endswith(ENDING) and not name.startswith("."))
     return [folder / name for name in sorted(names)]
+
+
+def max_shards(count: int) -> int:
+    """Lets this process open `count` shards, if the system does. Returns how many it may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * count + _FILES  # a shard and its memory map have a file each
+    if resource.RLIM_INFINITY != soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return count if soft == resource.RLIM_INFINITY else max(0, (soft - _FILES) // 2)
 
 
 class Run(NamedTuple):
@@ -62,15 +75,20 @@ class ShardWriter:
 
     Args:
         path: The file.
+        size_text: Size of the frames, for people who list the shard.
+
+    Attributes:
+        frames, bytes: What was added.
 
     Raises:
         OSError: The file cannot be written. The other methods raise this too.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.bytes = 0  # of the frames written so far
+    def __init__(self, path: Path, size_text: str) -> None:
+        self.path, self.frames, self.bytes = path, 0, 0
         self._stack = ExitStack()
-        self._writer = ChecksummedWriter(self._stack.enter_context(atomic_write(path)), SCHEMA)
+        schema = SCHEMA.with_metadata({_SIZE: size_text})
+        self._writer = ChecksummedWriter(self._stack.enter_context(atomic_write(path)), schema)
 
     def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> None:
         """Appends frames of one video as one record batch.
@@ -93,7 +111,7 @@ class ShardWriter:
             blocks,
         ]
         self._writer.write(pa.record_batch(columns, schema=SCHEMA))
-        self.bytes += data.nbytes
+        self.frames, self.bytes = self.frames + len(data), self.bytes + data.nbytes
 
     def close(self) -> None:
         """Completes the file."""
@@ -112,8 +130,16 @@ class ShardWriter:
 class Shard:
     """A shard, mapped into memory.
 
+    The file may be deleted, or replaced by renaming, at any time. If it is changed in place, reads raise an error from
+    then on. Only if it is truncated, or its disk fails, in the moment between a read and the use of the frames, the
+    process ends with SIGBUS, as with any mapped file.
+
     Args:
         path: The file.
+
+    Attributes:
+        bytes: Length of the file.
+        size_text: Size of its frames as a recipe states it; "" if it is not noted.
 
     Raises:
         OSError: The file cannot be opened.
@@ -121,14 +147,14 @@ class Shard:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        stat_regular(path)  # a pipe would be waited for
+        self.path, self.bytes = path, stat_regular(path).st_size  # a pipe would be waited for
         self._file = ChecksummedFile(path, "`vidssl store fill`")
         self._table = self._file.open()
         if self._table.schema != SCHEMA:
             raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; delete it")
         if not len(self._table) or any(column.null_count for column in self._table.columns):
             raise VidsslError(f"path={str(path)!r}: a shard with missing values; delete it")
+        self.size_text = self._file.metadata.get(_SIZE, b"").decode(errors="replace")
         columns = self._file.columns(["key", "first", "frames"])
         self._first = np.asarray(columns["first"].to_numpy(), np.int64)
         self._frames = np.asarray(columns["frames"].to_numpy(), np.int64)
@@ -167,8 +193,10 @@ class Shard:
         The checksum of a block is compared when the block is read for the first time.
 
         Raises:
+            ChangedError: The file was changed in place.
             VidsslError: A block is damaged, or its frames have another size.
         """
+        self._file.check_unchanged()
         begin = first - run.first
         rows = range(run.row + begin // BLOCK, run.row + (begin + shape[0] - 1) // BLOCK + 1)
         for row in rows:
