@@ -9,6 +9,9 @@ frame 0 takes frame 1's score, as in plan. Then plans of five free frames are dr
 counted how many of their frames lie in that half of the clip's frames that moves most, once as our score ranks them and
 once as Farneback does. How far weighting can go is in the clip: the "weight held by the upper half" is the chance of a
 plan's first draw; its later draws take from what is left.
+
+With --sizes, the same is asked of frames that a store has reduced to each of these sizes, against Farneback's flow of
+the frames as they were decoded.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from benchmarks import workloads
 from benchmarks.harness import Spent, compare, interleave, report, timed
 from vidssl import ops
 from vidssl.index.kinds import EXTENSIONS
+from vidssl.store.frames import parse_size
 from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import decode
 
@@ -203,9 +207,34 @@ class Measured:
     spent: dict[str, list[Spent]]
     spearman: float
     tallies: Tallies
+    reduced: dict[str, Reduced]  # by size
 
 
-def bench(path: Path, scratch: Path, *, plans: int, first: int, repeats: int, out: Path | None) -> Measured | None:
+@dataclass(frozen=True, kw_only=True)
+class Reduced:
+    """Of one clip, or of all, at the size of a store: agreement with Farneback's flow of the frames as decoded."""
+
+    spearman: float
+    tally: Tally  # of plans by motion, in the upper half by Farneback
+
+    @classmethod
+    def of(cls, frames: Frames, size: str, flow: Floats, samples: Iterable[int]) -> Reduced:
+        side = parse_size(size)
+        assert side != "native", "main refuses it"
+        small = ops.reduce(frames, side)
+        score = motion_score(small)
+        drawn = draw("motion", len(small.data), side, ops.motion(small).sad, samples)
+        agree = spearman(score, flow) if len(np.unique(score)) > 1 else 0.0  # of a score that says nothing
+        return cls(spearman=agree, tally=Tally.of(drawn, upper_half(flow)))
+
+    @property
+    def facts(self) -> dict[str, float]:
+        return {"spearman": round(self.spearman, 4), "upper half by Farneback": round(self.tally.share, 4)}
+
+
+def bench(
+    path: Path, scratch: Path, *, plans: int, first: int, repeats: int, sizes: Sequence[str], out: Path | None
+) -> Measured | None:
     """One clip; None where it is left out, and why is printed. first: sample number of its first plan."""
     index = workloads.repeated(path, 1, scratch)
     if not len(index.usable(MINIMUM)):
@@ -230,6 +259,7 @@ def bench(path: Path, scratch: Path, *, plans: int, first: int, repeats: int, ou
     tallies: Tallies = {
         ranking: {weight: Tally.of(drawn[weight], upper) for weight in WEIGHTS} for ranking, upper in halves.items()
     }
+    reduced = {size: Reduced.of(frames, size, steps[THEIRS], range(first, first + plans)) for size in sizes}
     keys = video.points.frame[(video.points.frame > 0) & (video.points.frame < count)]
     facts = {
         "frames": f"{count} of {video.frames}, {width}x{height} {video.codec}",
@@ -243,10 +273,11 @@ def bench(path: Path, scratch: Path, *, plans: int, first: int, repeats: int, ou
         "score at seek points / elsewhere": {
             ranking: key_ratio(steps[name], keys) for ranking, name in RANKINGS.items()
         },
+        **{f"at {size}": one.facts for size, one in reduced.items()},
         "opencv": opencv(),
     }
     report(compare("motion", path.name, spent, subject=OURS, item="frame", facts=facts), out)
-    return Measured(frames=count, spent=spent, spearman=agree, tallies=tallies)
+    return Measured(frames=count, spent=spent, spearman=agree, tallies=tallies, reduced=reduced)
 
 
 def opencv() -> str:
@@ -274,9 +305,18 @@ def pool(found: Sequence[Measured], plans: int, out: Path | None) -> None:
         "spearman, lowest and highest": [round(min(agree), 4), round(max(agree), 4)],
         "plans": plans * len(found),
         **share_facts(tallies),
+        **{f"at {size}": pooled_at(size, found) for size in found[0].reduced},
         "opencv": opencv(),
     }
     report(compare("motion", f"all {len(found)} clips", spent, subject=OURS, item="frame", facts=facts), out)
+
+
+def pooled_at(size: str, found: Sequence[Measured]) -> dict[str, float]:
+    """How well all clips agree at a size, and by how much the rank correlation falls at most from that as decoded."""
+    at = [one.reduced[size] for one in found]
+    middle = Reduced(spearman=median(one.spearman for one in at), tally=Tally.pooled([one.tally for one in at]))
+    worst = max(one.spearman - small.spearman for one, small in zip(found, at, strict=True))
+    return {**middle.facts, "largest fall of spearman": round(worst, 4)}
 
 
 def clips(data: Iterable[Path]) -> list[Path]:
@@ -300,7 +340,14 @@ def clips(data: Iterable[Path]) -> list[Path]:
     return found
 
 
-def main(*, data: tuple[Path, ...] = (), out: Path | None = None, plans: int = 1000, repeats: int = 3) -> None:
+def main(
+    *,
+    data: tuple[Path, ...] = (),
+    out: Path | None = None,
+    plans: int = 1000,
+    repeats: int = 3,
+    sizes: tuple[str, ...] = (),
+) -> None:
     """Measure our motion score, and what is drawn by it, against OpenCV's Farneback flow.
 
     Args:
@@ -309,14 +356,19 @@ def main(*, data: tuple[Path, ...] = (), out: Path | None = None, plans: int = 1
             only prints.
         plans: Plans to draw of each clip, by each weight.
         repeats: Rounds; each runs both once.
+        sizes: Also measure frames that are reduced to these sizes, HEIGHTxWIDTH, as a store keeps them.
     """
     torch.set_num_threads(1)
     if plans < 1:
         raise VidsslError(f"plans={plans}: take at least 1")
+    if "native" in map(parse_size, sizes):
+        raise VidsslError("--sizes native: frames as decoded are always measured; take HEIGHTxWIDTH")
     found = []
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
         for at, path in enumerate(clips(data)):
-            one = bench(path, Path(folder) / str(at), plans=plans, first=at * plans, repeats=repeats, out=out)
+            one = bench(
+                path, Path(folder) / str(at), plans=plans, first=at * plans, repeats=repeats, sizes=sizes, out=out
+            )
             found += [one] if one is not None else []
     if len(found) > 1:
         pool(found, plans, out)

@@ -16,6 +16,7 @@ from tests.kernels.workload import EVERY_CHANGE, orders
 from vidssl import Loader, VideoIndex, VidsslError
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.engines.inline import Inline
 from vidssl.loader.sampler import Sampler
 from vidssl.types import Batch
 
@@ -69,8 +70,7 @@ def same(left: list[Batch], right: list[Batch]) -> bool:
 @pytest.mark.parametrize("train", [True, False])
 def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: PlanSpec, train: bool) -> None:
     found = []
-    fused = () if spec.needs_motion else (("inline", 1), ("inline", 3))
-    for engine, workers in (("dali", 1), ("dali", 3), ("eager", 2), *fused):
+    for engine, workers in (("dali", 1), ("dali", 3), ("eager", 2), ("inline", 1), ("inline", 3)):
         with Loader(
             index, spec, batch_size=2, device="cpu", seed=5, workers=workers, engine=engine, train=train
         ) as loader:
@@ -79,14 +79,19 @@ def test_graph_equals_eager_for_any_number_of_workers(index: VideoIndex, spec: P
     assert len(found[0]) == 6
 
 
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(PLAIN, (4, 3, 3, 4, 32, 32)), (MOTION, (4, 3, 3, 2, 32, 32))], ids=["plain", "motion"]
+)
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "uint8"])
-def test_fused_gives_every_type_and_layout(index: VideoIndex, dtype: Any, channels_last: bool) -> None:
+def test_fused_gives_every_type_and_layout(
+    index: VideoIndex, spec: PlanSpec, shape: tuple[int, ...], dtype: Any, channels_last: bool
+) -> None:
     found = []
     for engine in ("inline", "eager"):
         with Loader(
             index,
-            PLAIN,
+            spec,
             batch_size=4,
             tuples_per_window=2,
             device="cpu",
@@ -97,7 +102,7 @@ def test_fused_gives_every_type_and_layout(index: VideoIndex, dtype: Any, channe
             found.append(batches(loader))
             assert loader.stats["frames"] > 0
     assert same(*found)
-    assert found[0][0].clips.shape == (4, 3, 3, 4, 32, 32)
+    assert found[0][0].clips.shape == shape
 
 
 def test_memory_is_used_again_only_when_nobody_holds_its_batch(index: VideoIndex) -> None:
@@ -116,8 +121,16 @@ def test_memory_is_used_again_only_when_nobody_holds_its_batch(index: VideoIndex
 
 
 def test_fused_is_refused_where_it_cannot_serve(index: VideoIndex) -> None:
-    with pytest.raises(VidsslError, match=r'engine="inline".*motion.*take "auto"'):
-        Loader(index, MOTION, batch_size=2, device="cpu", engine="inline")
+    with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
+        settings = replace(loader.settings, device=torch.device("cuda", 0))
+    with pytest.raises(VidsslError, match=r'engine="inline": device=cuda:0: .*take "auto"'):
+        Inline(settings)
+
+
+@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
+def test_fused_is_taken_on_a_cpu(index: VideoIndex, spec: PlanSpec) -> None:
+    with Loader(index, spec, batch_size=2, device="cpu") as loader:
+        assert loader.engine == "inline"
 
 
 def test_numbers_are_those_of_the_table(index: VideoIndex) -> None:

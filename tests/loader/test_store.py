@@ -10,9 +10,11 @@ import torch
 
 from tests.clips import make_clip
 from tests.loader.test_loader import MOTION, PLAIN, same
+from tests.loader.test_methods import TASKS
 from vidssl import FrameStore, Loader, VideoIndex, VidsslError
+from vidssl.kernels.motion import Motion
 from vidssl.kernels.plan import PlanSpec
-from vidssl.types import Batch
+from vidssl.types import Batch, Frames
 
 SIZE = (44, 53)
 
@@ -41,12 +43,11 @@ def test_batches_do_not_depend_on_what_is_kept(
     wanted = batches(index, spec, FrameStore(None, size))
     if size == "native":
         assert same(wanted, batches(index, spec, None))
-    engines = ("dali", "eager") if spec.needs_motion else ("inline", "dali", "eager")
     for kept in ("empty", "half", "full"):
         FrameStore(tmp_path, size).fill(
             index.select([] if kept == "empty" else range(2) if kept == "half" else range(5)), progress=False
         )
-        for engine in engines:
+        for engine in ("inline", "dali", "eager"):
             for workers in (1, 4):
                 store = FrameStore(tmp_path / "none" if kept == "empty" else tmp_path, size, limit=0)
                 found = batches(index, spec, store, engine=engine, workers=workers)
@@ -116,3 +117,58 @@ def test_a_decoder_in_the_graph_is_refused(index: VideoIndex) -> None:
             Loader(index, PLAIN, batch_size=2, device="cpu", decode=decode, store=FrameStore(None))
     with pytest.raises(VidsslError, match=r"take a vidssl\.FrameStore"):
         Loader(index, PLAIN, batch_size=2, device="cpu", store=os.devnull)
+
+
+def no_motion(_: Frames) -> Motion:
+    raise AssertionError("the motion of this window is kept")
+
+
+@pytest.mark.parametrize("name", ["opn", "shuffle_learn"])
+@pytest.mark.parametrize("tuples", [1, 2])
+@pytest.mark.parametrize("size", [SIZE, "native"])
+def test_kept_motion_changes_no_bit(
+    index: VideoIndex,
+    name: str,
+    tuples: int,
+    size: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = TASKS[name].plan
+    options = {"tuples_per_window": tuples, "batch_size": 4}
+    wanted = batches(index, spec, FrameStore(None, size), engine="eager", **options)
+    assert len(wanted) > 1
+    assert same(wanted, batches(index, spec, FrameStore(None, size), engine="dali", **options))
+    store = FrameStore(tmp_path, size)
+    store.fill(index, progress=False)
+    for kept in (0, 2, 5):
+        for row in range(kept):
+            store.keep_motion(index.video(row))
+        store.flush()
+        if kept == 5:
+            monkeypatch.setattr("vidssl.loader.worker.motion", no_motion)
+        for workers in (1, 4):
+            found = batches(index, spec, FrameStore(tmp_path, size, limit=0), workers=workers, **options)
+            assert same(wanted, found), (kept, workers)
+    with Loader(index, spec, device="cpu", seed=5, store=store, **options) as loader:
+        list(loader)
+        state = loader.state_dict()
+    with Loader(index, spec, device="cpu", seed=5, store=store, **options) as loader:
+        loader.load_state_dict(state)
+        assert same(wanted[len(wanted) // 2 :], [Batch(*(part.clone() for part in batch)) for batch in loader])
+
+
+def test_motion_is_kept_in_the_background(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first the frames are missed, and then the motion."""
+    wanted = batches(index, MOTION, FrameStore(None, SIZE))
+    for _ in range(2):
+        store = FrameStore(tmp_path, SIZE)
+        with Loader(index, MOTION, batch_size=2, device="cpu", store=store) as loader:
+            for _ in range(4):
+                list(loader)
+            until = time.monotonic() + 60
+            while store.missing(index.video(0)) and time.monotonic() < until:
+                time.sleep(0.05)
+                store.flush()
+    monkeypatch.setattr("vidssl.loader.worker.motion", no_motion)
+    assert same(wanted, batches(index, MOTION, FrameStore(tmp_path, SIZE)))

@@ -117,14 +117,14 @@ def test_a_claimed_video_is_asked_for_again(index: VideoIndex, tmp_path: Path) -
     assert claim is not None
     filler = Filler(store, index)
     for row in (3, 4):
-        filler.ask(row)
+        filler.ask(row, "frames")
     wait(lambda: store.stats["kept"] == index.frames(4))
     claim.end()
-    filler.ask(3)
+    filler.ask(3, "frames")
     filler.close()
     assert kept(tmp_path) in (index.frames(4), index.frames(3) + index.frames(4))
     filler = Filler(store, index)
-    filler.ask(3)
+    filler.ask(3, "frames")
     wait(lambda: store.stats["kept"] == index.frames(3) + index.frames(4))
     filler.close()
 
@@ -207,7 +207,7 @@ def test_closing_while_frames_are_skipped(
 
     monkeypatch.setattr(Deadline, "add_frames", add_frames)
     filler = Filler(store, index)
-    filler.ask(0)
+    filler.ask(0, "frames")
     decoded.acquire()
     filler.close()
     assert 0 < count < 2992

@@ -11,6 +11,7 @@ from vidssl.cli.data import open_data
 from vidssl.index.table import VideoIndex
 from vidssl.paths import printable
 from vidssl.store.frames import FrameStore, parse_size
+from vidssl.store.shard import ENDING, Shard
 from vidssl.types import VidsslError
 
 _SHOWN = 20  # shards or videos that are listed
@@ -59,17 +60,24 @@ def ls(store: Positional[Path]) -> None:
     Args:
         store: Folder of the store.
     """
-    shards, damaged = FrameStore.shards(_existing(store))
+    found, damaged = FrameStore.shards(_existing(store))
+    shards = [shard for shard in found if shard.path.name.endswith(ENDING)]
+    scores = [shard for shard in found if shard not in shards]
     for shard in shards[:_SHOWN]:
         frames = sum(run.frames for run in shard.runs())
         print(f"{shard.path.name}  {readable(shard.path.stat().st_size):>10}  {frames:>9,} frames")
     if len(shards) > _SHOWN:
         print(f"and {len(shards) - _SHOWN} more")
     videos = {run.key for shard in shards for run in shard.runs()}
-    size = sum(shard.path.stat().st_size for shard in shards)
-    print(f"{len(shards)} shards, {len(videos)} videos, {readable(size)}")
+    print(f"{len(shards)} shards, {len(videos)} videos, {readable(_size(shards))}")
+    if scores:
+        print(f"{len(scores)} shards of motion, {readable(_size(scores))}")
     for path, reason in damaged:
         print(printable(f"damaged: {path.name}: {reason}"))
+
+
+def _size(shards: list[Shard]) -> int:
+    return sum(shard.path.stat().st_size for shard in shards)
 
 
 def verify(store: Positional[Path]) -> None:

@@ -140,7 +140,7 @@ class Loader:
                 self._filler = Filler(store, index, file_timeout=file_timeout)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
-        inline = self.device.type == "cpu" and not spec.needs_motion and decoder is None
+        inline = self.device.type == "cpu" and decoder is None
         self.engine = engine if engine != "auto" else "inline" if inline else "dali"
         report = log.info if train else log.debug
         how = f"{workers} workers; device={self.device}, engine={self.engine}"

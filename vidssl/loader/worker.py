@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from vidssl.deadline import Deadline, FileTimeoutError, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType, Layout, assemble
 from vidssl.kernels.decode_assemble import decode_assemble
+from vidssl.kernels.motion import Motion, motion
 from vidssl.kernels.plan import PlanSpec, plan
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.sampler import Sampler
@@ -27,6 +29,7 @@ from vidssl.loader.windows import (
     Request,
     SegmentWindow,
 )
+from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
 from vidssl.types import Frames, Plan, VidsslError, Window
 from vidssl.video.decode import Decoder, Video
@@ -46,7 +49,7 @@ class Worker(ABC, Generic[W_co]):
         spec: The task's table.
         sampler: Chooses the windows.
         store: Has frames that need no decoding, and the size of all others. None: frames have their own size.
-        missed: Called with the row of a video whose frames the store lacks.
+        missed: Called with the row of a video, and what the store lacks of it.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
 
@@ -57,7 +60,7 @@ class Worker(ABC, Generic[W_co]):
         sampler: Sampler,
         *,
         store: FrameStore | None = None,
-        missed: Callable[[int], None] | None = None,
+        missed: Callable[[int, Lacking], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         check_timeout("Loader", file_timeout)
@@ -109,7 +112,7 @@ class Worker(ABC, Generic[W_co]):
         kept = self._kept(video, window)
         if not self._spec.needs_motion:
             size = video.size if self._store is None else self._store.size_of(video)
-            joined = _join([self._plan(epoch, sample, window.span, size) for sample in samples])
+            joined = self._plan(epoch, samples, window.span, size)
             if kept is None:  # only the frames that are shown are decoded
                 wanted = np.unique(joined.frame)
                 joined = joined._replace(frame=np.searchsorted(wanted, joined.frame).astype(np.int32))
@@ -131,20 +134,29 @@ class Worker(ABC, Generic[W_co]):
             return None
         kept = self._store.read(video, window.first, window.span)
         if kept is None and self._missed is not None:
-            self._missed(window.video)
+            self._missed(window.video, "frames")
         return kept
 
-    def _plan(self, epoch: int, sample: int, frames: int, size: tuple[int, int]) -> Plan:
+    def _plan(
+        self, epoch: int, samples: Sequence[int], frames: int, size: tuple[int, int], score: Motion | None = None
+    ) -> Plan:
+        """Draws the plans of all tuples of a window, and joins them. score: of its frames, if plans need motion."""
         sampler = self._sampler
-        return plan(
-            self._spec,
-            frames=frames,
-            size=size,
-            seed=sampler.seed,
-            epoch=sampler.draw_epoch(epoch),
-            sample=sample,
-            train=sampler.train,
-        )
+        plans = [
+            plan(
+                self._spec,
+                frames=frames,
+                size=size,
+                seed=sampler.seed,
+                epoch=sampler.draw_epoch(epoch),
+                sample=sample,
+                train=sampler.train,
+                sad=None if score is None else score.sad,
+                thumb=None if score is None else score.thumb,
+            )
+            for sample in samples
+        ]
+        return Plan(*(np.concatenate([np.atleast_1d(part) for part in parts]) for parts in zip(*plans, strict=True)))
 
 
 class DecodingWorker(Worker[DecodedWindow]):
@@ -158,7 +170,7 @@ class DecodingWorker(Worker[DecodedWindow]):
         decoder: Decoder,
         *,
         store: FrameStore | None = None,
-        missed: Callable[[int], None] | None = None,
+        missed: Callable[[int, Lacking], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
@@ -170,27 +182,58 @@ class DecodingWorker(Worker[DecodedWindow]):
 
 
 class AssemblingWorker(Worker[AssembledWindow]):
-    """Assembles each frame as it is decoded, into the output slot: on the CPU, for plans that need no motion."""
+    """Writes the clips of a window into its output slot, on the CPU.
+
+    Frames that no plan waits for are assembled one by one as they leave the decoder, unless the store changes their
+    size. All others are taken from the store, or decoded with `decoder`, before motion, plan and assemble run.
+    """
+
+    def __init__(
+        self,
+        index: VideoIndex,
+        spec: PlanSpec,
+        sampler: Sampler,
+        decoder: Decoder,
+        *,
+        store: FrameStore | None = None,
+        missed: Callable[[int, Lacking], None] | None = None,
+        file_timeout: float | None = None,
+    ) -> None:
+        super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
+        self._decoder = decoder
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> AssembledWindow:
         assert slot is not None, "the inline engine gives each window a slot"
-        assert request.plan is not None, "the inline engine refuses plans that need motion"
         layout: Layout = "kthwc" if slot.channels_last else "kcthw"
         clips, used = slot.batch[slot.at], slot.used_before
-        if self._store is None:
+        if self._store is None and request.plan is not None:
             decode_assemble(request.video, request.number, request.plan, clips, layout=layout, used_before=used)
-        else:
-            frames = request.kept or self._store.decode(request.video, request.number)
-            assemble(
-                frames,
-                request.plan,
-                size=self._spec.augment.crop,
-                dtype=cast(DType, str(clips.dtype).removeprefix("torch.")),
-                layout=layout,
-                out=clips,
-                used_before=used,
-            )
+            return AssembledWindow(request=request, slot=slot)
+        frames = request.kept or self._decoder(request.video, request.number)
+        drawn = request.plan
+        if drawn is None:
+            score = self._score(request, frames)
+            drawn = self._plan(request.epoch, request.samples, request.window.span, frames.size, score)
+            request = replace(request, plan=drawn)
+        assemble(
+            frames,
+            drawn,
+            size=self._spec.augment.crop,
+            dtype=cast(DType, str(clips.dtype).removeprefix("torch.")),
+            layout=layout,
+            out=clips,
+            used_before=used,
+        )
         return AssembledWindow(request=request, slot=slot)
+
+    def _score(self, request: Request, frames: Frames) -> Motion:
+        """Returns the motion of a window: from the store, or measured."""
+        if self._store is None or request.kept is None:
+            return motion(frames)
+        score = self._store.motion(request.video, request.window.first, request.window.span)
+        if score is None and self._missed is not None:
+            self._missed(request.window.video, "motion")
+        return motion(frames) if score is None else score
 
 
 class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
@@ -237,7 +280,3 @@ class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
         if row not in self._refused and (reason := self._graph_decoder.refusal(video)):
             self._refused[row] = reason
         return self._refused.get(row, "")
-
-
-def _join(plans: Sequence[Plan]) -> Plan:
-    return Plan(*(np.concatenate([np.atleast_1d(part) for part in parts]) for parts in zip(*plans, strict=True)))

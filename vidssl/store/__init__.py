@@ -7,6 +7,7 @@
 | frames.py | FrameStore: reads and keeps the frames of a video |
 | backend.py | the protocol of the backends |
 | file.py | backend: shards mapped into memory |
+| scores.py | the motion of kept frames |
 | shard.py | one immutable file of blocks, with checksums |
 | claims.py | which process keeps which video |
 | writer.py | writes shards, as long as there is room |

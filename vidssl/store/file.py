@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vidssl.index.checksums import ChangedError
 from vidssl.paths import printable
-from vidssl.store.shard import Run, Shard, max_shards, shard_paths
+from vidssl.store.shard import ENDING, Run, Shard, max_shards, shard_paths
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,18 @@ class FileBackend:
     Args:
         folder: The folder. None has no shards.
         stats: Counts, to which `damaged` is added for each shard or block that is dropped.
+        ending: Of the names of the shards.
+        remedy: What is done where a shard or block is dropped.
     """
 
-    def __init__(self, folder: Path | None, stats: Counter[str]) -> None:
-        self._folder, self._stats = folder, stats
+    def __init__(
+        self,
+        folder: Path | None,
+        stats: Counter[str],
+        ending: str = ENDING,
+        remedy: str = "its frames are decoded again",
+    ) -> None:
+        self._folder, self._stats, self._ending, self._remedy = folder, stats, ending, remedy
         self._lock = threading.RLock()
         self._kept: dict[bytes, list[_Kept]] = {}
         self._names: set[str] = set()
@@ -53,7 +61,7 @@ class FileBackend:
         if self._folder is None:
             return
         with self._lock:
-            fresh = [path for path in shard_paths(self._folder) if path.name not in self._names]
+            fresh = [path for path in shard_paths(self._folder, self._ending) if path.name not in self._names]
             count = len(self._names) + len(fresh)
             room = max_shards(count)
             for path in fresh[: max(0, room - len(self._names))]:
@@ -76,7 +84,7 @@ class FileBackend:
             if not os.path.lexists(path):  # deleted since it was listed
                 return
             self._stats["damaged"] += 1
-            log.warning("store: %s; its frames are decoded again", printable(error))
+            log.warning("store: %s; %s", printable(error), self._remedy)
             return
         self._shard_bytes += shard.bytes
         for run in shard.runs():
@@ -121,9 +129,7 @@ class FileBackend:
             self._stats["damaged"] += 1
             first = shard.path not in self._named
             self._named.add(shard.path)
-        log.log(
-            logging.WARNING if first else logging.DEBUG, "store: %s; the frames are decoded again", printable(error)
-        )
+        log.log(logging.WARNING if first else logging.DEBUG, "store: %s; %s", printable(error), self._remedy)
 
 
 def _cover(kept: list[_Kept], first: int, count: int) -> list[tuple[_Kept, int, int]] | None:

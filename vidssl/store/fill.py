@@ -41,6 +41,7 @@ class Store(Protocol):
     def size(self) -> tuple[int, int] | Literal["native"]: ...
     def size_of(self, video: Video) -> tuple[int, int]: ...
     def missing(self, video: Video) -> list[range]: ...
+    def keep_motion(self, video: Video, stopped: Callable[[], bool]) -> None: ...
     def missing_of(self, index: VideoIndex) -> npt.NDArray[np.int64]: ...
     def key(self, video: Video) -> bytes: ...
     def claim(self, key: bytes) -> Claim | None: ...
@@ -49,6 +50,9 @@ class Store(Protocol):
     def full(self) -> bool: ...
     def flush(self) -> None: ...
     def refresh(self) -> None: ...
+
+
+Lacking = Literal["frames", "motion"]  # what a store lacks of a video
 
 
 class StoppedError(Exception):
@@ -247,7 +251,7 @@ def _fill(
 
 
 class Filler:
-    """Keeps, in the background, the videos that a loader asks for and that the store lacks.
+    """Keeps, in the background, frames and motion of the videos that a loader asks for and that the store lacks.
 
     One daemon thread decodes one video after the other. It stops between two frames. It also opens the shards that
     other processes completed.
@@ -260,22 +264,22 @@ class Filler:
 
     def __init__(self, store: Store, index: VideoIndex, *, file_timeout: float | None = None) -> None:
         self._store, self._index, self._file_timeout = store, index, file_timeout
-        self._rows: SimpleQueue[int | None] = SimpleQueue()
-        self._asked: set[int] = set()  # rows that wait, or that cannot be decoded
+        self._queue: SimpleQueue[tuple[int, Lacking] | None] = SimpleQueue()
+        self._asked: set[tuple[int, Lacking]] = set()  # rows that wait, or that cannot be decoded
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name="vidssl-store", daemon=True)
         self._thread.start()
 
-    def ask(self, row: int) -> None:
-        """Keeps the video of a row later. Returns at once."""
-        if row not in self._asked and not self._store.full:
-            self._asked.add(row)
-            self._rows.put(row)
+    def ask(self, row: int, what: Lacking) -> None:
+        """Keeps frames or motion of the video of a row later. Returns at once."""
+        if (row, what) not in self._asked and not self._store.full:
+            self._asked.add((row, what))
+            self._queue.put((row, what))
 
     def close(self) -> None:
         """Stops, and completes the shard in progress. What is kept of a video stays; the rest follows another time."""
         self._ended.set()
-        self._rows.put(None)
+        self._queue.put(None)
         deadline = Deadline.of(self._thread.ident or 0)
         if deadline is not None:  # it may decode many frames before the first one that is kept
             deadline.abandon()
@@ -285,27 +289,32 @@ class Filler:
         flushed = monotonic()
         while not self._ended.is_set():
             try:
-                row = self._rows.get(timeout=1.0)
+                asked = self._queue.get(timeout=1.0)
             except Empty:
-                row = None
-            if row is not None:
-                self._keep(row)
-            if monotonic() - flushed > (_PAUSE if row is None else _BUSY):
+                asked = None
+            if asked is not None:
+                self._keep(*asked)
+            if monotonic() - flushed > (_PAUSE if asked is None else _BUSY):
                 self._flush()
                 flushed = monotonic()
         self._flush()
 
-    def _keep(self, row: int) -> None:
+    def _keep(self, row: int, what: Lacking) -> None:
         try:
             video = self._index.video(row)
             with Deadline.enter(video.path, video.bytes, self._file_timeout):
-                keep(self._store, video, self._ended.is_set)
+                if what == "frames":
+                    keep(self._store, video, self._ended.is_set)
+                else:
+                    self._store.keep_motion(video, self._ended.is_set)
         except JobAbandoned:  # by `close`
             return
         except VidsslError as error:  # the loader meets the same error, and counts the video as corrupt
             log.debug("store: %s", printable(error))
             return
-        self._asked.discard(row)  # it may be asked for again: another process keeps it, or its frames were damaged
+        self._asked.discard(
+            (row, what)
+        )  # it may be asked for again: another process keeps it, or its frames were damaged
 
     def _flush(self) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -20,11 +20,13 @@ import pyarrow.compute as pc
 
 from vidssl.index.row import FRAMES
 from vidssl.index.table import VideoIndex
+from vidssl.kernels.motion import Motion
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.store.backend import Backend
 from vidssl.store.file import FileBackend
 from vidssl.store.fill import Keeper, fill
-from vidssl.store.shard import BLOCK, VERSION, Shard, shard_paths
+from vidssl.store.scores import Scores
+from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_paths
 from vidssl.store.writer import Claim, StoreWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
@@ -83,6 +85,7 @@ class FrameStore:
         self.limit, self.stats = limit, Counter[str]()
         self._backend: Backend = FileBackend(self.folder, self.stats)
         self._writer: StoreWriter | None = None
+        self._scores: Scores | None = None
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -90,12 +93,13 @@ class FrameStore:
                 raise VidsslError(
                     f"FrameStore: folder={str(folder)!r}: {error.strerror or error}; name a folder"
                 ) from error
+            self._scores = Scores(self.folder, self.size_text, limit, used=self._used, stats=self.stats)
             self.refresh()
             self._writer = StoreWriter(
                 self.folder,
                 self.size_text,
                 limit,
-                shard_bytes=lambda: self._backend.shard_bytes,
+                shard_bytes=self._used,
                 completed=self.refresh,
                 stats=self.stats,
             )
@@ -142,6 +146,12 @@ class FrameStore:
     def refresh(self) -> None:
         """Opens the shards that other processes completed since the last call."""
         self._backend.refresh()
+        if self._scores is not None:
+            self._scores.refresh()
+
+    def _used(self) -> int:
+        """Bytes of all shards."""
+        return self._backend.shard_bytes + (0 if self._scores is None else self._scores.shard_bytes)
 
     def key(self, video: Video, first_packet: int | None = None) -> bytes:
         """16 bytes that identify a video and the size of its frames; they change when its file changes.
@@ -219,6 +229,23 @@ class FrameStore:
             return None
         return Frames(data=data, number=np.arange(first, first + count), size=size, space=self.space_of(video))
 
+    def motion(self, video: Video, first: int, count: int) -> Motion | None:
+        """Returns the motion of frames first, first + 1, ... of a video; None if it is not kept. See `read`."""
+        return None if self._scores is None else self._scores.read(self.key(video), first, count, self.size_of(video))
+
+    def keep_motion(self, video: Video, stopped: Callable[[], bool] = bool) -> None:
+        """Keeps the motion of a video, as far as its frames are kept. stopped: ends the work if it returns True."""
+        if self._scores is None:
+            return
+        key, size, space = self.key(video), self.size_of(video), self.space_of(video)
+
+        def read(first: int, count: int) -> Frames | None:
+            data = self._backend.read(key, first, reduced_shape(count, size))
+            number = np.arange(first, first + count)
+            return None if data is None else Frames(data=data, number=number, size=size, space=space)
+
+        self._scores.keep(key, video.frames, read, stopped)
+
     def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
         """Decodes frames on the CPU, and reduces them to the size of the store. Arguments and errors: see `decode`."""
         frames = decode(video, numbers)
@@ -250,9 +277,10 @@ class FrameStore:
         return self._writer is None or self._writer.full
 
     def flush(self) -> None:
-        """Completes the shard in progress, so that its frames can be read."""
-        if self._writer is not None:
-            self._writer.flush()
+        """Completes the shards in progress, so that they can be read."""
+        for part in (self._writer, self._scores):
+            if part is not None:
+                part.flush()
 
     def fill(
         self,
@@ -310,8 +338,8 @@ class FrameStore:
 
     @staticmethod
     def paths(folder: Path) -> list[Path]:
-        """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
-        return shard_paths(folder)
+        """Returns the files of the shards in a folder, of frames and of motion. Raises OSError if it cannot be read."""
+        return shard_paths(folder, (ENDING, SCORES))
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""

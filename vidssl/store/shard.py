@@ -34,13 +34,14 @@ SCHEMA = pa.schema(
     ]
 )
 ENDING = ".frames.arrow"
+SCORES = ".motion.arrow"  # of shards whose data are motion: see vidssl.store.scores
 _FILES = 512  # files that a process may open beside shards
 _SIZE = b"vidssl.size"  # in the metadata of the schema
 
 
-def shard_paths(folder: Path) -> list[Path]:
+def shard_paths(folder: Path, ending: str | tuple[str, ...] = ENDING) -> list[Path]:
     """Returns the files of the shards in a folder. Raises OSError if it cannot be read."""
-    names = (name for name in os.listdir(folder) if name.endswith(ENDING) and not name.startswith("."))
+    names = (name for name in os.listdir(folder) if name.endswith(ending) and not name.startswith("."))
     return [folder / name for name in sorted(names)]
 
 

@@ -20,13 +20,15 @@ import numpy.typing as npt
 
 from vidssl.paths import printable, readable
 from vidssl.store.claims import Claims
-from vidssl.store.shard import ENDING, ShardWriter, max_shards, shard_paths
+from vidssl.store.shard import ENDING, SCORES, ShardWriter, max_shards, shard_paths
 
 log = logging.getLogger(__name__)
 
 SHARD = 2**28  # bytes of frames after which a shard is complete
 _RESERVE = 2**30  # bytes of a disk that stay free, for checkpoints and logs; less on a small disk
-_UNFINISHED = re.compile(rf"\.([0-9a-f]{{16}}{re.escape(ENDING)})\.\d+\.partial")  # as vidssl.paths names it
+_UNFINISHED = re.compile(
+    rf"\.([0-9a-f]{{16}}(?:{re.escape(ENDING)}|{re.escape(SCORES)}))\.\d+\.partial"
+)  # as vidssl.paths names it
 
 
 class Claim:
@@ -57,6 +59,8 @@ class StoreWriter:
         shard_bytes: Returns the bytes of all shards.
         completed: Called when a shard is complete.
         stats: Counts, to which `kept` is added.
+        ending: Of the names of the shards.
+        remedy: What is done about all that is not kept.
 
     Attributes:
         full: True if nothing more is kept: there is no room, or the folder cannot be written.
@@ -71,8 +75,11 @@ class StoreWriter:
         shard_bytes: Callable[[], int],
         completed: Callable[[], None],
         stats: Counter[str],
+        ending: str = ENDING,
+        remedy: str = "all other frames are decoded each time",
     ) -> None:
         self._folder, self._size_text, self._limit = folder, size_text, limit
+        self._ending, self._remedy = ending, remedy
         self._shard_bytes, self._completed, self._stats = shard_bytes, completed, stats
         self._claims = Claims(folder)
         self._lock = threading.RLock()
@@ -145,10 +152,10 @@ class StoreWriter:
         return max(0, free)
 
     def _begin(self) -> ShardWriter:
-        count = len(shard_paths(self._folder)) + 1
+        count = len(shard_paths(self._folder, (ENDING, SCORES))) + 1
         if max_shards(count) < count:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        name = f"{secrets.token_hex(8)}{ENDING}"
+        name = f"{secrets.token_hex(8)}{self._ending}"
         self._claims.take(name.encode())  # as long as it is held, its writer lives
         return ShardWriter(self._folder / name, self._size_text)
 
@@ -177,7 +184,7 @@ class StoreWriter:
     def _stop(self, reason: str) -> None:
         if not self.full:
             self.full = True
-            log.warning("store %s: %s; all other frames are decoded each time", printable(self._folder), reason)
+            log.warning("store %s: %s; %s", printable(self._folder), reason, self._remedy)
 
     def _no_room(self, count: int) -> str:
         """Why `count` more bytes are not written, or ""."""

@@ -22,6 +22,7 @@ from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
+from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
 from vidssl.video.decode import Decoder, decode
 
@@ -37,7 +38,7 @@ def make_engine(
     graph_decoder: GraphDecoder | None = None,
     *,
     store: FrameStore | None = None,
-    missed: Callable[[int], None] | None = None,
+    missed: Callable[[int, Lacking], None] | None = None,
     file_timeout: float | None = None,
 ) -> tuple[Worker[Any], Engine[Any]]:
     """Makes an engine and its worker.
@@ -48,16 +49,16 @@ def make_engine(
         index: The videos.
         graph_decoder: The engine "dali" decodes with this decoder in its graph; None decodes in the workers.
         store: Where the frames come from, if not from the files alone. Not together with `graph_decoder`.
-        missed: Called with the row of a video whose frames the store lacks.
+        missed: Called with the row of a video, and what the store lacks of it.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
     spec, sampler = settings.spec, settings.sampler
     common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
-    if name == "inline":
-        return AssemblingWorker(index, spec, sampler, **common), Inline(settings)
     decoder: Decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
     if store is not None:
         decoder = store.decode
+    if name == "inline":
+        return AssemblingWorker(index, spec, sampler, decoder, **common), Inline(settings)
     if name == "eager":
         return DecodingWorker(index, spec, sampler, decoder, **common), Eager(settings)
     if graph_decoder is None:

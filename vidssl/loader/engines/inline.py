@@ -1,4 +1,4 @@
-"""inline: the workers decode and assemble, directly into the batch. On the CPU, for plans that need no motion."""
+"""inline: the workers make all clips, directly in the batch. On the CPU."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ class Inline(Engine[AssembledWindow]):
     """Gives the workers the memory of the next batch, and returns what they wrote."""
 
     def __init__(self, settings: Settings) -> None:
-        if settings.device.type != "cpu" or settings.spec.needs_motion:
-            what = f"device={settings.device}" if settings.device.type != "cpu" else "a plan that depends on motion"
-            raise VidsslError(f'engine="inline": it cannot serve {what}; take "auto", "dali" or "eager"')
+        if settings.device.type != "cpu":
+            raise VidsslError(f'engine="inline": device={settings.device}: it works on the CPU; take "auto" or "dali"')
         self.settings = settings
         spec = settings.spec
         self._type: torch.dtype = getattr(torch, settings.dtype)
