@@ -142,17 +142,23 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, capsys: pytest.Captur
     make_clip(folder / "b.avi", "mpeg4", frames=180, size=(64, 48))
     make_clip(folder / "short.avi", "mpeg4", frames=9, size=(48, 64))
     make_clip(folder / "below" / "c.avi", "mpeg4", frames=30, size=(48, 64))
-    bench_motion.main(data=(folder,), out=tmp_path, plans=20, repeats=1)
+    bench_motion.main(data=(folder,), out=tmp_path, plans=20, repeats=1, sizes=("48x64", "8x8"))
     assert "short.avi: left out: 9 frames, but 20 are needed" in capsys.readouterr().out
-    (path,) = tmp_path.glob("motion_*.jsonl")
+    (path,) = tmp_path.glob("motion_sizes_*.jsonl")
     first, second, both = lines = [json.loads(text) for text in path.read_text().splitlines()]
     assert [line["workload"] for line in lines] == ["a.avi", "b.avi", "all 2 clips"]
     assert first["facts"]["frames"] == "40 of 40, 64x48 mpeg4"
     assert second["facts"]["frames"] == "150 of 180, 48x64 mpeg4"
     assert both["facts"]["frames"] == "190"
+    assert first["facts"]["at 48x64"]["spearman"] == first["facts"]["spearman"]  # of its own size
+    half = [line["facts"]["upper half by Farneback"]["motion"] for line in lines]
+    assert first["facts"]["at 48x64"]["upper half by Farneback"] == half[0]
+    drops = [line["facts"]["spearman"] - line["facts"]["at 8x8"]["spearman"] for line in (first, second)]
+    assert both["facts"]["at 8x8"]["largest fall of spearman"] == pytest.approx(max(drops), abs=2e-4)
     for ranking in ("our motion", "Farneback"):
         halves = [line["facts"][f"upper half by {ranking}"] for line in lines]
         assert halves[2]["motion"] == pytest.approx((halves[0]["motion"] + halves[1]["motion"]) / 2, abs=1e-4)
+    lines = [line | {"bench": "motion"} for line in lines]
     head, _, *rows = report.section("motion", lines).splitlines()[2:]
     assert {row.count("|") for row in rows} == {head.count("|")}
     assert [row.split(" | ")[0] for row in rows] == ["| a.avi", "| b.avi", "| all 2 clips"]
@@ -163,6 +169,8 @@ def test_clips_that_cannot_be_measured_are_named(tmp_path: Path) -> None:
         bench_motion.main(data=(Path("nowhere"),))
     with pytest.raises(VidsslError, match="no video in it"):
         bench_motion.main(data=(tmp_path,))
+    with pytest.raises(VidsslError, match="--sizes native"):
+        bench_motion.main(data=(tmp_path,), sizes=("native",))
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "same.avi").touch()

@@ -63,8 +63,8 @@ class Loader:
         dtype: Type of the clips. uint8 holds the normalised values, rounded: take
             Augment(mean=(0, 0, 0), std=(1 / 255,) * 3) for pictures in 0..255.
         channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
-        engine: "inline": the workers assemble what they decode (CPU, for plans that need no motion). "dali": one DALI
-            graph. "eager": the same steps one by one. "auto": inline if possible, otherwise dali.
+        engine: "inline": the workers make the clips of what they decode (CPU). "dali": one DALI graph. "eager": the
+            same steps one by one. "auto": inline if possible, otherwise dali.
         store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
             decoded on the CPU. None decodes in every epoch, at the size of each video.
         max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
