@@ -1,4 +1,4 @@
-# make demo | test | lint | build | sanitize | fuzz | bench | bench-peers | clean
+# make demo | test | lint | build | sanitize | fuzz | bench | bench-peers | bench-store | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -20,7 +20,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sanitize fuzz bench bench-peers clean
+.PHONY: build demo test lint sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -49,6 +49,9 @@ bench: build
 
 bench-peers: build
 	@$(PIP) install --no-deps -r benchmarks/peers.txt && $(BIN)/python -m benchmarks.bench_peers $(ARGS)
+
+bench-store: build
+	@$(PIP) install --no-deps -r benchmarks/peers.txt -r benchmarks/stores.txt && $(BIN)/python -m benchmarks.bench_store $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info vidssl/*.so

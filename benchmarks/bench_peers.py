@@ -94,12 +94,12 @@ class Tuples(Dataset[tuple[torch.Tensor, float]]):
 class Batches:
     """The jobs of a round, in batches: DataLoader asks for them anew in each round."""
 
-    jobs: Sequence[Job] = ()
+    jobs: Sequence[Any] = ()
 
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __iter__(self) -> Iterator[list[Job]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         yield from (list(self.jobs[at : at + self.size]) for at in range(0, len(self.jobs), self.size))
 
     def __len__(self) -> int:
@@ -110,6 +110,24 @@ def in_threads(peer: Peer, pool: Executor, jobs: Sequence[Job], size: int) -> It
     done = pool.map(partial(tuple_of, peer), jobs)
     while found := list(islice(done, size)):
         yield torch.stack([clips for clips, _ in found]), 0.0
+
+
+def in_processes(tuples: Dataset[Any], workers: int, size: int) -> Callable[[Sequence[Any]], Iterator[Any]]:
+    """The same by DataLoader's processes, which live on from call to call."""
+    sampler = Batches(size)
+    processes: DataLoader[Any] = DataLoader(
+        tuples,
+        batch_sampler=sampler,
+        num_workers=workers,
+        persistent_workers=True,
+        multiprocessing_context="spawn",
+    )
+
+    def stream(jobs: Sequence[Any]) -> Iterator[Any]:
+        sampler.jobs = jobs
+        return iter(processes)
+
+    return stream
 
 
 def peer_case(
@@ -209,24 +227,10 @@ def bench(
             if counted[name].startswith((FAILS, f"{48 * CHECKED} ")):  # in all of them
                 tqdm.write(f"{path.name}: {name} gives no right frame, or none at all: {counted[name]}; not timed")
                 continue
-            sampler = Batches(batch_size)
-            processes: DataLoader[Any] = DataLoader(
-                Tuples(name),
-                batch_sampler=sampler,
-                num_workers=workers,
-                persistent_workers=True,
-                multiprocessing_context="spawn",
-            )
-
-            def spread(
-                jobs: Sequence[Job], sampler: Batches = sampler, processes: DataLoader[Any] = processes
-            ) -> Iterator[Any]:
-                sampler.jobs = jobs
-                return iter(processes)
-
             threads = partial(in_threads, PEERS[name][0], pool, size=batch_size)
             cases[f"{name}, threads"] = peer_case(threads, windows, failed, name, threads=True)
-            cases[f"{name}, processes"] = peer_case(spread, windows, failed, name, threads=False)
+            processes = in_processes(Tuples(name), workers, batch_size)
+            cases[f"{name}, processes"] = peer_case(processes, windows, failed, name, threads=False)
         title = f"{path.name}, {workers} worker{'s' if workers > 1 else ''}"
         spent = interleave(cases, repeats=repeats, warmup=1, title=title)
     absent = sorted(set(PEERS) - set(versions))

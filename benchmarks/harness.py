@@ -242,6 +242,11 @@ def measured(bench: str, workload: str, out: Path | None) -> bool:
     return found
 
 
+def commit(line: Mapping[str, Any]) -> str:
+    """What was measured, with a star where it differs from the commit."""
+    return f"{line['commit'][:7] or '?'}{'*' if line['changed'] else ''}"
+
+
 def file_name(bench: str, about: Mapping[str, Any]) -> str:
     """<bench>_<machine>_<date>_<commit>.jsonl"""
     model = re.sub(r"\((r|tm)\)|processor|@.*", " ", about["machine"]["cpu"].lower())

@@ -15,7 +15,9 @@ from typing import Any
 
 import tyro
 
+from benchmarks import store_tables
 from benchmarks.chart import draw
+from benchmarks.harness import commit
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
@@ -55,11 +57,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
                     f"{path.name}, line {number}: not a result ({error!r}); remove it or measure anew"
                 ) from error
     return list(lines.values())
-
-
-def commit(line: dict[str, Any]) -> str:
-    """What was measured, with a star where it differs from the commit."""
-    return (line["commit"][:7] or "?") + ("*" if line["changed"] else "")
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
@@ -297,6 +294,7 @@ TABLES = {
     "index": index_table,
     "representations": representations_table,
     "features": features_table,
+    **store_tables.TABLES,
 }  # of every other benchmark: table
 
 

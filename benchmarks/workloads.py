@@ -6,7 +6,7 @@ import inspect
 import os
 import shutil
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -102,6 +102,7 @@ CLIPS = (
 
 
 QUICK = (Clip(name="short", kilobits=400, gop=16, bframes=0, frames=72),)  # to see that a benchmark runs
+QUICK_LONG = replace(QUICK[0], name="short_96", frames=96)  # long enough for a window of every method
 
 
 def encode(clip: Clip, folder: Path, *, rate: int = 25, codec: Literal["libx264", "libvpx-vp9"] = "libx264") -> Path:
