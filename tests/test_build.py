@@ -66,6 +66,7 @@ TESTED_BY = {
     "index.schema": "index/test_table.py",
     "store.backend": "store/test_frames.py",
     "store.file": "store/test_frames.py",
+    "store.folder": "cli/test_store.py",
     "store.shard": "store/test_frames.py",
     "index.summary": "index/test_table.py",
     "workers": "test_deadline.py",

@@ -1,13 +1,19 @@
 """`vidssl store`: fill, list, verify and delete."""
 
+import os
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.clips import make_clip
+from vidssl import FrameStore, VideoIndex
 from vidssl.cli import main
-from vidssl.cli.store import parse_bytes, readable
+from vidssl.cli.store import parse_bytes, say_sizes
+from vidssl.paths import readable
 from vidssl.store.frames import parse_size
+from vidssl.store.shard import ENDING
 from vidssl.types import VidsslError
 
 
@@ -28,8 +34,9 @@ def test_fill_list_verify_and_delete(videos: Path, tmp_path: Path, capsys: pytes
     assert main(["store", "fill", str(videos), str(store), "--store-size", "24x32"]) == 0
     assert "2 of 2 videos are kept, 0 frames now" in capsys.readouterr().out
     assert main(["store", "ls", str(store)]) == 0
-    assert "1 shards, 2 videos" in capsys.readouterr().out
+    assert "1 shard of 24x32: 2 videos, 40 frames" in capsys.readouterr().out
     assert main(["store", "verify", str(store)]) == 0
+    assert "every block is as it was written:\n1 shard of 24x32: 2 videos, 40 frames" in capsys.readouterr().out
     (path,) = store.iterdir()
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -42,6 +49,137 @@ def test_fill_list_verify_and_delete(videos: Path, tmp_path: Path, capsys: pytes
     main(["store", "fill", str(videos), str(store), "--store-size", "native"])
     assert main(["store", "rm", str(store)]) == 0
     assert [one.name for one in store.iterdir()] == ["notes.txt"]
+
+
+def test_sizes_are_said_before_and_after(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--store", str(tmp_path / "store"), "--store-size", "24x32", "--store-limit", "30KB", "--workers", "1"]
+    assert main(["index", str(videos), "--out", str(tmp_path / "index.arrow"), *arguments]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"store {tmp_path}/store: 30.0 KB are free, enough for 26 frames of 24x32 (1.2 KB each)\n")
+    assert "1 of 2 videos are kept, 20 frames now" in out
+    index = VideoIndex.load(tmp_path / "index.arrow")
+    [shard] = (tmp_path / "store").iterdir()
+    say_sizes(FrameStore(tmp_path / "store", (24, 32), limit=shard.stat().st_size + 11_520), index)
+    assert "46.1 KB, of which 23.0 KB are kept; 11.5 KB are free, so 75% of it fits" in capsys.readouterr().out
+
+
+def test_only_what_data_sets_use_is_kept(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, other = tmp_path / "store", tmp_path / "other"
+    other.mkdir()
+    make_clip(other / "c.mp4", frames=17)
+    for data in (videos, other):
+        for size in ("24x32", "native"):
+            main(["store", "fill", str(data), str(store), "--store-size", size])
+    both = [VideoIndex.build(data, progress=False) for data in (videos, other)]
+    moving = FrameStore(store, (24, 32))
+    for row in range(2):
+        moving.keep_motion(both[0].video(row))
+    moving.flush()
+    assert main(["store", "rm", str(store), "--keep", str(videos), str(other)]) == 0
+    assert "deleted 0 bytes that" in capsys.readouterr().out
+    os.utime(videos / "a.mp4", ns=(1, 1))  # its frames are outdated; those of b lie in the same shards
+    (other / "c.mp4").unlink()
+    make_clip(other / "d.mp4", frames=18)
+    right = FrameStore(store, (24, 32)).read(both[0].video(1), 0, 20)
+    assert right is not None
+    assert main(["store", "rm", str(store), "--keep", str(videos), str(other)]) == 0
+    frames = {size: FrameStore(store, size).missing_of(both[0]).tolist() for size in ((24, 32), "native")}
+    assert frames == {(24, 32): [20, 0], "native": [20, 0]}
+    rest = FrameStore(store, (24, 32))
+    assert [rest.motion(both[0].video(row), 0, 20) is None for row in range(2)] == [True, False]
+    assert rest.missing_of(both[1]).tolist() == [17]
+    after = rest.read(both[0].video(1), 0, 20)
+    assert after is not None
+    assert (after.data == right.data).all()
+    assert main(["store", "verify", str(store)]) == 0
+    out = capsys.readouterr().out
+    assert "1 shard of 24x32: 1 video, 20 frames" in out
+    assert "1 shard of native: 1 video, 20 frames" in out
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    assert "20 frames now" in capsys.readouterr().out
+    assert main(["store", "rm", str(store), "--keep", str(videos), "--damaged"]) == 2
+
+
+def test_frames_that_are_kept_twice_go(videos: Path, tmp_path: Path) -> None:
+    index = VideoIndex.build(videos, progress=False)
+    for part in ("store", "more"):
+        FrameStore(tmp_path / part, (24, 32)).fill(index, progress=False)
+    for path in (tmp_path / "more").iterdir():
+        path.rename(tmp_path / "store" / path.name)
+    assert main(["store", "rm", str(tmp_path / "store"), "--keep", str(videos)]) == 0
+    assert len(list((tmp_path / "store").iterdir())) == 1
+    assert FrameStore(tmp_path / "store", (24, 32)).missing_of(index).sum() == 0
+
+
+def test_new_videos_are_added(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["store", "fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32"]
+    main(arguments)
+    before = {path: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    make_clip(videos / "c.mp4", frames=23)
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "3 of 3 videos are kept, 23 frames now" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_what_is_not_ours_stays(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    (tmp_path / "precious").write_text("mine")
+    others = [
+        store / f"mine{ENDING}",
+        store / f"{'0' * 16}{ENDING}",
+        store / f"{'1' * 16}{ENDING}",
+        store / "notes.txt",
+    ]
+    others[0].write_text("mine")
+    others[1].symlink_to(tmp_path / "precious")
+    others[2].mkdir()
+    others[3].write_text("mine")
+    for options in ([], ["--damaged"], ["--keep", str(videos)]):
+        capsys.readouterr()
+        assert main(["store", "rm", str(store), *options]) == 0
+        assert sorted(path for path in store.iterdir() if path in others) == sorted(others)
+        if "--keep" not in options:
+            assert f"not deleted: mine{ENDING}" in capsys.readouterr().out
+    assert sorted(store.iterdir()) == sorted(others)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_unfinished_files_are_listed(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    writer = FrameStore(store, (24, 32))
+    writer.add(bytes(16), 0, np.zeros((16, 36, 32), np.uint8))
+    left = store / f".{'0' * 16}{ENDING}.1.partial"
+    left.write_bytes(bytes(1000))
+    assert main(["store", "ls", str(store)]) == 0
+    out = capsys.readouterr().out
+    assert f"{left.name}: 1.0 KB, left by a process that ended early" in out
+    assert out.count("being written") == 1
+    assert main(["store", "rm", str(store)]) == 0
+    assert not left.exists()
+    writer.flush()
+    assert len(list(store.iterdir())) == 1
+
+
+def test_what_is_missing_of_an_index(videos: Path, tmp_path: Path) -> None:
+    """The same for all rows at once as for each row."""
+    with tarfile.open(videos / "shard.tar", "w") as tar:
+        tar.add(videos / "a.mp4", "x/in_tar.mp4")
+    make_clip(videos / "late.avi", "mpeg4", frames=21, size=(33, 47), bframes=2)
+    (videos / "broken.mp4").write_bytes(b"no video")
+    index = VideoIndex.build(videos, progress=False)
+    for size in ((24, 32), "native"):
+        store = FrameStore(tmp_path / "store", size)
+        store.fill(index.select([0, 3]), progress=False)
+        found = [sum(map(len, store.missing(index.video(row)))) for row in index.usable().tolist()]
+        assert store.missing_of(index).tolist() == found
+        assert list(store.keys(index.select(index.usable()))) == [
+            store.key(index.video(row)) for row in index.usable().tolist()
+        ]
+        assert 0 < sum(found) < index.column("frames").to_numpy().sum()
+        each = [np.prod(store.decode(index.video(row), np.arange(1)).data.shape) for row in index.usable().tolist()]
+        assert store.frame_bytes(index).tolist() == each
 
 
 def test_a_limit(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

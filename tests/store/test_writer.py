@@ -13,6 +13,7 @@ import pytest
 
 from tests.clips import make_clip
 from tests.loader.test_loader import PLAIN, same
+from tests.store.test_fill import wait
 from tests.store.test_frames import expected
 from tests.store.test_frames import same as same_frames
 from vidssl import FrameStore, Loader, VideoIndex
@@ -60,7 +61,7 @@ def test_a_full_disk_keeps_what_fits(index: VideoIndex, disk: Path, caplog: pyte
     assert store.fill(index, workers=1, progress=False) == []
     assert caplog.text.count("its disk is full") == 1
     assert "free some space, or name a folder on another disk" in caplog.text
-    assert kept(disk) == store.stats["kept"] == 80  # complete: nothing that was decoded is lost
+    assert kept(disk) == store.stats["kept"] == 96  # two videos and a block of the third, in a complete shard
     assert store.full
     assert same_frames(store.read(index.video(0), 0, 40), expected(index, 0, 0, 40, SIZE))
     assert unfinished(disk) == [] == list(disk.glob(FILE))
@@ -72,13 +73,17 @@ def test_training_goes_on_with_a_full_disk(
 ) -> None:
     if not reserve:  # another process takes the space in this moment
         monkeypatch.setattr(writer.StoreWriter, "free_bytes", lambda _: 2**40)
-    wanted = show(index, FrameStore(None, SIZE))
-    for _ in range(2):
-        assert same(wanted, show(index, FrameStore(disk, SIZE)))
+    wanted, store = show(index, FrameStore(None, SIZE)), FrameStore(disk, SIZE)
+    with Loader(index, PLAIN, batch_size=2, device="cpu", seed=5, workers=2, store=store) as loader:
+        batches = [Batch(*(part.clone() for part in batch)) for batch in loader]
+        wait(lambda: store.full)
+        batches += [Batch(*(part.clone() for part in batch)) for batch in loader]
+    assert same(wanted, batches)
+    assert same(wanted, show(index, FrameStore(disk, SIZE)))
     assert "its disk is full" in caplog.text
     assert "are free" in caplog.text
     assert unfinished(disk) == [] == list(disk.glob(FILE))
-    assert kept(disk) == (80 if reserve else 0)
+    assert store.stats["kept"] == (96 if reserve else 0)
 
 
 def test_indexing_goes_on_with_a_full_disk(
@@ -140,6 +145,13 @@ def test_a_limit_says_so(index: VideoIndex, tmp_path: Path, caplog: pytest.LogCa
     FrameStore(tmp_path, SIZE, limit=10**6).fill(index, workers=1, progress=False)
     assert caplog.text.count("the limit of 1.0 MB is reached; raise it to keep more") == 1
     assert kept(tmp_path) == 40
+
+
+def test_of_a_long_video_is_kept_what_fits(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, SIZE, limit=40 * 96 * 128 * 3 // 2 - 1)
+    store.fill(index.select([0]), progress=False)
+    assert (kept(tmp_path), store.full) == (32, True)
+    assert same_frames(store.read(index.video(0), 0, 32), expected(index, 0, 0, 32, SIZE))
 
 
 def test_what_a_dead_process_left_is_deleted(index: VideoIndex, tmp_path: Path) -> None:

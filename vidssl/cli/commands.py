@@ -74,7 +74,7 @@ def index(
         store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
         store_limit: Most bytes of the store, such as 200GB. None: no limit.
     """
-    from vidssl.cli.store import open_store, say_kept
+    from vidssl.cli.store import open_store, say_kept, say_room
     from vidssl.index.journal import hold_journal, journal_of
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
@@ -85,6 +85,8 @@ def index(
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
     frames = open_store(store, store_size, store_limit)
+    if frames is not None:
+        say_room(frames)
     journal = journal_of(out)
     with hold_journal(journal):
         known = None

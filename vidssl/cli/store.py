@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_data
 from vidssl.index.table import VideoIndex
-from vidssl.paths import printable
+from vidssl.kernels.reduce import reduced_shape
+from vidssl.paths import printable, readable
+from vidssl.store.folder import delete, delete_unused, is_ours, open_shards
 from vidssl.store.frames import FrameStore, parse_size
+from vidssl.store.scores import keys_of_scores
 from vidssl.store.shard import ENDING, Shard
+from vidssl.store.writer import abandoned, unfinished
 from vidssl.types import VidsslError
 
 _SHOWN = 20  # shards or videos that are listed
@@ -38,14 +44,10 @@ def fill(
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
-    index = open_data(data, None, allow_outside=allow_outside)
     frames = FrameStore(store, parse_size(store_size), parse_bytes(store_limit))
-    usable = index.usable()
-    print(
-        f"{len(usable)} videos, {int(index.column('frames').to_numpy()[usable].sum()):,} frames of "
-        f"{frames.size_text}: {readable(frames.bytes_of(index))}; {readable(frames.free_bytes())} are free",
-        flush=True,
-    )
+    say_room(frames)
+    index = open_data(data, None, allow_outside=allow_outside)
+    say_sizes(frames, index)
     failed = frames.fill(index, workers=workers, file_timeout=file_timeout)
     for path, reason in failed[:_SHOWN]:
         print(printable(f"  not kept: {path}: {reason}"))
@@ -60,24 +62,25 @@ def ls(store: Positional[Path]) -> None:
     Args:
         store: Folder of the store.
     """
-    found, damaged = FrameStore.shards(_existing(store))
-    shards = [shard for shard in found if shard.path.name.endswith(ENDING)]
-    scores = [shard for shard in found if shard not in shards]
-    for shard in shards[:_SHOWN]:
+    folder = _existing(store)
+    found = list(open_shards(folder))
+    shards = [shard for _, shard, _ in found if shard is not None]
+    listed = [shard for shard in shards if shard.path.name.endswith(ENDING)]
+    for shard in listed[:_SHOWN]:
         frames = sum(run.frames for run in shard.runs())
-        print(f"{shard.path.name}  {readable(shard.path.stat().st_size):>10}  {frames:>9,} frames")
-    if len(shards) > _SHOWN:
-        print(f"and {len(shards) - _SHOWN} more")
-    videos = {run.key for shard in shards for run in shard.runs()}
-    print(f"{len(shards)} shards, {len(videos)} videos, {readable(_size(shards))}")
-    if scores:
-        print(f"{len(scores)} shards of motion, {readable(_size(scores))}")
-    for path, reason in damaged:
-        print(printable(f"damaged: {path.name}: {reason}"))
-
-
-def _size(shards: list[Shard]) -> int:
-    return sum(shard.path.stat().st_size for shard in shards)
+        print(f"{shard.path.name}  {readable(shard.bytes):>10}  {frames:>9,} frames  {shard.size_text}")
+    if len(listed) > _SHOWN:
+        print(f"and {len(listed) - _SHOWN} more")
+    for line in _by_size(shards):
+        print(line)
+    for path, _, problem in found:
+        if problem:
+            print(printable(f"damaged: {path.name}: {problem}"))
+    left = set(abandoned(folder)) if os.access(folder, os.W_OK) else set()
+    for path in unfinished(folder):
+        size = readable(path.stat().st_size)
+        what = "left by a process that ended early; `vidssl store fill` deletes it" if path in left else "being written"
+        print(printable(f"unfinished: {path.name}: {size}, {what}"))
 
 
 def verify(store: Positional[Path]) -> None:
@@ -86,30 +89,72 @@ def verify(store: Positional[Path]) -> None:
     Args:
         store: Folder of the store.
     """
-    wrong = FrameStore.verify_folder(_existing(store))
+    folder = _existing(store)
+    wrong = FrameStore.verify_folder(folder)
     for path, reason in wrong:
         print(printable(f"damaged: {path.name}: {reason}"))
     if wrong:
         raise VidsslError(
-            f"store={str(store)!r}: {len(wrong)} shards are damaged; `vidssl store rm {store} --damaged` deletes them, "
-            "and their frames are decoded again"
+            f"store={str(store)!r}: {_many(len(wrong), 'damaged shard')}; `vidssl store rm {store} --damaged` deletes "
+            "what is damaged, and its frames are decoded again"
         )
-    print("every block is as it was written")
+    print("every block is as it was written:")
+    for line in _by_size([shard for _, shard, _ in open_shards(folder) if shard is not None]):
+        print(line)
 
 
-def rm(store: Positional[Path], *, damaged: bool = False) -> None:
+def rm(
+    store: Positional[Path], *, damaged: bool = False, keep: tuple[Path, ...] = (), allow_outside: bool = False
+) -> None:
     """Delete the shards of a store. Other files in its folder stay.
 
     Args:
         store: Folder of the store.
         damaged: Delete only the damaged shards.
+        keep: Delete only what these data sets (folders, lists or indexes) do not use as they are now: frames of videos
+            that were changed or deleted or belong to other data sets, and second copies.
+        allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
     folder = _existing(store)
+    if damaged and keep:
+        raise VidsslError("damaged, keep: take one of them")
+    if keep:
+        used = partial(_keys, [open_data(data, None, allow_outside=allow_outside) for data in keep])
+        print(f"deleted {readable(delete_unused(folder, lru_cache(used)))} that are not used")
+        return
     chosen = [path for path, _ in FrameStore.verify_folder(folder)] if damaged else FrameStore.paths(folder)
-    size = sum(path.stat().st_size for path in chosen)
+    ours = [path for path in chosen if is_ours(path)]
+    print(f"deleted {_many(len(ours), 'shard')}, {readable(delete(ours, folder))}")
     for path in chosen:
-        path.unlink()
-    print(f"deleted {len(chosen)} shards, {readable(size)}")
+        if path not in ours:
+            print(printable(f"not deleted: {path.name}: vidssl did not give it this name; delete it yourself"))
+
+
+def _keys(indexes: Sequence[VideoIndex], size_text: str) -> frozenset[bytes]:
+    """The keys of all usable videos of some indexes, and of their motion, at a size."""
+    store = FrameStore(None, parse_size(size_text))
+    keys = [key for index in indexes for key in store.keys(index.select(index.usable()))]
+    return frozenset([*keys, *(score for key in keys for score in keys_of_scores(key))])
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _by_size(shards: Sequence[Shard]) -> list[str]:
+    """A line for each size of frames, and one for motion."""
+    lines, frames = [], [shard for shard in shards if shard.path.name.endswith(ENDING)]
+    for size in sorted({shard.size_text for shard in frames}):
+        some = [shard for shard in frames if shard.size_text == size]
+        runs = [run for shard in some for run in shard.runs()]
+        videos = {run.key for run in runs}
+        lines.append(
+            f"{_many(len(some), 'shard')} of {size or 'unknown size'}: {_many(len(videos), 'video')}, "
+            f"{sum(run.frames for run in runs):,} frames, {readable(sum(shard.bytes for shard in some))}"
+        )
+    if scores := [shard for shard in shards if shard not in frames]:
+        lines.append(f"{_many(len(scores), 'shard')} of motion, {readable(sum(shard.bytes for shard in scores))}")
+    return lines
 
 
 def commands() -> dict[str, Callable[..., None]]:
@@ -128,17 +173,48 @@ def open_store(folder: Path | None, size: str | None, limit: str | None) -> Fram
     return FrameStore(folder, parse_size(size), parse_bytes(limit))
 
 
+def say_room(frames: FrameStore) -> None:
+    """Prints, before anything is decoded, how much may be written and how many frames these are."""
+    free = frames.free_bytes()
+    many = ""
+    if frames.size != "native":
+        _, lines, cols = reduced_shape(1, frames.size)
+        many = f", enough for {free // (lines * cols):,} frames of {frames.size_text} ({readable(lines * cols)} each)"
+    print(f"store {frames.folder}: {readable(free)} are free{many}", flush=True)
+
+
+def say_sizes(frames: FrameStore, index: VideoIndex) -> None:
+    """Prints how many bytes the videos of an index take, how many of these are kept, and what else fits."""
+    usable, free = index.usable(), frames.free_bytes()
+    total = frames.bytes_of(index)
+    left = int((frames.missing_of(index) * frames.frame_bytes(index)).sum())
+    count = int(index.column("frames").to_numpy()[usable].sum())
+    if frames.folder is not None and not os.access(frames.folder, os.W_OK):
+        fits = "but the folder may only be read"
+    elif left <= free:
+        fits = "and all of it fits"
+    else:
+        fits = f"so {(total - left + free) / total:.0%} of it fits, and the rest is decoded in every epoch"
+    print(
+        f"store {frames.folder}: {len(usable)} videos, {count:,} frames of {frames.size_text}: {readable(total)}, of "
+        f"which {readable(total - left)} are kept; {readable(free)} are free, {fits}",
+        flush=True,
+    )
+
+
 def say_kept(frames: FrameStore, index: VideoIndex) -> None:
     """Prints how many videos of an index a store has."""
-    usable = index.usable()
-    whole = sum(not frames.missing(index.video(int(row))) for row in usable)
-    print(f"{frames.folder}: {whole} of {len(usable)} videos are kept, {frames.stats['kept']:,} frames now")
+    missing = frames.missing_of(index)
+    print(
+        f"{frames.folder}: {int((missing == 0).sum())} of {len(missing)} videos are kept, "
+        f"{frames.stats['kept']:,} frames now"
+    )
 
 
 def _existing(store: Path) -> Path:
     if not store.is_dir():
         raise VidsslError(f"store={str(store)!r}: no such folder; name the folder of a store")
-    if not FrameStore.paths(store):
+    if not FrameStore.paths(store) and not unfinished(store):
         raise VidsslError(f"store={str(store)!r}: no shard is in this folder; name the folder of a store")
     return store
 
@@ -160,11 +236,3 @@ def parse_bytes(text: str | None) -> int | None:
         return int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError) as error:
         raise VidsslError(f"store_limit={text!r}: take a number of bytes with a unit, such as 200GB") from error
-
-
-def readable(count: int) -> str:
-    """Returns a number of bytes for people, such as 1.5 GB."""
-    for unit in ("TB", "GB", "MB", "KB"):
-        if count >= _UNITS[unit]:
-            return f"{count / _UNITS[unit]:.1f} {unit}"
-    return f"{count} bytes"

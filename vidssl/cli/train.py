@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.data import open_data
-from vidssl.cli.store import parse_bytes, readable
+from vidssl.cli.store import parse_bytes, say_sizes
 from vidssl.index.table import VideoIndex
+from vidssl.paths import readable
 from vidssl.recipes import RECIPES
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
@@ -75,9 +76,5 @@ def _open_store(recipe: Recipe, folder: Path | None, limit: str | None, index: V
         )
         raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
     frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit))
-    print(
-        f"store {folder}: frames of {frames.size_text} take {readable(frames.bytes_of(index))}; "
-        f"{readable(frames.free_bytes())} are free",
-        flush=True,
-    )
+    say_sizes(frames, index)
     return frames

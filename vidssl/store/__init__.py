@@ -11,6 +11,7 @@
 | shard.py | one immutable file of blocks, with checksums |
 | claims.py | which process keeps which video |
 | writer.py | writes shards, as long as there is room |
+| folder.py | lists and deletes what is in a folder |
 | fill.py | decodes what is missing, before or while a loader runs |
 """
 

@@ -108,5 +108,10 @@ class Scores:
         return kept and self._writer.add(_key(key, "thumb"), first, score.thumb[before:])
 
 
+def keys_of_scores(key: bytes) -> tuple[bytes, ...]:
+    """The keys of the motion of the video with this key."""
+    return _key(key, "sad"), _key(key, "thumb")
+
+
 def _key(video: bytes, what: str) -> bytes:
     return hashlib.blake2b(video + f"{what} {_VERSION}".encode(), digest_size=16).digest()

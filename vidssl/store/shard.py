@@ -188,6 +188,13 @@ class Shard:
                 yield Run(keys[begin], int(self._first[begin]), int(self._frames[begin:row].sum()), begin)
                 begin = row
 
+    def frame_bytes(self, run: Run) -> int:
+        """Bytes of a frame of a run, unchecked."""
+        batch = int(np.searchsorted(self._ends, run.row, side="right"))
+        at = run.row - (int(self._ends[batch - 1]) if batch else 0)
+        begin, end = map(int, self._offsets[batch][at : at + 2])
+        return (end - begin) // int(self._frames[run.row])
+
     def read(self, run: Run, first: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
         """Returns frames first, first + 1, ... of a run as a read-only view uint8 `shape` of the mapped file.
 

@@ -11,7 +11,7 @@ import shutil
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from vidssl.paths import printable, readable
 from vidssl.store.claims import Claims
-from vidssl.store.shard import ENDING, SCORES, ShardWriter, max_shards, shard_paths
+from vidssl.store.shard import BLOCK, ENDING, SCORES, ShardWriter, max_shards, shard_paths
 
 log = logging.getLogger(__name__)
 
@@ -120,20 +120,20 @@ class StoreWriter:
             if self.full:
                 return False
             try:
-                if reason := self._no_room(data.nbytes):
-                    self._stop(reason)
+                fits = self._that_fits(data)
+                if len(fits):
+                    if self._shard is None:
+                        self._shard = self._begin()
+                    self._shard.add(key, first, fits)
+                    self._stats["kept"] += len(fits)
+                    if self._shard.bytes >= SHARD:
+                        self._complete()
+                if len(fits) < len(data):
+                    self._stop(self._no_room(data.nbytes))
                     self._complete()  # what is kept can be read at once
-                    return False
-                if self._shard is None:
-                    self._shard = self._begin()
-                self._shard.add(key, first, data)
-                self._stats["kept"] += len(data)
-                if self._shard.bytes >= SHARD:
-                    self._complete()
             except OSError as error:
                 self._fail(error)
-                return False
-        return True
+            return not self.full
 
     def flush(self) -> None:
         """Completes the shard in progress, so that its frames can be read."""
@@ -186,10 +186,13 @@ class StoreWriter:
             self.full = True
             log.warning("store %s: %s; %s", printable(self._folder), reason, self._remedy)
 
+    def _that_fits(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The frames of `data` for which there is room: all of them, or whole blocks."""
+        free = self.free_bytes()
+        return data if data.nbytes <= free else data[: free // (data.nbytes // len(data)) // BLOCK * BLOCK]
+
     def _no_room(self, count: int) -> str:
-        """Why `count` more bytes are not written, or ""."""
-        if count <= self.free_bytes():
-            return ""
+        """Why `count` more bytes are not written."""
         free = shutil.disk_usage(self._folder).free
         if self._limit is not None and count <= free - _RESERVE:
             return f"the limit of {readable(self._limit)} is reached; raise it to keep more"
@@ -228,24 +231,36 @@ def unfinished_bytes(folder: Path) -> int:
     return total
 
 
+def abandoned(folder: Path) -> Iterator[Path]:
+    """Yields the unfinished files that nobody writes any more; each may be deleted until the next one is taken.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    claims = Claims(folder)
+    for path in unfinished(folder):
+        found = _UNFINISHED.fullmatch(path.name)
+        name = found.group(1).encode() if found is not None else b""
+        if claims.take(name):
+            try:
+                if claims.certain:
+                    yield path
+            finally:
+                claims.release(name)
+
+
 def delete_unfinished(folder: Path) -> int:
     """Deletes what processes left that ended early. Returns the number of bytes.
 
     Raises:
         OSError: The folder cannot be written to.
     """
-    claims, count = Claims(folder), 0
-    for path in unfinished(folder):
-        found = _UNFINISHED.fullmatch(path.name)
-        name = found.group(1).encode() if found is not None else b""
-        if claims.take(name):  # nobody writes it
-            try:
-                if claims.certain:
-                    with suppress(FileNotFoundError):
-                        count += path.lstat().st_size
-                        path.unlink()
-            finally:
-                claims.release(name)
+    count = 0
+    for path in abandoned(folder):
+        with suppress(FileNotFoundError):
+            size = path.lstat().st_size
+            path.unlink()
+            count += size
     if count:
         log.info("store %s: deleted %s that a process left which ended early", printable(folder), readable(count))
     return count
