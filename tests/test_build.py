@@ -21,7 +21,7 @@ PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
     **dict.fromkeys(("checks", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
-    **dict.fromkeys(("paths", "files", "deadline", "workers", "lock", "cpus"), 1),
+    **dict.fromkeys(("paths", "files", "deadline", "workers", "lock", "cpus", "cgroups", "memory"), 1),
     **dict.fromkeys(("video",), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
     **dict.fromkeys(("store", "pretext", "datasets"), 4),
@@ -34,6 +34,7 @@ LONGEST_FILE, LONGEST_BODY = 400, 60  # lines
 # Modules without a test file of their own name: what tests them.
 TESTED_BY = {
     "arrays": "faces/test_python.py",
+    "cgroups": "test_cpus.py",
     "checks": "kernels/test_properties.py",
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
@@ -65,6 +66,7 @@ TESTED_BY = {
     "index.row": "index/test_bounds.py",
     "index.schema": "index/test_table.py",
     "store.backend": "store/test_frames.py",
+    "store.choose": "loader/test_stored.py",
     "store.file": "store/test_frames.py",
     "store.folder": "cli/test_store.py",
     "store.shard": "store/test_frames.py",
@@ -78,6 +80,7 @@ TESTED_BY = {
     "loader.engines.base": "loader/test_loader.py",
     "loader.engines.eager": "loader/test_loader.py",
     "loader.engines.inline": "loader/test_loader.py",
+    "loader.engines.store": "loader/test_stored.py",
     "loader.pipeline": "loader/test_loader.py",
     "loader.quarantine": "loader/test_loader.py",
     "loader.windows": "loader/test_loader.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vidssl import cpus as module
+from vidssl import cgroups
 from vidssl.cpus import cpus
 from vidssl.index import build, table
 from vidssl.index.table import VideoIndex
@@ -17,8 +17,8 @@ from vidssl.index.table import VideoIndex
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine of 8 processors without control groups; returns where they would be."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(module, "_GROUPS", tmp_path)
-    monkeypatch.setattr(module, "_MINE", tmp_path / "mine")
+    monkeypatch.setattr(cgroups, "_GROUPS", tmp_path)
+    monkeypatch.setattr(cgroups, "_MINE", tmp_path / "mine")
     return tmp_path
 
 

@@ -1,5 +1,5 @@
 // Face 1: the pybind11 module `vidssl._native`. It takes DLPack arrays, checks them and calls a twin, which writes to
-// the output arrays. It computes nothing itself.
+// the output arrays. It computes nothing itself. (long because it is the face of every kernel)
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -116,13 +116,18 @@ std::uint64_t luma_change(py::handle luma, py::handle sums) {
                          sums_out.data<std::uint16_t>());
 }
 
+// The spec of a text, kept for the next call: a loader uses the same spec for each window.
+PlanSpec spec_of(const std::string& text) {
+  static thread_local std::pair<std::string, PlanSpec> parsed;
+  if (parsed.first != text) parsed = {text, parse_spec(text)};
+  return parsed.second;
+}
+
 void plan(const std::string& spec_text, py::handle arrangements, py::handle labels, std::int64_t frames,
           std::int64_t height, std::int64_t width, py::object sad, py::object thumb, py::object scratch,
           std::uint64_t seed, std::uint32_t epoch, std::uint64_t sample, bool train, py::handle frame, py::handle box,
           py::handle flip, py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
-  static thread_local std::pair<std::string, PlanSpec> parsed;  // a loader uses the same spec for each window
-  if (parsed.first != spec_text) parsed = {spec_text, parse_spec(spec_text)};
-  PlanSpec spec = parsed.second;
+  PlanSpec spec = spec_of(spec_text);
   const std::int64_t k = spec.slots, t = spec.times;
   check_window(spec, frames, height, width);
   PlanArgs args{};
@@ -173,6 +178,58 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   } else {
     plan_cpu(spec, &args, 1);
   }
+}
+
+// Plans without motion, of many tuples at once, in host memory. windows: int32 [N, 3], frames, height and width of the
+// window of each; samples: uint64 [N]. The outputs are those of N calls of `plan`, joined.
+void plan_many(const std::string& spec_text, py::handle arrangements, py::handle labels, py::handle windows,
+               py::handle samples, std::uint64_t seed, std::uint32_t epoch, bool train, py::handle frame,
+               py::handle box, py::handle flip, py::handle color, py::handle label, py::handle status) {
+  PlanSpec spec = spec_of(spec_text);
+  check(!plan_reads_sad(spec) && spec.distinct_count == 0,
+        "spec: this plan depends on motion; call plan for each window");
+  const std::int64_t k = spec.slots, t = spec.times;
+  const Borrowed rows(arrangements, "arrangements", 0), classes(labels, "labels", 0), shown(windows, "windows", 0),
+      numbers(samples, "samples", 0);
+  rows.expect("int32", {spec.arrangement_count, k, t});
+  classes.expect("int64", {spec.arrangement_count});
+  shown.expect("int32", {-1, 3});
+  const std::int64_t count = shown.size(0);
+  check_shown(count * k, t);
+  numbers.expect("uint64", {count});
+  const Borrowed outputs[] = {{frame, "frame", 0}, {box, "box", 0},     {flip, "flip", 0},
+                              {color, "color", 0}, {label, "label", 0}, {status, "status", 0}};
+  const char* types[] = {"int32", "float32", "uint8", "float32", "int64", "int32"};
+  const std::vector<std::int64_t> shapes[] = {{count * k, t},       {count * k, t, 4}, {count * k},
+                                              {count * k, t, 3, 4}, {count},           {count}};
+  for (int at = 0; at < 6; ++at) {
+    outputs[at].expect(types[at], shapes[at], true);
+    same_device(rows, outputs[at]);
+    for (const Borrowed* input : {&rows, &classes, &shown, &numbers}) outputs[at].expect_apart(*input);
+    for (int other = 0; other < at; ++other) outputs[at].expect_apart(outputs[other]);
+  }
+  for (const Borrowed* input : {&classes, &shown, &numbers}) same_device(rows, *input);
+  check(!rows.on_cuda(), rows.describe(), ": plan_many takes arrays in host memory");
+  spec.arrangements = rows.data<const std::int32_t>();
+  spec.labels = classes.data<const std::int64_t>();
+  check_tables(spec);
+  std::vector<PlanArgs> all(static_cast<std::size_t>(count));
+  for (std::int64_t at = 0; at < count; ++at) {
+    const std::int32_t* window = shown.data<const std::int32_t>() + at * 3;
+    check_window(spec, window[0], window[1], window[2]);
+    PlanArgs& args = all[static_cast<std::size_t>(at)];
+    args.frames = window[0], args.height = window[1], args.width = window[2];
+    args.seed = seed, args.epoch = epoch, args.train = train;
+    args.sample = numbers.data<const std::uint64_t>()[at];
+    args.frame = outputs[0].data<std::int32_t>() + at * k * t;
+    args.box = outputs[1].data<float>() + at * k * t * 4;
+    args.flip = outputs[2].data<std::uint8_t>() + at * k;
+    args.color = outputs[3].data<float>() + at * k * t * 12;
+    args.label = outputs[4].data<std::int64_t>() + at;
+    args.status = outputs[5].data<std::int32_t>() + at;
+  }
+  py::gil_scoped_release release;
+  plan_cpu(spec, all.data(), static_cast<int>(count));
 }
 
 std::int64_t scratch_numbers(std::int64_t frames, std::int64_t width) {
@@ -352,6 +409,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a,
              "thumb"_a, "scratch"_a, "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
              "color"_a, "label"_a, "status"_a, "stream"_a = 0);
+  module.def("plan_many", &plan_many, "spec"_a, "arrangements"_a, "labels"_a, "windows"_a, "samples"_a, "seed"_a,
+             "epoch"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a);
   module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a,
              "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1,

@@ -20,7 +20,7 @@ import numpy as np
 from tests.kernels.workload import BT601, SPECS, make_frames
 from vidssl import VidsslError, ops
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec, plan_many
 from vidssl.native import kernels
 
 EXPECTED = (VidsslError, MemoryError)
@@ -224,6 +224,8 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
     }
     parts = {name: np.empty_like(value) for name, value in drawn._asdict().items()}
     scratch = np.zeros(kernels.plan_scratch(count, width), np.uint64)
+    plain = SPECS[rng.choice([name for name, one in SPECS.items() if not one.needs_motion])]
+    two = np.array([(plain.span + 1, height, width), (plain.span, 60, 84)], np.int32)
     return {
         "motion": {"frames": frames.data, "height": height, "width": width, "sad": sad, "thumb": thumb},
         "plan": {
@@ -241,6 +243,17 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "sample": 1,
             "train": True,
             **parts,
+        },
+        "plan_many": {
+            "spec": plain.text,
+            "arrangements": plain.arrangements.copy(),
+            "labels": plain.labels.copy(),
+            "windows": two,
+            "samples": np.arange(2, dtype=np.uint64),
+            "seed": 0,
+            "epoch": 0,
+            "train": True,
+            **plan_many(plain, windows=two, seed=0, epoch=0, samples=np.zeros(2, np.uint64))._asdict(),
         },
         "assemble": {
             "frames": frames.data,

@@ -179,3 +179,21 @@ def test_memory_that_was_used_before(width: int) -> None:
         VidsslError, match=r"out is float32 \[2, 3, 2, 35, \d+\]: it must be float32 \[2, 3, 2, 34, \d+\]"
     ):
         ops.assemble(frames, plan, size=(34, width), out=kept)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_positions_beyond_two_gigabytes(threads: int) -> None:
+    """Frames of many videos may lie in one array; its unused pages take no memory."""
+    near = make_frames(np.random.default_rng(9), 6, (24, 36), yuv=True)
+    each = near.data[0].nbytes
+    places = np.array([2**31 // each + 100, 0, 2**31 // each, 2**32 // each + 7, 2**31 // each + 1, 3], np.int32)
+    try:
+        data = np.zeros((places.max() + 1, *near.data.shape[1:]), np.uint8)
+    except MemoryError:
+        pytest.skip("4 GB of addresses are not to be had")
+    data[places] = near.data
+    far = dataclasses.replace(near, data=data, number=np.arange(len(data)))
+    plan = make_plan(near, EVERY_CHANGE)
+    there = plan._replace(frame=places[plan.frame])
+    found = ops.assemble(far, there, size=(20, 28), threads=threads)
+    assert np.array_equal(found, ops.assemble(near, plan, size=(20, 28)))

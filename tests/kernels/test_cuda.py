@@ -199,3 +199,17 @@ def test_no_stage_waits_for_the_device(yuv: bool) -> None:
         torch.cuda.set_sync_debug_mode("default")
     torch.cuda.synchronize()
     assert torch.equal(found, wanted)
+
+
+def test_positions_beyond_two_gigabytes() -> None:
+    """As of frames of many videos in one array."""
+    near = make_frames(np.random.default_rng(3), 6, 24, 36, True)
+    each = near.data[0].numel()
+    places = torch.tensor([2**31 // each + 100, 0, 2**31 // each, 2**32 // each + 7, 2**31 // each + 1, 3])
+    data = torch.zeros((int(places.max()) + 1, *near.data.shape[1:]), dtype=torch.uint8, device="cuda")
+    data[places.cuda()] = near.data.cuda()
+    plan = ops.plan(spec(), frames=6 * 9, size=near.size, seed=4, epoch=0, sample=1, like=near.data)
+    plan = plan._replace(frame=plan.frame % 6)
+    far = dataclasses.replace(near, data=data, number=np.arange(len(data)))
+    there = Plan(*(part.cuda() for part in plan._replace(frame=places[plan.frame.long()].int())))
+    same_bits([ops.assemble(far, there, size=(20, 28))], [ops.assemble(near, plan, size=(20, 28))])

@@ -9,7 +9,7 @@ import pytest
 from tests.kernels.workload import EVERY_CHANGE, SPECS, make_frames, orders
 from vidssl import ops, reference
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.plan import PlanSpec, plan_many
 from vidssl.types import VidsslError
 
 
@@ -231,3 +231,39 @@ def test_an_augment_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(VidsslError) as error:
         Augment(**change)
     assert f"{name}={value!r}" in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if not spec.needs_motion])
+@pytest.mark.parametrize("train", [True, False])
+def test_many_plans_equal_single_ones(name: str, train: bool) -> None:
+    """Of windows of different lengths and sizes."""
+    spec = SPECS[name]
+    windows = np.array([(spec.span + n % 5, 60 + n, 84 - n) for n in range(20)], np.int32)
+    samples = np.arange(20, dtype=np.uint64) * 7 + 2**40
+    found = plan_many(spec, windows=windows, seed=2**40 + 7, epoch=3, samples=samples, train=train)
+    single = [
+        ops.plan(spec, frames=frames, size=(height, width), seed=2**40 + 7, epoch=3, sample=int(sample), train=train)
+        for (frames, height, width), sample in zip(windows.tolist(), samples, strict=True)
+    ]
+    for at, parts in enumerate(zip(*single, strict=True)):
+        assert np.array_equal(found[at], np.concatenate([np.atleast_1d(part) for part in parts]))
+    none = plan_many(spec, windows=windows[:0], seed=0, epoch=0, samples=samples[:0])
+    assert [len(part) for part in none] == [0] * 6
+
+
+def test_many_plans_are_refused() -> None:
+    plain = next(spec for spec in SPECS.values() if not spec.needs_motion)
+    moving = next(spec for spec in SPECS.values() if spec.needs_motion)
+    window, one = np.array([(plain.span, 60, 84)], np.int32), np.zeros(1, np.uint64)
+    short, flat = np.array([(plain.span - 1, 60, 84)], np.int32), np.array([(plain.span, 0, 84)], np.int32)
+    for wrong, message in (
+        ({"spec": moving, "windows": window * np.int32(9)}, "this plan depends on motion"),
+        ({"windows": short}, f"this spec needs windows of at least {plain.span} frames"),
+        ({"windows": flat}, "size="),
+        ({"windows": window.astype(np.int64)}, "windows is int64"),
+        ({"samples": one[:0]}, "samples is uint64"),
+        ({"samples": one.astype(np.float64)}, "it must be uint64"),
+    ):
+        arguments: dict[str, Any] = {"spec": plain, "windows": window, "samples": one, "seed": 0, "epoch": 0} | wrong
+        with pytest.raises(VidsslError, match=message):
+            plan_many(arguments.pop("spec"), **arguments)

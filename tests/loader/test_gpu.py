@@ -13,7 +13,7 @@ import torch
 from tests.clips import make_clip, make_packed_avi, waves
 from tests.kernels.test_cuda import asleep
 from tests.loader.engines.test_dali_decode import MOTION, PLAIN, close, same_frame, spoil
-from vidssl import Loader, VideoIndex
+from vidssl import FrameStore, Loader, VideoIndex
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.graph_decoder import find_nvdec
 from vidssl.types import Batch
@@ -154,14 +154,44 @@ def test_a_file_that_nvdec_fails_on_does_not_stop_the_run(index: VideoIndex, mon
         close(one.clips, other.clips)
 
 
-@pytest.mark.parametrize("decode", DECODES)
+@pytest.fixture(params=[*DECODES, "store"])
+def way(request: pytest.FixtureRequest, index: VideoIndex, tmp_path: Path) -> dict[str, Any]:
+    """How a loader gets its frames."""
+    if request.param != "store":
+        return {"decode": request.param}
+    store = FrameStore(tmp_path, backend="device")
+    store.fill(index, progress=False)
+    return {"store": store}
+
+
 @pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
-def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spec: PlanSpec, decode: Any) -> None:
+@pytest.mark.parametrize("rows", [range(0), range(0, 15, 2), range(15)], ids=["empty", "half", "full"])
+@pytest.mark.parametrize(("size", "backend"), [("native", "device"), ((66, 89), "device"), ("native", "memory")])
+def test_kept_frames_give_the_cpu_s_batches(
+    index: VideoIndex, spec: PlanSpec, rows: range, size: Any, backend: Any, tmp_path: Path
+) -> None:
+    FrameStore(tmp_path, size).fill(index.select(rows), progress=False)
+    for layout in ({}, {"channels_last": True, "dtype": "bfloat16", "batch_size": 4, "tuples_per_window": 2}):
+        found, _ = batches(index, spec, store=FrameStore(tmp_path, size, limit=0, backend=backend), epochs=3, **layout)
+        wanted, _ = batches(index, spec, device="cpu", store=FrameStore(None, size), epochs=3, **layout)
+        assert same(found, wanted)
+
+
+def test_auto_takes_the_memory_of_the_gpu(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path)
+    with Loader(index, PLAIN, batch_size=5, device="cuda", store=store) as loader:
+        assert (loader.stored_in, loader.engine) == ("device", "store")
+
+
+@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
+def test_the_loader_does_not_wait_for_the_training_stream(
+    index: VideoIndex, spec: PlanSpec, way: dict[str, Any]
+) -> None:
     """A batch is handed over while the stream that trains sleeps: nothing of ours waits for it, and torch is not made
     to.
     """
-    wanted, _ = batches(index, spec, decode=decode, epochs=4)
-    with Loader(index, spec, batch_size=5, device="cuda", seed=5, workers=4, decode=decode) as loader:
+    wanted, _ = batches(index, spec, **way, epochs=4)
+    with Loader(index, spec, batch_size=5, device="cuda", seed=5, workers=4, **way) as loader:
         every = (batch for _ in range(4) for batch in loader)
         # by then all memory has been asked for: that the device does make wait
         found = [next(every) for _ in range(2 * len(loader))]
@@ -179,16 +209,15 @@ def test_the_loader_does_not_wait_for_the_training_stream(index: VideoIndex, spe
     assert same([Batch(*(part.cpu() for part in batch)) for batch in found], wanted)
 
 
-@pytest.mark.parametrize("decode", DECODES)
-def test_memory_is_not_used_again_before_the_training_stream_is_through(index: VideoIndex, decode: Any) -> None:
+def test_memory_is_not_used_again_before_the_training_stream_is_through(index: VideoIndex, way: dict[str, Any]) -> None:
     """Batches are let go of while the stream that reads them still sleeps; what it then reads is theirs, not a later
     batch's.
     """
-    wanted, _ = batches(index, PLAIN, decode=decode, epochs=6)
+    wanted, _ = batches(index, PLAIN, **way, epochs=6)
     stream, sums = torch.cuda.Stream(), []
     with (
         torch.cuda.stream(stream),
-        Loader(index, PLAIN, batch_size=5, device="cuda", seed=5, workers=4, decode=decode) as loader,
+        Loader(index, PLAIN, batch_size=5, device="cuda", seed=5, workers=4, **way) as loader,
     ):
         for _ in range(6):
             for batch in loader:

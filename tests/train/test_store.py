@@ -8,6 +8,7 @@ import pytest
 
 from vidssl import FrameStore, VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.cli import train as command
 from vidssl.train.config import Recipe, flat, recipe_from
 from vidssl.train.train import open_store, train
 
@@ -56,3 +57,32 @@ def test_a_recipe_without_a_size_names_the_bytes(
     assert "--store-size native takes" in error
     assert "--store-size 128x171 takes" in error
     assert not (tmp_path / "store").exists()
+
+
+def test_the_backend_changes_no_loss(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = replace(recipe, store_size="24x32")
+    FrameStore(tmp_path / "store", (24, 32)).fill(index, progress=False)
+    train(small, index, tmp_path / "decoded", steps=4, device="cpu", quiet=True)
+    for backend in ("file", "device"):
+        store = FrameStore(tmp_path / "store", (24, 32), backend=backend)
+        train(small, index, tmp_path / backend, steps=4, device="cpu", store=store)
+        assert losses(tmp_path / backend) == losses(tmp_path / "decoded") != []
+        assert f"loader on cpu, frames kept in {backend}" in capsys.readouterr().out
+
+
+def test_the_command_names_the_backend(
+    index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.save(tmp_path / "index.arrow")
+    run = ["train", "vcop_r3d", "--data", str(tmp_path / "index.arrow"), "--out", str(tmp_path / "run")]
+    for option in (["--store-backend", "device"], ["--store-limit", "1GB"]):
+        assert main([*run, *option]) == 2
+        assert "store_limit, store_backend: they need --store FOLDER" in capsys.readouterr().err
+    seen: list[FrameStore] = []
+    monkeypatch.setattr(command, "train", lambda *_, store, **__: seen.append(store))
+    for backend in ("auto", "device"):
+        how = ["--store", str(tmp_path / "store"), "--store-size", "128x171", "--store-backend", backend]
+        assert main([*run, *how]) == 0
+    assert [store.backend for store in seen] == ["auto", "device"]

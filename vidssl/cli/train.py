@@ -13,6 +13,7 @@ from vidssl.cli.store import parse_bytes, say_sizes
 from vidssl.index.table import VideoIndex
 from vidssl.paths import readable
 from vidssl.recipes import RECIPES
+from vidssl.store.choose import Name
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
@@ -30,6 +31,8 @@ Args:
     device: Where to compute; auto takes a GPU if there is one.
     store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
     store_limit: Most bytes of that folder, such as 200GB. None: no limit.
+    store_backend: Where kept frames lie: file (read when needed), memory (locked there, one copy for all processes), or
+        device (in the memory of each GPU, as far as they fit). auto takes the last of these that holds them all.
     allow_outside: Also accept an index (.arrow) that names files outside of its root.
 """
 
@@ -49,6 +52,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         device: Literal["auto", "cpu", "cuda"] = "auto",
         store: Path | None = None,
         store_limit: str | None = None,
+        store_backend: Name = "auto",
         allow_outside: bool = False,
     ) -> None:
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
@@ -57,15 +61,19 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
                 processes.run_on_first(partial(check_first_weights, settings))
             with processes.first_before_others():
                 index = open_data(data, out, allow_outside=allow_outside)
-            frames = _open_store(settings, store, store_limit, index)
+            frames = _open_store(settings, store, store_limit, store_backend, index)
             train(settings, index, out, resume=resume, processes=processes, store=frames)
 
     command.__doc__ = doc + _ARGS
     return command
 
 
-def _open_store(recipe: Recipe, folder: Path | None, limit: str | None, index: VideoIndex) -> FrameStore | None:
+def _open_store(
+    recipe: Recipe, folder: Path | None, limit: str | None, backend: Name, index: VideoIndex
+) -> FrameStore | None:
     if folder is None:
+        if limit is not None or backend != "auto":
+            raise VidsslError("store_limit, store_backend: they need --store FOLDER")
         return None
     if recipe.store_size == "none":
         height, width = recipe.pretext.augment.resize
@@ -75,6 +83,6 @@ def _open_store(recipe: Recipe, folder: Path | None, limit: str | None, index: V
             for store in (FrameStore(None, size) for size in sizes)
         )
         raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
-    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit))
+    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit), backend)
     say_sizes(frames, index)
     return frames

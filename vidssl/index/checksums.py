@@ -189,6 +189,13 @@ class ChecksummedFile:
         self.footer = bytes(self._data[self._footer :])
         self.metadata: dict[bytes, bytes] = {}
 
+    @property
+    def mapping(self) -> mmap.mmap:
+        """The mapped file. It is unmapped when nothing refers to it, nor to what was read from it."""
+        mapped = self._data.obj
+        assert isinstance(mapped, mmap.mmap), "an opened file is not empty"
+        return mapped
+
     def open(self) -> pa.Table:
         """Return the table, whose rows may be read only one by one, each after `check_row`; damaged rows crash Arrow.
 

@@ -326,3 +326,44 @@ def plan(
             stream=stream_of(like),
         )
     return out
+
+
+def plan_many(
+    spec: PlanSpec,
+    *,
+    windows: npt.NDArray[np.int32],
+    seed: int,
+    epoch: int,
+    samples: npt.NDArray[np.uint64],
+    train: bool = True,
+) -> Plan:
+    """Draws many tuples at once, in host memory, for a spec that does not need motion.
+
+    Args:
+        spec: The pretext as a table.
+        windows: int32 [N, 3], number of frames, height and width of the window of each tuple.
+        seed: As in `plan`.
+        epoch: As in `plan`.
+        samples: uint64 [N], position of each tuple in the epoch.
+        train: As in `plan`.
+
+    Returns:
+        The plans that N calls of `plan` return, joined: slots [N * K], label and status [N].
+
+    Raises:
+        VidsslError: As `plan`.
+    """
+    fix = f"this spec needs windows of at least {spec.span} frames"
+    least = int(windows[:, 0].min(initial=spec.span))
+    need(least >= spec.span, "plan_many", "windows", least, fix)
+    count, slots, times = len(samples), spec.slots, spec.times
+    out = Plan(
+        frame=np.empty((count * slots, times), np.int32),
+        box=np.empty((count * slots, times, 4), np.float32),
+        flip=np.empty(count * slots, np.uint8),
+        color=np.empty((count * slots, times, 3, 4), np.float32),
+        label=np.empty(count, np.int64),
+        status=np.empty(count, np.int32),
+    )
+    kernels.plan_many(spec.text, spec.arrangements, spec.labels, windows, samples, seed, epoch, train, *out)
+    return out

@@ -1,6 +1,6 @@
 """Batches of tuples on the device, a pure function of (seed, epoch, position).
 
-    sampler ─► Window ─► worker ─► Decoded | Assembled | SegmentWindow ─► engine ─► Output ─► loader ─► Batch
+    sampler ─► Window ─► worker ─► Decoded | Assembled | Segment | StoredWindow ─► engine ─► Output ─► loader ─► Batch
                └───────────────────────────── pipeline: threads, queue ─────────────────┘
 
 Read loader.py, pipeline.py and worker.py in this order; the others are details of these three.
@@ -11,8 +11,9 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 | pipeline.py | worker threads, the queue of fetched windows, the engine |
 | sampler.py | which positions a batch holds, and which window (video, first frame, length) a position gets |
 | worker.py | fetches one window: plan it, then decode, assemble or cut it; replaces a window that cannot be read |
+| stored.py | fetches one window whose frames lie on the device already |
 | windows.py | the types of a window between sampler and batch |
-| engines/ | make batches of fetched windows: inline, eager, DALI, DALI with a decoder in the graph |
+| engines/ | make batches of fetched windows: inline, eager, store, DALI, DALI with a decoder in the graph |
 | buffers.py | reused memory of batches, pinned memory, upload to a GPU |
 | graph_decoder.py | which videos NVDEC or DALI's software decoder can decode |
 | choose_decoder.py | chooses where frames are decoded, and says why |

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+_TYPES = {name: getattr(torch, name) for name in ("uint8", "int32", "int64", "float32")}
 _LINE = 64  # bytes of a cache line; stores that bypass the caches need this alignment
 
 
@@ -49,3 +52,16 @@ def upload(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor
     """
     held = torch.from_numpy(array)
     return held.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else held
+
+
+def upload_together(arrays: Sequence[npt.NDArray[Any]], device: torch.device) -> list[torch.Tensor]:
+    """Copies small arrays to `device` on its current stream, by one copy for all of them, without waiting for it."""
+    starts = np.cumsum([0, *(-(-array.nbytes // _LINE) * _LINE for array in arrays)])
+    packed = np.empty(starts[-1], np.uint8)
+    for array, start in zip(arrays, starts, strict=False):
+        packed[start : start + array.nbytes] = array.reshape(-1).view(np.uint8)
+    whole = upload(packed, device)
+    return [
+        whole[start : start + array.nbytes].view(_TYPES[array.dtype.name]).reshape(array.shape)
+        for array, start in zip(arrays, starts, strict=False)
+    ]

@@ -30,6 +30,8 @@ from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
 from vidssl.loader.sampler import Sampler, Schedule
+from vidssl.store.choose import PART, choose_backend
+from vidssl.store.device import Arenas, free_bytes
 from vidssl.store.fill import Filler
 from vidssl.store.frames import FrameStore
 from vidssl.types import Batch, VidsslError
@@ -64,9 +66,12 @@ class Loader:
             Augment(mean=(0, 0, 0), std=(1 / 255,) * 3) for pictures in 0..255.
         channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
         engine: "inline": the workers make the clips of what they decode (CPU). "dali": one DALI graph. "eager": the
-            same steps one by one. "auto": inline if possible, otherwise dali.
+            same steps one by one. "store": one call for all windows of a batch, from frames of the store that lie on
+            the device. "auto": store if frames lie there, else inline if possible, otherwise dali.
         store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
-            decoded on the CPU. None decodes in every epoch, at the size of each video.
+            decoded on the CPU. None decodes in every epoch, at the size of each video. Where kept frames lie is the
+            store's `backend`; the attribute `stored_in` says what was chosen ("file", "memory" or "device"; None if
+            nothing is kept).
         max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
         quarantine: A .jsonl file that gets a line for each window of a corrupt video. The next video's window replaces
             such a window.
@@ -93,7 +98,7 @@ class Loader:
         tuples_per_window: int = 1,
         dtype: DType | torch.dtype = "float32",
         channels_last: bool = False,
-        engine: Literal["auto", "inline", "dali", "eager"] = "auto",
+        engine: Literal["auto", "inline", "dali", "eager", "store"] = "auto",
         store: FrameStore | None = None,
         max_corrupt: float = 0.01,
         quarantine: str | os.PathLike[str] | None = None,
@@ -133,18 +138,14 @@ class Loader:
             threads=workers,
         )
         self._file_timeout, self.store = file_timeout, store
-        self._filler: Filler | None = None
-        if store is not None:
-            decode = _with_store(store, decode)
-            if store.folder is not None:
-                self._filler = Filler(store, index, file_timeout=file_timeout)
+        decode = self._open_store(decode, engine)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         inline = self.device.type == "cpu" and decoder is None
-        self.engine = engine if engine != "auto" else "inline" if inline else "dali"
-        report = log.info if train else log.debug
+        best = "store" if self._arenas is not None else "inline" if inline else "dali"
+        self.engine = engine if engine != "auto" else best
         how = f"{workers} workers; device={self.device}, engine={self.engine}"
-        report("decode=%s: %s, because %s; %s", decode, self.decode, why, how)
+        self._report("decode=%s: %s, because %s; %s", decode, self.decode, why, how)
         self._pipeline = self._connect(self.engine, decoder, self.settings, self._schedule)
         self._closed = False
         self.epoch, self._batch = 0, 0  # of the next batch that is yielded
@@ -152,6 +153,39 @@ class Loader:
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         path = Path(quarantine) if quarantine is not None else None
         self._quarantine = Quarantine(path=path, max_corrupt=max_corrupt, videos=len(self.sampler.rows))
+
+    def _report(self, message: str, *values: object) -> None:
+        (log.info if self.train else log.debug)(message, *values)
+
+    def _open_store(self, decode: Decode, engine: str) -> Decode:
+        """Chooses where frames of the store lie, and starts to keep what it lacks. Returns where frames are decoded."""
+        store = self.store
+        self._filler: Filler | None = None
+        self._arenas: Arenas | None = None
+        self.stored_in: str | None = None
+        in_place = engine in ("auto", "store")
+        if store is not None:
+            decode = _with_store(store, decode)
+            _need(
+                in_place or store.backend != "device",
+                f'engine={engine!r}: it does not use frames that lie on the device; take "auto" or "store", or a store '
+                'with another backend than "device"',
+            )
+        if store is not None and store.folder is not None:
+            free = free_bytes(self.device)
+            self.stored_in, why = choose_backend(store, self.index, self.device, free, in_place=in_place)
+            self._report("store=%s: %s, because %s", store.backend, self.stored_in, why)
+            if self.stored_in == "device":
+                self._arenas = Arenas(store, self.index, self.device, int(PART * free))
+            elif self.device.type == "cuda":
+                store.pin(self.device)
+        _need(
+            engine != "store" or self._arenas is not None,
+            'engine="store": it needs frames on the device; take a FrameStore with backend="device", or engine="auto"',
+        )
+        if store is not None and store.folder is not None:
+            self._filler = Filler(store, self.index, file_timeout=self._file_timeout)
+        return decode
 
     def _choose_decoder(self, decode: str, engine: str) -> tuple[GraphDecoder | None, str]:
         in_graph = engine in ("auto", "dali")
@@ -168,6 +202,7 @@ class Loader:
             self.index,
             decoder,
             store=self.store,
+            arenas=self._arenas,
             missed=None if self._filler is None else self._filler.ask,
             file_timeout=self._file_timeout,
         )
@@ -290,7 +325,7 @@ class Loader:
         requests, output = made.requests, made.output
         self._counts["windows"] += len(requests)
         self._counts["frames"] += sum(len(request.number) for request in requests)
-        self._counts["stored"] += sum(request.kept is not None for request in requests)
+        self._counts["stored"] += made.stored
         self._counts["fallback"] += made.fallbacks
         if failures := [failure for request in requests for failure in request.failures]:
             self._counts["replaced"] += len(failures)

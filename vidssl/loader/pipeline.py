@@ -15,7 +15,7 @@ import torch
 from vidssl.deadline import FileTimeoutError
 from vidssl.loader.engines import Engine, Output
 from vidssl.loader.sampler import Schedule
-from vidssl.loader.windows import DecodedWindow, FetchedWindow, OutputSlot, Request
+from vidssl.loader.windows import DecodedWindow, FetchedWindow, OutputSlot, Request, StoredWindow
 from vidssl.loader.worker import Worker
 from vidssl.workers import Workers
 
@@ -33,9 +33,29 @@ class Made(NamedTuple):
         return [window.request for window in self.windows]
 
     @property
+    def stored(self) -> int:
+        """Windows whose frames a store had."""
+        return sum(isinstance(one, StoredWindow) or one.request.kept is not None for one in self.windows)
+
+    @property
     def fallbacks(self) -> int:
         """Windows that a worker decoded because the decoder in the graph does not take them."""
         return sum(isinstance(window, DecodedWindow) and bool(window.fallback) for window in self.windows)
+
+
+class _AtHand(NamedTuple):
+    """A window that needed no thread, in the place of its future."""
+
+    window: FetchedWindow
+
+    def done(self) -> bool:
+        return True
+
+    def result(self) -> FetchedWindow:
+        return self.window
+
+    def cancel(self) -> None:
+        pass
 
 
 class _Queued(NamedTuple):
@@ -44,7 +64,7 @@ class _Queued(NamedTuple):
     epoch: int
     number: int
     positions: Sequence[int]
-    windows: list[Future[FetchedWindow]]
+    windows: list[Future[FetchedWindow] | _AtHand]
     slots: Sequence[OutputSlot | None]
 
 
@@ -137,7 +157,10 @@ class Pipeline:
                 self.worker.give_up(queued.epoch, queued.positions[at], late)
                 queued.windows[at] = self._submit(queued.epoch, queued.positions[at], queued.slots[at])
 
-    def _submit(self, epoch: int, position: int, slot: OutputSlot | None) -> Future[FetchedWindow]:
+    def _submit(self, epoch: int, position: int, slot: OutputSlot | None) -> Future[FetchedWindow] | _AtHand:
+        window = self.worker.at_hand(epoch, position)
+        if window is not None:
+            return _AtHand(window)
         return self._pool.submit(self.worker, epoch, position, slot)
 
     def _refill(self) -> None:

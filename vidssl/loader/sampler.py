@@ -103,6 +103,11 @@ class Sampler:
         """Returns the sample number that a plan's draws see. In evaluation it depends on the video alone."""
         return position if self.train else video * self.tuples + position % self.tuples
 
+    def samples(self, window: Window) -> tuple[int, ...]:
+        """Returns the sample number of each tuple of a window."""
+        tuples = range(window.position, window.position + self.tuples)
+        return tuple(self.draw_sample(position, window.video) for position in tuples)
+
     def window(self, epoch: int, position: int, attempt: int = 0) -> Window:
         """Returns the window at `position` of `epoch`.
 

@@ -1,4 +1,6 @@
-"""The types of a window between sampler and batch: requested, then decoded, assembled, or cut out of its file."""
+"""The types of a window between sampler and batch: requested, then decoded, assembled, cut out of its file, or found
+where its frames are kept.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.store.device import Place
 from vidssl.types import Array, Frames, Plan, Window
 from vidssl.video.decode import Video
 from vidssl.video.segment import Segment
@@ -34,7 +37,7 @@ class Request:
         samples: Sample number of each tuple, for the random draws of its plan.
         number: int64 [F], numbers of the frames to decode.
         plan: The plans of all tuples, joined: slots [tuples * K], label and status [tuples]; `frame` indexes `number`.
-            None if the plan needs motion: the engine then makes it.
+            None if the engine makes it, as it does for all plans that need motion.
         failures: Windows that this one replaces.
         kept: The window's frames, from the store; None if they are to be decoded.
     """
@@ -96,6 +99,14 @@ class AssembledWindow:
 
     request: Request
     slot: OutputSlot
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredWindow:
+    """A window whose frames lie on the device already. The engine makes its plan."""
+
+    request: Request
+    place: Place
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -93,6 +93,10 @@ class Worker(ABC, Generic[W_co]):
             f"the last one: {failures[-1].reason}"
         )
 
+    def at_hand(self, epoch: int, position: int) -> W_co | None:
+        """Returns the window at `position` of `epoch` if it needs no file, and so no thread; None if it needs one."""
+        return None
+
     def give_up(self, epoch: int, position: int, late: FileTimeoutError) -> None:
         """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
         for attempt in range(len(self._sampler.rows)):
@@ -106,8 +110,7 @@ class Worker(ABC, Generic[W_co]):
     def _fetch(self, request: Request, slot: OutputSlot | None) -> W_co: ...
 
     def _request(self, epoch: int, window: Window, video: Video, failures: Sequence[Failure]) -> Request:
-        tuples = range(window.position, window.position + self._sampler.tuples)
-        samples = tuple(self._sampler.draw_sample(position, window.video) for position in tuples)
+        samples = self._sampler.samples(window)
         number, joined = np.arange(window.first, window.first + window.span), None
         kept = self._kept(video, window)
         if not self._spec.needs_motion:

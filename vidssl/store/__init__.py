@@ -7,6 +7,9 @@
 | frames.py | FrameStore: reads and keeps the frames of a video |
 | backend.py | the protocol of the backends |
 | file.py | backend: shards mapped into memory |
+| memory.py | backend: the same, locked in memory |
+| device.py | frames that a loader copies to its device |
+| choose.py | chooses between these three, and says why |
 | scores.py | the motion of kept frames |
 | shard.py | one immutable file of blocks, with checksums |
 | claims.py | which process keeps which video |

@@ -36,6 +36,9 @@ class FileBackend:
         stats: Counts, to which `damaged` is added for each shard or block that is dropped.
         ending: Of the names of the shards.
         remedy: What is done where a shard or block is dropped.
+
+    Attributes:
+        shards: Those that are open. Further ones are appended.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class FileBackend:
         remedy: str = "its frames are decoded again",
     ) -> None:
         self._folder, self._stats, self._ending, self._remedy = folder, stats, ending, remedy
+        self.shards: list[Shard] = []
         self._lock = threading.RLock()
         self._kept: dict[bytes, list[_Kept]] = {}
         self._names: set[str] = set()
@@ -89,6 +93,7 @@ class FileBackend:
         self._shard_bytes += shard.bytes
         for run in shard.runs():
             self._kept.setdefault(run.key, []).append(_Kept(shard, run))
+        self.shards.append(shard)
 
     def missing(self, key: bytes, frames: int) -> list[range]:
         runs = sorted((kept.run.first, kept.run.first + kept.run.frames) for kept in self._kept.get(key, []))

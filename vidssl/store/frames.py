@@ -1,7 +1,8 @@
 """FrameStore: the frames of videos, decoded once and kept at one size.
 
 With a store of size S, everything after decoding sees a video of size S: the frames of the file, reduced to S. Whether
-a frame was kept or has just been decoded makes no difference to its bits.
+a frame was kept or has just been decoded makes no difference to its bits. (long because it is the one class of a store
+that users hold; what it does is in the other files of this folder)
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +25,19 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.motion import Motion
 from vidssl.kernels.reduce import reduce, reduced_shape
 from vidssl.store.backend import Backend
+from vidssl.store.choose import NAMES, Name
 from vidssl.store.file import FileBackend
 from vidssl.store.fill import Keeper, fill
+from vidssl.store.memory import MemoryBackend
 from vidssl.store.scores import Scores
 from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_paths
 from vidssl.store.writer import Claim, StoreWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
 from vidssl.video.packets import PIXELS
+
+if TYPE_CHECKING:
+    import torch
 
 Size = tuple[int, int] | Literal["native"]
 _ROWS = 2**14  # rows of an index whose keys are made at once
@@ -60,6 +67,11 @@ class FrameStore:
         size: (height, width) of the kept frames in pixels; the aspect ratio of a video is not kept. "native" keeps
             frames as they were decoded.
         limit: Most bytes that the folder may hold. What does not fit is decoded each time. None: no limit.
+        backend: Where kept frames lie while they are used. "file": in the folder, mapped into memory. "memory": in the
+            folder too, but all are read at once, and locked in memory; the processes of a machine share one copy.
+            "device": in the memory of a loader's device, as far as they fit into half of what is available there.
+            "auto": a loader takes the last of these that holds all frames of its videos ("device" only on a GPU), and
+            logs the reason. The bits are the same.
 
     Attributes:
         stats: Counts since the start. hits, misses: windows that were read or decoded. kept: frames that were written.
@@ -69,7 +81,13 @@ class FrameStore:
         VidsslError: An argument is out of range, or the folder cannot be used.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None, size: Size = "native", limit: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None,
+        size: Size = "native",
+        limit: int | None = None,
+        backend: Name = "auto",
+    ) -> None:
         if size != "native" and (
             not isinstance(size, tuple | list)
             or len(size) != 2
@@ -80,10 +98,16 @@ class FrameStore:
             raise VidsslError(f"FrameStore: size={size!r}: take at most {PIXELS} pixels")
         if limit is not None and limit < 0:
             raise VidsslError(f"FrameStore: limit={limit}: take a number of bytes, or None")
+        if backend not in NAMES:
+            raise VidsslError(f"FrameStore: backend={backend!r}: take one of {', '.join(NAMES)}")
+        if folder is None and backend not in ("auto", "file"):
+            raise VidsslError(f'FrameStore: backend={backend!r}: name a folder too, or take "auto" to keep nothing')
+        self.backend: Name = backend
         self.folder = None if folder is None else Path(folder)
         self.size: Size = size if size == "native" else (int(size[0]), int(size[1]))
         self.limit, self.stats = limit, Counter[str]()
-        self._backend: Backend = FileBackend(self.folder, self.stats)
+        self._file = FileBackend(self.folder, self.stats)
+        self._held: MemoryBackend | None = None
         self._writer: StoreWriter | None = None
         self._scores: Scores | None = None
         if self.folder is not None:
@@ -103,6 +127,38 @@ class FrameStore:
                 completed=self.refresh,
                 stats=self.stats,
             )
+        if backend == "memory" and (refusal := self.hold_in_memory()):
+            raise VidsslError(
+                f'FrameStore: backend="memory": {refusal}; take backend="file", which reads what is needed from the '
+                "same shards, or make more memory available"
+            )
+
+    @property
+    def _backend(self) -> Backend:
+        return self._held or self._file
+
+    def hold_in_memory(self, need: int | None = None, part: float = 1.0) -> str:
+        """Locks what is kept, now and later, in memory.
+
+        Args:
+            need: Bytes of all frames that may be kept. None: those that are kept now.
+            part: Fraction of the available memory that they may take.
+
+        Returns:
+            Why this is not possible; "" if it was done.
+        """
+        if self._held is None:
+            held = MemoryBackend(self._file, self.size_text)
+            if refusal := held.refusal(need, part):
+                return refusal
+            self._held = held
+            held.refresh()
+        return ""
+
+    def pin(self, device: torch.device) -> None:
+        """Pins the memory that is locked, for copies to a GPU; without effect if the backend locks none."""
+        if self._held is not None:
+            self._held.pin(device)
 
     def __repr__(self) -> str:
         where = "nothing is kept" if self.folder is None else repr(str(self.folder))
@@ -117,10 +173,20 @@ class FrameStore:
         """(height, width) in pixels of the frames of a video, as the store shows them."""
         return video.size if self.size == "native" else self.size
 
+    def sizes_of(self, index: VideoIndex) -> dict[tuple[int, int], int]:
+        """Number of usable frames of an index at each size, (height, width) in pixels, that this store gives them."""
+        rows = index.usable()
+        frames = np.asarray(index.column("frames").to_numpy())[rows]
+        if self.size != "native":
+            return {self.size: int(frames.sum())}
+        sides = np.stack([np.asarray(index.column(name).to_numpy())[rows] for name in ("height", "width")], axis=1)
+        sizes, place = np.unique(sides, axis=0, return_inverse=True)
+        counts = np.bincount(place.ravel(), weights=frames, minlength=len(sizes))
+        return {(int(h), int(w)): int(count) for (h, w), count in zip(sizes, counts, strict=True)}
+
     def bytes_of(self, index: VideoIndex) -> int:
         """Bytes of all usable frames of an index at the size of this store."""
-        frames = index.column("frames").to_numpy()[index.usable()]
-        return int((frames * self.frame_bytes(index)).sum())
+        return sum(prod(reduced_shape(frames, size)) for size, frames in self.sizes_of(index).items())
 
     def frame_bytes(self, index: VideoIndex) -> npt.NDArray[np.int64]:
         """int64 [N]: bytes of a frame of each usable row of an index."""
@@ -245,6 +311,18 @@ class FrameStore:
             return None if data is None else Frames(data=data, number=number, size=size, space=space)
 
         self._scores.keep(key, video.frames, read, stopped)
+
+    def copy_to(self, video: Video, first: int, out: npt.NDArray[np.uint8]) -> bool:
+        """Copies frames first, first + 1, ... of a video to `out`, uint8 [F, 3 * rows / 2, cols].
+
+        Returns:
+            False if not all of them are kept.
+        """
+        count, lines, cols = out.shape
+        data = self._backend.read(self.key(video), first, (count, lines, cols))
+        if data is not None:
+            out[:] = data
+        return data is not None
 
     def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
         """Decodes frames on the CPU, and reduces them to the size of the store. Arguments and errors: see `decode`."""

@@ -250,6 +250,7 @@ def _set_up(
     others = f" x {process_group.world_size} processes" if process_group.world_size > 1 else ""
     where = (
         f"device {process_group.device}{others}, amp {meta['amp']}, {threads} CPU thread(s), loader on {loader.device}"
+        + (f", frames kept in {loader.stored_in}" if loader.stored_in else "")
     )
     return trainer, [
         where,

@@ -1,4 +1,5 @@
 // The CUDA twins, emulated, against the CPU twins on random input: bit for bit. test_emulated.py compiles and runs it.
+// It is long because it compares all of them.
 //
 //   compare SPECS: a file with, for each plan, a line of its text (csrc/kernels/spec.h), of its table, of its labels,
 //   and of its frames.
@@ -38,7 +39,8 @@ class Guarded {
   explicit Guarded(std::size_t count, std::size_t offset = 0) : count_(count) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     bytes_ = (count * sizeof(T) + offset + page - 1) / page * page + page;
-    base_ = static_cast<char*>(mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    base_ = static_cast<char*>(
+        mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     mprotect(base_ + bytes_ - page, page, PROT_NONE);
     // Whole words at the end, as an allocation on a device begins with them.
     data_ = reinterpret_cast<T*>(base_ + (bytes_ - page - count * sizeof(T) - offset) / 16 * 16 + offset);
@@ -241,6 +243,47 @@ void compare_assemble_as(DType dtype) {
   }
 }
 
+// Frames that lie beyond 2^31 bytes, among as many frames as an array may hold.
+void compare_far() {
+  const Picture size{kMaxFrames, 16, 18, 0};
+  const FrameView small = view_of(size, Format::yuv420);
+  Guarded<std::uint8_t> arena(static_cast<std::size_t>(small.frame_stride) * kMaxFrames);  // pages of zeros
+  FrameView view = small;
+  view.data = arena.data();
+  const std::int32_t positions[] = {kMaxFrames - 1, 0, 4971027, kMaxFrames - 2, 4971026, 7456541};
+  Frames near({6, 16, 18, 0}, Format::yuv420);
+  for (int i = 0; i < 6; ++i)
+    std::memcpy(arena.data() + positions[i] * small.frame_stride, near.data.data() + i * small.frame_stride,
+                static_cast<std::size_t>(small.frame_stride));
+  Guarded<std::int32_t> frame(6), near_frame(6);
+  Guarded<std::uint8_t> flip(2);
+  Guarded<float> box(24), color(72);
+  flip.fill(0), color.fill(0);
+  for (int at = 0; at < 6; ++at) {
+    frame.data()[at] = positions[at], near_frame.data()[at] = at;
+    const float all[] = {0.0f, 0.0f, 18.0f, 16.0f};
+    std::copy(all, all + 4, box.data() + at * 4);
+    for (int c = 0; c < 3; ++c) color.data()[at * 12 + c * 5] = 1.0f;
+  }
+  const AssembleSpec spec{2, 3, 12, 20, DType::float32, Layout::kcthw, false};
+  Guarded<float> wanted(assemble_bytes(spec) / 4), out(assemble_bytes(spec) / 4), found(assemble_bytes(spec) / 4);
+  AssembleArgs args{};
+  for (int c = 0; c < 3; ++c) args.space.to_rgb[c * 4] = 1.0f, args.space.to_rgb[c * 4 + 2] = 0.5f;
+  args.box = box.data(), args.flip = flip.data(), args.color = color.data();
+  args.frames = near.view, args.frame = near_frame.data(), args.out = wanted.data();
+  assemble_cpu(spec, &args, 1);
+  args.frames = view, args.frame = frame.data(), args.out = out.data();
+  assemble_cpu(spec, &args, 1);
+  same(wanted, out, "assemble on the CPU, far away");
+  args.out = found.data();
+  both_orders(
+      [&] {
+        found.fill(0xAA);
+        assemble_cuda(spec, &args, 1, nullptr);
+      },
+      [&] { same(wanted, found, "assemble, far away"); });
+}
+
 template <typename T>
 std::vector<T> numbers(const std::string& line) {
   std::istringstream items(line);
@@ -322,6 +365,7 @@ int main(int, char** arguments) {
   compare_assemble_as<_Float16>(DType::float16);
   compare_assemble_as<std::uint16_t>(DType::bfloat16);
   compare_assemble_as<std::uint8_t>(DType::uint8);
+  compare_far();
   std::printf("%d plans, %d motions, %d reductions, %d pictures\n", plans, motions - plans, reductions - motions,
               cases - reductions);
 }

@@ -6,6 +6,7 @@
 | inline.py | AssembledWindow | nothing: the workers wrote the clips into the batch |
 | eager.py | DecodedWindow | the batch by motion, plan and assemble, called one by one |
 | dali.py | DecodedWindow or SegmentWindow | the same by one DALI graph |
+| store.py | StoredWindow and DecodedWindow, mixed | the batch by one call of assemble, from frames on the device |
 | dali_decode.py | DecodedWindow and SegmentWindow, mixed | the same by two DALI graphs, one with a decoder in it |
 """
 
@@ -20,15 +21,18 @@ from vidssl.loader.buffers import pinned
 from vidssl.loader.engines.base import Engine, Output, Settings
 from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
+from vidssl.loader.engines.store import Stored
 from vidssl.loader.graph_decoder import GraphDecoder
+from vidssl.loader.stored import StoredWorker
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
+from vidssl.store.device import Arenas
 from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
 from vidssl.video.decode import Decoder, decode
 
 __all__ = ["ENGINES", "Engine", "Output", "Settings", "make_engine"]
 
-ENGINES = ("inline", "dali", "eager")
+ENGINES = ("inline", "dali", "eager", "store")
 
 
 def make_engine(
@@ -38,6 +42,7 @@ def make_engine(
     graph_decoder: GraphDecoder | None = None,
     *,
     store: FrameStore | None = None,
+    arenas: Arenas | None = None,
     missed: Callable[[int, Lacking], None] | None = None,
     file_timeout: float | None = None,
 ) -> tuple[Worker[Any], Engine[Any]]:
@@ -49,12 +54,16 @@ def make_engine(
         index: The videos.
         graph_decoder: The engine "dali" decodes with this decoder in its graph; None decodes in the workers.
         store: Where the frames come from, if not from the files alone. Not together with `graph_decoder`.
+        arenas: The frames of `store` that lie on the device: the engine "store" needs them, others do not use them.
         missed: Called with the row of a video, and what the store lacks of it.
         file_timeout: Seconds that a window may take, as in `Deadline`.
     """
     spec, sampler = settings.spec, settings.sampler
     common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
     decoder: Decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
+    if arenas is not None:
+        assert store is not None, "arenas are copies of a store's frames"
+        return StoredWorker(index, spec, sampler, arenas, **common), Stored(settings, arenas)
     if store is not None:
         decoder = store.decode
     if name == "inline":

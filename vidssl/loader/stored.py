@@ -1,0 +1,58 @@
+"""The worker of the engine "store": most of its windows lie on the device already, so that no file is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.sampler import Sampler
+from vidssl.loader.windows import DecodedWindow, OutputSlot, Request, StoredWindow
+from vidssl.loader.worker import Worker
+from vidssl.store.device import Arenas
+from vidssl.store.fill import Lacking
+from vidssl.store.frames import FrameStore
+
+
+class StoredWorker(Worker[StoredWindow | DecodedWindow]):
+    """Finds windows in `arenas`; copies a video there when it meets it first; reads or decodes what does not fit."""
+
+    def __init__(
+        self,
+        index: VideoIndex,
+        spec: PlanSpec,
+        sampler: Sampler,
+        arenas: Arenas,
+        *,
+        store: FrameStore,
+        missed: Callable[[int, Lacking], None] | None = None,
+        file_timeout: float | None = None,
+    ) -> None:
+        super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
+        self._arenas, self._decode = arenas, store.decode
+
+    def at_hand(self, epoch: int, position: int) -> StoredWindow | None:
+        window = self._sampler.window(epoch, position)
+        place = self._arenas.find(window.video)
+        if place is None or window.video in self.corrupt:
+            return None
+        request = Request(
+            epoch=epoch,
+            window=window,
+            video=place.video,
+            samples=self._sampler.samples(window),
+            number=np.arange(window.first, window.first + window.span),
+            plan=None,
+            failures=(),
+        )
+        return StoredWindow(request=request, place=place)
+
+    def _fetch(self, request: Request, slot: OutputSlot | None) -> StoredWindow | DecodedWindow:
+        if request.kept is None:
+            return DecodedWindow(request=request, frames=self._decode(request.video, request.number))
+        place = self._arenas.admit(request.window.video, request.video)
+        if place is None:
+            return DecodedWindow(request=request, frames=request.kept)
+        return StoredWindow(request=request, place=place)
