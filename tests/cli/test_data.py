@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
-from vidssl.cli.data import open_data, open_kept
+from vidssl.cli.data import indexes_in, open_data, open_kept
 from vidssl.index.table import VideoIndex
+from vidssl.store.frames import FrameStore
+from vidssl.types import VidsslError
 
 
 @pytest.fixture
@@ -51,3 +53,27 @@ def test_a_list_beside_the_videos_is_not_the_folder(
 def test_an_index_is_itself(videos: Path, tmp_path: Path) -> None:
     VideoIndex.build(videos, progress=False).select([1]).save(tmp_path / "one.arrow")
     assert open_kept(tmp_path / "one.arrow", tmp_path).column("path").to_pylist() == ["a/2.mp4"]
+
+
+def test_the_store_has_an_index_for_other_runs(videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FrameStore(tmp_path / "store", (24, 32))
+    assert open_data(videos, tmp_path / "one", store=store).read == 3
+    assert store.stats["kept"] == 30
+    assert open_data(videos, tmp_path / "two", store=store).read == 0
+    assert open_data(videos, None, store=store).read == 0
+    assert open_kept(videos, tmp_path / "three", store=store).read == 0
+    make_clip(videos / "a" / "4.mp4", frames=12)
+    assert open_data(videos, None, store=FrameStore(tmp_path / "store", (24, 32), limit=0)).read == 1
+    assert open_data(videos, None, store=store, fill=False).read == 1  # a limit of 0 writes nothing
+    assert open_data(videos, None, store=store).read == 0
+    assert store.stats["kept"] == 30
+    (videos / "some.csv").write_text("path,label\na/1.mp4,x\n")
+    assert open_data(videos / "some.csv", None, store=store).read == 1  # other data has another index
+    assert len(indexes_in(tmp_path / "store")) == 2
+    for path in indexes_in(tmp_path / "store"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert open_data(videos, None, store=store).read == 4
+    assert "the videos are read again" in caplog.text
+    assert open_data(videos, None, store=store).read == 0
+    with pytest.raises(VidsslError, match="no such folder"):
+        open_data(tmp_path / "nowhere", None, store=store)

@@ -37,7 +37,7 @@ def test_fill_list_verify_and_delete(videos: Path, tmp_path: Path, capsys: pytes
     assert "1 shard of 24x32: 2 videos, 40 frames" in capsys.readouterr().out
     assert main(["store", "verify", str(store)]) == 0
     assert "every block is as it was written:\n1 shard of 24x32: 2 videos, 40 frames" in capsys.readouterr().out
-    (path,) = store.iterdir()
+    (path,) = FrameStore.paths(store)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -45,7 +45,7 @@ def test_fill_list_verify_and_delete(videos: Path, tmp_path: Path, capsys: pytes
     assert main(["store", "verify", str(store)]) == 2
     assert "damaged" in capsys.readouterr().out
     assert main(["store", "rm", str(store), "--damaged"]) == 0
-    assert [one.name for one in store.iterdir()] == ["notes.txt"]
+    assert FrameStore.paths(store) == []
     main(["store", "fill", str(videos), str(store), "--store-size", "native"])
     assert main(["store", "rm", str(store)]) == 0
     assert [one.name for one in store.iterdir()] == ["notes.txt"]
@@ -114,7 +114,7 @@ def test_frames_that_are_kept_twice_go(videos: Path, tmp_path: Path) -> None:
 def test_new_videos_are_added(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["store", "fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32"]
     main(arguments)
-    before = {path: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    before = {path: path.read_bytes() for path in FrameStore.paths(tmp_path / "store")}
     make_clip(videos / "c.mp4", frames=23)
     capsys.readouterr()
     assert main(arguments) == 0
@@ -180,6 +180,33 @@ def test_what_is_missing_of_an_index(videos: Path, tmp_path: Path) -> None:
         assert 0 < sum(found) < index.column("frames").to_numpy().sum()
         each = [np.prod(store.decode(index.video(row), np.arange(1)).data.shape) for row in index.usable().tolist()]
         assert store.frame_bytes(index).tolist() == each
+
+
+def test_the_second_run_decodes_nothing(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run decodes each video once, for its index and the store; another run takes both from the store."""
+    store = tmp_path / "store"
+    make_clip(videos / "a.mp4", frames=40)
+    make_clip(videos / "b.mp4", frames=40)
+    run = ["train", "vcop_r3d_tiny", "--data", str(videos), "--steps", "1", "--batch-size", "2", "--holdout", "0"]
+    kept = ["--store", str(store), "--store-size", "64x86"]
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FrameStore, "decode", forbidden)  # the index pass has kept all frames
+        assert main([*run, "--out", str(tmp_path / "one"), *kept]) == 0
+    out = capsys.readouterr().out
+    assert "frames of 64x86 (8.3 KB each)" in out
+    assert "80 frames of 64x86: 660.5 KB, of which 660.5 KB are kept" in out
+    assert ", 0 were decoded" in out
+    monkeypatch.setattr(FrameStore, "decode", forbidden)
+    monkeypatch.setattr("vidssl.index.build.scan", forbidden)
+    assert main([*run, "--out", str(tmp_path / "two"), *kept]) == 0
+    assert main(["store", "fill", str(videos), str(store), "--store-size", "64x86"]) == 0
+    assert "2 of 2 videos are kept, 0 frames now" in capsys.readouterr().out
 
 
 def test_a_limit(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

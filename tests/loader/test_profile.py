@@ -1,6 +1,8 @@
 """`profile` measures each step of loading, and its advice follows from the measurements."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from tests.clips import make_clip
 from tests.kernels.workload import orders
-from vidssl import VideoIndex, VidsslError
+from vidssl import FrameStore, VideoIndex, VidsslError
+from vidssl.cli import main
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.profile import STEPS, Profile, profile
@@ -40,7 +43,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
 def test_every_step_is_measured(index: VideoIndex, weight: str) -> None:
     spec = SPEC if weight == "even" else replace(SPEC, weight="motion", window=20)
     found = profile(index, Task(spec), workers=1, windows=6)
-    assert set(found.steps) == set(STEPS)
+    assert set(found.steps) == set(STEPS) - {"store"}
     assert found.engine == "inline"
     assert found.steps["open"] > 0
     assert found.steps["decode"] > 0
@@ -84,6 +87,52 @@ def test_advice(change: dict[str, Any], expected: str) -> None:
     assert any(expected in line for line in advice)
     if change:
         assert len(advice) < 6
+
+
+@pytest.mark.parametrize("weight", ["even", "motion"])
+def test_a_store_is_measured(index: VideoIndex, weight: str, tmp_path: Path) -> None:
+    """A window that is kept is not decoded, and the store is not filled meanwhile."""
+    task = Task(SPEC if weight == "even" else replace(SPEC, weight="motion", window=20))
+    FrameStore(tmp_path, (44, 53)).fill(index.select([0, 1]), progress=False)
+    found = profile(index, task, workers=1, windows=6, store=FrameStore(tmp_path, (44, 53), limit=0))
+    assert set(found.steps) == set(STEPS)
+    assert found.steps["store"] > 0
+    assert found.steps["open"] > 0  # of the third video
+    assert (found.stored, found.side) == (4, 44)  # each epoch has one window of each video
+    assert "4 of 6 windows were in the store" in found.text()
+    assert any("the store lacks 2 of 6 windows" in line for line in found.advice())
+    FrameStore(tmp_path, (44, 53)).fill(index, progress=False)
+    files = sorted(tmp_path.iterdir())
+    full = profile(index, task, workers=1, windows=6, store=FrameStore(tmp_path, (44, 53), limit=0))
+    assert (full.stored, full.steps["open"], full.steps["demux"], full.steps["decode"]) == (6, 0, 0, 0)
+    assert full.steps["assemble"] > 0
+    assert full.shown == (6 if weight == "even" else 20)
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_the_command_takes_a_store(index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index.save(tmp_path / "index.arrow")
+    store = FrameStore(tmp_path / "store", (64, 86))
+    store.fill(index, progress=False)
+    command = [
+        "bench",
+        "loader",
+        "--data",
+        str(tmp_path / "index.arrow"),
+        "--recipe",
+        "vcop_r3d_tiny",
+        "--windows",
+        "3",
+    ]
+    kept = [*command, "--store", str(tmp_path / "store")]
+    assert main([*kept, "--store-size", "64x86", "--out", str(tmp_path / "found.json")]) == 0
+    assert "3 of 3 windows were in the store" in capsys.readouterr().out
+    written = json.loads((tmp_path / "found.json").read_text())
+    assert (written["store_size"], written["stored"], written["steps"]["decode"]) == ("64x86", 3, 0)
+    assert main(kept) == 2
+    assert "--store-size 64x86 takes" in capsys.readouterr().err
+    assert main([*command, "--store-size", "64x86"]) == 2
+    assert "it needs --store FOLDER" in capsys.readouterr().err
 
 
 def test_no_windows_is_an_error(index: VideoIndex) -> None:

@@ -7,7 +7,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.data import open_data
+from vidssl.cli.store import open_data_and_store, say_read
 from vidssl.evaluate.audit import audit, make_folder
 from vidssl.recipes import RECIPES
 from vidssl.train.checkpoint import locate
@@ -21,6 +21,8 @@ Args:
     out: Folder for audit.json and audit.png; None only prints.
     tuples: Number of tuples to train on, and number to test on.
     device: Where the run's model computes.
+    store: Folder that keeps decoded frames of the recipe's store_size; what it lacks is decoded, and kept in it.
+    store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
     allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
 """
 
@@ -39,22 +41,16 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         out: Path | None = None,
         tuples: int = 1000,
         device: Literal["auto", "cpu", "cuda"] = "auto",
+        store: Path | None = None,
+        store_limit: str | None = None,
         allow_outside: bool = False,
     ) -> None:
         where = locate(run, allow_outside=allow_outside)[0] if run is not None else out
         if out is not None:
             make_folder(out)  # report a wrong run or folder before indexing the videos
-        print(
-            audit(
-                settings,
-                open_data(data, where, allow_outside=allow_outside),
-                name=name,
-                run=run,
-                tuples=tuples,
-                device=device,
-                out=out,
-            ).text()
-        )
+        index, frames = open_data_and_store(settings, data, where, store, store_limit, allow_outside=allow_outside)
+        print(audit(settings, index, name=name, run=run, tuples=tuples, device=device, out=out, store=frames).text())
+        say_read(frames)
         if out is not None:
             print(f"wrote {out / 'audit.json'} and {out / 'audit.png'}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from vidssl.cli.data import open_data
+from vidssl.cli.store import open_data_and_store
 from vidssl.loader.profile import profile
 from vidssl.paths import atomic_write, check_output
 from vidssl.recipes import RECIPES
@@ -24,6 +24,8 @@ def loader(
     workers: int | None = None,
     windows: int = 64,
     seed: int = 0,
+    store: Path | None = None,
+    store_size: str | None = None,
     out: Path | None = None,
     allow_outside: bool = False,
 ) -> None:
@@ -35,6 +37,8 @@ def loader(
         workers: Threads that decode; None takes one for each core.
         windows: Number of random windows to load.
         seed: Seed of the windows.
+        store: Folder of decoded frames from which windows are taken. What it lacks is decoded, and not kept.
+        store_size: Size of its frames: HEIGHTxWIDTH in pixels, or native. None takes the recipe's.
         out: JSON file for the results, in addition to the text.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
@@ -43,16 +47,19 @@ def loader(
     if out is not None and not out.parent.is_dir():
         raise VidsslError(f"out={str(out)!r}: no folder {str(out.parent)!r}; name a file in a folder that exists")
     check_output(out, ".json", _BEGINS)
-    found = profile(
-        open_data(data, None, allow_outside=allow_outside),
-        RECIPES[recipe]().pretext,
-        workers=workers,
-        windows=windows,
-        seed=seed,
-    )
+    settings = RECIPES[recipe]()
+    if store is None and store_size is not None:
+        raise VidsslError(f"store_size={store_size!r}: it needs --store FOLDER")
+    if store_size is not None:
+        settings = replace(settings, store_size=store_size)
+    limit = None if store is None else "0"
+    index, frames = open_data_and_store(settings, data, None, store, limit, allow_outside=allow_outside)
+    found = profile(index, settings.pretext, workers=workers, windows=windows, seed=seed, store=frames)
     print(found.text())
     if out is not None:
         about = {"bench": "loader", "data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
+        if frames is not None:
+            about |= {"store": str(store), "store_size": frames.size_text}
         try:
             with atomic_write(out) as aside:
                 aside.write_text(json.dumps(about, indent=1) + "\n")

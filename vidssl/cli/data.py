@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,55 +13,106 @@ from vidssl.index.lists import LISTS, is_list
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.index.tars import is_tar
 from vidssl.paths import output_path
+from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
+_NAME = re.compile(r"index_[0-9a-f]{16}" + re.escape(ENDING))  # of an index in a folder that may hold several
 
 
-def open_data(data: Path, out: Path | None, *, allow_outside: bool = False) -> VideoIndex:
+def open_data(
+    data: Path, out: Path | None, *, store: FrameStore | None = None, fill: bool = True, allow_outside: bool = False
+) -> VideoIndex:
     """Opens an index, or indexes a folder or a list.
 
     Args:
         data: The index, folder or list.
         out: Folder of a run: unchanged files are taken from its index.arrow, which is written if it does not exist.
+        store: Keeps the frames of the files that are read. Its folder has an index for the next call too.
+        fill: False does not keep these frames.
         allow_outside: Accept an index that names files outside of its root.
 
     Returns:
         The index of `data` as it is now.
     """
     kept = out / "index.arrow" if out is not None else None
+    shared = _shared(data, store)
+    known = [path for path in (kept, shared) if path is not None]
     if kept is None or data.suffix == ENDING or kept.exists():  # never replaces the index of another folder
-        return _open(data, [kept] if kept is not None else [], allow_outside)
-    journal = journal_of(kept)
-    index = _open(data, [], allow_outside, journal)
-    index.save(kept)
-    journal.unlink(missing_ok=True)
+        index = _open(data, known, allow_outside, store=store, fill=fill)
+    else:
+        journal = journal_of(kept)
+        index = _open(data, known, allow_outside, journal, store=store, fill=fill)
+        index.save(kept)
+        journal.unlink(missing_ok=True)
+    _share(index, shared, store)
     return index
 
 
-def open_kept(data: Path, run: Path, *, allow_outside: bool = False) -> VideoIndex:
+def open_kept(data: Path, run: Path, *, store: FrameStore | None = None, allow_outside: bool = False) -> VideoIndex:
     """Opens as `open_data` does, but takes unchanged files from an index in RUN/features, or else from RUN/index.arrow.
 
     The index in RUN/features is updated. RUN/index.arrow may cover other videos than `data`, so it is never used whole.
     """
-    kept = (
-        output_path(run, "features") / f"index_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}{ENDING}"
-    )
-    index = _open(data, [kept, run / "index.arrow"], allow_outside)
+    kept, shared = output_path(run, "features") / _name(data), _shared(data, store)
+    known = [path for path in (kept, shared, run / "index.arrow") if path is not None]
+    index = _open(data, known, allow_outside, store=store)
     if data.suffix != ENDING and (index.read or not kept.is_file()):
         index.save(kept)
+    _share(index, shared, store)
     return index
 
 
-def _open(data: Path, known: Sequence[Path], allow_outside: bool, journal: Path | None = None) -> VideoIndex:
+def _name(data: Path) -> str:
+    """The name of the index of `data` in such a folder."""
+    return f"index_{hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:16]}{ENDING}"
+
+
+def indexes_in(store: Path) -> list[Path]:
+    """The indexes in the folder of a store."""
+    return sorted(path for path in store.glob(f"index_*{ENDING}") if _NAME.fullmatch(path.name))
+
+
+def _shared(data: Path, store: FrameStore | None) -> Path | None:
+    """The index of `data` in the folder of a store, for all runs that read it; None if there is none to be made."""
+    return None if store is None or store.folder is None or data.suffix == ENDING else store.folder / _name(data)
+
+
+def _share(index: VideoIndex, shared: Path | None, store: FrameStore | None) -> None:
+    """Writes the index for other runs. One that cannot be written costs them time, and is no error."""
+    if shared is None or store is None or not store.keeps or not (index.read or not shared.is_file()):
+        return
+    try:
+        index.save(shared)
+    except VidsslError as error:
+        log.warning("%s; other runs will read the videos again", error)
+
+
+def _open(
+    data: Path,
+    known: Sequence[Path],
+    allow_outside: bool,
+    journal: Path | None = None,
+    *,
+    store: FrameStore | None = None,
+    fill: bool = True,
+) -> VideoIndex:
     """Returns the index of `data`; unchanged files are taken from the first index of `known` that exists."""
     if data.suffix == ENDING:
         return VideoIndex.load(data, allow_outside=allow_outside)
     _check(data)
-    found = next((path for path in known if path.is_file()), None) if data.exists() else None
-    # The known index is only compared with the files that `data` names; its paths are not opened.
-    old = VideoIndex.load(found, root=_root(data), allow_outside=True) if found is not None else None
-    index = VideoIndex.build(data, known=old, journal=journal)
+    old = None
+    for path in known if data.exists() else ():
+        if path.is_file():
+            try:  # it is only compared with the files that `data` names; its paths are not opened
+                old = VideoIndex.load(path, root=_root(data), allow_outside=True)
+                break
+            except VidsslError as error:
+                if store is None or path.parent != store.folder:
+                    raise
+                log.warning("%s; the videos are read again", error)  # another run may have written it
+    keeps = store if store is not None and store.keeps and fill else None
+    index = VideoIndex.build(data, known=old, journal=journal, store=keeps)
     for note in index.notes:
         log.info("%s: %s", data, note)
     return index

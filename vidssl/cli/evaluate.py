@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from vidssl.cli.data import open_kept
+from vidssl.cli.store import open_store, say_read
 from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.accuracy import evaluate_pretext
 from vidssl.evaluate.complement import evaluate_complement
@@ -26,13 +27,44 @@ from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
-from vidssl.evaluate.run import TrainedRun, View, load_run
+from vidssl.evaluate.run import TrainedRun, View, check_store_size, load_run
 from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.paths import check_output
+from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
 
 Device = Literal["auto", "cpu", "cuda"]
 ALL = (1, 2, 3)  # the official splits of UCF101 and HMDB51
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFrames:
+    """Decoded frames that are kept.
+
+    Args:
+        store: Folder of decoded frames, as of `train --store`. What it lacks is decoded, and kept in the background.
+            The results are the same with and without it.
+        store_size: Size of its frames: HEIGHTxWIDTH in pixels, or native. None takes the run's store_size. Give native
+            for a run whose store_size is none.
+        store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
+    """
+
+    store: Path | None = None
+    store_size: str | None = None
+    store_limit: str | None = None
+
+    def of(self, run: TrainedRun) -> TrainedRun:
+        """Returns the run with this store. Raises VidsslError if the store shows other frames than the run saw."""
+        size = self.store_size
+        if self.store is not None:  # before its folder is made
+            size = size or run.recipe.store_size
+            if size == run.recipe.store_size == "none":
+                raise VidsslError(
+                    f"store={str(self.store)!r}: the run was trained with store_size=none; add --store-size native, "
+                    "which shows the same frames, or leave --store out"
+                )
+            check_store_size(run.recipe, parse_size(size))
+        return replace(run, store=open_store(self.store, size, self.store_limit) or run.store)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,24 +116,28 @@ class Data:
             return evaluate(self._open(run), out)
         found = _OFFICIAL[self.dataset](self.train, self.annotations)
         check_splits(found, self.splits)  # before videos are indexed
-        index = open_kept(self.train, run.folder, allow_outside=self.allow_outside)
+        index = open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside)
         splits = official_splits(found, index, self.splits)
         return evaluate_over_splits(run, splits, lambda one: evaluate(one, None), out=out)
 
     def _open(self, run: TrainedRun) -> Splits:
         """The indexes, kept in RUN/features."""
-        test = None if self.test is None else open_kept(self.test, run.folder, allow_outside=self.allow_outside)
+        test = (
+            None
+            if self.test is None
+            else open_kept(self.test, run.folder, store=run.store, allow_outside=self.allow_outside)
+        )
         return make_splits(
             run.recipe,
             run.meta["data"],
-            open_kept(self.train, run.folder, allow_outside=self.allow_outside),
+            open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside),
             test=test,
             labels=self.labels,
             groups=self.groups,
             leave_group_out=self.leave_group_out,
         )
 
-    def run(self, run: Path, out: Path | None) -> TrainedRun:
+    def run(self, run: Path, frames: KeptFrames, out: Path | None) -> TrainedRun:
         """Loads the run. Raises VidsslError if it is not a run, options contradict, or `out` may not be written."""
         other = self.test or self.labels or self.groups or self.leave_group_out
         if self.dataset is not None and other:
@@ -115,17 +151,18 @@ class Data:
                 "add dataset, or leave them out"
             )
         check_output(out, ".json", BEGINS)
-        return load_run(run, allow_outside=self.allow_outside)
+        return frames.of(load_run(run, allow_outside=self.allow_outside))
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}
-_WHOLE, _TUNE = View(), FineTune()
+_WHOLE, _TUNE, _FRAMES = View(), FineTune(), KeptFrames()
 
 
 def retrieval(
     run: Positional[Path],
     data: Data,
     view: View = _WHOLE,
+    frames: KeptFrames = _FRAMES,
     *,
     ks: tuple[int, ...] = KS,
     drop_last: bool = False,
@@ -145,20 +182,21 @@ def retrieval(
         device: Where to compute.
         out: JSON file to write; None writes RUN/retrieval.json.
     """
-    opened = data.run(run, out)
+    opened = data.run(run, frames, out)
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
         return evaluate_retrieval(
             opened, splits, view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
         )
 
-    _print(data.evaluate(opened, evaluate, out))
+    _print(data.evaluate(opened, evaluate, out), opened)
 
 
 def probe(
     run: Positional[Path],
     data: Data,
     view: View = _WHOLE,
+    frames: KeptFrames = _FRAMES,
     *,
     ks: tuple[int, ...] = (1, 5),
     device: Device = "auto",
@@ -172,12 +210,12 @@ def probe(
         device: Where to compute.
         out: JSON file to write; None writes RUN/probe.json.
     """
-    opened = data.run(run, out)
+    opened = data.run(run, frames, out)
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
         return evaluate_probe(opened, splits, view=view, ks=ks, device=device, out=out)
 
-    _print(data.evaluate(opened, evaluate, out))
+    _print(data.evaluate(opened, evaluate, out), opened)
 
 
 _FINETUNE_DOC = """How accurate is the encoder after further training with labels?
@@ -202,12 +240,13 @@ def _finetune(default: FineTune, doc: str) -> Callable[..., None]:
         run: Positional[Path],
         data: Data,
         how: FineTune = default,
+        frames: KeptFrames = _FRAMES,
         *,
         resume: bool = False,
         device: Device = "auto",
         out: Path | None = None,
     ) -> None:
-        opened = data.run(run, out)
+        opened = data.run(run, frames, out)
         folders = {number: finetune_folder(opened, how, number) for number in data.numbers}
         begun = {number for number, folder in folders.items() if (folder / "run.json").is_file()}
         going_on = (
@@ -220,7 +259,7 @@ def _finetune(default: FineTune, doc: str) -> Callable[..., None]:
         def evaluate(splits: Splits, out: Path | None) -> Result:
             return evaluate_finetune(opened, splits, how, resume=splits.number in going_on, device=device, out=out)
 
-        _print(data.evaluate(opened, evaluate, out))
+        _print(data.evaluate(opened, evaluate, out), opened)
 
     finetune.__doc__ = cleandoc(doc) + _FINETUNE_ARGS
     return finetune
@@ -231,6 +270,7 @@ def complement(
     data: Data,
     other: str,
     view: View = _WHOLE,
+    frames: KeptFrames = _FRAMES,
     *,
     device: Device = "auto",
     out: Path | None = None,
@@ -245,17 +285,18 @@ def complement(
         device: Where to compute.
         out: JSON file to write; None writes RUN/complement.json.
     """
-    opened = data.run(run, out)
+    opened = data.run(run, frames, out)
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
         return evaluate_complement(opened, splits, other, view=view, device=device, out=out)
 
-    _print(data.evaluate(opened, evaluate, out))
+    _print(data.evaluate(opened, evaluate, out), opened)
 
 
 def pretext(
     run: Positional[Path],
     test: Path,
+    frames: KeptFrames = _FRAMES,
     *,
     tuples: int = 4,
     device: Device = "auto",
@@ -273,9 +314,9 @@ def pretext(
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
     """
     check_output(out, ".json", BEGINS)
-    opened = load_run(run, allow_outside=allow_outside)
-    index = open_kept(test, opened.folder, allow_outside=allow_outside)
-    _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out))
+    opened = frames.of(load_run(run, allow_outside=allow_outside))
+    index = open_kept(test, opened.folder, store=opened.store, allow_outside=allow_outside)
+    _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out), opened)
 
 
 def commands() -> dict[str, Callable[..., None]]:
@@ -290,5 +331,6 @@ def commands() -> dict[str, Callable[..., None]]:
     }
 
 
-def _print(result: Result) -> None:
+def _print(result: Result, run: TrainedRun) -> None:
     print(result.text())
+    say_read(run.store)

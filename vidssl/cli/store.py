@@ -9,15 +9,17 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from vidssl.cli.data import open_data
+from vidssl.cli.data import indexes_in, open_data
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable, readable
+from vidssl.store.choose import Name
 from vidssl.store.folder import delete, delete_unused, is_ours, open_shards
-from vidssl.store.frames import FrameStore, parse_size
+from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.store.scores import keys_of_scores
 from vidssl.store.shard import ENDING, Shard
 from vidssl.store.writer import abandoned, unfinished
+from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
 _SHOWN = 20  # shards or videos that are listed
@@ -46,7 +48,7 @@ def fill(
     """
     frames = FrameStore(store, parse_size(store_size), parse_bytes(store_limit))
     say_room(frames)
-    index = open_data(data, None, allow_outside=allow_outside)
+    index = open_data(data, None, store=frames, fill=False, allow_outside=allow_outside)  # says all sizes first
     say_sizes(frames, index)
     failed = frames.fill(index, workers=workers, file_timeout=file_timeout)
     for path, reason in failed[:_SHOWN]:
@@ -106,7 +108,7 @@ def verify(store: Positional[Path]) -> None:
 def rm(
     store: Positional[Path], *, damaged: bool = False, keep: tuple[Path, ...] = (), allow_outside: bool = False
 ) -> None:
-    """Delete the shards of a store. Other files in its folder stay.
+    """Delete the shards of a store, and the indexes in it. Other files in its folder stay.
 
     Args:
         store: Folder of the store.
@@ -125,6 +127,8 @@ def rm(
     chosen = [path for path, _ in FrameStore.verify_folder(folder)] if damaged else FrameStore.paths(folder)
     ours = [path for path in chosen if is_ours(path)]
     print(f"deleted {_many(len(ours), 'shard')}, {readable(delete(ours, folder))}")
+    for path in () if damaged else indexes_in(folder):
+        path.unlink(missing_ok=True)
     for path in chosen:
         if path not in ours:
             print(printable(f"not deleted: {path.name}: vidssl did not give it this name; delete it yourself"))
@@ -171,6 +175,63 @@ def open_store(folder: Path | None, size: str | None, limit: str | None) -> Fram
     if size is None:
         raise VidsslError(f"store={str(folder)!r}: give --store-size HEIGHTxWIDTH, such as 128x171, or native")
     return FrameStore(folder, parse_size(size), parse_bytes(limit))
+
+
+def open_data_and_store(
+    recipe: Recipe,
+    data: Path,
+    out: Path | None,
+    folder: Path | None,
+    limit: str | None,
+    backend: Name = "auto",
+    *,
+    allow_outside: bool = False,
+    quiet: bool = False,
+) -> tuple[VideoIndex, FrameStore | None]:
+    """Opens --data and, at the size of a recipe, the store that --store and --store-limit name.
+
+    Files that are not indexed yet are decoded once: for the index and for the store.
+
+    Args:
+        recipe: The recipe.
+        data: As for `open_data`.
+        out: As for `open_data`.
+        folder: Folder of the store; None: there is no store.
+        limit: Most bytes of that folder, such as 200GB.
+        backend: Where its frames lie while they are used.
+        allow_outside: As for `open_data`.
+        quiet: Print nothing.
+    """
+    if folder is None:
+        if limit is not None or backend != "auto":
+            raise VidsslError("store_limit, store_backend: they need --store FOLDER")
+        return open_data(data, out, allow_outside=allow_outside), None
+    if recipe.store_size == "none":
+        index = open_data(data, out, allow_outside=allow_outside)
+        height, width = recipe.pretext.augment.resize
+        sizes: list[Size] = ["native", (height, width)]
+        choices = ", ".join(
+            f"--store-size {store.size_text} takes {readable(store.bytes_of(index))}"
+            for store in (FrameStore(None, size) for size in sizes)
+        )
+        raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
+    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit), backend)
+    quiet |= not frames.keeps
+    if not quiet:
+        say_room(frames)
+    index = open_data(data, out, store=frames, allow_outside=allow_outside)
+    if not quiet:
+        say_sizes(frames, index)
+    return index, frames
+
+
+def say_read(frames: FrameStore | None) -> None:
+    """Prints how much was read from a store."""
+    if frames is None or frames.folder is None:
+        return
+    hits, misses = frames.stats["hits"], frames.stats["misses"]
+    if hits + misses:
+        print(f"store {frames.folder}: {hits:,} of {hits + misses:,} windows were kept, {misses:,} were decoded")
 
 
 def say_room(frames: FrameStore) -> None:

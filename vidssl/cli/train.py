@@ -8,19 +8,14 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.data import open_data
-from vidssl.cli.store import parse_bytes, say_sizes
-from vidssl.index.table import VideoIndex
-from vidssl.paths import readable
+from vidssl.cli.store import open_data_and_store, say_read
 from vidssl.recipes import RECIPES
 from vidssl.store.choose import Name
-from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.setup import open_run
 from vidssl.train.train import check_first_weights, train
-from vidssl.types import VidsslError
 
 _ARGS = """
 
@@ -30,7 +25,7 @@ Args:
     resume: Continue the run in OUT from its latest checkpoint.
     device: Where to compute; auto takes a GPU if there is one.
     store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
-    store_limit: Most bytes of that folder, such as 200GB. None: no limit.
+    store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
     store_backend: Where kept frames lie: file (read when needed), memory (locked there, one copy for all processes), or
         device (in the memory of each GPU, as far as they fit). auto takes the last of these that holds them all.
     allow_outside: Also accept an index (.arrow) that names files outside of its root.
@@ -60,29 +55,19 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
             if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
                 processes.run_on_first(partial(check_first_weights, settings))
             with processes.first_before_others():
-                index = open_data(data, out, allow_outside=allow_outside)
-            frames = _open_store(settings, store, store_limit, store_backend, index)
+                index, frames = open_data_and_store(
+                    settings,
+                    data,
+                    out,
+                    store,
+                    store_limit,
+                    store_backend,
+                    allow_outside=allow_outside,
+                    quiet=not processes.is_first,
+                )
             train(settings, index, out, resume=resume, processes=processes, store=frames)
+            if processes.is_first:
+                say_read(frames)
 
     command.__doc__ = doc + _ARGS
     return command
-
-
-def _open_store(
-    recipe: Recipe, folder: Path | None, limit: str | None, backend: Name, index: VideoIndex
-) -> FrameStore | None:
-    if folder is None:
-        if limit is not None or backend != "auto":
-            raise VidsslError("store_limit, store_backend: they need --store FOLDER")
-        return None
-    if recipe.store_size == "none":
-        height, width = recipe.pretext.augment.resize
-        sizes: list[Size] = ["native", (height, width)]
-        choices = ", ".join(
-            f"--store-size {store.size_text} takes {readable(store.bytes_of(index))}"
-            for store in (FrameStore(None, size) for size in sizes)
-        )
-        raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
-    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit), backend)
-    say_sizes(frames, index)
-    return frames

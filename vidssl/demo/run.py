@@ -28,10 +28,12 @@ from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import own_colors, plan
 from vidssl.loader import Loader
 from vidssl.lock import LOCK, hold
+from vidssl.paths import output_path
 from vidssl.plots.tuples import CELL, Ordered, draw_orders
 from vidssl.pretext import PretextModel, Vcop
 from vidssl.pretext.vcop import orders
 from vidssl.recipes.vcop import vcop_r3d_tiny
+from vidssl.store.frames import FrameStore
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError
@@ -69,11 +71,14 @@ def demo_recipe(seed: int) -> Recipe:
         log_every=50,
         amp="off",
     )
-    return replace(base, pretext=Vcop(clip_length=8, interval=20, dropout=0.0, augment=augment), train=settings)
+    pretext = Vcop(clip_length=8, interval=20, dropout=0.0, augment=augment)
+    return replace(base, pretext=pretext, train=settings, store_size="native")
 
 
 def run(out: Path, *, seed: int = 0, steps: int = STEPS, each: int = EACH) -> None:
-    """Runs the demo. It writes scenes/, index.arrow, run/ and order.png; a second call uses scenes and index again.
+    """Runs the demo. It writes scenes/, index.arrow, store/, run/ and order.png.
+
+    A second call uses scenes, index and store again.
 
     Args:
         out: The folder for all of these.
@@ -94,38 +99,52 @@ def _run(out: Path, seed: int, steps: int, each: int) -> None:
     scenes, saved, folder = out / "scenes", out / "index.arrow", out / "run"
     _say(1, "scenes", began)
     fresh = render(scenes, seed=seed, each=each)
-    _say(2, "index", began)
-    index, recipe = _index(scenes, saved, fresh=fresh), demo_recipe(seed)
+    _say(2, "index, and decode each video once", began)
+    index, store = _index(scenes, saved, output_path(out, "store"), fresh=fresh)
+    recipe = demo_recipe(seed)
     span = recipe.pretext.plan.frames
     print(index.summary(span))
+    print(f"{store.bytes_of(index) / 1e6:.0f} MB of frames in {os.path.relpath(store.folder or out)}")
     _say(3, "train: in which order were three clips?", began)
     _remove_old_run(folder, recipe)
-    result = train(recipe, index, folder, steps=steps)
+    result = train(recipe, index, folder, steps=steps, store=store)
     _say(4, "evaluate: do the nearest videos show the same scene?", began)
-    trained = load_run(folder)
+    trained = load_run(folder, store=store)
     table = evaluate_retrieval(trained, make_splits(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
     _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
-    draw_orders(show_tuples(recipe, model, held), out / "order.png")
-    _summary(out, pretext_accuracy(model, held), table.text(), time.perf_counter() - began)
+    draw_orders(show_tuples(recipe, model, held, store), out / "order.png")
+    _summary(out, pretext_accuracy(model, held, store=store), table.text(), time.perf_counter() - began)
 
 
-def _index(scenes: Path, saved: Path, *, fresh: bool) -> VideoIndex:
-    """Returns the saved index if it still describes these files (after a copy it does not), else a new one."""
+def _index(scenes: Path, saved: Path, folder: Path, *, fresh: bool) -> tuple[VideoIndex, FrameStore]:
+    """Returns the index and the frames of the scenes.
+
+    What an earlier demo saved is taken if it still describes these files (after a copy it does not).
+    """
     if not fresh and saved.is_file():
         index = VideoIndex.load(saved, root=scenes)
         if index.is_current():
-            return index
-    index = VideoIndex.build(scenes)
+            store = FrameStore(folder)
+            store.fill(index)
+            return index, store
+    if folder.is_dir():
+        for path in FrameStore.paths(folder):  # frames of other files
+            path.unlink()
+    store = FrameStore(folder)
+    index = VideoIndex.build(scenes, store=store)
     index.save(saved)
-    return index
+    return index, store
 
 
-def show_tuples(recipe: Recipe, model: PretextModel, held: VideoIndex, *, count: int = 3) -> list[Ordered]:
+def show_tuples(
+    recipe: Recipe, model: PretextModel, held: VideoIndex, store: FrameStore, *, count: int = 3
+) -> list[Ordered]:
     """Returns held-out tuples of different scenes: the most probable correct ones, and a wrong one if there is any."""
     found: dict[tuple[str, bool], Ordered] = {}  # one of each scene, ordered right and wrong
-    with Loader(held, recipe.pretext, batch_size=16, device="cpu", seed=recipe.train.seed, train=False) as loader:
+    loading: dict[str, Any] = {"device": "cpu", "seed": recipe.train.seed, "store": store}
+    with Loader(held, recipe.pretext, batch_size=16, train=False, **loading) as loader:
         for batch in loader:
             with torch.no_grad():
                 chances = model(batch.clips).softmax(1)
@@ -182,9 +201,12 @@ def _remove_old_run(folder: Path, recipe: Recipe) -> None:
 
 
 def _settings(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Returns a recipe without seed and steps, in which one demo may differ from the next."""
+    """Returns a recipe without seed and steps, in which one demo may differ from the next.
+
+    An earlier demo had no store_size.
+    """
     train = {name: value for name, value in recipe["train"].items() if name not in ("seed", "steps")}
-    return recipe | {"train": train}
+    return {**recipe, "train": train, "store_size": None}
 
 
 def _say(step: int, what: str, began: float) -> None:
@@ -203,6 +225,7 @@ def _summary(out: Path, found: Accuracy, table: str, seconds: float) -> None:
 Done in {seconds:.0f} s. Files:
   {where}/order.png       tuples as shown, with their true and predicted order
   {where}/scenes/         the videos, one folder for each class; {where}/index.arrow describes them
+  {where}/store/          their decoded frames, from which the training reads
   {where}/run/            checkpoints, metrics.jsonl, retrieval.json, retrieval.png (queries and the nearest videos)
 
 Watch the run:      {bin_}tensorboard --logdir {where}/run

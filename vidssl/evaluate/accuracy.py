@@ -12,11 +12,12 @@ import torch
 from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.result import Numbers, Result
-from vidssl.evaluate.run import TrainedRun, trained_model, untrained_model
+from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
+from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
 
 
@@ -75,6 +76,7 @@ def predict_tuples(
     tuples: int = 4,
     device: torch.device | str = "cpu",
     workers: int | None = None,
+    store: FrameStore | None = None,
 ) -> Answers:
     """Predicts tuples of the middle window of every usable video. The arguments are those of `pretext_accuracy`."""
     model.to(device).eval()
@@ -84,6 +86,7 @@ def predict_tuples(
         "tuples_per_window": tuples,
         "device": device,
         "workers": workers,
+        "store": store,
     }
     with Loader(index, model.pretext, train=False, **loading) as loader:
         for batch in loader:
@@ -103,6 +106,7 @@ def pretext_accuracy(
     tuples: int = 4,
     device: torch.device | str = "cpu",
     workers: int | None = None,
+    store: FrameStore | None = None,
 ) -> Accuracy:
     """Measures the accuracy of a model on the middle window of every usable video.
 
@@ -114,6 +118,7 @@ def pretext_accuracy(
         tuples: Tuples per window.
         device: Where the model computes.
         workers: Worker threads of the loader; None takes the loader's default.
+        store: Shows the videos, as in Loader. For a run, take `TrainedRun.store`: the size at which it saw them.
 
     Returns:
         The accuracy.
@@ -121,7 +126,7 @@ def pretext_accuracy(
     Raises:
         VidsslError: No video is usable, or a video cannot be read.
     """
-    found = predict_tuples(model, index, tuples=tuples, device=device, workers=workers)
+    found = predict_tuples(model, index, tuples=tuples, device=device, workers=workers, store=store)
     return Accuracy(
         accuracy=float(found.right.float().mean()),
         balanced=found.balanced,
@@ -163,7 +168,7 @@ def evaluate_pretext(
     chance = {"accuracy": Estimate(run.recipe.pretext.chance), "balanced": Estimate(1 / spec.classes)}
     numbers: Numbers = {}
     for name, model in {"trained": trained_model(run.path)[0], "untrained": untrained_model(run.recipe)}.items():
-        found = predict_tuples(model, test, tuples=tuples, device=picked, workers=workers)
+        found = predict_tuples(model, test, tuples=tuples, device=picked, workers=workers, store=run.store)
         if not len(found.label):
             raise VidsslError(
                 f"evaluate: none of the {found.drawn} tuples meets the limits of {run.recipe.pretext.name}"
@@ -185,6 +190,7 @@ def evaluate_pretext(
             "out. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
             "Balanced: the mean over the classes of the accuracy in each.",
+            *size_notes(run.recipe, run.recipe.pretext.augment.resize),
         ),
     )
     place = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Z, clustered_half_width, effective_size, wilson
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
-from vidssl.evaluate.run import trained_model
+from vidssl.evaluate.run import shown_by, size_notes, trained_model
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.paths import atomic_write
 from vidssl.plots.bars import Bar, draw_bars
 from vidssl.pretext import PretextModel
+from vidssl.store.frames import FrameStore
 from vidssl.train import checkpoint
 from vidssl.train.compute import torch_threads
 from vidssl.train.config import Recipe, flat, recipe_from
@@ -124,6 +126,7 @@ def audit(
     tuples: int = 1000,
     device: str = "auto",
     out: Path | None = None,
+    store: FrameStore | None = None,
     progress: bool = True,
 ) -> Audit:
     """Audits the task of a recipe on the videos of an index.
@@ -138,6 +141,8 @@ def audit(
         tuples: Number of tuples to train on, and number to test on.
         device: Where the run's model computes: "auto", "cpu", "cuda" or "cuda:N".
         out: Folder for audit.json and audit.png; None writes neither.
+        store: Frames are taken from this store and kept in it. Its size must be recipe.store_size. None keeps nothing;
+            the scores are the same.
         progress: Show progress bars.
 
     Returns:
@@ -145,23 +150,23 @@ def audit(
 
     Raises:
         VidsslError: No videos are held out; too few tuples meet the task's limits; the run has another task or other
-            videos; `out` cannot be written.
+            videos; the store has another size; `out` cannot be written.
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
     _need(
         config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
     )
-    picked = pick_device(device)
+    picked, shown = pick_device(device), shown_by(recipe, store)
     if out is not None:
         make_folder(out)
     model, step = (None, "") if run is None else _open(run, recipe, index)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     with torch_threads(config.threads):
-        train = collect(recipe, train_part, tuples, seed=config.seed, desc="to learn from", progress=progress)
+        of = partial(collect, recipe, tuples=tuples, store=shown, progress=progress)
+        train = of(index=train_part, seed=config.seed, desc="to learn from")
         # Another seed, or position p of both parts would show the same arrangement.
-        other = (config.seed + 1) % 2**63
-        test = collect(recipe, held, tuples, seed=other, desc="held out", model=model, device=picked, progress=progress)
+        test = of(index=held, seed=(config.seed + 1) % 2**63, desc="held out", model=model, device=picked)
         scores = {cue: _score(cue, recipe, train, test) for cue in train.cues}
     found = Audit(
         recipe=name or pretext.name,
@@ -174,7 +179,7 @@ def audit(
         trained=None
         if test.logits is None
         else measure(f"trained, {step}", test.logits, test.label, test.video, pretext.plan.labels),
-        notes=(*_notes(train, test), *_overfit(scores)),
+        notes=(*_notes(train, test), *_overfit(scores), *size_notes(recipe, pretext.augment.resize)),
     )
     if out is not None:
         about = asdict(found) | {
@@ -279,7 +284,9 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
 def _decides(recipe: Recipe) -> dict[str, Any]:
     """The settings that decide what is shown, and which videos are held out."""
     names = ("method", "train.holdout", "train.seed", "train.group")
-    return {key: value for key, value in flat(recipe.as_dict()).items() if key in names or key.startswith("pretext.")}
+    found = {key: value for key, value in flat(recipe.as_dict()).items() if key in names or key.startswith("pretext.")}
+    as_decoded = recipe.store_size in ("none", "native")
+    return found | {"store_size": "none or native" if as_decoded else recipe.store_size}
 
 
 def _shows(recipe: Recipe) -> tuple[str, list[Any], list[Any], Any]:

@@ -54,9 +54,10 @@ def run_features(
         Features of the training videos and of the test videos, one `Features` per encoder.
 
     Raises:
-        VidsslError: No video is long enough; a video cannot be read; the cache cannot be written.
+        VidsslError: No video is long enough; a video cannot be read; the view does not fit the run's store_size; the
+            cache cannot be written.
     """
-    clips, picked = view.of(run.recipe), pick_device(device)
+    clips, picked = view.of(run.recipe, store=run.store), pick_device(device)
 
     def of(index: VideoIndex) -> list[Features]:
         return extract_cached(
@@ -186,6 +187,8 @@ def load_features(path: Path, index: VideoIndex) -> Features:
 
 def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool, layer: str | None) -> str:
     """Sixteen hexadecimal digits, a hash of everything that the features depend on."""
+    # Native frames are those that are shown without a store.
+    size = "" if clips.store is None or clips.store.size == "native" else f" {clips.store.size_text}"
     settings = (
         fingerprint(index),
         clips.count,
@@ -197,7 +200,7 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool, layer:
         layer,
         _name(clips.encode),
     )
-    digest = hashlib.sha256(f"{settings} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())
+    digest = hashlib.sha256(f"{settings}{size} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())

@@ -8,7 +8,7 @@ would add as much.
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def evaluate_complement(
         run: The run.
         data: The videos to train the probes on and those to test on.
         other: A features file (.safetensors, see vidssl/evaluate/cache.py), or "module:function", a function that
-            returns a torch module and the `Clips` that the module expects.
+            returns a torch module and the `Clips` that the module expects. The run's store_size is not B's: B sees the
+            videos as they are decoded.
         view: How the videos are shown to the run's encoders.
         device: "auto", "cpu", "cuda" or "cuda:N".
         out: JSON file; None writes RUN/complement.json.
@@ -62,7 +63,7 @@ def evaluate_complement(
     """
     encoders = run.encoders()
     train, test = run_features(run, data, encoders, view, device=device, progress=progress)
-    others = _others(other, data, device=device, progress=progress)
+    others = _others(other, run, data, device=device, progress=progress)
     ours = {name: _common((a, b), others) for name, a, b in zip(encoders, train, test, strict=True)}
     theirs = _common(others, ours["trained"])
     sets = {
@@ -97,7 +98,7 @@ def evaluate_complement(
             "test videos left out": len(data.test) - len(theirs[1].label),
         },
         settings={**asdict(view), "other": other, **sizes},
-        notes=tuple(_overlap_note(name, counts) for name, counts in overlap.items()),
+        notes=(*(_overlap_note(name, counts) for name, counts in overlap.items()), *view.notes(run.recipe)),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )
     result.publish(run, data.data(), out=out)
@@ -126,12 +127,14 @@ def _overlap_note(name: str, found: dict[str, float]) -> str:
     return f"A ({name}) and B: {counts} ({expected} both wrong if their errors were independent)"
 
 
-def _others(other: str, data: Splits, *, device: str, progress: bool) -> Both:
+def _others(other: str, run: TrainedRun, data: Splits, *, device: str, progress: bool) -> Both:
     parts = [data.train] if data.leave_group_out else [data.train, data.test]
     if other.endswith(".safetensors"):
         found = [load_features(Path(other), part) for part in parts]
     else:
         module, clips = build_other(other)
+        if run.store is not None and run.store.size == "native":  # as decoded, which is what B sees
+            clips = replace(clips, store=run.store)
         # Not cached: the code of a foreign module may change under the same name.
         found = [extract([module], part, clips, device=pick_device(device), progress=progress)[0] for part in parts]
     for features, part in zip(found, parts, strict=True):

@@ -18,6 +18,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
+from vidssl.store.frames import FrameStore
 from vidssl.train.config import Recipe
 from vidssl.types import Batch, VidsslError
 
@@ -172,6 +173,7 @@ def collect(
     desc: str,
     model: PretextModel | None = None,
     device: torch.device | str = "cpu",
+    store: FrameStore | None = None,
     progress: bool = True,
 ) -> Tuples:
     """Draws tuples as training sees them and computes their cues. Tuples off the task's limits are left out.
@@ -187,6 +189,7 @@ def collect(
         desc: Name of the tuples, for the progress bar and errors.
         model: A model that predicts the same tuples; None computes no logits.
         device: Where the model computes.
+        store: Shows the videos, as in Loader.
         progress: Show a progress bar.
 
     Returns:
@@ -203,6 +206,7 @@ def collect(
         "workers": config.workers,
         "max_corrupt": config.max_corrupt,
         "decode": config.decode,
+        "store": store,
     }
     parts: list[dict[str, torch.Tensor]] = []
     # Number of tuples of each class that are still to be drawn.

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,8 +28,10 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, plan
+from vidssl.store.fill import Filler
+from vidssl.store.frames import FrameStore
 from vidssl.train.compute import torch_threads
-from vidssl.types import VidsslError
+from vidssl.types import Frames, VidsslError
 from vidssl.video.decode import Video, decode
 from vidssl.workers import Workers
 
@@ -74,6 +78,7 @@ class Clips:
         augment: Sizes, mean and standard deviation of the pictures.
         encode: Function of clips [N, 3, T, H, W] that returns the encoder's input; None passes the clips on.
         crops: Crops of each clip: "centre", or "ten" for the corners and the centre, and the same mirrored.
+        store: Has frames that need no decoding, and the size of all others. None: frames are shown as decoded.
     """
 
     count: int = 10
@@ -82,6 +87,7 @@ class Clips:
     augment: Augment
     encode: Callable[[torch.Tensor], torch.Tensor] | None = None
     crops: Crops = "centre"
+    store: FrameStore | None = None
 
     def __post_init__(self) -> None:
         for name in ("count", "length", "stride"):
@@ -98,10 +104,14 @@ class Clips:
         first = np.linspace(0, frames - self.extent, self.count).astype(np.int64)
         return first[:, None] + np.arange(self.length) * self.stride
 
-    def read(self, video: Video) -> torch.Tensor:
-        """Decodes one video's clips: float32 [count * crops, 3, length, H, W], or the output of `encode` for them."""
+    def read(self, video: Video, missed: Callable[[], None] | None = None) -> torch.Tensor:
+        """Reads one video's clips: float32 [count * crops, 3, length, H, W], or the output of `encode` for them.
+
+        missed: Called if the store lacks frames, which are then decoded.
+        """
         numbers = self.numbers(video.frames)
-        frames = decode(video, np.unique(numbers))
+        source = self._frames(video, numbers, missed)
+        size = source[0].size
         spec = PlanSpec(
             arrangements=np.arange(self.length, dtype=np.int32)[None, None],
             labels=np.zeros(1, np.int64),
@@ -110,16 +120,28 @@ class Clips:
             stride=self.stride,
             augment=replace(self.augment, region=None),
         )
-        one = plan(spec, frames=self.extent, size=frames.size, seed=0, epoch=0, sample=0, train=False)
-        box, flip = _ten(one.box, frames.size) if self.crops == "ten" else (one.box, one.flip)
-        shown = one._replace(
-            frame=np.searchsorted(frames.number, numbers).astype(np.int32).repeat(len(box), axis=0),
-            box=np.tile(box, (self.count, 1, 1)),
-            flip=np.tile(flip, self.count),
-            color=np.repeat(one.color, self.count * len(box), axis=0),
-        )
-        made = torch.from_numpy(assemble(frames, shown, size=self.augment.crop))
-        return made if self.encode is None else self.encode(made)
+        one = plan(spec, frames=self.extent, size=size, seed=0, epoch=0, sample=0, train=False)
+        box, flip = _ten(one.box, size) if self.crops == "ten" else (one.box, one.flip)
+        color = np.repeat(one.color, len(box), axis=0)
+        made = np.empty((self.count, len(box), 3, self.length, *self.augment.crop), np.float32)
+        for clip, frames, out in zip(numbers, source, made, strict=True):
+            where = np.searchsorted(frames.number, clip).astype(np.int32)
+            shown = one._replace(frame=np.tile(where, (len(box), 1)), box=box, flip=flip, color=color)
+            assemble(frames, shown, size=self.augment.crop, out=out, used_before=False)
+        clips = torch.from_numpy(made).flatten(0, 1)
+        return clips if self.encode is None else self.encode(clips)
+
+    def _frames(self, video: Video, numbers: npt.NDArray[np.int64], missed: Callable[[], None] | None) -> list[Frames]:
+        """The frames of each clip: kept ones, or decoded ones, which all other clips share."""
+        if self.store is None:
+            return [decode(video, np.unique(numbers))] * self.count
+        kept = [self.store.read(video, int(clip[0]), self.extent) for clip in numbers]
+        if all(kept):
+            return [frames for frames in kept if frames]
+        if missed is not None:
+            missed()
+        decoded = self.store.decode(video, np.unique(numbers[[frames is None for frames in kept]]))
+        return [frames or decoded for frames in kept]
 
 
 def _ten(box: npt.NDArray[np.float32], size: tuple[int, int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
@@ -200,11 +222,14 @@ def _prefetch(
     index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None
 ) -> Iterator[torch.Tensor]:
     """The clips of each row in order. Worker threads prefetch a few videos."""
-    count = workers or cpus()
-    with Workers(count, "vidssl-features") as pool:
+    count, store = workers or cpus(), clips.store
+    with ExitStack() as stack:
+        pool = stack.enter_context(Workers(count, "vidssl-features"))
+        filler = stack.enter_context(closing(Filler(store, index))) if store is not None and store.keeps else None
         waiting: deque[Future[torch.Tensor]] = deque()
         for row in rows.tolist():
-            waiting.append(pool.submit(clips.read, index.video(row)))
+            missed = None if filler is None else partial(filler.ask, row, "frames")
+            waiting.append(pool.submit(clips.read, index.video(row), missed))
             if len(waiting) > 2 * count:
                 yield waiting.popleft().result()
         while waiting:

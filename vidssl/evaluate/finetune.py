@@ -25,7 +25,7 @@ from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.features import extract
 from vidssl.evaluate.probe import Predictions, majority_fraction
 from vidssl.evaluate.result import Result
-from vidssl.evaluate.run import TrainedRun, View, untrained_encoder
+from vidssl.evaluate.run import TrainedRun, View, check_crop, untrained_encoder
 from vidssl.evaluate.splits import Splits, split_name
 from vidssl.kernels.plan import PlanSpec
 from vidssl.models import Encoder
@@ -218,7 +218,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
             }
         },
         meta={"classes": classes},
-        loader=partial(Labelled, classes=classes),
+        loader=partial(Labelled, classes=classes, store=run.store),
         command=FINETUNE,
     )
 
@@ -252,12 +252,13 @@ def _test(
     single = recipe.pretext.input[1] == 1
     weights_of = trained["weights"]  # None in a run that was begun before they were written down
     clips = how.clips or (25 if single else 10)
+    view = View(clips=clips)
     crops = how.crops or ("ten" if single else "centre")
     device = next(model.parameters()).device
     logits = extract(
         [nn.Sequential(model.encoder, model.head)],
         data.test,
-        View(clips=clips).of(recipe, crops=crops),
+        view.of(recipe, crops=crops, store=run.store),
         device=device,
         progress=not quiet,
     )[0]
@@ -289,6 +290,7 @@ def _test(
             ),
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
             f"{len(data.test) - len(logits.label)} test videos too short.",
+            *view.notes(recipe),
         ),
         detail={"confusion": {how.init: answers.table()}},
     )
@@ -318,6 +320,7 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
     if how.train.norm not in ("batch", norm):
         raise VidsslError(f"finetune: norm={how.train.norm!r}: the run's encoder has norm={norm!r}; leave norm out")
     old = recipe.pretext.augment
+    check_crop(recipe, how.crop or old.crop)
     augment = replace(
         old,
         resize=how.resize or old.resize,

@@ -183,6 +183,7 @@ def evaluate_probe(
             "Chance: always predicting the most common class of the test videos.",
             *data.notes(len(test[0].label), train[0].label),
             *omitted_ks(ks, few),
+            *view.notes(run.recipe),
         ),
         detail={"confusion": confusion},
     )

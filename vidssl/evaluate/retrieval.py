@@ -121,7 +121,7 @@ def evaluate_retrieval(
     dropped = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
     notes: tuple[str, ...] = (dropped,) if drop_last else ()
     galleries, queries = run_features(run, data, encoders, view, device=device, progress=progress)
-    notes += data.notes(len(queries[0].label), galleries[0].label)
+    notes += (*data.notes(len(queries[0].label), galleries[0].label), *view.notes(run.recipe))
     if drop_last:
         galleries, queries = [drop_last_batch(one) for one in galleries], [drop_last_batch(one) for one in queries]
     if not len(queries[0].label) or not len(galleries[0].label):

@@ -12,8 +12,10 @@ from vidssl.evaluate.features import Clips, Crops
 from vidssl.evaluate.layers import Pool
 from vidssl.models import Encoder
 from vidssl.pretext import PretextModel, build_encoder, build_model
+from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
+from vidssl.types import VidsslError
 
 
 def untrained_encoder(recipe: Recipe) -> Encoder:
@@ -56,12 +58,14 @@ class TrainedRun:
         path: The checkpoint that is evaluated.
         recipe: The recipe that trained it.
         meta: Contents of the checkpoint's meta.json.
+        store: Shows the videos, at the size at which the run saw them. None shows them as they are decoded.
     """
 
     folder: Path
     path: Path
     recipe: Recipe
     meta: dict[str, Any]
+    store: FrameStore | None = None
 
     @property
     def step(self) -> int:
@@ -73,22 +77,50 @@ class TrainedRun:
         return {"trained": trained_encoder(self.path)[0], "untrained": untrained_encoder(self.recipe)}
 
 
-def load_run(run: Path, *, allow_outside: bool = False) -> TrainedRun:
+def load_run(run: Path, *, store: FrameStore | None = None, allow_outside: bool = False) -> TrainedRun:
     """Loads a run for evaluation.
 
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
+        store: Frames are taken from this store and kept in it. Its size must be the run's. None keeps nothing; the
+            results are the same.
         allow_outside: Accept links that lead out of the run's folder.
 
     Returns:
         The run.
 
     Raises:
-        VidsslError: There is no checkpoint, or a link leads out of the run's folder.
+        VidsslError: There is no checkpoint, a link leads out of the run's folder, or the store has another size.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
-    return TrainedRun(folder=folder, path=path, recipe=recipe_from(meta["recipe"]), meta=meta)
+    recipe = recipe_from(meta["recipe"])
+    return TrainedRun(folder=folder, path=path, recipe=recipe, meta=meta, store=shown_by(recipe, store))
+
+
+def shown_by(recipe: Recipe, store: FrameStore | None) -> FrameStore | None:
+    """Returns what shows the videos to an encoder as its recipe did: `store`, or a store that keeps nothing.
+
+    None stands for the videos as they are decoded.
+
+    Raises:
+        VidsslError: `store` shows them at another size.
+    """
+    if store is None:
+        return None if recipe.store_size == "none" else FrameStore(None, parse_size(recipe.store_size))
+    check_store_size(recipe, store.size)
+    return store
+
+
+def check_store_size(recipe: Recipe, size: Size) -> None:
+    """Raises VidsslError if a store of this size shows other frames than the recipe."""
+    fits = "native" if recipe.store_size == "none" else recipe.store_size  # both are frames as they are decoded
+    if size != parse_size(fits):
+        text = size if size == "native" else f"{size[0]}x{size[1]}"
+        raise VidsslError(
+            f"evaluate: store_size={text}: the recipe of the run has store_size={recipe.store_size}; "
+            f"take a store of {fits}, or leave store out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +145,20 @@ class View:
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
 
-    def of(self, recipe: Recipe, *, crops: Crops = "centre") -> Clips:
-        """The clips for the encoder of a recipe."""
+    def of(self, recipe: Recipe, *, crops: Crops = "centre", store: FrameStore | None = None) -> Clips:
+        """The clips for the encoder of a recipe.
+
+        Args:
+            recipe: The recipe. Its store_size is the size at which videos are shown, before they are resized.
+            crops: Crops of each clip.
+            store: Frames are taken from this store and kept in it. None keeps nothing; the clips are the same.
+
+        Raises:
+            VidsslError: The crop is larger than the videos are shown, or the store has another size.
+        """
         plan, augment = recipe.pretext.plan, recipe.pretext.augment
         augment = replace(augment, resize=self.resize or augment.resize, crop=self.crop or augment.crop, region=None)
+        check_crop(recipe, augment.crop)
         return Clips(
             count=self.clips,
             length=plan.times,
@@ -124,7 +166,30 @@ class View:
             augment=augment,
             encode=recipe.pretext.encode,
             crops=crops,
+            store=shown_by(recipe, store),
         )
+
+    def notes(self, recipe: Recipe) -> tuple[str, ...]:
+        """What a table of results does not show: at which size the encoder of a recipe sees the videos."""
+        return size_notes(recipe, self.resize or recipe.pretext.augment.resize)
+
+
+def check_crop(recipe: Recipe, crop: tuple[int, int]) -> None:
+    """Raises VidsslError if a crop has more pixels, in height or width, than the recipe leaves of a video."""
+    size = "native" if recipe.store_size == "none" else parse_size(recipe.store_size)
+    if size != "native" and (crop[0] > size[0] or crop[1] > size[1]):
+        raise VidsslError(
+            f"evaluate: crop={crop}: the run sees its videos at {recipe.store_size} (its store_size); "
+            "take a crop that is not larger"
+        )
+
+
+def size_notes(recipe: Recipe, resize: tuple[int, int]) -> tuple[str, ...]:
+    """Says at which size videos are shown, if the recipe declares one. resize: (height, width) in pixels."""
+    if recipe.store_size in ("none", "native"):
+        return ()
+    then = "" if parse_size(recipe.store_size) == resize else f", and resized from there to {resize[0]}x{resize[1]}"
+    return (f"Videos are shown at {recipe.store_size}, the run's store_size{then}.",)
 
 
 DEFAULT_VIEW = View()

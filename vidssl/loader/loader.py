@@ -69,9 +69,9 @@ class Loader:
             same steps one by one. "store": one call for all windows of a batch, from frames of the store that lie on
             the device. "auto": store if frames lie there, else inline if possible, otherwise dali.
         store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
-            decoded on the CPU. None decodes in every epoch, at the size of each video. Where kept frames lie is the
-            store's `backend`; the attribute `stored_in` says what was chosen ("file", "memory" or "device"; None if
-            nothing is kept).
+            decoded on the CPU. None decodes in every epoch, at the size of each video, as a store of native size does.
+            Where kept frames lie is the store's `backend`; the attribute `stored_in` says what was chosen ("file",
+            "memory" or "device"; None if nothing is kept).
         max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
         quarantine: A .jsonl file that gets a line for each window of a corrupt video. The next video's window replaces
             such a window.
@@ -183,7 +183,7 @@ class Loader:
             engine != "store" or self._arenas is not None,
             'engine="store": it needs frames on the device; take a FrameStore with backend="device", or engine="auto"',
         )
-        if store is not None and store.folder is not None:
+        if store is not None and store.keeps:
             self._filler = Filler(store, self.index, file_timeout=self._file_timeout)
         return decode
 
@@ -349,7 +349,7 @@ class Loader:
             "global batch": self.batch_size * self.world_size,
             "tuples_per_window": sampler.tuples,
             "train": self.train,
-            "store": None if self.store is None else self.store.size_text,
+            "store": None if self.store is None or self.store.size == "native" else self.store.size_text,
         }
 
 

@@ -19,12 +19,14 @@ from vidssl.loader.loader import Loader
 from vidssl.loader.pipeline import windows_per_second
 from vidssl.loader.windows import AssembledWindow, Request
 from vidssl.loader.worker import Worker
+from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode_to
 
 _T = TypeVar("_T")
 
 STEPS = {
+    "store": "finds the frames in the store, whose pages are read while they are assembled",
     "open": "opens and closes the file",
     "demux": "reads packets from the seek point to the last frame shown",
     "decode": "decodes the packets to frames",
@@ -44,10 +46,11 @@ class Profile:
         engine: Name of the loader's engine.
         rate: Windows per second of the loader in its steady state.
         steps: Milliseconds per window of each of STEPS, measured with one thread.
-        read: Mean number of frames per window from the seek point to the last frame shown.
+        read: Mean number of frames per window from the seek point to the last frame shown, or that the store gives.
         shown: Mean number of frames per window that are shown.
-        side: Mean short side of the videos in pixels.
+        side: Mean short side of the videos in pixels, as the store shows them if there is one.
         wanted: Short side in pixels to which the videos are resized.
+        stored: Number of the windows that the store had; None without a store.
     """
 
     windows: int
@@ -60,6 +63,7 @@ class Profile:
     shown: float
     side: float
     wanted: int
+    stored: int | None = None
 
     @property
     def bottleneck(self) -> str:
@@ -82,6 +86,8 @@ class Profile:
             f"frames per window: {self.read:.0f} read, {self.shown:.0f} shown; "
             f"short side in pixels: {self.side:.0f} stored, {self.wanted} used"
         )
+        if self.stored is not None:
+            lines.append(f"{self.stored} of {self.windows} windows were in the store")
         return "\n".join([*lines, f"bottleneck: {self.bottleneck}", *(f"  {line}" for line in self.advice())])
 
     def advice(self) -> list[str]:
@@ -98,6 +104,13 @@ class Profile:
             lines.append(
                 f"{' and '.join(waste) or 'decoding takes most of the time'}: "
                 "re-encode the videos once with `vidssl prepare`, so that they decode faster"
+            )
+            if self.stored is None:
+                lines.append("or keep decoded frames with `vidssl store fill`, so that no epoch decodes them again")
+        if self.stored is not None and self.stored < self.windows:
+            lines.append(
+                f"the store lacks {self.windows - self.stored} of {self.windows} windows, which were decoded: "
+                "fill it with `vidssl store fill`"
             )
         if fraction["open"] > 0.2:
             lines.append(
@@ -116,7 +129,13 @@ class Profile:
 
 
 def profile(
-    index: VideoIndex, pretext: HasPlan, *, workers: int | None = None, windows: int = 64, seed: int = 0
+    index: VideoIndex,
+    pretext: HasPlan,
+    *,
+    workers: int | None = None,
+    windows: int = 64,
+    seed: int = 0,
+    store: FrameStore | None = None,
 ) -> Profile:
     """Loads random windows on the CPU, first with the loader and then step by step.
 
@@ -126,6 +145,7 @@ def profile(
         workers: Threads that decode. None uses one for each core.
         windows: Number of windows to load.
         seed: Seed of the windows.
+        store: Has frames that need no decoding. Give it limit=0: keeping the others takes time too.
 
     Returns:
         The rate of the loader and the time of each step.
@@ -136,10 +156,10 @@ def profile(
     if windows < 1:
         raise VidsslError(f"windows={windows}: take at least 1")
     batch = _batch(index, pretext)
-    with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
+    with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed, store=store) as loader:
         found = _rate(loader, -(-windows // batch), batch)
-        worker, engine = make_engine(loader.engine, replace(loader.settings, windows=1, threads=1), index)
-        shown = [_Window(worker, engine, epoch, position) for epoch, position in _positions(loader, windows)]
+        worker, engine = make_engine(loader.engine, replace(loader.settings, windows=1, threads=1), index, store=store)
+        shown = [_Window(worker, engine, loader, epoch, position) for epoch, position in _positions(loader, windows)]
         engine.close()
         return Profile(
             windows=windows,
@@ -147,11 +167,12 @@ def profile(
             cores=cpus(),
             engine=loader.engine,
             rate=found,
-            steps={name: float(np.mean([one.steps[name] for one in shown])) for name in STEPS},
+            steps={name: float(np.mean([one.steps[name] for one in shown])) for name in shown[0].steps},
             read=float(np.mean([one.read for one in shown])),
             shown=float(np.mean([one.shown for one in shown])),
             side=float(np.mean([one.side for one in shown])),
             wanted=min(loader.spec.augment.resize),
+            stored=None if store is None else sum(one.kept for one in shown),
         )
 
 
@@ -180,26 +201,36 @@ def _positions(loader: Loader, count: int) -> list[tuple[int, int]]:
 class _Window:
     """The time of each step of one window, without the steps before it."""
 
-    def __init__(self, worker: Worker[Any], engine: Engine[Any], epoch: int, position: int) -> None:
+    def __init__(self, worker: Worker[Any], engine: Engine[Any], loader: Loader, epoch: int, position: int) -> None:
         worker(epoch, position, engine.output_slots(1)[0])  # warms files and caches, so that all steps find them warm
         slot = engine.output_slots(1)[0]
         fetched, fetching = _clock(lambda: worker(epoch, position, slot))
         _, pushing = _clock(lambda: engine.push([fetched]))
         _, pulling = _clock(engine.pull)
         request: Request = fetched.request
-        video = request.video
-        _, opening = _clock(lambda: _read(video, request, packets=False))
-        count, reading = _clock(lambda: _read(video, request, packets=True))
-        _, decoding = _clock(lambda: decode_to(_Nowhere(), video, request.number))
+        video, window, store = request.video, request.window, loader.store
+        self.kept = request.kept is not None
+        self.side = min(video.size if store is None else store.size_of(video))
+        self.read, self.shown = window.span, len(request.number)
+        if self.kept and request.plan is not None and not loader.spec.needs_motion:  # the store gives the whole window
+            self.shown = len(np.unique(request.plan.frame))
+        finding = opening = reading = decoding = 0.0
+        if store is not None:
+            _, finding = _clock(lambda: store.read(video, window.first, window.span))
+        if not self.kept:
+            _, opening = _clock(lambda: _read(video, request, packets=False))
+            self.read, reading = _clock(lambda: _read(video, request, packets=True))
+            _, decoding = _clock(lambda: decode_to(_Nowhere(), video, request.number))
         planned = isinstance(fetched, AssembledWindow)  # the workers assemble, otherwise the engine
-        self.steps = {
+        steps = {
+            "store": finding,
             "open": opening,
             "demux": max(0.0, reading - opening),
             "decode": max(0.0, decoding - reading),
-            "assemble": max(0.0, fetching - decoding) + (0.0 if planned else pulling),
+            "assemble": max(0.0, fetching - finding - decoding) + (0.0 if planned else pulling),
             "hand over": pushing + (pulling if planned else 0.0),
         }
-        self.read, self.shown, self.side = count, len(request.number), min(video.size)
+        self.steps = {name: time for name, time in steps.items() if name != "store" or store is not None}
 
 
 class _Nowhere:

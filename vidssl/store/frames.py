@@ -66,7 +66,8 @@ class FrameStore:
         folder: Folder of the store. None keeps nothing; the bits of all frames are the same.
         size: (height, width) of the kept frames in pixels; the aspect ratio of a video is not kept. "native" keeps
             frames as they were decoded.
-        limit: Most bytes that the folder may hold. What does not fit is decoded each time. None: no limit.
+        limit: Most bytes that the folder may hold. What does not fit is decoded each time; 0 only reads what is kept.
+            None: no limit.
         backend: Where kept frames lie while they are used. "file": in the folder, mapped into memory. "memory": in the
             folder too, but all are read at once, and locked in memory; the processes of a machine share one copy.
             "device": in the memory of a loader's device, as far as they fit into half of what is available there.
@@ -168,6 +169,11 @@ class FrameStore:
     def size_text(self) -> str:
         """The size as a recipe and the command line state it: "native" or "HxW"."""
         return self.size if self.size == "native" else f"{self.size[0]}x{self.size[1]}"
+
+    @property
+    def keeps(self) -> bool:
+        """Whether frames that it lacks may be added to it."""
+        return self.folder is not None and self.limit != 0
 
     def size_of(self, video: Video) -> tuple[int, int]:
         """(height, width) in pixels of the frames of a video, as the store shows them."""
