@@ -21,6 +21,7 @@ from vidssl import FrameStore, Loader, VideoIndex, VidsslError
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader import loader as module
+from vidssl.loader.buffers import staged, upload_together
 from vidssl.loader.engines import store as engine
 from vidssl.memory import lock_refusal
 from vidssl.pretext import Pretext, Vcop
@@ -250,6 +251,33 @@ def test_engine_and_backend_must_fit(index: VideoIndex, tmp_path: Path) -> None:
         FrameStore(tmp_path, SIZE, backend="disk")
     with make(store=FrameStore(None, SIZE)) as loader:
         assert loader.stored_in is None
+
+
+def test_staged_frames_are_a_copy_that_torch_takes(index: VideoIndex, tmp_path: Path) -> None:
+    store = FrameStore(tmp_path, SIZE, backend="file")
+    store.fill(index, progress=False)
+    kept = store.read(index.video(0), 3, 5)
+    assert kept is not None
+    copy = staged(kept, torch.device("cpu"))
+    assert copy.data.flags.writeable
+    assert not np.shares_memory(copy.data, kept.data)
+    assert np.array_equal(copy.data, kept.data)
+    assert (copy.size, copy.space) == (kept.size, kept.space)
+    assert np.array_equal(copy.number, kept.number)
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_arrays_are_uploaded_together(count: int) -> None:
+    rng = np.random.default_rng(count)
+    arrays: list[Any] = [
+        rng.integers(0, 99, (count, 3), dtype=np.int32),
+        rng.random((count, 2, 5), dtype=np.float32),
+        rng.integers(0, 2, count, dtype=np.uint8),
+        rng.integers(0, 2**40, (count, 1), dtype=np.int64),
+    ]
+    found = upload_together(arrays, torch.device("cpu"))
+    assert [part.dtype for part in found] == [torch.int32, torch.float32, torch.uint8, torch.int64]
+    assert all(np.array_equal(part.numpy(), array) for part, array in zip(found, arrays, strict=True))
 
 
 def test_positions_of_a_batch_are_those_of_the_videos(index: VideoIndex, tmp_path: Path) -> None:

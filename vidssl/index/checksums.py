@@ -190,11 +190,9 @@ class ChecksummedFile:
         self.metadata: dict[bytes, bytes] = {}
 
     @property
-    def mapping(self) -> mmap.mmap:
-        """The mapped file. It is unmapped when nothing refers to it, nor to what was read from it."""
-        mapped = self._data.obj
-        assert isinstance(mapped, mmap.mmap), "an opened file is not empty"
-        return mapped
+    def mapping(self) -> memoryview:
+        """The mapped file."""
+        return self._data
 
     def open(self) -> pa.Table:
         """Return the table, whose rows may be read only one by one, each after `check_row`; damaged rows crash Arrow.

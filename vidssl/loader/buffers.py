@@ -9,11 +9,14 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from vidssl.types import Frames
 
 _TYPES = {name: getattr(torch, name) for name in ("uint8", "int32", "int64", "float32")}
 _LINE = 64  # bytes of a cache line; stores that bypass the caches need this alignment
@@ -43,6 +46,13 @@ def pinned(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Returns pinned memory uint8 `shape`. torch reuses it after the array is released and its copies have ended."""
     memory: npt.NDArray[np.uint8] = torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
     return memory
+
+
+def staged(frames: Frames, device: torch.device) -> Frames:
+    """Copies frames to memory that `upload` can use as it is: pinned for a GPU, and writable, as torch demands."""
+    data = pinned(frames.data.shape) if device.type == "cuda" else np.empty(frames.data.shape, np.uint8)
+    data[:] = frames.data
+    return replace(frames, data=data)
 
 
 def upload(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:

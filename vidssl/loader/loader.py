@@ -177,8 +177,6 @@ class Loader:
             self._report("store=%s: %s, because %s", store.backend, self.stored_in, why)
             if self.stored_in == "device":
                 self._arenas = Arenas(store, self.index, self.device, int(PART * free))
-            elif self.device.type == "cuda":
-                store.pin(self.device)
         _need(
             engine != "store" or self._arenas is not None,
             'engine="store": it needs frames on the device; take a FrameStore with backend="device", or engine="auto"',

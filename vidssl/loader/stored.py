@@ -14,10 +14,14 @@ from vidssl.loader.worker import Worker
 from vidssl.store.device import Arenas
 from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
+from vidssl.types import Frames
 
 
 class StoredWorker(Worker[StoredWindow | DecodedWindow]):
-    """Finds windows in `arenas`; copies a video there when it meets it first; reads or decodes what does not fit."""
+    """Finds windows in `arenas`; copies a video there when it meets it first; reads or decodes what does not fit.
+
+    stage: puts read or decoded frames where the engine's device takes them from.
+    """
 
     def __init__(
         self,
@@ -27,11 +31,12 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
         arenas: Arenas,
         *,
         store: FrameStore,
+        stage: Callable[[Frames], Frames],
         missed: Callable[[int, Lacking], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
-        self._arenas, self._decode = arenas, store.decode
+        self._arenas, self._decode, self._stage = arenas, store.decode, stage
 
     def at_hand(self, epoch: int, position: int) -> StoredWindow | None:
         window = self._sampler.window(epoch, position)
@@ -50,9 +55,9 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
         return StoredWindow(request=request, place=place)
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> StoredWindow | DecodedWindow:
-        if request.kept is None:
-            return DecodedWindow(request=request, frames=self._decode(request.video, request.number))
-        place = self._arenas.admit(request.window.video, request.video)
-        if place is None:
-            return DecodedWindow(request=request, frames=request.kept)
-        return StoredWindow(request=request, place=place)
+        if request.kept is not None:
+            place = self._arenas.admit(request.window.video, request.video)
+            if place is not None:
+                return StoredWindow(request=request, place=place)
+        frames = request.kept or self._decode(request.video, request.number)
+        return DecodedWindow(request=request, frames=self._stage(frames))

@@ -163,7 +163,10 @@ class Worker(ABC, Generic[W_co]):
 
 
 class DecodingWorker(Worker[DecodedWindow]):
-    """Decodes the frames with `decoder`, or takes them from the store; the engine assembles them."""
+    """Decodes the frames with `decoder`, or takes them from the store; the engine assembles them.
+
+    stage: puts all frames where the engine's device takes them from; None leaves them where they are.
+    """
 
     def __init__(
         self,
@@ -172,16 +175,17 @@ class DecodingWorker(Worker[DecodedWindow]):
         sampler: Sampler,
         decoder: Decoder,
         *,
+        stage: Callable[[Frames], Frames] | None = None,
         store: FrameStore | None = None,
         missed: Callable[[int, Lacking], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
-        self._decoder = decoder
+        self._decoder, self._stage = decoder, stage
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> DecodedWindow:
-        frames = request.kept
-        return DecodedWindow(request=request, frames=frames or self._decoder(request.video, request.number))
+        frames = request.kept or self._decoder(request.video, request.number)
+        return DecodedWindow(request=request, frames=self._stage(frames) if self._stage is not None else frames)
 
 
 class AssemblingWorker(Worker[AssembledWindow]):

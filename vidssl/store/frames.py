@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,6 @@ from vidssl.store.writer import Claim, StoreWriter
 from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
 from vidssl.video.packets import PIXELS
-
-if TYPE_CHECKING:
-    import torch
 
 Size = tuple[int, int] | Literal["native"]
 _ROWS = 2**14  # rows of an index whose keys are made at once
@@ -155,11 +152,6 @@ class FrameStore:
             self._held = held
             held.refresh()
         return ""
-
-    def pin(self, device: torch.device) -> None:
-        """Pins the memory that is locked, for copies to a GPU; without effect if the backend locks none."""
-        if self._held is not None:
-            self._held.pin(device)
 
     def __repr__(self) -> str:
         where = "nothing is kept" if self.folder is None else repr(str(self.folder))

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +18,7 @@ from vidssl.paths import readable
 from vidssl.store.file import FileBackend
 from vidssl.store.shard import Shard
 
-if TYPE_CHECKING:
-    import torch
-
 log = logging.getLogger(__name__)
-_READ_ONLY = 8  # cudaHostRegisterReadOnly
 
 
 class MemoryBackend:
@@ -45,8 +39,6 @@ class MemoryBackend:
         self._file, self._size_text = file, size_text
         self._lock = threading.Lock()
         self._taken = 0  # shards of `file` that were given to a thread
-        self._held: list[Shard] = []
-        self._device: torch.device | None = None  # that copies from here, if it is a GPU
         self._refused = False
         self.locked = 0
 
@@ -82,12 +74,6 @@ class MemoryBackend:
     def read(self, key: bytes, first: int, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8] | None:
         return self._file.read(key, first, shape)
 
-    def pin(self, device: torch.device) -> None:
-        """Also pins what is locked, now and later, so that it is copied to a GPU without another copy on the host."""
-        with self._lock:
-            self._device, held = device, list(self._held)
-        self._start(self._pin, held)
-
     def _wants(self, shard: Shard) -> bool:
         return shard.size_text in (self._size_text, "")
 
@@ -96,10 +82,7 @@ class MemoryBackend:
             new = self._file.shards[self._taken :]
             self._taken += len(new)
         if new:
-            self._start(self._hold, new)
-
-    def _start(self, work: Callable[[Sequence[Shard]], None], shards: Sequence[Shard]) -> None:
-        threading.Thread(target=work, args=(shards,), name="vidssl-memory", daemon=True).start()
+            threading.Thread(target=self._hold, args=(new,), name="vidssl-memory", daemon=True).start()
 
     def _hold(self, shards: Sequence[Shard]) -> None:
         for shard in filter(self._wants, shards):
@@ -111,22 +94,3 @@ class MemoryBackend:
                 return
             with self._lock:
                 self.locked += shard.pages.nbytes
-                self._held.append(shard)
-                device = self._device
-            if device is not None:
-                self._pin([shard])
-
-    def _pin(self, shards: Sequence[Shard]) -> None:
-        """Pins shards, in a thread of its own: an error that CUDA keeps for its thread is met by nobody else."""
-        import torch  # which only loaders need
-
-        runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
-        for shard in shards:
-            address = shard.pages.ctypes.data
-            with torch.cuda.device(self._device):
-                error = int(runtime.cudaHostRegister(address, shard.pages.nbytes, _READ_ONLY))
-            if error:
-                log.info("store: %s is not pinned, because cudaHostRegister returned error %d", shard.path, error)
-                return
-            # Before the file is unmapped; at the process's end, the driver does it.
-            weakref.finalize(shard.mapping, runtime.cudaHostUnregister, address).atexit = False

@@ -7,7 +7,6 @@ the frames of a video, if written at once, can therefore be read without a copy.
 
 from __future__ import annotations
 
-import mmap
 import os
 import resource
 from collections.abc import Iterator
@@ -178,11 +177,6 @@ class Shard:
     def pages(self) -> npt.NDArray[np.uint8]:
         """The mapped file, uint8 [bytes]."""
         return np.frombuffer(self._file.mapping, np.uint8)
-
-    @property
-    def mapping(self) -> mmap.mmap:
-        """What unmaps the file when nothing refers to it."""
-        return self._file.mapping
 
     def runs(self) -> Iterator[Run]:
         """Yields the runs of consecutive blocks."""

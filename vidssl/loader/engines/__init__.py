@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from vidssl.index.table import VideoIndex
-from vidssl.loader.buffers import pinned
+from vidssl.loader.buffers import pinned, staged
 from vidssl.loader.engines.base import Engine, Output, Settings
 from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
@@ -60,14 +60,17 @@ def make_engine(
     """
     spec, sampler = settings.spec, settings.sampler
     common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
-    decoder: Decoder = partial(decode, allocate=pinned) if settings.device.type == "cuda" else decode
+    cuda, stage = settings.device.type == "cuda", partial(staged, device=settings.device)
+    decoder: Decoder = partial(decode, allocate=pinned) if cuda else decode
     if arenas is not None:
         assert store is not None, "arenas are copies of a store's frames"
-        return StoredWorker(index, spec, sampler, arenas, **common), Stored(settings, arenas)
+        return StoredWorker(index, spec, sampler, arenas, stage=stage, **common), Stored(settings, arenas)
     if store is not None:
         decoder = store.decode
     if name == "inline":
         return AssemblingWorker(index, spec, sampler, decoder, **common), Inline(settings)
+    if cuda and store is not None:  # its frames lie in a mapped file, or in memory that is not pinned
+        common["stage"] = stage
     if name == "eager":
         return DecodingWorker(index, spec, sampler, decoder, **common), Eager(settings)
     if graph_decoder is None:

@@ -87,7 +87,8 @@ class Stored(Engine[_Window]):
         decoded = []
         for at, window in enumerate(windows):
             if isinstance(window, DecodedWindow):
-                decoded.append(_Group(self._uploaded(window.frames), [at]))
+                data = upload(window.frames.data, self.settings.device)
+                decoded.append(_Group(replace(window.frames, data=data), [at]))
             else:
                 frames = window.place.frames
                 stored.setdefault(id(frames), _Group(frames, [])).windows.append(at)
@@ -102,10 +103,6 @@ class Stored(Engine[_Window]):
                 stop = min(end, begin + most)
                 yield group.frames, begin, stop
                 begin = stop
-
-    def _uploaded(self, frames: Frames) -> Frames:
-        data = np.require(frames.data, requirements="W")  # torch takes no read-only memory, as a store's is
-        return replace(frames, data=upload(data, self.settings.device))
 
     def _planned(self, windows: Sequence[_Window]) -> tuple[Plan, torch.Tensor]:
         """Joins the plans of all windows: those of decoded windows, and before them those that it makes here, at once.
