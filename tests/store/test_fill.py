@@ -142,6 +142,21 @@ def test_indexing_twice_keeps_once(index: VideoIndex, tmp_path: Path) -> None:
     assert same(half.read(video, 0, video.frames), expected(index, 9, 0, video.frames, SIZE))
 
 
+def test_a_damaged_video_is_kept_while_it_is_indexed(tmp_path: Path) -> None:
+    """It is decoded twice: the decoder hides damage unless it is strict, and ends at it if it is."""
+    root = tmp_path / "videos"
+    root.mkdir()
+    path = make_clip(root / "a.avi", "mpeg4", frames=100, gop=10)
+    data, rng = bytearray(path.read_bytes()), np.random.default_rng(0)
+    for _ in range(3):
+        data[int(rng.integers(len(data) // 2, len(data) - 3000))] ^= 255
+    path.write_bytes(data)
+    store = FrameStore(tmp_path / "store", SIZE)
+    index = VideoIndex.build(root, progress=False, store=store)
+    assert 0 < index.frames(0) < 100
+    assert store.missing(index.video(0)) == []
+
+
 def wait(until: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not until():

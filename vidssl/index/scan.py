@@ -6,6 +6,7 @@ Every frame is decoded once, in sequence, then once more from each place where d
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -131,13 +132,16 @@ class _HiddenDamage(Exception):
 
 
 def _read(path: Path, about: dict[str, Any], store: KeepsFrames | None) -> dict[str, Any]:
-    try:
-        return _read_all(path, about, store, strict=True)
-    except _HiddenDamage:
-        return _read_all(path, about, store, strict=False)
+    with suppress(_HiddenDamage), ExitStack() as stack:
+        return _read_all(path, about, store, stack, strict=True)
+    with ExitStack() as stack:
+        return _read_all(path, about, store, stack, strict=False)
 
 
-def _read_all(path: Path, about: dict[str, Any], store: KeepsFrames | None, *, strict: bool) -> dict[str, Any]:
+def _read_all(
+    path: Path, about: dict[str, Any], store: KeepsFrames | None, stack: ExitStack, *, strict: bool
+) -> dict[str, Any]:
+    """stack: at its end, frames that are not finished are given up."""
     with PacketReader(path, member=member_of(about), number=about["number"], strict=strict) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
@@ -152,6 +156,8 @@ def _read_all(path: Path, about: dict[str, Any], store: KeepsFrames | None, *, s
             watch = Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
             if store is not None and number == 0:  # a later part is rare, and is kept when it is first asked for
                 watch.keeper = store.keeper(video, number_of(frame))
+                if watch.keeper is not None:
+                    stack.callback(watch.keeper.drop)
             return watch
 
         parts, failed = Parts(begin), ""

@@ -68,7 +68,7 @@ class Keeper:
         key: Of the video in the store.
         first: Number of the first frame, a multiple of BLOCK.
         skip: How many frames are handed over before that one.
-        claim: Ends with `finish`, or when this is forgotten.
+        claim: Ends with `finish`, `stop` or `drop`.
 
     Attributes:
         full: True if the store is full: further frames are not kept.
@@ -122,6 +122,10 @@ class Keeper:
         """Writes the whole blocks that were taken. No frames may follow."""
         if not self.full:
             self._write()
+        self.drop()
+
+    def drop(self) -> None:
+        """Ends the claim. What was taken and not written is not kept. After `finish` or `stop` this does nothing."""
         if self._claim is not None:
             self._claim.end()
 
