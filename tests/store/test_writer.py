@@ -147,6 +147,13 @@ def test_a_limit_says_so(index: VideoIndex, tmp_path: Path, caplog: pytest.LogCa
     assert kept(tmp_path) == 40
 
 
+def test_a_limit_of_zero_is_no_news(index: VideoIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    FrameStore(tmp_path, SIZE).fill(index.select([0]), progress=False)
+    store = FrameStore(tmp_path, SIZE, limit=0)
+    assert (store.fill(index, progress=False), store.full, caplog.text) == ([], True, "")
+    assert same_frames(store.read(index.video(0), 0, 40), expected(index, 0, 0, 40, SIZE))
+
+
 def test_of_a_long_video_is_kept_what_fits(index: VideoIndex, tmp_path: Path) -> None:
     store = FrameStore(tmp_path, SIZE, limit=40 * 96 * 128 * 3 // 2 - 1)
     store.fill(index.select([0]), progress=False)

@@ -86,7 +86,7 @@ class StoreWriter:
         self._shard: ShardWriter | None = None
         self._ended: list[bytes] = []  # videos whose frames are in the shard in progress, and to which nothing is added
         self._tidied = False
-        self.full = False
+        self.full = limit == 0  # to keep nothing was asked for
 
     def claim(self, key: bytes) -> Claim | None:
         """Claims a video. Returns None if another thread or process keeps it now, or if nothing more is kept."""
