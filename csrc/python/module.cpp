@@ -180,56 +180,150 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   }
 }
 
-// Plans without motion, of many tuples at once, in host memory. windows: int32 [N, 3], frames, height and width of the
-// window of each; samples: uint64 [N]. The outputs are those of N calls of `plan`, joined.
+// The motion of many windows of one array. windows: int64 [N, 2] in host memory, first frame and number of frames of
+// each. The outputs are those of N calls of `motion`, joined.
+void motion_many(py::handle frames, std::int64_t height, std::int64_t width, py::handle windows, py::handle sad,
+                 py::handle thumb, std::intptr_t stream) {
+  const Borrowed source(frames, "frames", stream), shown(windows, "windows", 0), sad_out(sad, "sad", stream),
+      thumb_out(thumb, "thumb", stream);
+  const FrameView view = frame_view(source, height, width);
+  shown.expect("int64", {-1, 2});
+  check(!shown.on_cuda(), shown.describe(), ": pass a host array");
+  const auto* window = shown.data<const std::int64_t>();
+  const std::int64_t count = shown.size(0), cells = std::int64_t{motion_cells(view.height)} * motion_cells(view.width);
+  check_shown(count, 1);
+  std::int64_t total = 0;
+  for (std::int64_t at = 0; at < count; ++at) {
+    const std::int64_t first = window[at * 2], length = window[at * 2 + 1];
+    check(length > 0 && length <= view.frames && first >= 0 && first <= view.frames - length, "windows=(", first, ", ",
+          length, "): take frames in 0..", view.frames - 1);
+    total += length;
+  }
+  sad_out.expect("uint32", {total - count, motion_cells(view.height), motion_cells(view.width)}, true);
+  thumb_out.expect("uint8", {total, kThumb, kThumb}, true);
+  for (const Borrowed* output : {&sad_out, &thumb_out}) {
+    same_device(source, *output);
+    output->expect_apart(source);
+    output->expect_apart(shown);
+  }
+  thumb_out.expect_apart(sad_out);
+  std::vector<MotionArgs> all(static_cast<std::size_t>(count));
+  std::int64_t before = 0;
+  for (std::int64_t at = 0; at < count; ++at) {
+    MotionArgs& args = all[static_cast<std::size_t>(at)];
+    args = {view, sad_out.data<std::uint32_t>() + (before - at) * cells,
+            thumb_out.data<std::uint8_t>() + before * kThumb * kThumb};
+    args.frames.data += window[at * 2] * view.frame_stride;
+    args.frames.frames = static_cast<int>(window[at * 2 + 1]);
+    before += window[at * 2 + 1];
+  }
+  py::gil_scoped_release release;
+  if (source.on_cuda()) {
+    motion_cuda(all.data(), static_cast<int>(count), reinterpret_cast<void*>(stream));
+  } else {
+    motion_cpu(all.data(), static_cast<int>(count));
+  }
+}
+
+// Plans of many tuples at once. In host memory: windows, int32 [N, 3], frames, height and width of the window of each;
+// places, int64 [N, 2], the first rows of each window in `sad` and in `thumb`, which motion_many makes for windows of
+// one size; samples, uint64 [N]. The outputs are those of N calls of `plan`, joined.
 void plan_many(const std::string& spec_text, py::handle arrangements, py::handle labels, py::handle windows,
-               py::handle samples, std::uint64_t seed, std::uint32_t epoch, bool train, py::handle frame,
-               py::handle box, py::handle flip, py::handle color, py::handle label, py::handle status) {
+               py::handle places, py::object sad, py::object thumb, py::object scratch, py::handle samples,
+               std::uint64_t seed, std::uint32_t epoch, bool train, py::handle frame, py::handle box, py::handle flip,
+               py::handle color, py::handle label, py::handle status, std::intptr_t stream) {
   PlanSpec spec = spec_of(spec_text);
-  check(!plan_reads_sad(spec) && spec.distinct_count == 0,
-        "spec: this plan depends on motion; call plan for each window");
   const std::int64_t k = spec.slots, t = spec.times;
-  const Borrowed rows(arrangements, "arrangements", 0), classes(labels, "labels", 0), shown(windows, "windows", 0),
-      numbers(samples, "samples", 0);
+  const Borrowed rows(arrangements, "arrangements", stream), classes(labels, "labels", stream),
+      shown(windows, "windows", 0), rows_of(places, "places", 0), numbers(samples, "samples", 0);
   rows.expect("int32", {spec.arrangement_count, k, t});
   classes.expect("int64", {spec.arrangement_count});
   shown.expect("int32", {-1, 3});
   const std::int64_t count = shown.size(0);
   check_shown(count * k, t);
+  rows_of.expect("int64", {count, 2});
   numbers.expect("uint64", {count});
-  const Borrowed outputs[] = {{frame, "frame", 0}, {box, "box", 0},     {flip, "flip", 0},
-                              {color, "color", 0}, {label, "label", 0}, {status, "status", 0}};
-  const char* types[] = {"int32", "float32", "uint8", "float32", "int64", "int32"};
-  const std::vector<std::int64_t> shapes[] = {{count * k, t},       {count * k, t, 4}, {count * k},
-                                              {count * k, t, 3, 4}, {count},           {count}};
-  for (int at = 0; at < 6; ++at) {
-    outputs[at].expect(types[at], shapes[at], true);
-    same_device(rows, outputs[at]);
-    for (const Borrowed* input : {&rows, &classes, &shown, &numbers}) outputs[at].expect_apart(*input);
-    for (int other = 0; other < at; ++other) outputs[at].expect_apart(outputs[other]);
+  const auto* window = shown.data<const std::int32_t>();
+  const auto* place = rows_of.data<const std::int64_t>();
+  std::int64_t scratch_count = 0;
+  for (std::int64_t at = 0; at < count; ++at) {
+    check_window(spec, window[at * 3], window[at * 3 + 1], window[at * 3 + 2]);
+    scratch_count += plan_scratch(window[at * 3], window[at * 3 + 2]);
   }
-  for (const Borrowed* input : {&classes, &shown, &numbers}) same_device(rows, *input);
-  check(!rows.on_cuda(), rows.describe(), ": plan_many takes arrays in host memory");
+  std::vector<Borrowed> arrays;  // that a kernel reads or writes; the first six are outputs
+  arrays.reserve(9);
+  const auto take = [&](py::handle array, const char* name, const char* type, std::vector<std::int64_t> shape,
+                        bool writes) -> const Borrowed& {
+    arrays.emplace_back(array, name, stream);
+    arrays.back().expect(type, shape, writes);
+    return arrays.back();
+  };
+  auto* frame_out = take(frame, "frame", "int32", {count * k, t}, true).data<std::int32_t>();
+  auto* box_out = take(box, "box", "float32", {count * k, t, 4}, true).data<float>();
+  auto* flip_out = take(flip, "flip", "uint8", {count * k}, true).data<std::uint8_t>();
+  auto* color_out = take(color, "color", "float32", {count * k, t, 3, 4}, true).data<float>();
+  auto* label_out = take(label, "label", "int64", {count}, true).data<std::int64_t>();
+  auto* status_out = take(status, "status", "int32", {count}, true).data<std::int32_t>();
+  const std::int64_t across = count ? motion_cells(window[2]) : 0, down = count ? motion_cells(window[1]) : 0;
+  const std::uint32_t* sad_in = nullptr;
+  const std::uint8_t* thumb_in = nullptr;
+  std::uint64_t* scratch_in = nullptr;
+  const auto rows_fit = [&](const char* name, int which, std::int64_t fewer, std::int64_t there) {
+    for (std::int64_t at = 0; at < count; ++at) {
+      const std::int64_t first = place[at * 2 + which], length = window[at * 3] - fewer;
+      check(first >= 0 && length <= there && first <= there - length, "places: rows ", first, " to ",
+            first + length - 1, " of ", name, ", which has ", there);
+    }
+  };
+  for (std::int64_t at = 0; at < count && (plan_reads_sad(spec) || spec.distinct_count > 0); ++at)
+    check(window[at * 3 + 1] == window[1] && window[at * 3 + 2] == window[2],
+          "windows: plans that depend on motion take windows of one size");
+  if (plan_reads_sad(spec)) {
+    check(!sad.is_none(), "sad=None: this plan depends on motion; pass `sad` of motion_many");
+    check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64");
+    const Borrowed& scores = take(sad, "sad", "uint32", {-1, down, across}, false);
+    rows_fit("sad", 0, 1, scores.size(0));
+    sad_in = scores.data<const std::uint32_t>();
+    scratch_in = take(scratch, "scratch", "uint64", {scratch_count}, true).data<std::uint64_t>();
+  }
+  if (spec.distinct_count > 0) {
+    check(!thumb.is_none(), "thumb=None: this plan compares frames; pass `thumb` of motion_many");
+    const Borrowed& pictures = take(thumb, "thumb", "uint8", {-1, kThumb, kThumb}, false);
+    rows_fit("thumb", 1, 0, pictures.size(0));
+    thumb_in = pictures.data<const std::uint8_t>();
+  }
+  for (std::size_t at = 0; at < arrays.size(); ++at) {
+    same_device(rows, arrays[at]);
+    for (std::size_t other = 0; other < std::min<std::size_t>(at, 6); ++other) arrays[at].expect_apart(arrays[other]);
+    for (const Borrowed* input : {&rows, &classes, &shown, &rows_of, &numbers}) arrays[at].expect_apart(*input);
+  }
+  same_device(rows, classes);
+  for (const Borrowed* input : {&shown, &rows_of, &numbers})
+    check(!input->on_cuda(), input->describe(), ": pass a host array");
   spec.arrangements = rows.data<const std::int32_t>();
   spec.labels = classes.data<const std::int64_t>();
-  check_tables(spec);
+  if (!rows.on_cuda()) check_tables(spec);
   std::vector<PlanArgs> all(static_cast<std::size_t>(count));
   for (std::int64_t at = 0; at < count; ++at) {
-    const std::int32_t* window = shown.data<const std::int32_t>() + at * 3;
-    check_window(spec, window[0], window[1], window[2]);
     PlanArgs& args = all[static_cast<std::size_t>(at)];
-    args.frames = window[0], args.height = window[1], args.width = window[2];
+    args.frames = window[at * 3], args.height = window[at * 3 + 1], args.width = window[at * 3 + 2];
     args.seed = seed, args.epoch = epoch, args.train = train;
     args.sample = numbers.data<const std::uint64_t>()[at];
-    args.frame = outputs[0].data<std::int32_t>() + at * k * t;
-    args.box = outputs[1].data<float>() + at * k * t * 4;
-    args.flip = outputs[2].data<std::uint8_t>() + at * k;
-    args.color = outputs[3].data<float>() + at * k * t * 12;
-    args.label = outputs[4].data<std::int64_t>() + at;
-    args.status = outputs[5].data<std::int32_t>() + at;
+    if (sad_in != nullptr) {
+      args.sad = sad_in + place[at * 2] * down * across;
+      give_scratch(spec, args, scratch_in);
+      scratch_in += plan_scratch(args.frames, args.width);
+    }
+    if (thumb_in != nullptr) args.thumb = thumb_in + place[at * 2 + 1] * kThumb * kThumb;
+    args.frame = frame_out + at * k * t, args.box = box_out + at * k * t * 4, args.flip = flip_out + at * k;
+    args.color = color_out + at * k * t * 12, args.label = label_out + at, args.status = status_out + at;
   }
   py::gil_scoped_release release;
-  plan_cpu(spec, all.data(), static_cast<int>(count));
+  if (rows.on_cuda()) {
+    plan_cuda(spec, all.data(), static_cast<int>(count), reinterpret_cast<void*>(stream));
+  } else {
+    plan_cpu(spec, all.data(), static_cast<int>(count));
+  }
 }
 
 std::int64_t scratch_numbers(std::int64_t frames, std::int64_t width) {
@@ -409,8 +503,11 @@ PYBIND11_MODULE(_native, module) {
   module.def("plan", &plan, "spec"_a, "arrangements"_a, "labels"_a, "frames"_a, "height"_a, "width"_a, "sad"_a,
              "thumb"_a, "scratch"_a, "seed"_a, "epoch"_a, "sample"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
              "color"_a, "label"_a, "status"_a, "stream"_a = 0);
-  module.def("plan_many", &plan_many, "spec"_a, "arrangements"_a, "labels"_a, "windows"_a, "samples"_a, "seed"_a,
-             "epoch"_a, "train"_a, "frame"_a, "box"_a, "flip"_a, "color"_a, "label"_a, "status"_a);
+  module.def("motion_many", &motion_many, "frames"_a, "height"_a, "width"_a, "windows"_a, "sad"_a, "thumb"_a,
+             "stream"_a = 0);
+  module.def("plan_many", &plan_many, "spec"_a, "arrangements"_a, "labels"_a, "windows"_a, "places"_a, "sad"_a,
+             "thumb"_a, "scratch"_a, "samples"_a, "seed"_a, "epoch"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
+             "color"_a, "label"_a, "status"_a, "stream"_a = 0);
   module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a,
              "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1,

@@ -20,7 +20,8 @@ import numpy as np
 from tests.kernels.workload import BT601, SPECS, make_frames
 from vidssl import VidsslError, ops
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec, plan_many
+from vidssl.kernels.motion import motion_many
+from vidssl.kernels.plan import PlanSpec
 from vidssl.native import kernels
 
 EXPECTED = (VidsslError, MemoryError)
@@ -224,8 +225,8 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
     }
     parts = {name: np.empty_like(value) for name, value in drawn._asdict().items()}
     scratch = np.zeros(kernels.plan_scratch(count, width), np.uint64)
-    plain = SPECS[rng.choice([name for name, one in SPECS.items() if not one.needs_motion])]
-    two = np.array([(plain.span + 1, height, width), (plain.span, 60, 84)], np.int32)
+    spans = np.array([(0, count)] * 2, np.int64)
+    many = motion_many(frames, spans)
     return {
         "motion": {"frames": frames.data, "height": height, "width": width, "sad": sad, "thumb": thumb},
         "plan": {
@@ -244,16 +245,20 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "train": True,
             **parts,
         },
+        "motion_many": {"frames": frames.data, "height": height, "width": width, "windows": spans, **many._asdict()},
         "plan_many": {
-            "spec": plain.text,
-            "arrangements": plain.arrangements.copy(),
-            "labels": plain.labels.copy(),
-            "windows": two,
+            "spec": spec.text,
+            "arrangements": spec.arrangements.copy(),
+            "labels": spec.labels.copy(),
+            "windows": np.array([(count, height, width)] * 2, np.int32),
+            "places": np.array([(0, 0), (count - 1, count)], np.int64),
+            **many._asdict(),
+            "scratch": np.zeros(2 * kernels.plan_scratch(count, width), np.uint64),
             "samples": np.arange(2, dtype=np.uint64),
             "seed": 0,
             "epoch": 0,
             "train": True,
-            **plan_many(plain, windows=two, seed=0, epoch=0, samples=np.zeros(2, np.uint64))._asdict(),
+            **{name: np.concatenate([np.atleast_1d(value)] * 2) for name, value in parts.items()},
         },
         "assemble": {
             "frames": frames.data,

@@ -9,7 +9,9 @@ import pytest
 from tests.kernels.workload import EVERY_CHANGE, SPECS, make_frames, orders
 from vidssl import ops, reference
 from vidssl.kernels.augment import Augment
+from vidssl.kernels.motion import motion_many
 from vidssl.kernels.plan import PlanSpec, plan_many
+from vidssl.native import kernels
 from vidssl.types import VidsslError
 
 
@@ -249,6 +251,52 @@ def test_many_plans_equal_single_ones(name: str, train: bool) -> None:
         assert np.array_equal(found[at], np.concatenate([np.atleast_1d(part) for part in parts]))
     none = plan_many(spec, windows=windows[:0], seed=0, epoch=0, samples=samples[:0])
     assert [len(part) for part in none] == [0] * 6
+
+
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.needs_motion])
+def test_many_plans_by_motion_equal_single_ones(name: str) -> None:
+    """Of windows of different lengths of one array; a window may serve several tuples."""
+    spec, rng = SPECS[name], np.random.default_rng(2)
+    frames = make_frames(rng, 2 * spec.span + 30, (60, 84), yuv=True)
+    spans = np.array([(first, spec.span + length) for first, length in ((9, 5), (0, 0), (20, 7), (9, 5))], np.int64)
+    score, single = motion_many(frames, spans), [ops.motion(frames.data[a : a + n]) for a, n in spans.tolist()]
+    for at in range(2):
+        assert np.array_equal(score[at], np.concatenate([one[at] for one in single]))
+    begins = np.cumsum(spans[:, 1]) - spans[:, 1]
+    places = np.stack([begins - np.arange(4), begins], axis=1)
+    tuples = np.array([2, 0, 0, 3, 1])
+    samples = np.arange(5, dtype=np.uint64) + 2**33
+    windows = np.array([(spans[at, 1], 60, 84) for at in tuples], np.int32)
+    found = plan_many(
+        spec, windows=windows, seed=7, epoch=3, samples=samples, score=score, places=places[tuples], train=True
+    )
+    wanted = [
+        ops.plan(
+            spec,
+            frames=int(spans[at, 1]),
+            size=(60, 84),
+            seed=7,
+            epoch=3,
+            sample=int(sample),
+            sad=single[at].sad,
+            thumb=single[at].thumb,
+        )
+        for at, sample in zip(tuples, samples, strict=True)
+    ]
+    for at, parts in enumerate(zip(*wanted, strict=True)):
+        assert np.array_equal(found[at], np.concatenate([np.atleast_1d(part) for part in parts]))
+    arguments: dict[str, Any] = {"windows": windows, "seed": 7, "epoch": 3, "samples": samples, "score": score}
+    for wrong, message in (
+        ({"places": places[tuples] + 90}, "places: rows"),
+        ({"places": places[tuples] - 90}, "places: rows"),
+        ({"windows": windows * np.array([1, 2, 1], np.int32), "places": places[tuples]}, "is uint32|places: rows"),
+        ({"windows": windows + np.array([[0, 0, n] for n in range(5)], np.int32)}, "take windows of one size"),
+    ):
+        with pytest.raises(VidsslError, match=message):
+            plan_many(spec, **(arguments | wrong))
+    for bad in ((-1, 4), (0, 0), (0, len(frames.number) + 1), (len(frames.number) - 3, 4), (2**62, 2**62)):
+        with pytest.raises(VidsslError, match=r"windows=|frames"):
+            kernels.motion_many(frames.data, 60, 84, np.array([bad], np.int64), *score)
 
 
 def test_many_plans_are_refused() -> None:

@@ -50,6 +50,28 @@ def motion(frames: Frames | Array) -> Motion:
     return Motion(sad, thumb)
 
 
+def motion_many(frames: Frames, windows: npt.NDArray[np.int64]) -> Motion:
+    """Measures the motion of many windows of one array of frames.
+
+    Args:
+        frames: Frames, as in `motion`.
+        windows: int64 [N, 2], first frame and number of frames of each window.
+
+    Returns:
+        What N calls of `motion` return, joined.
+
+    Raises:
+        VidsslError: As `motion`; or a window is empty, or not within `frames`.
+    """
+    height, width = frames.size
+    total = int(windows[:, 1].sum())
+    sad = empty_like(frames.data, (max(total - len(windows), 0), -(-height // CELL), -(-width // CELL)), "uint32")
+    thumb = empty_like(frames.data, (max(total, 0), CELL, CELL), "uint8")
+    with device_of(frames.data):
+        kernels.motion_many(frames.data, height, width, windows, sad, thumb, stream=stream_of(frames.data))
+    return Motion(sad, thumb)
+
+
 class LumaChange:
     """Measures motion, on the CPU, of frames that are never in memory together.
 

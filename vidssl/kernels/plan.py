@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vidssl.arrays import device_of, empty_like, stream_of, to_kind
 from vidssl.checks import MAX_SIDE, is_size, is_whole, is_word
 from vidssl.kernels.augment import SCOPES, Augment, need, numbers
+from vidssl.kernels.motion import Motion
 from vidssl.native import kernels
 from vidssl.types import MAX_FRAMES, Array, Plan
 
@@ -336,16 +337,22 @@ def plan_many(
     epoch: int,
     samples: npt.NDArray[np.uint64],
     train: bool = True,
+    score: Motion | None = None,
+    places: npt.NDArray[np.int64] | None = None,
 ) -> Plan:
-    """Draws many tuples at once, in host memory, for a spec that does not need motion.
+    """Draws many tuples at once.
 
     Args:
         spec: The pretext as a table.
-        windows: int32 [N, 3], number of frames, height and width of the window of each tuple.
+        windows: int32 [N, 3], number of frames, height and width of the window of each tuple; of one size if the plan
+            depends on motion.
         seed: As in `plan`.
         epoch: As in `plan`.
         samples: uint64 [N], position of each tuple in the epoch.
         train: As in `plan`.
+        score: The motion of several windows, joined (`motion_many`); its device is that of the result. None if the plan
+            does not depend on motion: the result is then in host memory.
+        places: int64 [N, 2], the first row of each tuple's window in `score.sad` and in `score.thumb`.
 
     Returns:
         The plans that N calls of `plan` return, joined: slots [N * K], label and status [N].
@@ -357,13 +364,34 @@ def plan_many(
     least = int(windows[:, 0].min(initial=spec.span))
     need(least >= spec.span, "plan_many", "windows", least, fix)
     count, slots, times = len(samples), spec.slots, spec.times
+    like = _HOST if score is None else score.sad
     out = Plan(
-        frame=np.empty((count * slots, times), np.int32),
-        box=np.empty((count * slots, times, 4), np.float32),
-        flip=np.empty(count * slots, np.uint8),
-        color=np.empty((count * slots, times, 3, 4), np.float32),
-        label=np.empty(count, np.int64),
-        status=np.empty(count, np.int32),
+        frame=empty_like(like, (count * slots, times), "int32"),
+        box=empty_like(like, (count * slots, times, 4), "float32"),
+        flip=empty_like(like, (count * slots,), "uint8"),
+        color=empty_like(like, (count * slots, times, 3, 4), "float32"),
+        label=empty_like(like, (count,), "int64"),
+        status=empty_like(like, (count,), "int32"),
     )
-    kernels.plan_many(spec.text, spec.arrangements, spec.labels, windows, samples, seed, epoch, train, *out)
+    scratch = None
+    if spec.reads_sad:
+        sizes, counts = np.unique(windows, axis=0, return_counts=True)
+        each = [kernels.plan_scratch(int(frames), int(width)) for frames, _, width in sizes]
+        scratch = empty_like(like, (int(np.dot(each, counts)),), "uint64")
+    with device_of(like):
+        kernels.plan_many(
+            spec.text,
+            *spec.tables(like),
+            windows,
+            np.zeros((len(windows), 2), np.int64) if places is None else places,
+            None if score is None else score.sad,
+            None if score is None else score.thumb,
+            scratch,
+            samples,
+            seed,
+            epoch,
+            train,
+            *out,
+            stream=stream_of(like),
+        )
     return out

@@ -40,7 +40,8 @@ class Eager(Engine[DecodedWindow]):
         data = np.require(window.frames.data, requirements="W")  # torch takes no read-only memory, as a store's is
         frames = replace(window.frames, data=torch.from_numpy(data).to(settings.device))
         if request.plan is None:
-            joined = plan_by_motion(settings, request, frames)
+            score = motion(frames)
+            joined = _join([self._plan(request, frames, sample, score.sad, score.thumb) for sample in request.samples])
             position = joined.frame.long()
         else:
             joined = Plan(*(torch.from_numpy(part).to(settings.device) for part in request.plan))
@@ -50,24 +51,25 @@ class Eager(Engine[DecodedWindow]):
         clips = assemble(frames, joined, size=crop, dtype=settings.dtype, layout=layout, threads=settings.threads)
         return clips, joined.label, position, joined.status
 
-
-def plan_by_motion(settings: Settings, request: Request, frames: Frames) -> Plan:
-    """Returns the plans of all tuples of a window, joined. frames: all of the window, on the engine's device."""
-    sampler, score = settings.sampler, motion(frames)
-    plans = [
-        plan(
-            settings.spec,
+    def _plan(self, request: Request, frames: Frames, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
+        sampler = self.settings.sampler
+        return plan(
+            self.settings.spec,
             frames=request.window.span,
             size=frames.size,
             seed=sampler.seed,
             epoch=sampler.draw_epoch(request.epoch),
             sample=sample,
             train=sampler.train,
-            sad=score.sad,
-            thumb=score.thumb,
+            sad=sad,
+            thumb=thumb,
         )
-        for sample in request.samples
-    ]
-    parts = zip(*plans, strict=True)
-    parts = zip(*plans, strict=True)
-    return Plan(*(torch.cat([one.reshape(1) if one.ndim == 0 else one for one in part]) for part in parts))
+
+
+def _join(plans: Sequence[Plan]) -> Plan:
+    return Plan(
+        *(
+            torch.cat([part.reshape(1) if part.ndim == 0 else part for part in parts])
+            for parts in zip(*plans, strict=True)
+        )
+    )

@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from vidssl.kernels.assemble import Layout, assemble
+from vidssl.kernels.motion import Motion, motion_many
 from vidssl.kernels.plan import MAX_SHOWN, plan_many
 from vidssl.loader.buffers import upload, upload_together
 from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples
-from vidssl.loader.engines.eager import plan_by_motion
 from vidssl.loader.windows import DecodedWindow, StoredWindow
 from vidssl.store.device import Arenas
 from vidssl.types import Frames, Plan
@@ -111,19 +112,10 @@ class Stored(Engine[_Window]):
             The plan, whose frames are positions in the frames of each window's group; and the shown frames, counted
             from each window's first frame.
         """
-        sampler, each = self.settings.sampler, self._each
         stored = [window for window in windows if isinstance(window, StoredWindow)]
-        shapes = [(one.request.window.span, *one.place.frames.size) for one in stored]
-        made = plan_many(
-            self.settings.spec,
-            windows=np.repeat(np.array(shapes, np.int32).reshape(-1, 3), sampler.tuples, axis=0),
-            seed=sampler.seed,
-            epoch=sampler.draw_epoch(windows[0].request.epoch),
-            samples=np.array([one.request.samples for one in stored], np.uint64).ravel(),
-            train=sampler.train,
-        )
-        first = np.array([one.place.first + one.request.window.first for one in stored], np.int32)
-        plan, shown = made._replace(frame=made.frame + np.repeat(first, each)[:, None]), made.frame
+        made = self._draw(stored, [(one.request.window.span, *one.place.frames.size) for one in stored])
+        first = np.array([_first(one) for one in stored], np.int32)
+        plan, shown = made._replace(frame=made.frame + np.repeat(first, self._each)[:, None]), made.frame
         if len(stored) < len(windows):
             others = [window.request for window in windows[len(stored) :]]
             plans = [plan, *(request.plan for request in others if request.plan is not None)]
@@ -133,17 +125,40 @@ class Stored(Engine[_Window]):
         return Plan(*parts), position
 
     def _scored(self, windows: Sequence[_Window], groups: Sequence[_Group]) -> tuple[Plan, torch.Tensor]:
-        """The same for plans that depend on motion, which are made on the device."""
-        plans, positions = [], []
-        all_frames = [group.frames for group in groups for _ in group.windows]
-        for window, frames in zip(windows, all_frames, strict=True):
-            begin = _first(window)
-            part = frames.data[begin : begin + window.request.window.span]
-            shown = replace(frames, data=part, number=window.request.number)
-            plan = plan_by_motion(self.settings, window.request, shown)
+        """The same for plans that depend on motion, which are made on the device, group by group."""
+        plans, positions, begin = [], [], 0
+        for frames, numbers in groups:
+            some = windows[begin : begin + len(numbers)]
+            spans = np.array([(_first(one), one.request.window.span) for one in some], np.int64)
+            before = np.cumsum(spans[:, 1]) - spans[:, 1]  # thumbnails of earlier windows; each has one change less
+            places = np.stack([before - np.arange(len(some)), before], axis=1)
+            shapes = [(int(span), *frames.size) for span in spans[:, 1]]
+            plan = self._draw(some, shapes, motion_many(frames, spans), places)
+            first = upload(np.repeat(spans[:, 0].astype(np.int32), self._each), self.settings.device)
             positions.append(plan.frame.long())
-            plans.append(plan._replace(frame=plan.frame + begin))
+            plans.append(plan._replace(frame=plan.frame + first[:, None]))
+            begin += len(numbers)
         return Plan(*map(torch.cat, zip(*plans, strict=True))), torch.cat(positions)
+
+    def _draw(
+        self,
+        windows: Sequence[_Window],
+        shapes: Sequence[tuple[int, int, int]],
+        score: Motion | None = None,
+        places: npt.NDArray[np.int64] | None = None,
+    ) -> Plan:
+        """Draws the plans of all tuples of some windows. shapes: number of frames, height and width of each."""
+        sampler = self.settings.sampler
+        return plan_many(
+            self.settings.spec,
+            windows=np.repeat(np.array(shapes, np.int32).reshape(-1, 3), sampler.tuples, axis=0),
+            seed=sampler.seed,
+            epoch=sampler.draw_epoch(windows[0].request.epoch) if windows else 0,
+            samples=np.array([one.request.samples for one in windows], np.uint64).ravel(),
+            train=sampler.train,
+            score=score,
+            places=None if places is None else np.repeat(places, sampler.tuples, axis=0),
+        )
 
 
 def _first(window: _Window) -> int:
