@@ -246,3 +246,19 @@ def test_sizes_in_words() -> None:
     for wrong in ("GB", "1XB", "inf"):
         with pytest.raises(VidsslError, match="store_limit="):
             parse_bytes(wrong)
+
+
+def test_motion_is_listed_and_deleted(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    index, folder = VideoIndex.build(videos, progress=False), tmp_path / "store"
+    store = FrameStore(folder, (24, 32))
+    store.fill(index, progress=False)
+    for row in range(2):
+        store.keep_motion(index.video(row))
+    store.flush()
+    assert main(["store", "ls", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert ", 2 videos, " in out
+    assert "\n1 shards of motion, " in out
+    assert main(["store", "verify", str(folder)]) == 0
+    assert main(["store", "rm", str(folder)]) == 0
+    assert list(folder.iterdir()) == []

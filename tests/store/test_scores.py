@@ -1,7 +1,9 @@
 """Motion that is kept is that of the kept frames: of any window, or of none."""
 
+import time
 from collections import Counter
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tests.clips import make_clip
 from vidssl import FrameStore, VideoIndex, ops
 from vidssl.kernels.motion import Motion
 from vidssl.store import scores
+from vidssl.store.fill import Filler, Lacking
 from vidssl.store.shard import SCORES
 
 SIZE = (40, 51)  # 3 x 4 cells
@@ -161,3 +164,21 @@ def test_a_full_disk_ends_only_the_keeping(
     assert caplog.text.count("No space left on device") == caplog.text.count("motion is measured each time") == 1
     assert sorted(tmp_path.iterdir()) == kept
     assert store.motion(index.video(0), 0, 2) is None
+
+
+def test_motion_of_a_video_is_asked_for_once(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it cannot be kept, no window asks again, until the frames are kept anew."""
+    done: SimpleQueue[str] = SimpleQueue()
+    monkeypatch.setattr(FrameStore, "keep_motion", lambda *_: done.put("motion"))
+    monkeypatch.setattr("vidssl.store.fill.keep", lambda *_: done.put("frames"))
+    filler, found = Filler(FrameStore(tmp_path, SIZE), index), []
+    asked: list[tuple[Lacking, int]] = [("motion", 1), ("motion", 0), ("frames", 1), ("frames", 1), ("motion", 1)]
+    for what, times in asked:
+        filler.ask(0, what)
+        found += [done.get(timeout=60) for _ in range(times)]
+        time.sleep(0.05)  # until it is no longer on the list of what was asked for
+    filler.close()
+    assert found == ["motion", "frames", "frames", "motion"]
+    assert done.empty()

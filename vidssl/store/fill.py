@@ -316,9 +316,8 @@ class Filler:
         except VidsslError as error:  # the loader meets the same error, and counts the video as corrupt
             log.debug("store: %s", printable(error))
             return
-        self._asked.discard(
-            (row, what)
-        )  # it may be asked for again: another process keeps it, or its frames were damaged
+        if what == "frames":  # another process keeps them, or some were damaged; motion can be measured now
+            self._asked -= {(row, "frames"), (row, "motion")}
 
     def _flush(self) -> None:
         try:

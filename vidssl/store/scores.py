@@ -1,6 +1,7 @@
 """Scores: the motion of kept frames, kept beside them, so that a plan that needs motion reads only what it shows.
 
-They lie in shards of their own, which nobody meets who looks for frames. They are small: 1 to 3 % of the frames.
+They lie in shards of their own, which nobody meets who looks for frames. They take 1.3 % of the bytes of frames of
+240 x 320, and 1.8 % at 128 x 171.
 """
 
 from __future__ import annotations
