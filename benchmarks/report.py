@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean, geometric_mean
+from statistics import fmean, geometric_mean, median
 from typing import Any
 
 import tyro
@@ -112,6 +112,48 @@ def motion_table(lines: Iterable[dict[str, Any]]) -> str:
                 ]
             )
         )
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each size, of the line about all clips and of the lines of the clips."""
+    *clips, whole = (line["facts"] for line in lines)
+    head = (
+        "size",
+        "rank correlation, median",
+        "falls by, median",
+        "by more than 0.05",
+        "at most by",
+        "drawn in the upper half by Farneback",
+    )
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    half = whole["upper half by Farneback"]["motion"]
+    rows.append(f"as decoded | {whole['spearman']:.2f} | | | | {half:.3f}")
+    for key in (key for key in whole if key.startswith("at ")):
+        falls = [clip["spearman"] - clip[key]["spearman"] for clip in clips]
+        cells = [
+            key.removeprefix("at "),
+            f"{whole[key]['spearman']:.2f}",
+            f"{median(falls):.3f}",
+            f"{sum(fall > 0.05 for fall in falls)} of {len(clips)} clips",
+            f"{max(falls):.2f}",
+            f"{whole[key]['upper half by Farneback']:.3f}",
+        ]
+        rows.append(" | ".join(cells))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
+def fidelity_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each size and crop, a column for each family. Mean / 99.9th percentile in grey levels."""
+    found = list(lines)
+    families = list(found[0]["grey levels"])
+    head = ("workload", *families, "all, in grey", "commit")
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in found:
+        levels = line["grey levels"]
+        cells = [f"{levels[name]['rgb mean']:.2f} / {levels[name]['rgb 99.9 %']:.1f}" for name in families]
+        grey = f"{levels['all']['grey mean']:.2f} / {levels['all']['grey 99.9 %']:.1f}"
+        rows.append(" | ".join([line["workload"], *cells, grey, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)
 
 
@@ -288,6 +330,8 @@ def features_table(lines: Iterable[dict[str, Any]]) -> str:
 
 TABLES = {
     "motion": motion_table,
+    "motion_sizes": motion_sizes_table,
+    "store_fidelity": fidelity_table,
     "methods": methods_table,
     "memory": memory_table,
     "peers": peers_table,

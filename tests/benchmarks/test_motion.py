@@ -158,6 +158,9 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, capsys: pytest.Captur
     for ranking in ("our motion", "Farneback"):
         halves = [line["facts"][f"upper half by {ranking}"] for line in lines]
         assert halves[2]["motion"] == pytest.approx((halves[0]["motion"] + halves[1]["motion"]) / 2, abs=1e-4)
+    table = report.section("motion_sizes", lines).splitlines()[4:]
+    assert [row.split(" | ")[0] for row in table] == ["| as decoded", "| 48x64", "| 8x8"]
+    assert f" {sum(drop > 0.05 for drop in drops)} of 2 clips | {max(drops):.2f} |" in table[2]
     lines = [line | {"bench": "motion"} for line in lines]
     head, _, *rows = report.section("motion", lines).splitlines()[2:]
     assert {row.count("|") for row in rows} == {head.count("|")}

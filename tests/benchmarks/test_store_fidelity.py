@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import report
 from benchmarks.bench_store_fidelity import Case, Counts, cases, difference, facts, main
 from tests.clips import make_clip
 from vidssl.recipes import RECIPES
@@ -51,6 +52,9 @@ def test_a_run_writes_a_line_for_each_case(tmp_path: Path, capsys: pytest.Captur
     for line in lines:
         assert list(line["grey levels"]) == ["one, 1 videos", "two, 1 videos", "all"]
     assert "store 128x171, resize 128x171, crop 112x112" in capsys.readouterr().out
+    head, _, *rows = report.section("store_fidelity", lines).splitlines()[2:]
+    assert head.startswith("| workload | one, 1 videos | two, 1 videos | all | all, in grey |")
+    assert {row.count("|") for row in rows} == {head.count("|")}
     (tmp_path / "empty").mkdir()
     make_clip(tmp_path / "empty" / "short.avi", "mpeg4", frames=9, size=(36, 48))
     with pytest.raises(VidsslError, match="no video of at least 16 frames"):

@@ -257,8 +257,8 @@ def test_motion_is_listed_and_deleted(videos: Path, tmp_path: Path, capsys: pyte
     store.flush()
     assert main(["store", "ls", str(folder)]) == 0
     out = capsys.readouterr().out
-    assert ", 2 videos, " in out
-    assert "\n1 shards of motion, " in out
+    assert ": 2 videos, " in out
+    assert "\n1 shard of motion, " in out
     assert main(["store", "verify", str(folder)]) == 0
     assert main(["store", "rm", str(folder)]) == 0
     assert list(folder.iterdir()) == []
