@@ -13,7 +13,7 @@ import torch
 
 from tests.clips import make_clip
 from tests.kernels.workload import EVERY_CHANGE, orders
-from vidssl import Loader, VideoIndex, VidsslError
+from vidssl import FrameStore, Loader, VideoIndex, VidsslError
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.engines.inline import Inline
@@ -127,10 +127,17 @@ def test_fused_is_refused_where_it_cannot_serve(index: VideoIndex) -> None:
         Inline(settings)
 
 
-@pytest.mark.parametrize("spec", [PLAIN, MOTION], ids=["plain", "motion"])
-def test_fused_is_taken_on_a_cpu(index: VideoIndex, spec: PlanSpec) -> None:
-    with Loader(index, spec, batch_size=2, device="cpu") as loader:
-        assert loader.engine == "inline"
+def test_fused_is_taken_on_a_cpu_where_it_is_faster(index: VideoIndex) -> None:
+    """Of plans that need motion: where a store may have it."""
+    store = FrameStore(None, (40, 50))
+    for spec, kept, engine in (
+        (PLAIN, None, "inline"),
+        (PLAIN, store, "inline"),
+        (MOTION, None, "dali"),
+        (MOTION, store, "inline"),
+    ):
+        with Loader(index, spec, batch_size=2, device="cpu", store=kept) as loader:
+            assert loader.engine == engine
 
 
 def test_numbers_are_those_of_the_table(index: VideoIndex) -> None:

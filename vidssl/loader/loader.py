@@ -67,7 +67,8 @@ class Loader:
         channels_last: Store the clips in the memory order [B, K, T, h, w, 3]; their shape does not change.
         engine: "inline": the workers make the clips of what they decode (CPU). "dali": one DALI graph. "eager": the
             same steps one by one. "store": one call for all windows of a batch, from frames of the store that lie on
-            the device. "auto": store if frames lie there, else inline if possible, otherwise dali.
+            the device. "auto": store if frames lie there, else inline on a CPU for plans that need no motion, or with a
+            store; otherwise dali.
         store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
             decoded on the CPU. None decodes in every epoch, at the size of each video, as a store of native size does.
             Where kept frames lie is the store's `backend`; the attribute `stored_in` says what was chosen ("file",
@@ -141,7 +142,8 @@ class Loader:
         decode = self._open_store(decode, engine)
         decoder, why = self._choose_decoder(decode, engine)
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
-        inline = self.device.type == "cpu" and decoder is None
+        kept = not spec.needs_motion or store is not None  # without kept motion, the graph's own threads measure it
+        inline = self.device.type == "cpu" and decoder is None and kept
         best = "store" if self._arenas is not None else "inline" if inline else "dali"
         self.engine = engine if engine != "auto" else best
         how = f"{workers} workers; device={self.device}, engine={self.engine}"
