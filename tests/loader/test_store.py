@@ -161,13 +161,17 @@ def test_kept_motion_changes_no_bit(
 def test_motion_is_kept_in_the_background(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At first the frames are missed, and then the motion."""
     wanted = batches(index, MOTION, FrameStore(None, SIZE))
-    for _ in range(2):
+    videos = [index.video(row) for row in range(5)]
+    for what in ("frames", "motion"):
         store = FrameStore(tmp_path, SIZE)
         with Loader(index, MOTION, batch_size=2, device="cpu", store=store) as loader:
-            for _ in range(4):
+            for _ in range(8):
                 list(loader)
             until = time.monotonic() + 60
-            while store.missing(index.video(0)) and time.monotonic() < until:
+            while time.monotonic() < until and any(
+                store.missing(video) if what == "frames" else store.motion(video, 0, video.frames) is None
+                for video in videos
+            ):
                 time.sleep(0.05)
                 store.flush()
     monkeypatch.setattr("vidssl.loader.worker.motion", no_motion)
