@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidssl import VideoIndex, VidsslError
+from vidssl import FrameStore, VideoIndex, VidsslError
 from vidssl.demo import run
 from vidssl.demo.render import render
 from vidssl.demo.scenes import SCENES, film
@@ -100,4 +100,10 @@ def test_from_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert table
     again = tmp_path / "moved"
     shutil.copytree(tmp_path, again, ignore=shutil.ignore_patterns("moved"), copy_function=shutil.copy)
-    run(again, steps=4, each=3)  # a second time, over its own run in another place
+    about = json.loads((again / "run" / "run.json").read_text())
+    (again / "run" / "run.json").write_text(json.dumps(about | {"recipe": about["recipe"] | {"store_size": "none"}}))
+    run(again, steps=4, each=3)  # over its own run in another place, which an earlier version made
+    for folder in (tmp_path, again):
+        index, store = VideoIndex.load(folder / "index.arrow", root=folder / "scenes"), FrameStore(folder / "store")
+        assert store.missing_of(index).sum() == 0
+        assert sum(path.stat().st_size for path in FrameStore.paths(folder / "store")) < 1.1 * store.bytes_of(index)
