@@ -6,7 +6,7 @@
 |---|---|
 | peers | the loader from the store at 128 x 171, the loader that decodes, and every library of bench_peers |
 | formats | the loader from the store, and the frame stores of frame_stores.py (see store_formats.py) |
-| epochs | of each published method: later epochs, the first into an empty store, and decoding each; one core, all |
+| epochs | of each published method: later epochs by each backend, the first one, and decoding each; one core, all |
 | disk | an epoch with the shards in the page cache, and on the disk |
 | index | `VideoIndex.build` alone, and keeping what it decodes |
 | memory | what processes that use one store at a time have in memory (see store_memory.py) |
@@ -47,6 +47,7 @@ from benchmarks.stores import SMALL, Settings, about, evict, linked, pinned, res
 from vidssl import FrameStore, Loader, VideoIndex
 from vidssl.cpus import cpus
 from vidssl.recipes import RECIPES
+from vidssl.store.choose import Name
 from vidssl.store.frames import Size
 from vidssl.types import VidsslError
 
@@ -61,6 +62,7 @@ METHODS: tuple[tuple[str, str, Size], ...] = (  # name, recipe, size of the stor
 )
 NAMES = tuple(method[0] for method in METHODS)
 STORED, DECODING, FIRST = "later epochs, from the store", "decoding each epoch", "first epoch, into an empty store"
+OTHERS: tuple[Name, ...] = ("memory", "device")  # backends beside "file", which all pieces take
 KEPT_SIZES: tuple[Size, ...] = (SMALL, "native")
 
 
@@ -128,7 +130,7 @@ def first_case(
 
     def case(turn: int) -> Spent:
         folder = settings.folder / f"first-{next(number)}"
-        with make(store=FrameStore(folder, size)) as loader:
+        with make(store=FrameStore(folder, size, backend="file")) as loader:
             spent = loader_case(loader, windows)(turn)
             stats.update(loader.stats)
         shutil.rmtree(folder)
@@ -153,6 +155,10 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
             STORED: loader_case(kept, settings.windows(kept, fast=True)),
             DECODING: loader_case(decoding, settings.windows(decoding, fast=False)),
         }
+        for backend in OTHERS:
+            other = FrameStore(store.folder, size, backend=backend)
+            loader = stack.enter_context(make(index, task, store=other))
+            cases[f"{STORED}, backend {backend}"] = loader_case(loader, settings.windows(loader, fast=True))
         first: dict[str, int] = {}
         if all_cores:
             needed = -(-(WARMUP + settings.batches) * settings.batch_size // len(paths)) + 1
@@ -195,7 +201,7 @@ def disk(paths: Sequence[Path], settings: Settings, workers: int) -> None:
         if cold:
             evict(shards)
             left.append(resident(shards))
-        opened = FrameStore(folder, SMALL)
+        opened = FrameStore(folder, SMALL, backend="file")
         make = partial(Loader, videos, PRETEXT, batch_size=settings.batch_size, device="cpu", workers=workers, seed=0)
         with make(store=opened) as loader:
             if before:
@@ -325,7 +331,7 @@ def main(
             ],
             "disk": [partial(disk, mixed, settings, workers)],
             "index": [partial(index, path, settings, 4) for path in paths],
-            "memory": [partial(memory, mixed, settings, 3 if quick else 10)],
+            "memory": [partial(memory, mixed, settings, 6 if quick else 12)],
         }
         settings.clean()
         for piece in pieces:

@@ -89,7 +89,7 @@ def formats(path: Path, settings: Settings, workers: int) -> None:
     if settings.resume and measured(BENCH, title, settings.out):
         return
     store, videos = settings.filled([path], SMALL, "small")
-    native = FrameStore(settings.folder / "native-store", "native")
+    native = FrameStore(settings.folder / "native-store", "native", backend="file")
     native.fill(videos, progress=False)
     frames, index = videos.frames(0), settings.long(videos)
     exact = truth(videos, frames)

@@ -19,7 +19,7 @@ from benchmarks.stores import SMALL, Settings, about
 from vidssl import FrameStore, Loader, VideoIndex
 from vidssl.store.shard import ENDING
 
-SETTLED = 2  # epochs after which every buffer has been in use
+SETTLED = 5  # epochs after which every buffer has been in use
 ROLES = (("rank 0 of 2", 0, 0, 2), ("rank 1 of 2", 0, 1, 2), ("a run", 1, 0, 1), ("another run", 2, 0, 1))
 
 
@@ -48,7 +48,7 @@ def use(
     """Loads epoch after epoch in this process, and tells what it had in memory while all others did the same."""
     torch.set_num_threads(1)
     name, seed, rank, ranks = role
-    seen = []
+    seen, private = [], []
     with Loader(
         VideoIndex.load(index),
         PRETEXT,
@@ -58,16 +58,18 @@ def use(
         seed=seed,
         rank=rank,
         world_size=ranks,
-        store=FrameStore(folder, SMALL),
+        store=FrameStore(folder, SMALL, backend="file"),
     ) as loader:
         for epoch in range(epochs):
             for _ in loader:
                 pass
+            private.append(round(in_memory()["private"], 1))
             if epoch + 1 in (SETTLED, epochs):
                 meet.wait(300)
                 seen.append({key: round(value, 1) for key, value in in_memory().items()})
                 meet.wait(300)
-        told.put((name, seen, loader.stats["stored"] / loader.stats["windows"]))
+        stored = loader.stats["stored"] / loader.stats["windows"]
+        told.put((name, {"settled": seen[0], "last": seen[-1], "private by epoch": private, "from the store": stored}))
 
 
 def memory(paths: Sequence[Path], settings: Settings, epochs: int) -> None:
@@ -87,22 +89,17 @@ def memory(paths: Sequence[Path], settings: Settings, epochs: int) -> None:
     ]
     for process in processes:
         process.start()
-    found = sorted(told.get(timeout=600) for _ in processes)
+    found: list[tuple[str, dict[str, Any]]] = sorted(told.get(timeout=600) for _ in processes)
     for process in processes:
         process.join()
     line = {
         "bench": "store_memory",
         "workload": title,
         "epochs": epochs,
-        "processes": {
-            name: {"settled": seen[0], "last": seen[-1], "from the store": stored} for name, seen, stored in found
-        },
+        "processes": dict(found),
         "facts": about(store, videos),
         **circumstances(),
     }
-    for name, seen, stored in found:
-        print(
-            f"{name}: {stored:.0%} of its windows from the store; "
-            f"MiB after {SETTLED} epochs {seen[0]}, after {epochs} {seen[-1]}"
-        )
+    for name, about_it in found:
+        print(f"{name}: MiB {about_it}")
     append(line, settings.out)

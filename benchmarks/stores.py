@@ -61,7 +61,7 @@ class Settings:
         index = linked(paths, 1, self.folder / f"{name}-one")
         copies = max(least, -(-self.mebibytes * 2**20 // FrameStore(None, size).bytes_of(index)))
         files, index = len(index), linked(paths, copies, self.folder / f"{name}-videos")
-        store = FrameStore(self.folder / f"{name}-store", size)
+        store = FrameStore(self.folder / f"{name}-store", size, backend="file")
         fill_linked(store, index, files)
         return store, index
 

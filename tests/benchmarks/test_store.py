@@ -138,6 +138,13 @@ def test_a_run_writes_what_the_tables_show(tmp_path: Path, monkeypatch: pytest.M
     assert "VCOP, 128x171, 1 core" in report.section("store_epochs", lines)
 
 
+def test_a_library_that_cannot_decode_a_clip_is_named(clip: Path, tmp_path: Path) -> None:
+    assert bench_store.fails("PyAV + torch", clip) == ""
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(clip.read_bytes()[:1000])
+    assert "Error" in bench_store.fails("PyAV + torch", broken)
+
+
 def test_an_unknown_method_is_named() -> None:
     with pytest.raises(VidsslError, match=r"--methods \['nope'\]: take some of"):
         bench_store.main(methods=("nope",), quick=True)
