@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.clips import make_clip
 from vidssl.cli.data import indexes_in, open_data, open_kept
+from vidssl.index.journal import hold_journal
 from vidssl.index.table import VideoIndex
 from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
@@ -64,12 +66,13 @@ def test_the_store_has_an_index_for_other_runs(videos: Path, tmp_path: Path, cap
     assert open_kept(videos, tmp_path / "three", store=store).read == 0
     make_clip(videos / "a" / "4.mp4", frames=12)
     assert open_data(videos, None, store=FrameStore(tmp_path / "store", (24, 32), limit=0)).read == 1
-    assert open_data(videos, None, store=store, fill=False).read == 1  # a limit of 0 writes nothing
+    assert open_data(videos, None, store=store).read == 1  # a limit of 0 writes nothing
     assert open_data(videos, None, store=store).read == 0
-    assert store.stats["kept"] == 30
+    assert store.stats["kept"] == 42
     (videos / "some.csv").write_text("path,label\na/1.mp4,x\n")
     assert open_data(videos / "some.csv", None, store=store).read == 1  # other data has another index
     assert len(indexes_in(tmp_path / "store")) == 2
+    assert sorted(path for path in (tmp_path / "store").iterdir() if path.name[0] == ".") == []
     for path in indexes_in(tmp_path / "store"):
         path.write_bytes(path.read_bytes()[:100])
     assert open_data(videos, None, store=store).read == 4
@@ -77,3 +80,25 @@ def test_the_store_has_an_index_for_other_runs(videos: Path, tmp_path: Path, cap
     assert open_data(videos, None, store=store).read == 0
     with pytest.raises(VidsslError, match="no such folder"):
         open_data(tmp_path / "nowhere", None, store=store)
+
+
+def test_an_interrupted_index_of_a_store_continues(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, save = FrameStore(tmp_path / "store", (24, 32)), VideoIndex.save
+
+    def stop(index: VideoIndex, path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VideoIndex, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        open_data(videos, None, store=store)
+    monkeypatch.setattr(VideoIndex, "save", save)
+    [journal] = [path for path in indexes_in(tmp_path / "store") if path.name[0] == "."]
+    with hold_journal(journal), ThreadPoolExecutor(1) as other:  # who comes meanwhile reads all videos: nobody waits
+        assert other.submit(open_data, videos, None, store=FrameStore(tmp_path / "store", (24, 32))).result().read == 3
+    for path in indexes_in(tmp_path / "store"):
+        if path.name[0] != ".":
+            path.unlink()
+    assert open_data(videos, None, store=store).read == 0
+    assert len(indexes_in(tmp_path / "store")) == 1

@@ -10,6 +10,7 @@ import pytest
 from tests.clips import make_clip
 from vidssl import FrameStore, VideoIndex
 from vidssl.cli import main
+from vidssl.cli.data import indexes_in
 from vidssl.cli.store import parse_bytes, say_sizes
 from vidssl.paths import readable
 from vidssl.store.frames import parse_size
@@ -109,6 +110,25 @@ def test_frames_that_are_kept_twice_go(videos: Path, tmp_path: Path) -> None:
     assert main(["store", "rm", str(tmp_path / "store"), "--keep", str(videos)]) == 0
     assert len(list((tmp_path / "store").iterdir())) == 1
     assert FrameStore(tmp_path / "store", (24, 32)).missing_of(index).sum() == 0
+
+
+def test_a_folder_is_decoded_once(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass that indexes it keeps its frames; a later call reads only the index that lies in the store."""
+    arguments = ["store", "fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32"]
+
+    def unexpected(*_: object, **__: object) -> None:
+        raise AssertionError("a video is decoded again")
+
+    monkeypatch.setattr("vidssl.store.fill.decode_to", unexpected)
+    assert main(arguments) == 0
+    monkeypatch.setattr("vidssl.index.build.scan", unexpected)
+    assert main(arguments) == 0
+    assert main(["store", "rm", str(tmp_path / "store"), "--keep", str(videos)]) == 0
+    assert (
+        FrameStore(tmp_path / "store", (24, 32)).missing_of(VideoIndex.load(*indexes_in(tmp_path / "store"))).sum() == 0
+    )
+    assert main(["store", "rm", str(tmp_path / "store")]) == 0
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_new_videos_are_added(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,9 +6,10 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from vidssl.index.journal import journal_of
+from vidssl.index.journal import hold_journal, journal_of
 from vidssl.index.lists import LISTS, is_list
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.index.tars import is_tar
@@ -17,11 +18,14 @@ from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(r"index_[0-9a-f]{16}" + re.escape(ENDING))  # of an index in a folder that may hold several
+# Of an index in a folder that may hold several, and of what is left of one that was interrupted.
+_NAME = re.compile(
+    rf"index_[0-9a-f]{{16}}{re.escape(ENDING)}|\.index_[0-9a-f]{{16}}{re.escape(ENDING)}(\.\d+)?\.partial"
+)
 
 
 def open_data(
-    data: Path, out: Path | None, *, store: FrameStore | None = None, fill: bool = True, allow_outside: bool = False
+    data: Path, out: Path | None, *, store: FrameStore | None = None, allow_outside: bool = False
 ) -> VideoIndex:
     """Opens an index, or indexes a folder or a list.
 
@@ -29,7 +33,6 @@ def open_data(
         data: The index, folder or list.
         out: Folder of a run: unchanged files are taken from its index.arrow, which is written if it does not exist.
         store: Keeps the frames of the files that are read. Its folder has an index for the next call too.
-        fill: False does not keep these frames.
         allow_outside: Accept an index that names files outside of its root.
 
     Returns:
@@ -38,14 +41,16 @@ def open_data(
     kept = out / "index.arrow" if out is not None else None
     shared = _shared(data, store)
     known = [path for path in (kept, shared) if path is not None]
-    if kept is None or data.suffix == ENDING or kept.exists():  # never replaces the index of another folder
-        index = _open(data, known, allow_outside, store=store, fill=fill)
-    else:
-        journal = journal_of(kept)
-        index = _open(data, known, allow_outside, journal, store=store, fill=fill)
-        index.save(kept)
-        journal.unlink(missing_ok=True)
-    _share(index, shared, store)
+    # It never replaces the index of another folder.
+    new = kept if kept is not None and data.suffix != ENDING and not kept.exists() else None
+    with ExitStack() as stack:
+        journal = journal_of(new) if new is not None else _free_journal(shared, store, stack)
+        index = _open(data, known, allow_outside, journal, store=store)
+        if new is not None:
+            index.save(new)
+        _share(index, shared, store)
+        if journal is not None:
+            journal.unlink(missing_ok=True)
     return index
 
 
@@ -69,13 +74,24 @@ def _name(data: Path) -> str:
 
 
 def indexes_in(store: Path) -> list[Path]:
-    """The indexes in the folder of a store."""
-    return sorted(path for path in store.glob(f"index_*{ENDING}") if _NAME.fullmatch(path.name))
+    """The indexes in the folder of a store, and what is left of interrupted ones."""
+    return sorted(path for path in store.iterdir() if _NAME.fullmatch(path.name))
 
 
 def _shared(data: Path, store: FrameStore | None) -> Path | None:
     """The index of `data` in the folder of a store, for all runs that read it; None if there is none to be made."""
     return None if store is None or store.folder is None or data.suffix == ENDING else store.folder / _name(data)
+
+
+def _free_journal(shared: Path | None, store: FrameStore | None, stack: ExitStack) -> Path | None:
+    """The journal of the index in a store, held by `stack`; None if there is none, or another process holds it."""
+    if shared is None or store is None or not store.keeps:
+        return None
+    try:
+        stack.enter_context(hold_journal(journal_of(shared)))
+    except VidsslError:
+        return None
+    return journal_of(shared)
 
 
 def _share(index: VideoIndex, shared: Path | None, store: FrameStore | None) -> None:
@@ -95,7 +111,6 @@ def _open(
     journal: Path | None = None,
     *,
     store: FrameStore | None = None,
-    fill: bool = True,
 ) -> VideoIndex:
     """Returns the index of `data`; unchanged files are taken from the first index of `known` that exists."""
     if data.suffix == ENDING:
@@ -111,7 +126,7 @@ def _open(
                 if store is None or path.parent != store.folder:
                     raise
                 log.warning("%s; the videos are read again", error)  # another run may have written it
-    keeps = store if store is not None and store.keeps and fill else None
+    keeps = store if store is not None and store.keeps else None
     index = VideoIndex.build(data, known=old, journal=journal, store=keeps)
     for note in index.notes:
         log.info("%s: %s", data, note)

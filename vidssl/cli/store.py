@@ -48,7 +48,7 @@ def fill(
     """
     frames = FrameStore(store, parse_size(store_size), parse_bytes(store_limit))
     say_room(frames)
-    index = open_data(data, None, store=frames, fill=False, allow_outside=allow_outside)  # says all sizes first
+    index = open_data(data, None, store=frames, allow_outside=allow_outside)
     say_sizes(frames, index)
     failed = frames.fill(index, workers=workers, file_timeout=file_timeout)
     for path, reason in failed[:_SHOWN]:
@@ -121,7 +121,8 @@ def rm(
     if damaged and keep:
         raise VidsslError("damaged, keep: take one of them")
     if keep:
-        used = partial(_keys, [open_data(data, None, allow_outside=allow_outside) for data in keep])
+        known = FrameStore(folder, limit=0)  # it has indexes
+        used = partial(_keys, [open_data(data, None, store=known, allow_outside=allow_outside) for data in keep])
         print(f"deleted {readable(delete_unused(folder, lru_cache(used)))} that are not used")
         return
     chosen = [path for path, _ in FrameStore.verify_folder(folder)] if damaged else FrameStore.paths(folder)
