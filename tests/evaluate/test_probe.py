@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.evaluate.features import Features
-from vidssl.evaluate.logistic import fit_logistic, predict_logits, standardise
+from vidssl.evaluate.logistic import compact, fit_logistic, predict_logits, standardise
+from vidssl.evaluate.low_level import has_flow
 from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
@@ -56,6 +57,17 @@ def test_the_probe_finds_what_scikit_learn_finds_at_its_best() -> None:
     assert abs(float(found.correct.double().mean()) - max(shares)) < 0.04
     said = [found.classes[at] for at in found.predicted.tolist()]
     assert found.table() == {"classes": found.classes, "table": confusion_matrix(test.label, said).tolist()}
+
+
+def test_compact_features_are_predicted_alike() -> None:
+    random = np.random.default_rng(8)
+    x, shown = (torch.from_numpy(random.normal(size=(count, 50))) for count in (20, 30))
+    label = torch.arange(20) % 3
+    few, few_shown = compact(x, shown)
+    assert few.shape == (20, 20)
+    whole = predict_logits(fit_logistic(x, label, 3, 0.1), shown)
+    torch.testing.assert_close(predict_logits(fit_logistic(few, label, 3, 0.1), few_shown), whole, atol=1e-4, rtol=0)
+    assert compact(x[:, :10], shown[:, :10])[0].shape == (20, 10)
 
 
 def test_what_does_not_vary_is_left_out() -> None:
@@ -144,7 +156,8 @@ def test_the_command(index: VideoIndex, run: Path, capsys: pytest.CaptureFixture
     found = json.loads((run / "probe.json").read_text())
     assert set(found["numbers"]["trained"]) == set(found["numbers"]["untrained"]) == {"linear", "1-NN", "3-NN"}
     assert len(found["detail"]["confusion"]["trained"]["table"]) == 3
-    assert len(list((run / "features").glob("*.safetensors"))) == 4
+    assert len(list((run / "features").glob("*.safetensors"))) == 2 * (2 + 2 + has_flow())
+    assert {"frame difference", "colour histogram"} < set(found["numbers"])
 
     other = run / "leave_group_out.json"
     assert (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vidssl import VideoIndex, VidsslError
-from vidssl.evaluate.splits import group_folds, make_splits, with_groups, with_labels
+from vidssl.evaluate.splits import FOLDS, group_folds, make_splits, with_groups, with_labels
 from vidssl.index.holdout import fingerprint, split
 from vidssl.train.config import Recipe
 
@@ -28,6 +28,13 @@ def test_leave_group_out_tests_every_video(index: VideoIndex, recipe: Recipe) ->
     assert found.description == "each of 10 videos tested against the others"
     turns = group_folds(["b", "a", "b"])
     assert [(others.tolist(), own.tolist()) for others, own in turns] == [([0, 2], [1]), ([1], [0, 2])]
+    many = [f"{at // 2}" for at in range(100)]  # 50 groups of two
+    turns = group_folds(many)
+    assert len(turns) == FOLDS
+    assert sorted(at for _, own in turns for at in own.tolist()) == list(range(100))
+    for others, own in turns:
+        assert not {many[at] for at in others} & {many[at] for at in own}
+        assert len(own) in (4, 6)
 
 
 def test_labels_and_groups_of_a_list(index: VideoIndex, tmp_path: Path) -> None:

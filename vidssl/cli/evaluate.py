@@ -28,7 +28,8 @@ from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, check_store_size, load_run
-from vidssl.evaluate.splits import Splits, make_splits
+from vidssl.evaluate.splits import Splits, make_splits, with_groups, with_labels
+from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
 from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
@@ -155,7 +156,7 @@ class Data:
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}
-_WHOLE, _TUNE, _FRAMES = View(), FineTune(), KeptFrames()
+_WHOLE, _TIME, _TUNE, _FRAMES = View(), View(clips=4), FineTune(), KeptFrames()
 
 
 def retrieval(
@@ -319,6 +320,45 @@ def pretext(
     _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out), opened)
 
 
+def time(
+    run: Positional[Path],
+    data: Path,
+    view: View = _TIME,
+    frames: KeptFrames = _FRAMES,
+    *,
+    labels: Path | None = None,
+    groups: str = "",
+    pairs: tuple[str, ...] = (),
+    device: Device = "auto",
+    out: Path | None = None,
+    allow_outside: bool = False,
+) -> None:
+    """Do the features know in which direction, in which order and how fast a clip is played? Compares linear probes on
+    the trained encoder, the untrained one and low-level cues. Needs no labels; with labels, it also shows how much of
+    the class is read from the order.
+
+    Args:
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
+        data: Folder, list or index (.arrow) of the videos. Probes learn on some of them and are tested on others.
+        labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left
+            out.
+        groups: Regular expression; what it matches in a path is the video's group.
+        pairs: Pairs of classes that differ by time alone, as FIRST:SECOND, such as sit:stand.
+        device: Where to compute.
+        out: JSON file to write; None writes RUN/time.json.
+        allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+    """
+    check_output(out, ".json", BEGINS)
+    named = [tuple(pair.split(":")) for pair in pairs]
+    if wrong := [pair for pair, names in zip(pairs, named, strict=True) if len(names) != 2]:
+        raise VidsslError(f"evaluate time: pairs={wrong[0]!r}: take FIRST:SECOND, two classes")
+    opened = frames.of(load_run(run, allow_outside=allow_outside))
+    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside)
+    index = with_groups(with_labels(index, labels) if labels else index, groups)
+    two = [(names[0], names[1]) for names in named]
+    _print(evaluate_time(opened, index, pairs=two, view=view, device=device, out=out), opened)
+
+
 def commands() -> dict[str, Callable[..., None]]:
     """The commands, by name."""
     return {
@@ -328,6 +368,7 @@ def commands() -> dict[str, Callable[..., None]]:
         **{make.__name__: _finetune(make(), make.__doc__ or "") for make in (finetune_opn,)},
         "complement": complement,
         "pretext": pretext,
+        "time": time,
     }
 
 

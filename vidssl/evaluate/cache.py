@@ -93,7 +93,7 @@ def extract_cached(
     """
     paths = [folder / f"{_key(encoder, index, clips, pool, layer)}.safetensors" for encoder in encoders]
     rows = index.usable(clips.extent)
-    found = [_read(path, index, rows) for path in paths]
+    found = [read_features(path, index, rows) for path in paths]
     missing = [at for at, features in enumerate(found) if features is None]
     if missing:
         made = extract(
@@ -207,6 +207,11 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool, layer:
     return digest.hexdigest()[:16]
 
 
+def text_key(*parts: object) -> str:
+    """Sixteen hexadecimal digits, a hash of values that features depend on."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def _name(encode: Callable[[torch.Tensor], torch.Tensor] | None) -> str:
     """Identifies a function by its name and code, and a method also by the repr of its object."""
     if encode is None:
@@ -217,8 +222,8 @@ def _name(encode: Callable[[torch.Tensor], torch.Tensor] | None) -> str:
     return f"{encode.__module__}.{name} {owner!r} {code.co_code.hex() if code else ''}"
 
 
-def _read(path: Path, index: VideoIndex, rows: npt.NDArray[np.int64]) -> Features | None:
-    """The cached features, or None if the file is missing, truncated or of other videos."""
+def read_features(path: Path, index: VideoIndex, rows: npt.NDArray[np.int64]) -> Features | None:
+    """Features from the cache, or None if the file is missing, truncated or of other videos than these rows."""
     if not path.is_file():
         return None
     try:

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from vidssl.video.decode import Video, decode
 from vidssl.workers import Workers
 
 Crops = Literal["centre", "ten"]
+T = TypeVar("T")
 _AT_ONCE = 64  # views in one forward pass of an encoder
 
 
@@ -196,7 +197,7 @@ def extract(
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]
     bar = tqdm(
-        _prefetch(index, rows, clips, workers),
+        prefetch_videos(index, rows, clips.store, lambda _, video, missed: clips.read(video, missed), workers),
         total=len(rows),
         desc="features",
         unit="video",
@@ -218,18 +219,37 @@ def described(feature: torch.Tensor, index: VideoIndex, rows: npt.NDArray[np.int
     return Features(feature, label, rows, [one or name for one, name in zip(group, path, strict=True)])
 
 
-def _prefetch(
-    index: VideoIndex, rows: npt.NDArray[np.int64], clips: Clips, workers: int | None
-) -> Iterator[torch.Tensor]:
-    """The clips of each row in order. Worker threads prefetch a few videos."""
-    count, store = workers or cpus(), clips.store
+Read = Callable[[int, Video, Callable[[], None] | None], T]
+
+
+def prefetch_videos(
+    index: VideoIndex, rows: npt.NDArray[np.int64], store: FrameStore | None, read: Read[T], workers: int | None = None
+) -> Iterator[T]:
+    """What `read` returns for the video of each row, in order. Worker threads prefetch a few videos.
+
+    Args:
+        index: The videos.
+        rows: int64 [V], rows of the index.
+        store: Where frames come from; what it lacks is kept in the background. None: from the files alone.
+        read: Function of the row, its video, and what to call if the store lacks frames.
+        workers: Threads; None takes one per processor core.
+    """
     with ExitStack() as stack:
-        pool = stack.enter_context(Workers(count, "vidssl-features"))
         filler = stack.enter_context(closing(Filler(store, index))) if store is not None and store.keeps else None
-        waiting: deque[Future[torch.Tensor]] = deque()
+
+        def one(row: int) -> T:
+            return read(row, index.video(row), None if filler is None else partial(filler.ask, row, "frames"))
+
+        yield from prefetch(rows, one, workers)
+
+
+def prefetch(rows: npt.NDArray[np.int64], read: Callable[[int], T], workers: int | None = None) -> Iterator[T]:
+    """What `read` returns for each row, in order. Worker threads prefetch a few."""
+    count = workers or cpus()
+    with Workers(count, "vidssl-features") as pool:
+        waiting: deque[Future[T]] = deque()
         for row in rows.tolist():
-            missed = None if filler is None else partial(filler.ask, row, "frames")
-            waiting.append(pool.submit(clips.read, index.video(row), missed))
+            waiting.append(pool.submit(read, row))
             if len(waiting) > 2 * count:
                 yield waiting.popleft().result()
         while waiting:

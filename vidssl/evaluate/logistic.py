@@ -72,6 +72,18 @@ def standardise(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor
     return [(part - mean).mul_(scale) for part in (train, *others)]
 
 
+def compact(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
+    """Features [N, F] in fewer numbers, if there are fewer training rows than numbers: [N, rows of `train`].
+
+    A logistic regression with an L2 penalty predicts the same from them: its weights are sums of the training rows, so
+    what is orthogonal to these rows never counts.
+    """
+    if train.shape[1] <= train.shape[0]:
+        return [train, *others]
+    basis = torch.linalg.qr(train.T).Q  # [F, N]
+    return [part @ basis for part in (train, *others)]
+
+
 def choose_penalty(
     x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
 ) -> tuple[float, torch.Tensor]:

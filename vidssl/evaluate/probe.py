@@ -21,7 +21,8 @@ from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import label_ids, max_k, nearest
-from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits, standardise
+from vidssl.evaluate.logistic import choose_penalty, compact, fit_logistic, predict_logits, standardise
+from vidssl.evaluate.low_level import Baselines
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits, group_folds
@@ -80,7 +81,7 @@ def linear_probe(
         turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True
     ):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
-        x, shown_ = standardise(train.feature[learnt].float(), test.feature[tested].float())
+        x, shown_ = compact(*standardise(train.feature[learnt].float(), test.feature[tested].float()))
         # precise enough to compare penalties
         penalty, begin = choose_penalty(x, label[learnt], group[learnt], len(classes), tolerance=1e-3)
         answer[tested] = predict_logits(
@@ -145,7 +146,9 @@ def evaluate_probe(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """Probes a run's encoder and, for comparison, the untrained one of the same seed. Features are cached in the run.
+    """Probes a run's encoder and, for comparison, the untrained one of the same seed and low-level features.
+
+    Features are cached in the run.
 
     Args:
         run: The run.
@@ -162,7 +165,9 @@ def evaluate_probe(
     (group,) = name_ids(test[0].groups())
     numbers: Numbers = {}
     confusion = {}
-    for name, a, b in zip(encoders, train, test, strict=True):
+    low_level = Baselines(run, data, train[0], test[0], progress=progress)
+    pairs = {**dict(zip(encoders, zip(train, test, strict=True), strict=True)), **low_level.pairs}
+    for name, (a, b) in pairs.items():
         linear = linear_probe(a, b, leave_group_out=data.leave_group_out, progress=progress)
         near = {f"{k}-NN": knn_probe(a, b, k, leave_group_out=data.leave_group_out) for k in few}
         numbers[name] = {way: proportion(found.correct, group) for way, found in {"linear": linear, **near}.items()}
@@ -182,8 +187,10 @@ def evaluate_probe(
         notes=(
             "Chance: always predicting the most common class of the test videos.",
             *data.notes(len(test[0].label), train[0].label),
+            *data.folds_note(test[0].groups()),
             *omitted_ks(ks, few),
             *view.notes(run.recipe),
+            *low_level.notes(numbers),
         ),
         detail={"confusion": confusion},
     )

@@ -19,6 +19,7 @@ from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import label_ids, max_k, nearest
+from vidssl.evaluate.low_level import Baselines
 from vidssl.evaluate.picture import draw_neighbours
 from vidssl.evaluate.probe import omitted_ks
 from vidssl.evaluate.result import Numbers, Result
@@ -97,7 +98,8 @@ def evaluate_retrieval(
     out: Path | None = None,
     progress: bool = True,
 ) -> Result:
-    """Evaluates retrieval with a run's encoder and, for comparison, with the untrained one of the same seed.
+    """Evaluates retrieval with a run's encoder and, for comparison, the untrained one of the same seed and low-level
+    features.
 
     Args:
         run: The run.
@@ -130,12 +132,14 @@ def evaluate_retrieval(
         )
     few = [k for k in ks if k <= max_k(queries[0], galleries[0], leave_group_out=data.leave_group_out)]
     (group,) = name_ids(queries[0].groups())
+    low_level = Baselines(run, data, galleries[0], queries[0], progress=progress)
+    pairs = {**dict(zip(encoders, zip(galleries, queries, strict=True), strict=True)), **low_level.pairs}
     numbers: Numbers = {
         name: {
             f"R@{k}": proportion(right, group)
             for k, right in retrieval(query, gallery, few, leave_group_out=data.leave_group_out).items()
         }
-        for name, query, gallery in zip(encoders, queries, galleries, strict=True)
+        for name, (gallery, query) in pairs.items()
     }
     numbers["chance"] = {
         f"R@{k}": Estimate(value)
@@ -154,7 +158,7 @@ def evaluate_retrieval(
             "classes": len(set(galleries[0].label)),
         },
         settings={**asdict(view), "drop_last": drop_last, "features": galleries[0].feature.shape[1]},
-        notes=notes + omitted_ks(ks, few),
+        notes=(*notes, *omitted_ks(ks, few), *low_level.notes(numbers)),
     )
     result.publish(run, data.data(), out=out, images={"neighbours": picture})
     return result

@@ -18,6 +18,8 @@ from vidssl.index.table import VideoIndex
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
+FOLDS = 20  # at most, of a model that leaves groups out; nearest neighbours leave out each group alone
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
@@ -65,6 +67,13 @@ class Splits:
                 "as wrong."
             )
         return tuple(found)
+
+    def folds_note(self, groups: list[str]) -> tuple[str, ...]:
+        """What a model that leaves groups out does with many groups; nearest neighbours leave out each group alone."""
+        count = len(set(groups))
+        if not self.leave_group_out or count <= FOLDS:
+            return ()
+        return (f"The linear model leaves out one of {FOLDS} sets of groups at a time, not each of {count} groups.",)
 
     def data(self) -> dict[str, object]:
         """The data sets, for a result's JSON file."""
@@ -193,7 +202,14 @@ def with_columns(index: VideoIndex, columns: dict[str, list[str | None]]) -> Vid
     return VideoIndex(table, index.root)
 
 
-def group_folds(groups: list[str]) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Returns (training indices, test indices), int64, for each group, sorted by name: the others, and the group."""
-    names = np.asarray(groups, dtype=np.str_)
-    return [(np.flatnonzero(names != one), np.flatnonzero(names == one)) for one in np.unique(names)]
+def group_folds(groups: list[str], most: int = FOLDS) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Returns (training indices, test indices), int64, for each fold: the others, and the fold.
+
+    A fold is a group, or, with more than `most` groups, one of `most` sets of groups of about the same number.
+    """
+    names, at = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
+    fold = np.arange(len(names))
+    if len(names) > most:
+        fold = np.random.default_rng(0).permutation(len(names)) % most
+    mine = fold[at]
+    return [(np.flatnonzero(mine != one), np.flatnonzero(mine == one)) for one in range(min(len(names), most))]
