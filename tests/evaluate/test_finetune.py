@@ -121,6 +121,7 @@ def test_a_resumed_run_may_change_what_training_may(away: TrainedRun, data: Spli
         "log_every": 3,
         "show_every": 4,
         "val_every": 5,
+        "watch": 6,
         "save_every": 6,
         "keep": 7,
     }
@@ -222,7 +223,7 @@ def test_the_selected_weights_are_tested(
 ) -> None:
     losses = iter([3.0, 1.0, 2.0])  # after steps 2, 4 and 6
 
-    def validate(self: Trainer, log: object, *, project: bool) -> bool:
+    def look(self: Trainer, log: object, *, validates: bool, project: bool) -> bool:
         loss = next(losses)
         if self.best is not None and self.best["val/loss"] <= loss:
             return False
@@ -236,7 +237,7 @@ def test_the_selected_weights_are_tested(
         shown.append(dict(encoders[0][0].state_dict()))  # type: ignore[index]
         return real(encoders, *rest, **settings)
 
-    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(Trainer, "_look", look)
     monkeypatch.setattr(finetune, "extract", spy)
     parts = Splits(train=index.select(range(1, 10)), test=index.select([0]), description="the first video")
     how = FineTune(select=select, clips=1, train=replace(CONFIG, holdout=0.3, val_every=2, save_every=100, keep=1))

@@ -57,6 +57,8 @@ class TrainConfig:
         log_every: Steps between two lines of the log.
         show_every: Steps between two pictures of the tuples shown, in TensorBoard.
         val_every: Steps between two validations; there is always one at the end.
+        watch: Steps between two measurements of the features of the held-out videos (RankMe, spread, nearest
+            neighbour); there is always one at the end. A validation measures them at no further cost.
         save_every: Steps between two checkpoints; there is always one at the end.
         keep: Number of latest checkpoints to keep, beside the one with the lowest val/loss (checkpoints/best).
     """
@@ -91,6 +93,7 @@ class TrainConfig:
     log_every: int = 10
     show_every: int = 500
     val_every: int = 500
+    watch: int = 500
     save_every: int = 500
     keep: int = 2
 
@@ -102,6 +105,7 @@ class TrainConfig:
             "log_every",
             "show_every",
             "val_every",
+            "watch",
             "save_every",
             "keep",
         ):

@@ -45,6 +45,9 @@ METRICS = {
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
     "val/tuples": "val tuples {:.0f}",
+    "watch/rank": "RankMe {:.1f}",  # of the features of held-out clips; 1 is a collapse
+    "watch/spread": "spread {:.3f}",  # of their directions; 0 is a collapse
+    "watch/knn": "nearest neighbour {:.1%}",  # held-out videos whose nearest one has the same label
 }
 TIMED = (  # their values depend on the machine
     "train/clips_per_second",
@@ -67,13 +70,23 @@ class Log:
         step: The step at which the run starts. Lines of later steps, which will be made again, are removed.
         total: The step at which the run ends.
         classes: Names of the classes.
+        chance: Accuracy of always predicting the most frequent class, which is printed beside the accuracy.
         quiet: Print nothing.
         mute: Print and write nothing; for all processes except rank 0.
     """
 
     def __init__(
-        self, out: Path, *, step: int, total: int, classes: Sequence[str], quiet: bool = False, mute: bool = False
+        self,
+        out: Path,
+        *,
+        step: int,
+        total: int,
+        classes: Sequence[str],
+        chance: float | None = None,
+        quiet: bool = False,
+        mute: bool = False,
     ) -> None:
+        self._beside = "" if chance is None else f" (chance {chance:.1%})"
         self._quiet, self._mute, self._total, self._classes = quiet or mute, mute, total, classes
         self._started = time.monotonic()
         self._bar = tqdm(
@@ -111,7 +124,7 @@ class Log:
             "seconds": round(time.monotonic() - self._started, 3),
             **values,
         }
-        part = next(iter(values)).split("/")[0]  # "train" or "val"
+        part = next(iter(values)).split("/")[0]  # "train", "val" or "watch"
         if matrix is not None and len(self._classes) <= MOST_CLASSES:
             record[f"{part}/confusion"] = matrix.tolist()
             for name, accuracy in zip(self._classes, class_accuracy(matrix), strict=True):
@@ -133,7 +146,10 @@ class Log:
             for name, value in values.items()
             if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)
         }
-        text = ", ".join(METRICS[name].format(value) for name, value in printed.items())
+        text = ", ".join(
+            METRICS[name].format(value) + (self._beside if name.endswith("/accuracy") else "")
+            for name, value in printed.items()
+        )
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
         elif part == "train":

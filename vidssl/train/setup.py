@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 # Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
 CHANGEABLE = (
     *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "file_timeout", "nonfinite"),
-    *("log_every", "show_every", "val_every", "save_every", "keep"),
+    *("log_every", "show_every", "val_every", "watch", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
 # The only files of a run before its first step.
@@ -79,6 +79,7 @@ class Task:
         build: Makes the model; torch's random numbers have been seeded.
         init: Gives the encoder of a new model its first weights; None leaves it as it is.
         class_names: Names of the classes that the model tells apart.
+        chance: Accuracy of always predicting the most frequent class; None if it is not known.
         fixed: Settings beside the recipe that a resumed run must share.
         meta: What run.json and meta.json hold beside the recipe.
         loader: Makes a loader, with the arguments of Loader.
@@ -89,6 +90,7 @@ class Task:
     plan: PlanSpec
     build: Callable[[], SlotModel]
     class_names: Sequence[str]
+    chance: float | None = None
     init: Callable[[Encoder], Transfer] | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -195,6 +197,7 @@ def _fit(
                 step=trainer.step,
                 total=trainer.total,
                 classes=task.class_names,
+                chance=task.chance,
                 quiet=quiet,
                 mute=not process_group.is_first,
             )
@@ -243,7 +246,16 @@ def _set_up(
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
     augment = task.recipe.pretext.augment
     trainer = Trainer(
-        stepper, loader, val_loader, train_part, held_out, out, meta, names=task.class_names, augment=augment
+        stepper,
+        loader,
+        val_loader,
+        train_part,
+        held_out,
+        out,
+        meta,
+        names=task.class_names,
+        chance=task.chance,
+        augment=augment,
     )
     if start is not None:
         trainer.load(start)

@@ -68,7 +68,13 @@ def train(
     frames = open_store(recipe, store)
     loader = partial(Loader, store=frames) if frames is not None else Loader
     task = Task(
-        recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names, init=init, loader=loader
+        recipe=recipe,
+        plan=pretext.plan,
+        build=build,
+        class_names=pretext.class_names,
+        chance=pretext.chance,
+        init=init,
+        loader=loader,
     )
     with ExitStack() as stack:
         if processes is None:

@@ -23,10 +23,12 @@ from vidssl.train.metrics import Metrics
 from vidssl.train.nonfinite import Shown, check_finite, record
 from vidssl.train.projector import Points
 from vidssl.train.step import Stepper, StepResult
+from vidssl.train.watch import COLLAPSED, Watch
 from vidssl.train.watchdog import Watchdog, stop_requests
 from vidssl.types import Batch, VidsslError
 
 _PICTURED = 4  # tuples in a picture
+_LEARNS_BY = 1000  # steps; whoever is still at chance then is warned
 _SKIPS_IN_A_ROW = 20  # steps that are not finite, one after the other, end the run
 
 
@@ -75,6 +77,7 @@ class Trainer:
         out: The run's folder.
         meta: What each checkpoint's meta.json holds beside the step.
         names: Names of the classes.
+        chance: Accuracy of always predicting the most frequent class; None if it is not known.
         augment: How clips are normalised, which pictures undo.
     """
 
@@ -89,6 +92,7 @@ class Trainer:
         meta: dict[str, Any],
         *,
         names: Sequence[str],
+        chance: float | None,
         augment: Augment,
     ) -> None:
         self.stepper, self.loader, self.val_loader = stepper, loader, val_loader
@@ -96,6 +100,8 @@ class Trainer:
         self.model, self.process_group = stepper.model, stepper.process_group
         self.config, self.total = stepper.config, stepper.total
         self.out, self.meta, self.names, self.augment = out, meta, names, augment
+        self.chance = chance
+        self._warned: set[str] = set()
         self.sums = Metrics(len(names), self.process_group.device)
         self._mark = out / "run.json"
         self._marked = self._mark.is_file()  # if not, the caller keeps no such file
@@ -137,7 +143,8 @@ class Trainer:
                         clock = _Clock(frames=self.loader.stats["frames"])
                     if result is not None and (end or self.step % config.show_every == 0):
                         self._show(log, batch, result)
-                    if validates and self._validate(log, project=end):
+                    watches = validates or self.step % config.watch == 0
+                    if watches and self._look(log, validates=validates, project=end):
                         saves = True  # the best so far
                 except OSError as error:
                     raise self._cannot_write(error) from error
@@ -263,9 +270,10 @@ class Trainer:
         log.picture("train/tuples", tuple_strips(clips, true, [names[one] for one in found], paths), self.step)
 
     @torch.no_grad()
-    def _validate(self, log: Log, *, project: bool) -> bool:
-        """Validates on the held-out videos; returns whether the loss is the lowest so far.
+    def _look(self, log: Log, *, validates: bool, project: bool) -> bool:
+        """Shows the model the held-out videos, and measures its features; returns whether it is the best so far.
 
+        validates: also measure loss and accuracy.
         project: also log features for TensorBoard's projector.
         """
         if not len(self.held_out):
@@ -273,6 +281,7 @@ class Trainer:
         self.stepper.share_buffers()
         self.model.eval()
         sums, points = Metrics(len(self.names), self.process_group.device), Points(self.held_out, self.augment)
+        watch = Watch(self.held_out)
         for batch in self.val_loader or ():
             label = batch.label.to(self.process_group.device)
             with self.stepper.autocast():
@@ -280,24 +289,64 @@ class Trainer:
                 logits = self.model.head(features).float()
             loss = functional.cross_entropy(logits, label, reduction="none")
             sums.add(logits, label, loss, batch.status.to(self.process_group.device) == 0)
+            watch.add(features, batch.video)
             if project:
                 points.add(batch, features)
         self.model.train()
-        total = sums.total(self.process_group)
-        found = total.values()
-        if total.sums[3] == 0:
-            return False
-        values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
-        self.metrics |= values
-        log.write(self.step, self.loader.epoch, values, total.confusion)
+        values = self._watch(log, watch)
         if project and points.features:
             points.show(log, self.step)
+        total = sums.total(self.process_group)
+        if validates and total.sums[3]:
+            found = total.values()
+            val = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
+            values = val | values
+        if values:
+            self.metrics |= values
+            log.write(self.step, self.loader.epoch, values, total.confusion if "val/loss" in values else None)
+        return "val/loss" in values and self._judge(log, values)
+
+    def _watch(self, log: Log, watch: Watch) -> dict[str, float]:
+        """Returns what the features of all processes show, and warns if they collapse. Others than rank 0: nothing."""
+        for part in self.process_group.gather((watch.features, watch.video))[1:]:
+            watch.features += part[0]
+            watch.video += part[1]
+        values = watch.values() if self.process_group.is_first else {}
+        if values and values["watch/spread"] < COLLAPSED:
+            self._warn(
+                log,
+                "collapse",
+                f"step {self.step}: the features of all held-out clips are nearly the same (spread "
+                f"{values['watch/spread']:.1g}, RankMe {values['watch/rank']:.1f}): the encoder has collapsed; "
+                "take a lower lr, or another task",
+            )
+        return values
+
+    def _judge(self, log: Log, values: Mapping[str, float]) -> bool:
+        """Warns if the task is not learnt; returns whether the loss on the held-out videos is the lowest so far."""
+        if self.chance is not None and self.step >= _LEARNS_BY:
+            likely = self.chance + 1.645 * math.sqrt(self.chance * (1 - self.chance) / values["val/tuples"])
+            if values["val/accuracy"] <= likely:
+                self._warn(
+                    log,
+                    "chance",
+                    f"step {self.step}: {values['val/accuracy']:.1%} of {values['val/tuples']:.0f} held-out tuples is "
+                    f"no more than chance ({self.chance:.1%}): the task is not learnt; train longer, take another "
+                    "learning rate, or an easier task (see docs/methods.md)",
+                )
         if not math.isfinite(values["val/loss"]) or (
             self.best is not None and values["val/loss"] >= self.best["val/loss"]
         ):
             return False
         self.best = {"step": self.step, "val/loss": values["val/loss"]}
         return True
+
+    def _warn(self, log: Log, kind: str, line: str) -> None:
+        """Prints a warning, once of each kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.say(f"warning: {line}")
+            log.text(f"warning/{kind}", line)
 
     def save(self) -> Path:
         """Writes a checkpoint, without learning rate and random numbers, which are functions of the step.
