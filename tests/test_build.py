@@ -61,6 +61,7 @@ TESTED_BY = {
     "index.kinds": "index/test_sources.py",
     "index.boxes": "index/test_bounds.py",
     "index.parts": "index/test_sizes.py",
+    "train.heldout": "train/test_watch.py",
     "train.hold": "train/test_resume.py",
     "index.transient": "index/test_build.py",
     "index.row": "index/test_bounds.py",

@@ -17,17 +17,17 @@ from vidssl.train.trainer import Trainer, host_memory
 
 def test_the_best_is_kept(index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([3.0, 1.0, 2.0, 4.0, 5.0])
-    real = Trainer._validate
+    real = Trainer._look
 
-    def validate(self: Trainer, log: object, *, project: bool) -> bool:
-        real(self, log, project=project)  # type: ignore[arg-type]
+    def look(self: Trainer, log: object, *, validates: bool, project: bool) -> bool:
+        real(self, log, validates=validates, project=project)  # type: ignore[arg-type]
         loss = next(losses)
         if self.best is not None and self.best["val/loss"] <= loss and self.best["step"] > 2:
             return False
         self.best = {"step": self.step, "val/loss": loss}
         return True
 
-    monkeypatch.setattr(Trainer, "_validate", validate)
+    monkeypatch.setattr(Trainer, "_look", look)
     recipe = replace(recipe, train=replace(recipe.train, val_every=2, save_every=5, keep=1))
     result = train(recipe, index, tmp_path / "run", steps=10, device="cpu", quiet=True)
     assert result.best == tmp_path / "run" / "checkpoints" / "step_00000004"

@@ -11,6 +11,7 @@
 | setup.py | what training and fine-tuning share: folder, resume, split, decoder, loaders |
 | hold.py | one process, or one group of processes, at a time writes to a run's folder |
 | trainer.py | the loop: steps, and between them log, validation, pictures and checkpoints |
+| heldout.py, watch.py | measure the model and its features on the held-out videos; warn of what goes wrong |
 | step.py | one step of the optimizer; learning rate; seeds |
 | metrics.py | sums of loss and accuracy between two lines of the log |
 | nonfinite.py | steps whose loss or gradient is not finite |

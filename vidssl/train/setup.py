@@ -39,6 +39,7 @@ from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
 from vidssl.train.log import TIMED, Log
 from vidssl.train.step import Stepper
@@ -245,18 +246,8 @@ def _set_up(
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
     augment = task.recipe.pretext.augment
-    trainer = Trainer(
-        stepper,
-        loader,
-        val_loader,
-        train_part,
-        held_out,
-        out,
-        meta,
-        names=task.class_names,
-        chance=task.chance,
-        augment=augment,
-    )
+    watched = HeldOut(stepper, val_loader, held_out, augment, classes=len(task.class_names), chance=task.chance)
+    trainer = Trainer(stepper, loader, watched, train_part, out, meta, names=task.class_names, augment=augment)
     if start is not None:
         trainer.load(start)
     others = f" x {process_group.world_size} processes" if process_group.world_size > 1 else ""

@@ -11,24 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.plots.tuples import tuple_strips
 from vidssl.train import checkpoint
+from vidssl.train.heldout import HeldOut
 from vidssl.train.log import Log
 from vidssl.train.metrics import Metrics
 from vidssl.train.nonfinite import Shown, check_finite, record
-from vidssl.train.projector import Points
 from vidssl.train.step import Stepper, StepResult
-from vidssl.train.watch import COLLAPSED, Watch
 from vidssl.train.watchdog import Watchdog, stop_requests
 from vidssl.types import Batch, VidsslError
 
 _PICTURED = 4  # tuples in a picture
-_LEARNS_BY = 1000  # steps; whoever is still at chance then is warned
 _SKIPS_IN_A_ROW = 20  # steps that are not finite, one after the other, end the run
 
 
@@ -71,13 +68,11 @@ class Trainer:
     Args:
         stepper: Model and optimizer.
         loader: Batches of the training videos.
-        val_loader: Batches of the held-out videos; None if this process has none of them.
+        held_out: The held-out videos, which the model is measured on.
         index: The training videos.
-        held_out: The held-out videos.
         out: The run's folder.
         meta: What each checkpoint's meta.json holds beside the step.
         names: Names of the classes.
-        chance: Accuracy of always predicting the most frequent class; None if it is not known.
         augment: How clips are normalised, which pictures undo.
     """
 
@@ -85,23 +80,19 @@ class Trainer:
         self,
         stepper: Stepper,
         loader: Loader,
-        val_loader: Loader | None,
+        held_out: HeldOut,
         index: VideoIndex,
-        held_out: VideoIndex,
         out: Path,
         meta: dict[str, Any],
         *,
         names: Sequence[str],
-        chance: float | None,
         augment: Augment,
     ) -> None:
-        self.stepper, self.loader, self.val_loader = stepper, loader, val_loader
+        self.stepper, self.loader = stepper, loader
         self.index, self.held_out = index, held_out
         self.model, self.process_group = stepper.model, stepper.process_group
         self.config, self.total = stepper.config, stepper.total
         self.out, self.meta, self.names, self.augment = out, meta, names, augment
-        self.chance = chance
-        self._warned: set[str] = set()
         self.sums = Metrics(len(names), self.process_group.device)
         self._mark = out / "run.json"
         self._marked = self._mark.is_file()  # if not, the caller keeps no such file
@@ -156,28 +147,28 @@ class Trainer:
                         f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; "
                         "the same command with --resume continues"
                     )
+        saved = self._say_end(log, saved)
+        best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
+        return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
+
+    def _say_end(self, log: Log, saved: Path | None) -> Path:
+        """Says where the run ended, and returns its checkpoint. saved: None if nothing was trained."""
         if saved is None:
             saved = checkpoint.find(self.out)
             hint = (
                 "its cosine schedule has ended"
-                if config.schedule == "cosine"
+                if self.config.schedule == "cosine"
                 else f"to train longer, take steps > {self.step}"
             )
             log.say(f"nothing to train: {saved} is at step {self.step}, and the run ends at step {self.total}; {hint}")
-        else:
-            best = (
-                f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})"
-                if self.best
-                else ""
-            )
-            skipped = (
-                f"; {self.skipped} steps were skipped because their loss or gradient was not finite"
-                if self.skipped
-                else ""
-            )
-            log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
-        best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
-        return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
+            return saved
+        best = skipped = ""
+        if self.best:
+            best = f", the best is step {int(self.best['step'])} (val loss {self.best['val/loss']:.4f})"
+        if self.skipped:
+            skipped = f"; {self.skipped} steps were skipped because their loss or gradient was not finite"
+        log.say(f"done: step {self.step}, checkpoint {saved}{best}{skipped}")
+        return saved
 
     def _cannot_write(self, error: OSError) -> VidsslError:
         """Saves the step if the log cannot be written, and returns the error to raise."""
@@ -269,84 +260,23 @@ class Trainer:
         true = [names[label] for label in batch.label[:_PICTURED].tolist()]
         log.picture("train/tuples", tuple_strips(clips, true, [names[one] for one in found], paths), self.step)
 
-    @torch.no_grad()
     def _look(self, log: Log, *, validates: bool, project: bool) -> bool:
-        """Shows the model the held-out videos, and measures its features; returns whether it is the best so far.
+        """Measures the model on the held-out videos; returns whether its loss is the lowest so far.
 
-        validates: also measure loss and accuracy.
+        validates: also log loss and accuracy.
         project: also log features for TensorBoard's projector.
         """
-        if not len(self.held_out):
-            return False
-        self.stepper.share_buffers()
-        self.model.eval()
-        sums, points = Metrics(len(self.names), self.process_group.device), Points(self.held_out, self.augment)
-        watch = Watch(self.held_out)
-        for batch in self.val_loader or ():
-            label = batch.label.to(self.process_group.device)
-            with self.stepper.autocast():
-                features = self.model.features(batch.clips.to(self.process_group.device))
-                logits = self.model.head(features).float()
-            loss = functional.cross_entropy(logits, label, reduction="none")
-            sums.add(logits, label, loss, batch.status.to(self.process_group.device) == 0)
-            watch.add(features, batch.video)
-            if project:
-                points.add(batch, features)
-        self.model.train()
-        values = self._watch(log, watch)
-        if project and points.features:
-            points.show(log, self.step)
-        total = sums.total(self.process_group)
-        if validates and total.sums[3]:
-            found = total.values()
-            val = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
-            values = val | values
+        values, confusion = self.held_out.measure(log, self.step, project=project)
+        if not validates:
+            values = {name: value for name, value in values.items() if name.startswith("watch/")}
         if values:
             self.metrics |= values
-            log.write(self.step, self.loader.epoch, values, total.confusion if "val/loss" in values else None)
-        return "val/loss" in values and self._judge(log, values)
-
-    def _watch(self, log: Log, watch: Watch) -> dict[str, float]:
-        """Returns what the features of all processes show, and warns if they collapse. Others than rank 0: nothing."""
-        for part in self.process_group.gather((watch.features, watch.video))[1:]:
-            watch.features += part[0]
-            watch.video += part[1]
-        values = watch.values() if self.process_group.is_first else {}
-        if values and values["watch/spread"] < COLLAPSED:
-            self._warn(
-                log,
-                "collapse",
-                f"step {self.step}: the features of all held-out clips are nearly the same (spread "
-                f"{values['watch/spread']:.1g}, RankMe {values['watch/rank']:.1f}): the encoder has collapsed; "
-                "take a lower lr, or another task",
-            )
-        return values
-
-    def _judge(self, log: Log, values: Mapping[str, float]) -> bool:
-        """Warns if the task is not learnt; returns whether the loss on the held-out videos is the lowest so far."""
-        if self.chance is not None and self.step >= _LEARNS_BY:
-            likely = self.chance + 1.645 * math.sqrt(self.chance * (1 - self.chance) / values["val/tuples"])
-            if values["val/accuracy"] <= likely:
-                self._warn(
-                    log,
-                    "chance",
-                    f"step {self.step}: {values['val/accuracy']:.1%} of {values['val/tuples']:.0f} held-out tuples is "
-                    f"no more than chance ({self.chance:.1%}): the task is not learnt; train longer, take another "
-                    "learning rate, or an easier task (see docs/methods.md)",
-                )
-        if not math.isfinite(values["val/loss"]) or (
-            self.best is not None and values["val/loss"] >= self.best["val/loss"]
-        ):
+            log.write(self.step, self.loader.epoch, values, confusion if validates else None)
+        loss = values.get("val/loss", math.inf)
+        if not math.isfinite(loss) or (self.best is not None and loss >= self.best["val/loss"]):
             return False
-        self.best = {"step": self.step, "val/loss": values["val/loss"]}
+        self.best = {"step": self.step, "val/loss": loss}
         return True
-
-    def _warn(self, log: Log, kind: str, line: str) -> None:
-        """Prints a warning, once of each kind."""
-        if kind not in self._warned:
-            self._warned.add(kind)
-            log.say(f"warning: {line}")
-            log.text(f"warning/{kind}", line)
 
     def save(self) -> Path:
         """Writes a checkpoint, without learning rate and random numbers, which are functions of the step.

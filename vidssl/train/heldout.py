@@ -1,0 +1,120 @@
+"""Measures a model on the held-out videos while it is trained, and warns where it learns nothing."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
+from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
+from vidssl.loader import Loader
+from vidssl.train.log import Log
+from vidssl.train.metrics import Metrics
+from vidssl.train.projector import Points
+from vidssl.train.step import Stepper
+from vidssl.train.watch import COLLAPSED, Watch
+
+LEARNS_BY = 1000  # steps; a task that is still at chance then is named
+
+
+class HeldOut:
+    """The held-out videos of a run.
+
+    Args:
+        stepper: The model.
+        loader: Batches of the held-out videos; None if this process has none of them.
+        index: The held-out videos.
+        augment: How clips are normalised, which pictures undo.
+        classes: Number of classes of the task.
+        chance: Accuracy of always predicting the most frequent class; None if it is not known.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        loader: Loader | None,
+        index: VideoIndex,
+        augment: Augment,
+        *,
+        classes: int,
+        chance: float | None,
+    ) -> None:
+        self._stepper, self._loader, self.index = stepper, loader, index
+        self._augment, self._classes, self._chance = augment, classes, chance
+        self._warned: set[str] = set()
+
+    @torch.no_grad()
+    def measure(self, log: Log, step: int, *, project: bool) -> tuple[dict[str, float], torch.Tensor]:
+        """Shows the model every held-out video. Every process has to call it.
+
+        Args:
+            log: Gets warnings, and features for the projector.
+            step: The step of the model.
+            project: Log features for TensorBoard's projector.
+
+        Returns:
+            Metrics under names of vidssl.train.log.METRICS, "val/..." and "watch/..." (in rank 0), of what could be
+            measured; confusion int64 [classes, classes].
+        """
+        process_group, model = self._stepper.process_group, self._stepper.model
+        sums, points = Metrics(self._classes, process_group.device), Points(self.index, self._augment)
+        if not len(self.index):
+            return {}, sums.confusion
+        self._stepper.share_buffers()
+        model.eval()
+        watch = Watch(self.index)
+        for batch in self._loader or ():
+            label = batch.label.to(process_group.device)
+            with self._stepper.autocast():
+                features = model.features(batch.clips.to(process_group.device))
+                logits = model.head(features).float()
+            loss = functional.cross_entropy(logits, label, reduction="none")
+            sums.add(logits, label, loss, batch.status.to(process_group.device) == 0)
+            watch.add(features, batch.video)
+            if project:
+                points.add(batch, features)
+        model.train()
+        if project and points.features:
+            points.show(log, step)
+        for features_of, videos in process_group.gather((watch.features, watch.video))[1:]:
+            watch.features += features_of
+            watch.video += videos
+        total = sums.total(process_group)
+        values: dict[str, float] = {}
+        if total.sums[3]:
+            found = total.values()
+            values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
+        if process_group.is_first:
+            values |= watch.values()
+        self._judge(log, step, values)
+        return values, total.confusion
+
+    def _judge(self, log: Log, step: int, values: dict[str, float]) -> None:
+        """Warns of features that collapse, and of a task that is not learnt."""
+        if values.get("watch/spread", math.inf) < COLLAPSED:
+            self._warn(
+                log,
+                "collapse",
+                f"step {step}: the features of all held-out clips are nearly the same (spread "
+                f"{values['watch/spread']:.1g}, RankMe {values['watch/rank']:.1f}): the encoder has collapsed; "
+                "take a lower lr, or another task",
+            )
+        if self._chance is not None and step >= LEARNS_BY and "val/accuracy" in values:
+            likely = self._chance + 1.645 * math.sqrt(self._chance * (1 - self._chance) / values["val/tuples"])
+            if values["val/accuracy"] <= likely:
+                self._warn(
+                    log,
+                    "chance",
+                    f"step {step}: {values['val/accuracy']:.1%} of {values['val/tuples']:.0f} held-out tuples is no "
+                    f"more than chance ({self._chance:.1%}): the task is not learnt; train longer, or take another "
+                    "learning rate or an easier task",
+                )
+
+    def _warn(self, log: Log, kind: str, line: str) -> None:
+        """Prints a warning, once of each kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.say(f"warning: {line}")
+            log.text(f"warning/{kind}", line)
