@@ -14,6 +14,7 @@ from vidssl.cli.data import open_kept
 from vidssl.cli.store import open_store, say_read
 from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.accuracy import evaluate_pretext
+from vidssl.evaluate.attentive import Attentive, evaluate_attentive
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finetune import (
     FineTune,
@@ -156,7 +157,8 @@ class Data:
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}
-_WHOLE, _TIME, _TUNE, _FRAMES = View(), View(clips=4), FineTune(), KeptFrames()
+_WHOLE, _TIME, _TUNE = View(), View(clips=4), FineTune()
+_ATTENTIVE, _FRAMES = Attentive(), KeptFrames()
 
 
 def retrieval(
@@ -215,6 +217,32 @@ def probe(
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
         return evaluate_probe(opened, splits, view=view, ks=ks, device=device, out=out)
+
+    _print(data.evaluate(opened, evaluate, out), opened)
+
+
+def attentive(
+    run: Positional[Path],
+    data: Data,
+    how: Attentive = _ATTENTIVE,
+    view: View = _TIME,
+    frames: KeptFrames = _FRAMES,
+    *,
+    device: Device = "auto",
+    out: Path | None = None,
+) -> None:
+    """Can a small transformer classify the last map of the frozen encoder? It learns where and when to look, which the
+    mean of the map has lost. Compares the trained encoder with the untrained one.
+
+    Args:
+        run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
+        device: Where to compute.
+        out: JSON file to write; None writes RUN/attentive.json.
+    """
+    opened = data.run(run, frames, out)
+
+    def evaluate(splits: Splits, out: Path | None) -> Result:
+        return evaluate_attentive(opened, splits, how, view=view, device=device, out=out)
 
     _print(data.evaluate(opened, evaluate, out), opened)
 
@@ -364,6 +392,7 @@ def commands() -> dict[str, Callable[..., None]]:
     return {
         "retrieval": retrieval,
         "probe": probe,
+        "attentive": attentive,
         "finetune": _finetune(_TUNE, _FINETUNE_DOC),
         **{make.__name__: _finetune(make(), make.__doc__ or "") for make in (finetune_opn,)},
         "complement": complement,

@@ -1,11 +1,13 @@
 """Evaluations of an encoder, all with confidence intervals, and compared with the untrained encoder and with chance.
 
-    run ─► features (cached) ─► retrieval | probe | time | complement | finetune ─► result: table, JSON, TensorBoard
+    run ─► features (cached) ─► retrieval | probe | attentive | time | complement | finetune
+                                    └─► result: table, JSON, TensorBoard
 
 | file | what it does |
 |---|---|
 | retrieval.py | is one of the nearest videos of the same class? |
 | probe.py | logistic regression and k-NN on frozen features |
+| attentive.py | a small transformer on the frozen encoder's last map |
 | low_level.py | features without an encoder, beside every probe and retrieval |
 | time.py | do the features know direction, order and speed? |
 | classifier.py | an encoder with a linear layer, and a loader with labels |

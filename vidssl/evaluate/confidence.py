@@ -21,6 +21,11 @@ class Estimate(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def points(self) -> str:
+        """A gain in percentage points, with its interval if it has one."""
+        interval = "" if self.low is None or self.high is None else f" [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        return f"{100 * self.value:+.1f}{interval}"
+
 
 def wilson(right: float, count: float) -> tuple[float, float]:
     """95 % interval of a proportion, from `right` of `count` observations.

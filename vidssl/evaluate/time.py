@@ -310,7 +310,7 @@ def evaluate_time(
                 numbers[name][question] = proportion(answers, groups)
             numbers["chance"][question] = Estimate(0.5)
             more = gain(right["trained"][0], right["untrained"][0], right["trained"][1])
-            notes.append(f"{question}: trained less untrained {_points(more)} points.")
+            notes.append(f"{question}: trained less untrained {more.points()} points.")
     some = found["trained"]
     if None not in some.label and len(set(some.label)) > 1:
         for name, features in found.items():
@@ -374,10 +374,3 @@ def _only(features: PlayedFeatures, classes: Sequence[str]) -> PlayedFeatures:
         [features.label[at] for at in rows],
         [features.group[at] for at in rows],
     )
-
-
-def _points(value: Estimate) -> str:
-    """A gain in percentage points, with its interval."""
-    assert value.low is not None
-    assert value.high is not None
-    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
