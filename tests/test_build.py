@@ -42,6 +42,7 @@ TESTED_BY = {
     "cli.commands": "test_cli.py",
     "cli.datasets": "datasets/test_lists.py",
     "cli.evaluate": "test_cli.py",
+    "cli.evaluate_data": "test_cli.py",
     "cli.prepare": "prepare/test_prepare.py",
     "cli.report": "report/test_page.py",
     "cli.runs": "report/test_table.py",

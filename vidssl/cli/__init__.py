@@ -4,6 +4,7 @@
 |---|---|
 | commands.py | demo, info, index, recipes |
 | train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
+| evaluate_data.py | videos and kept frames, which the evaluations share |
 | check.py, prepare.py, bench.py, datasets.py | work on data |
 | store.py | keeps decoded frames |
 | runs.py, report.py | look at runs |

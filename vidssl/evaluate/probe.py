@@ -189,8 +189,8 @@ def evaluate_probe(
             *data.notes(len(test[0].label), train[0].label),
             *data.folds_note(test[0].groups()),
             *omitted_ks(ks, few),
-            *view.notes(run.recipe),
             *low_level.notes(numbers),
+            *view.notes(run.recipe),
         ),
         detail={"confusion": confusion},
     )

@@ -123,7 +123,7 @@ def evaluate_retrieval(
     dropped = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
     notes: tuple[str, ...] = (dropped,) if drop_last else ()
     galleries, queries = run_features(run, data, encoders, view, device=device, progress=progress)
-    notes += (*data.notes(len(queries[0].label), galleries[0].label), *view.notes(run.recipe))
+    notes += data.notes(len(queries[0].label), galleries[0].label)
     if drop_last:
         galleries, queries = [drop_last_batch(one) for one in galleries], [drop_last_batch(one) for one in queries]
     if not len(queries[0].label) or not len(galleries[0].label):
@@ -158,7 +158,7 @@ def evaluate_retrieval(
             "classes": len(set(galleries[0].label)),
         },
         settings={**asdict(view), "drop_last": drop_last, "features": galleries[0].feature.shape[1]},
-        notes=(*notes, *omitted_ks(ks, few), *low_level.notes(numbers)),
+        notes=(*notes, *omitted_ks(ks, few), *low_level.notes(numbers), *view.notes(run.recipe)),
     )
     result.publish(run, data.data(), out=out, images={"neighbours": picture})
     return result

@@ -1,0 +1,141 @@
+"""What the subcommands of `evaluate` share: the videos, and the frames that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from vidssl.cli.data import open_kept
+from vidssl.cli.store import open_store
+from vidssl.datasets import Dataset, hmdb51, ucf101
+from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
+from vidssl.evaluate.result import BEGINS, Result
+from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
+from vidssl.evaluate.splits import Splits, make_splits
+from vidssl.paths import check_output
+from vidssl.store.frames import parse_size
+from vidssl.types import VidsslError
+
+ALL = (1, 2, 3)  # the official splits of UCF101 and HMDB51
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFrames:
+    """Decoded frames that are kept.
+
+    Args:
+        store: Folder of decoded frames, as of `train --store`. What it lacks is decoded, and kept in the background.
+            The results are the same with and without it.
+        store_size: Size of its frames: HEIGHTxWIDTH in pixels, or native. None takes the run's store_size. Give native
+            for a run whose store_size is none.
+        store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
+    """
+
+    store: Path | None = None
+    store_size: str | None = None
+    store_limit: str | None = None
+
+    def of(self, run: TrainedRun) -> TrainedRun:
+        """Returns the run with this store. Raises VidsslError if the store shows other frames than the run saw."""
+        size = self.store_size
+        if self.store is not None:  # before its folder is made
+            size = size or run.recipe.store_size
+            if size == run.recipe.store_size == "none":
+                raise VidsslError(
+                    f"store={str(self.store)!r}: the run was trained with store_size=none; add --store-size native, "
+                    "which shows the same frames, or leave --store out"
+                )
+            check_store_size(run.recipe, parse_size(size))
+        return replace(run, store=open_store(self.store, size, self.store_limit) or run.store)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Videos.
+
+    Args:
+        train: Folder, list or index (.arrow) of the training videos; for retrieval, the gallery.
+        test: The test videos; for retrieval, the queries. None tests on the part of train that the run's recipe holds
+            out.
+        labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left
+            out.
+        groups: Regular expression; what it matches in a path is the video's group, such as "[a-z]+(?=_)" in
+            bend/daria_bend.avi.
+        leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video
+            without a group is a group by itself.
+        dataset: Evaluate on official splits of this data set, whose videos are in the folder train, and print their
+            mean. Results of split N are in RUN/<command>_splitN.json.
+        annotations: Lists of the data set: the folder ucfTrainTestlist or testTrainMulti_7030_splits. None looks for
+            them in and beside train.
+        splits: Numbers of the official splits.
+        allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+    """
+
+    train: Path
+    test: Path | None = None
+    labels: Path | None = None
+    groups: str = ""
+    leave_group_out: bool = False
+    dataset: Literal["ucf101", "hmdb51"] | None = None
+    annotations: Path | None = None
+    splits: tuple[int, ...] = ALL
+    allow_outside: bool = False
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        """Numbers of the official splits; one None if the videos are split otherwise."""
+        return (None,) if self.dataset is None else self.splits
+
+    def evaluate(self, run: TrainedRun, evaluate: Callable[[Splits, Path | None], Result], out: Path | None) -> Result:
+        """Evaluates on the videos, or on each official split and their mean.
+
+        Args:
+            run: The run. The indexes of the videos are kept in its folder.
+            evaluate: Evaluates and publishes one split; its arguments are the videos and the JSON file.
+            out: JSON file of the result.
+        """
+        if self.dataset is None:
+            return evaluate(self._open(run), out)
+        found = _OFFICIAL[self.dataset](self.train, self.annotations)
+        check_splits(found, self.splits)  # before videos are indexed
+        index = open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside)
+        splits = official_splits(found, index, self.splits)
+        return evaluate_over_splits(run, splits, lambda one: evaluate(one, None), out=out)
+
+    def _open(self, run: TrainedRun) -> Splits:
+        """The indexes, kept in RUN/features."""
+        test = (
+            None
+            if self.test is None
+            else open_kept(self.test, run.folder, store=run.store, allow_outside=self.allow_outside)
+        )
+        return make_splits(
+            run.recipe,
+            run.meta["data"],
+            open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside),
+            test=test,
+            labels=self.labels,
+            groups=self.groups,
+            leave_group_out=self.leave_group_out,
+        )
+
+    def run(self, run: Path, frames: KeptFrames, out: Path | None) -> TrainedRun:
+        """Loads the run. Raises VidsslError if it is not a run, options contradict, or `out` may not be written."""
+        other = self.test or self.labels or self.groups or self.leave_group_out
+        if self.dataset is not None and other:
+            raise VidsslError(
+                f"evaluate: dataset={self.dataset!r}: its lists give the test videos, labels and groups; "
+                "leave out test, labels, groups and leave_group_out"
+            )
+        if self.dataset is None and (self.annotations is not None or self.splits != ALL):
+            raise VidsslError(
+                f"evaluate: annotations={self.annotations!r}, splits={self.splits}: they belong to a data set; "
+                "add dataset, or leave them out"
+            )
+        check_output(out, ".json", BEGINS)
+        return frames.of(load_run(run, allow_outside=self.allow_outside))
+
+
+_OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}
