@@ -97,7 +97,8 @@ class Pipeline:
     def __next__(self) -> Made:
         """Returns the next batch.
 
-        If the windows of the batch after it are fetched, the engine makes that batch while the caller works.
+        If the windows of the batch after it are fetched, the engine makes that batch while the caller works. The
+        workers get new windows at the end: while they start, this thread would wait for Python's lock.
 
         Raises:
             VidsslError: This process is a fork of the one that made the pipeline.
@@ -109,6 +110,7 @@ class Pipeline:
         output, (epoch, number, windows), self._in_engine = self.engine.pull(), self._in_engine, None
         if self._queue and _fetched(self._queue[0]):
             self._push()
+        self._refill()
         return Made(epoch, number, windows, output)
 
     @property
@@ -138,7 +140,8 @@ class Pipeline:
         self.close()
 
     def _push(self) -> None:
-        self._refill()
+        if not self._queue:
+            self._refill()
         if not self._queue:
             raise StopIteration
         queued = self._queue[0]  # stays in the queue while it is waited for, so that waits_for sees it
@@ -146,7 +149,6 @@ class Pipeline:
         self._queue.popleft()
         self.engine.push(windows)
         self._in_engine = queued.epoch, queued.number, windows
-        self._refill()
 
     def _wait(self, queued: _Queued, at: int) -> FetchedWindow:
         """Returns window `at` of a batch. If a thread hangs in a file, another thread fetches the next video."""
