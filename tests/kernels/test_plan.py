@@ -285,6 +285,15 @@ def test_many_plans_by_motion_equal_single_ones(name: str) -> None:
     ]
     for at, parts in enumerate(zip(*wanted, strict=True)):
         assert np.array_equal(found[at], np.concatenate([np.atleast_1d(part) for part in parts]))
+    shared = plan_many(spec, windows=windows[[0, 0]], seed=7, epoch=3, samples=samples[[0, 3]] + 9, score=single[2])
+    alone = [
+        ops.plan(
+            spec, frames=int(spans[2, 1]), size=(60, 84), seed=7, epoch=3, sample=int(sample) + 9, **single[2]._asdict()
+        )
+        for sample in samples[[0, 3]]
+    ]
+    for at, parts in enumerate(zip(*alone, strict=True)):  # without places, all are of one window
+        assert np.array_equal(shared[at], np.concatenate([np.atleast_1d(part) for part in parts]))
     arguments: dict[str, Any] = {"windows": windows, "seed": 7, "epoch": 3, "samples": samples, "score": score}
     for wrong, message in (
         ({"places": places[tuples] + 90}, "places: rows"),

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_reading_copies_nothing_and_cannot_write(index: VideoIndex, tmp_path: Pa
     assert other is not None
     assert np.shares_memory(one.data, other.data)
     assert not one.data.flags.writeable
+
+
+def test_the_key_and_the_colours_of_a_video_are_made_once(index: VideoIndex) -> None:
+    """Of the video, not of its name: a changed file has another Video. They do not keep it in memory."""
+    store, video = FrameStore(None, (24, 31)), replace(index.video(0))
+    assert store.key(video) is store.key(video)
+    assert store.space_of(video) is store.space_of(video)
+    assert store.key(video) == store.key(index.video(0)) == FrameStore(None, (24, 31)).key(video)
+    assert store.key(replace(video, mtime_ns=video.mtime_ns + 1)) != store.key(video)
+    assert FrameStore(None).key(video) != store.key(video)
+    seen = weakref.ref(video)
+    del video
+    assert seen() is None
 
 
 def test_filling_goes_on_where_it_stopped(index: VideoIndex, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -352,7 +353,8 @@ def plan_many(
         train: As in `plan`.
         score: The motion of several windows, joined (`motion_many`); its device is that of the result. None if the plan
             does not depend on motion: the result is then in host memory.
-        places: int64 [N, 2], the first row of each tuple's window in `score.sad` and in `score.thumb`.
+        places: int64 [N, 2], the first row of each tuple's window in `score.sad` and in `score.thumb`. None: 0, as for
+            tuples of one window.
 
     Returns:
         The plans that N calls of `plan` return, joined: slots [N * K], label and status [N].
@@ -375,9 +377,9 @@ def plan_many(
     )
     scratch = None
     if spec.reads_sad:
-        sizes, counts = np.unique(windows, axis=0, return_counts=True)
-        each = [kernels.plan_scratch(int(frames), int(width)) for frames, _, width in sizes]
-        scratch = empty_like(like, (int(np.dot(each, counts)),), "uint64")
+        shapes = Counter((frames, width) for frames, _, width in windows.tolist())  # np.unique is slow for few
+        needed = sum(kernels.plan_scratch(*shape) * number for shape, number in shapes.items())
+        scratch = empty_like(like, (needed,), "uint64")
     with device_of(like):
         kernels.plan_many(
             spec.text,

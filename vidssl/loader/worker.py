@@ -17,7 +17,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType, Layout, assemble
 from vidssl.kernels.decode_assemble import decode_assemble
 from vidssl.kernels.motion import Motion, motion
-from vidssl.kernels.plan import PlanSpec, plan
+from vidssl.kernels.plan import PlanSpec, plan_many
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.sampler import Sampler
 from vidssl.loader.windows import (
@@ -145,21 +145,15 @@ class Worker(ABC, Generic[W_co]):
     ) -> Plan:
         """Draws the plans of all tuples of a window, and joins them. score: of its frames, if plans need motion."""
         sampler = self._sampler
-        plans = [
-            plan(
-                self._spec,
-                frames=frames,
-                size=size,
-                seed=sampler.seed,
-                epoch=sampler.draw_epoch(epoch),
-                sample=sample,
-                train=sampler.train,
-                sad=None if score is None else score.sad,
-                thumb=None if score is None else score.thumb,
-            )
-            for sample in samples
-        ]
-        return Plan(*(np.concatenate([np.atleast_1d(part) for part in parts]) for parts in zip(*plans, strict=True)))
+        return plan_many(
+            self._spec,
+            windows=np.full((len(samples), 3), (frames, *size), np.int32),
+            seed=sampler.seed,
+            epoch=sampler.draw_epoch(epoch),
+            samples=np.array(samples, np.uint64),
+            train=sampler.train,
+            score=score,
+        )
 
 
 class DecodingWorker(Worker[DecodedWindow]):

@@ -15,6 +15,7 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -108,6 +109,8 @@ class FrameStore:
         self._held: MemoryBackend | None = None
         self._writer: StoreWriter | None = None
         self._scores: Scores | None = None
+        self._keys: WeakKeyDictionary[Video, bytes] = WeakKeyDictionary()
+        self._spaces: WeakKeyDictionary[Video, ColorSpace] = WeakKeyDictionary()
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -222,16 +225,17 @@ class FrameStore:
 
         first_packet: Number of the packet of frame 0, if `video` does not have its packets yet.
         """
-        return self._key(
-            video.path.name,
-            video.member.offset if video.member is not None else 0,
-            video.bytes,
-            video.mtime_ns,
-            video.stream,
-            int(video.packet[0]) if first_packet is None else first_packet,
-            video.stored_size,
-            video.pixel_format,
-        )
+        if first_packet is not None:
+            return self._key_of(video, first_packet)
+        key = self._keys.get(video)
+        if key is None:
+            key = self._keys[video] = self._key_of(video, int(video.packet[0]))
+        return key
+
+    def _key_of(self, video: Video, first_packet: int) -> bytes:
+        offset = video.member.offset if video.member is not None else 0
+        name, about = video.path.name, (video.stored_size, video.pixel_format)
+        return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, *about)
 
     def keys(self, index: VideoIndex) -> Iterator[bytes]:
         """Yields what `key` returns for each row of an index, all of which are usable. Much faster than one by one."""
@@ -269,7 +273,12 @@ class FrameStore:
 
     def space_of(self, video: Video) -> ColorSpace:
         """Colour space of the frames of a video, as the store shows them."""
-        return video.space if self.size == "native" else replace(video.space, chroma=(0.5, 0.5))
+        if self.size == "native":
+            return video.space
+        space = self._spaces.get(video)
+        if space is None:
+            space = self._spaces[video] = replace(video.space, chroma=(0.5, 0.5))
+        return space
 
     def missing(self, video: Video) -> list[range]:
         """The ranges of frames of a video that are not kept."""
