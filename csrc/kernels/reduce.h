@@ -10,6 +10,9 @@
 // repeated; chroma has ceil(H / 2) x ceil(W / 2) samples.
 #pragma once
 
+#include <memory>
+#include <mutex>
+
 #include "filter.h"
 #include "view.h"
 
@@ -53,6 +56,25 @@ VIDSSL_HD inline Axis reduce_axis(int from, int to, bool is_chroma, float chroma
 }
 
 void reduce_cpu(const ReduceSpec& spec, const ReduceArgs* samples, int count);
+
+struct ReduceWorkspace;
+
+// reduce_cpu for one sample, frame by frame: each frame is read right after it is decoded, while it is in a cache.
+class FrameReducer {
+ public:
+  // Of `sample.frames`, the size of the picture is used. The memory of `sample.out` must outlive this object.
+  FrameReducer(const ReduceSpec& spec, const ReduceArgs& sample);
+  FrameReducer(const FrameReducer&) = delete;
+  ~FrameReducer();
+  // Writes `frame`, a view of one frame, to `sample.out[position]`. A lock makes calls from several threads safe.
+  void reduce(const FrameView& frame, int position);
+
+ private:
+  ReduceSpec spec_;
+  std::uint8_t* out_;
+  std::unique_ptr<ReduceWorkspace> work_;
+  std::mutex busy_;
+};
 
 // `samples` is host memory, and its pointers are device memory.
 void reduce_cuda(const ReduceSpec& spec, const ReduceArgs* samples, int count, void* stream);

@@ -13,14 +13,24 @@
 
 namespace vidssl {
 
-namespace {
-
 struct ReduceWorkspace {
   Grid grid[2];                                  // of luma, and of chroma
   std::vector<float> vertical, lanes;            // see vertical_pass
   alignas(64) float tile[kLanes * kLanes] = {};  // kLanes output columns, rows as lanes
   alignas(64) float turned[kLanes * kLanes];     // the same as rows
+
+  // Makes the grids of a sample.
+  void prepare(const ReduceSpec& spec, const ReduceArgs& sample) {
+    const FrameView& view = sample.frames;
+    for (const bool chroma : {false, true}) {
+      const ReducedPlane to = reduced_plane(spec, chroma);
+      grid[chroma].rows.make(reduce_axis(view.height, spec.height, chroma, sample.chroma_y), to.height);
+      grid[chroma].cols.make(reduce_axis(view.width, spec.width, chroma, sample.chroma_x), to.width);
+    }
+  }
 };
+
+namespace {
 
 namespace plain {
 using namespace vidssl::plain;  // NOLINT
@@ -67,25 +77,34 @@ void repeat_edges(const ReduceSpec& spec, std::uint8_t* luma) {
   if (spec.height % 2 != 0) std::copy_n(luma + (spec.height - 1) * stride, stride, luma + spec.height * stride);
 }
 
+void reduce_frame(const ReduceSpec& spec, const FrameView& view, int frame, std::uint8_t* out, ReduceWorkspace& work) {
+  static const Body body = chosen();
+  body(spec, view, frame, out, work);
+  repeat_edges(spec, out);
+}
+
 }  // namespace
 
 void reduce_cpu(const ReduceSpec& spec, const ReduceArgs* samples, int count) {
-  const Body body = chosen();
   thread_local ReduceWorkspace work;
   for (int i = 0; i < count; ++i) {
-    const ReduceArgs& args = samples[i];
-    const FrameView& view = args.frames;
-    for (const bool chroma : {false, true}) {
-      const ReducedPlane to = reduced_plane(spec, chroma);
-      work.grid[chroma].rows.make(reduce_axis(view.height, spec.height, chroma, args.chroma_y), to.height);
-      work.grid[chroma].cols.make(reduce_axis(view.width, spec.width, chroma, args.chroma_x), to.width);
-    }
-    for (int f = 0; f < view.frames; ++f) {
-      std::uint8_t* out = args.out + f * reduced_bytes(spec);
-      body(spec, view, f, out, work);
-      repeat_edges(spec, out);
-    }
+    const ReduceArgs& sample = samples[i];
+    work.prepare(spec, sample);
+    for (int f = 0; f < sample.frames.frames; ++f)
+      reduce_frame(spec, sample.frames, f, sample.out + f * reduced_bytes(spec), work);
   }
+}
+
+FrameReducer::FrameReducer(const ReduceSpec& spec, const ReduceArgs& sample)
+    : spec_(spec), out_(sample.out), work_(std::make_unique<ReduceWorkspace>()) {
+  work_->prepare(spec, sample);
+}
+
+FrameReducer::~FrameReducer() = default;
+
+void FrameReducer::reduce(const FrameView& frame, int position) {
+  const std::lock_guard lock(busy_);
+  reduce_frame(spec_, frame, 0, out_ + position * reduced_bytes(spec_), *work_);
 }
 
 }  // namespace vidssl

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <exception>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -83,14 +84,18 @@ void motion(py::handle frames, std::int64_t height, std::int64_t width, py::hand
   }
 }
 
+ReduceSpec reduce_spec(std::int64_t height, std::int64_t width, const std::array<float, 2>& chroma) {
+  check_picture("to", height, width);
+  for (const float at : chroma) check(std::isfinite(at), "chroma=", at, ": take finite numbers");
+  return {static_cast<int>(height), static_cast<int>(width)};
+}
+
 void reduce(py::handle frames, std::int64_t height, std::int64_t width, const std::array<float, 2>& chroma,
             std::int64_t to_height, std::int64_t to_width, py::handle out, std::intptr_t stream) {
   const Borrowed source(frames, "frames", stream), target(out, "out", stream);
   const FrameView view = frame_view(source, height, width);
   if (view.format != Format::yuv420) fail(source.describe(), ": reduce takes planar YUV 4:2:0; pass decoded frames");
-  check_picture("to", to_height, to_width);
-  for (const float at : chroma) check(std::isfinite(at), "chroma=", at, ": take finite numbers");
-  const ReduceSpec spec{static_cast<int>(to_height), static_cast<int>(to_width)};
+  const ReduceSpec spec = reduce_spec(to_height, to_width, chroma);
   target.expect("uint8", {view.frames, even(spec.height) / 2 * 3, even(spec.width)}, true);
   same_device(source, target);
   target.expect_apart(source);
@@ -410,6 +415,41 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   }
 }
 
+// One decoded frame of planar YUV 4:2:0, whose planes are buffers of a decoder.
+struct Picture {
+  Plane y, u, v;
+  FrameView view{};
+
+  Picture(py::handle y_in, py::handle u_in, py::handle v_in, int luma_stride, int chroma_stride, std::int64_t height,
+          std::int64_t width)
+      : y(y_in, "y", luma_stride, checked(height, width, luma_stride), width),
+        u(u_in, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2),
+        v(v_in, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2) {
+    view.format = Format::yuv420;
+    view.frames = 1;
+    view.rows = view.height = static_cast<int>(height);
+    view.cols = luma_stride;
+    view.width = static_cast<int>(width);
+    view.chroma_stride = chroma_stride;
+    view.data = y.data();
+    view.chroma[0] = u.data() - y.data();
+    view.chroma[1] = v.data() - y.data();
+  }
+
+  void expect_apart(const Borrowed& out) const {
+    for (const Plane* plane : {&y, &u, &v})
+      if (out.shares(plane->data(), plane->bytes()))
+        fail("out: it overlaps a plane of the frame in memory; pass separate memory");
+  }
+
+ private:
+  static std::int64_t checked(std::int64_t height, std::int64_t width, int luma_stride) {
+    check_picture("size", height, width);
+    check(luma_stride <= kMaxSide, "luma_stride=", luma_stride, ": take at most ", kMaxSide);
+    return height;
+  }
+};
+
 // A FrameAssembler with the arrays that it points to. It takes a decoder's planes as buffers.
 class Pictures {
  public:
@@ -422,30 +462,44 @@ class Pictures {
 
   void show(int position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride,
             std::int64_t height, std::int64_t width) {
-    check_picture("size", height, width);
-    check(luma_stride <= kMaxSide, "luma_stride=", luma_stride, ": take at most ", kMaxSide);
-    FrameView view{};
-    view.format = Format::yuv420;
-    view.frames = 1;
-    view.rows = view.height = static_cast<int>(height);
-    view.cols = luma_stride;
-    view.width = static_cast<int>(width);
-    view.chroma_stride = chroma_stride;
-    const Plane luma(y, "y", luma_stride, height, width), cb(u, "u", chroma_stride, (height + 1) / 2, (width + 1) / 2),
-        cr(v, "v", chroma_stride, (height + 1) / 2, (width + 1) / 2);
-    for (const Plane* plane : {&luma, &cb, &cr})
-      if (what_.out.shares(plane->data(), plane->bytes()))
-        fail("out: it overlaps a plane of the frame in memory; pass separate memory");
-    view.data = luma.data();
-    view.chroma[0] = cb.data() - luma.data();
-    view.chroma[1] = cr.data() - luma.data();
+    const Picture picture(y, u, v, luma_stride, chroma_stride, height, width);
+    picture.expect_apart(what_.out);
     py::gil_scoped_release release;
-    assembler_.show(view, position);
+    assembler_.show(picture.view, position);
   }
 
  private:
   Assembling what_;
   FrameAssembler assembler_;
+};
+
+// A FrameReducer with the array to which it writes. It takes a decoder's planes as buffers.
+class Reduced {
+ public:
+  Reduced(std::int64_t height, std::int64_t width, const std::array<float, 2>& chroma, std::int64_t to_height,
+          std::int64_t to_width, py::handle out)
+      : height_(height), width_(width), out_(out, "out", 0) {
+    check_picture("size", height, width);
+    const ReduceSpec spec = reduce_spec(to_height, to_width, chroma);
+    out_.expect("uint8", {-1, even(spec.height) / 2 * 3, even(spec.width)}, true);
+    check(!out_.on_cuda(), out_.describe(), ": FrameReducer writes only to host memory; pass a host array");
+    FrameView view{};
+    view.height = static_cast<int>(height), view.width = static_cast<int>(width);
+    reducer_.emplace(spec, ReduceArgs{view, chroma[0], chroma[1], out_.data<std::uint8_t>()});
+  }
+
+  void reduce(std::int64_t position, py::handle y, py::handle u, py::handle v, int luma_stride, int chroma_stride) {
+    check(position >= 0 && position < out_.size(0), "position=", position, ": take 0..", out_.size(0) - 1);
+    const Picture picture(y, u, v, luma_stride, chroma_stride, height_, width_);
+    picture.expect_apart(out_);
+    py::gil_scoped_release release;
+    reducer_->reduce(picture.view, position);
+  }
+
+ private:
+  std::int64_t height_, width_;
+  Borrowed out_;
+  std::optional<FrameReducer> reducer_;
 };
 
 std::uint64_t plane_checksum(py::handle plane, int stride, std::int64_t height, std::int64_t width,
@@ -520,6 +574,10 @@ PYBIND11_MODULE(_native, module) {
            "used_before"_a = false)
       .def("show", &Pictures::show, "position"_a, "y"_a, "u"_a, "v"_a, "luma_stride"_a, "chroma_stride"_a, "height"_a,
            "width"_a);
+  py::class_<Reduced>(module, "FrameReducer", "Reduces on the CPU, frame by frame; see vidssl.kernels.decode_reduce.")
+      .def(py::init<std::int64_t, std::int64_t, const std::array<float, 2>&, std::int64_t, std::int64_t, py::handle>(),
+           "height"_a, "width"_a, "chroma"_a, "to_height"_a, "to_width"_a, "out"_a)
+      .def("reduce", &Reduced::reduce, "position"_a, "y"_a, "u"_a, "v"_a, "luma_stride"_a, "chroma_stride"_a);
   module.def("random", &random, "out"_a, "seed"_a, "epoch"_a, "first"_a, "purpose"_a, "index"_a = 0);
   module.def("build_info", &build_info);
 }

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from vidssl.kernels.assemble import Layout
 from vidssl.native import kernels
 from vidssl.types import Array, Plan
-from vidssl.video.decode import PLANAR, Planes, Video, check_frame, decode_to
+from vidssl.video.decode import Planar, Video, decode_to
 
 
 def decode_assemble(
@@ -49,15 +49,7 @@ class _Assembled:
             channels_last,
             used_before,
         )
-        as_decoded = video.pixel_format in PLANAR and not video.rotation and not video.mirror
-        self._upright = None if as_decoded else Planes(video, 1)  # rotates or converts other frames first
+        self._planar = Planar(video)
 
     def store(self, slot: int, frame: VideoFrame) -> None:
-        if self._upright is None:
-            check_frame(self._video, frame)
-            y, u, v = frame.planes
-            self._assembler.show(slot, y, u, v, y.line_size, u.line_size, *self._video.size)
-        else:
-            self._upright.store(0, frame)
-            luma, *chroma = (part[0] for part in self._upright.parts)
-            self._assembler.show(slot, luma, *chroma, luma.shape[1], chroma[0].shape[1], *self._video.size)
+        self._assembler.show(slot, *self._planar(frame), *self._video.size)

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from vidssl.cpus import cpus
 from vidssl.deadline import Deadline, JobAbandoned, check_timeout
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.reduce import reduce, reduced_shape
+from vidssl.kernels.decode_reduce import Reducer
+from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
-from vidssl.types import Frames, VidsslError
-from vidssl.video.decode import Planes, Video, decode_to
+from vidssl.types import VidsslError
+from vidssl.video.decode import Planes, Sink, Video, decode_to
 from vidssl.video.packets import DecodeError
 from vidssl.workers import Workers
 
@@ -86,12 +87,15 @@ class Keeper:
     ) -> None:
         self._store, self._video, self._key, self._first = store, video, key, first
         self._skip, self._claim = skip, claim
-        self._shape = reduced_shape(1, store.size_of(video))[1:]
-        self._planes = Planes(video, BLOCK)  # the block in progress, as decoded
-        self._in_block = self._in_chunk = 0
+        shape = reduced_shape(1, store.size_of(video))[1:]
         # Frames that are written at once. Memory that is never used costs nothing.
-        self._capacity = max(1, _CHUNK // (BLOCK * self._shape[0] * self._shape[1])) * BLOCK
-        self._chunk = np.empty((self._capacity, *self._shape), np.uint8)
+        self._capacity = max(1, _CHUNK // (BLOCK * shape[0] * shape[1])) * BLOCK
+        self._chunk, self._taken = np.empty((self._capacity, *shape), np.uint8), 0
+        self._frames: Sink
+        if store.size == "native":
+            self._frames = Planes(video, self._capacity, lambda _: self._chunk)
+        else:
+            self._frames = Reducer(video, store.size, self._chunk)
         self.full = False
 
     def take(self, frame: VideoFrame) -> None:
@@ -105,23 +109,19 @@ class Keeper:
         if self._skip:
             self._skip -= 1
             return
-        self._planes.store(self._in_block, frame)
-        self._in_block += 1
-        if self._in_block == BLOCK:
-            self._reduce()
-            if self._in_chunk == self._capacity:
-                self._write()
+        self._frames.store(self._taken, frame)
+        self._taken += 1
+        if self._taken == self._capacity:
+            self._write(self._taken)
 
     def finish(self) -> None:
         """Writes what is left: the video ends here."""
-        if not self.full:
-            self._reduce()
-        self.stop()
+        self._write(self._taken)
+        self.drop()
 
     def stop(self) -> None:
         """Writes the whole blocks that were taken. No frames may follow."""
-        if not self.full:
-            self._write()
+        self._write(self._taken // BLOCK * BLOCK)
         self.drop()
 
     def drop(self) -> None:
@@ -129,20 +129,11 @@ class Keeper:
         if self._claim is not None:
             self._claim.end()
 
-    def _reduce(self) -> None:
-        data, target = self._planes.data[: self._in_block], self._chunk[self._in_chunk :][: self._in_block]
-        if self._store.size == "native":
-            target[:] = data
-        elif len(data):
-            video = self._video
-            frames = Frames(data=data, number=np.arange(len(data)), size=video.size, space=video.space)
-            reduce(frames, self._store.size, out=target)
-        self._in_chunk, self._in_block = self._in_chunk + self._in_block, 0
-
-    def _write(self) -> None:
-        if self._in_chunk:
-            self.full = not self._store.add(self._key, self._first, self._chunk[: self._in_chunk])
-        self._first, self._in_chunk = self._first + self._in_chunk, 0
+    def _write(self, count: int) -> None:
+        """Writes the first `count` frames of the chunk, and begins a new one."""
+        if count and not self.full:
+            self.full = not self._store.add(self._key, self._first, self._chunk[:count])
+        self._first, self._taken = self._first + count, 0
 
 
 class _Sink:

@@ -289,6 +289,29 @@ class Planes:
             luma[:, width] = luma[:, width - 1]
 
 
+class Planar:
+    """Shows decoded frames of a video as planes of YUV 4:2:0, upright, in the decoder's memory if they lie there so."""
+
+    def __init__(self, video: Video) -> None:
+        self._video = video
+        as_decoded = video.pixel_format in PLANAR and not video.rotation and not video.mirror
+        self._upright = None if as_decoded else Planes(video, 1)  # rotates or converts other frames first
+
+    def __call__(self, frame: VideoFrame) -> tuple[Any, Any, Any, int, int]:
+        """Returns the planes Y, U and V as buffers, and the bytes of a line of Y and of U. Valid until the next frame.
+
+        Raises:
+            DecodeError: The frame has another size or pixel format than the video.
+        """
+        if self._upright is None:
+            check_frame(self._video, frame)
+            y, u, v = frame.planes
+            return y, u, v, y.line_size, u.line_size
+        self._upright.store(0, frame)
+        luma, cb, cr = (part[0] for part in self._upright.parts)
+        return luma, cb, cr, luma.shape[1], cb.shape[1]
+
+
 def _to_planar(convert: VideoReformatter, frame: VideoFrame, full_range: bool) -> VideoFrame:
     """Convert any pixel format to yuv420p. YUV keeps its matrix and range; RGB and grey become BT.601."""
     form = frame.format
