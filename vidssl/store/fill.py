@@ -60,6 +60,25 @@ class StoppedError(Exception):
     """The filling was stopped."""
 
 
+class _Spare(threading.local):
+    """Memory that a Keeper of this thread has used. Of new memory each page costs a fault, and is filled with zeros."""
+
+    def __init__(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+
+    def take(self, count: int) -> npt.NDArray[np.uint8]:
+        """Returns at least `count` bytes, which nobody else uses."""
+        memory = self.memory
+        self.free()
+        return memory if len(memory) >= count else np.empty(max(count, _CHUNK), np.uint8)
+
+    def free(self) -> None:
+        self.memory = np.empty(0, np.uint8)
+
+
+_SPARE = _Spare()
+
+
 class Keeper:
     """Takes the frames of a video in order, and writes them to the store.
 
@@ -90,7 +109,9 @@ class Keeper:
         shape = reduced_shape(1, store.size_of(video))[1:]
         # Frames that are written at once. Memory that is never used costs nothing.
         self._capacity = max(1, _CHUNK // (BLOCK * shape[0] * shape[1])) * BLOCK
-        self._chunk, self._taken = np.empty((self._capacity, *shape), np.uint8), 0
+        count = self._capacity * shape[0] * shape[1]
+        self._memory: npt.NDArray[np.uint8] | None = _SPARE.take(count)
+        self._chunk, self._taken = self._memory[:count].reshape(self._capacity, *shape), 0
         self._frames: Sink
         if store.size == "native":
             self._frames = Planes(video, self._capacity, lambda _: self._chunk)
@@ -126,6 +147,8 @@ class Keeper:
 
     def drop(self) -> None:
         """Ends the claim. What was taken and not written is not kept. After `finish` or `stop` this does nothing."""
+        if self._memory is not None:
+            _SPARE.memory, self._memory = self._memory, None
         if self._claim is not None:
             self._claim.end()
 
@@ -287,7 +310,9 @@ class Filler:
                 asked = self._queue.get(timeout=1.0)
             except Empty:
                 asked = None
-            if asked is not None:
+            if asked is None:
+                _SPARE.free()
+            else:
                 self._keep(*asked)
             if monotonic() - flushed > (_PAUSE if asked is None else _BUSY):
                 self._flush()
