@@ -223,6 +223,14 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
         "channels_last": last,
         "used_before": bool(rng.integers(2)),
     }
+    sized = {"height": height, "width": width}
+    reduced = {
+        **sized,
+        "chroma": [0.0, 0.5],
+        "to_height": 7,
+        "to_width": 10,
+        "out": np.zeros((count, 12, 10), np.uint8),
+    }
     parts = {name: np.empty_like(value) for name, value in drawn._asdict().items()}
     scratch = np.zeros(kernels.plan_scratch(count, width), np.uint64)
     spans = np.array([(0, count)] * 2, np.int64)
@@ -260,14 +268,10 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "train": True,
             **{name: np.concatenate([np.atleast_1d(value)] * 2) for name, value in parts.items()},
         },
-        "assemble": {
-            "frames": frames.data,
-            "height": height,
-            "width": width,
-            **shown,
-            "threads": int(rng.integers(1, 4)),
-        },
+        "assemble": {"frames": frames.data, **sized, **shown, "threads": int(rng.integers(1, 4))},
         "FrameAssembler": shown,
+        "reduce": {**reduced, "frames": make_frames(rng, count, (height, width), True).data},
+        "FrameReducer": reduced,
         "random": {
             "out": np.zeros((3, 4), np.uint32),
             "seed": 1,
@@ -295,8 +299,8 @@ def bad_plane(rng: Rng, plane: np.ndarray[Any, Any]) -> object:
     )[rng.integers(10)]
 
 
-def show_planes(rng: Rng, assembler: Any) -> None:
-    """Hostile planes to an assembler that three threads share."""
+def show_planes(rng: Rng, call: Callable[..., Any], size: tuple[int, ...]) -> None:
+    """Hostile planes to an assembler or a reducer that three threads share."""
     luma, chroma = np.zeros((48, 64), np.uint8), np.zeros((24, 32), np.uint8)
     calls = [
         (
@@ -304,14 +308,14 @@ def show_planes(rng: Rng, assembler: Any) -> None:
             bad_plane(rng, luma),
             bad_plane(rng, chroma),
             bad_plane(rng, chroma),
-            *(value if rng.random() < 0.8 else bad_number(rng, value) for value in (64, 32, 48, 64)),
+            *(value if rng.random() < 0.8 else bad_number(rng, value) for value in (64, 32, *size)),
         )
         for _ in range(6)
     ]
 
     def work(share: int) -> None:
-        for call in calls[share:] + calls[:share]:
-            attempt(assembler.show, *call)
+        for arguments in calls[share:] + calls[:share]:
+            attempt(call, *arguments)
 
     threads = [threading.Thread(target=work, args=(share,)) for share in range(3)]
     for thread in threads:
@@ -375,7 +379,9 @@ def run(seed: int) -> None:
         return readable(rng, calls)
     made = attempt(getattr(kernels, name), **replace(rng, calls[name]))
     if name == "FrameAssembler":
-        show_planes(rng, made or kernels.FrameAssembler(**calls[name]))
+        show_planes(rng, (made or kernels.FrameAssembler(**calls[name])).show, (48, 64))
+    if name == "FrameReducer":
+        show_planes(rng, (made or kernels.FrameReducer(**calls[name])).reduce, ())
 
 
 def main(first: int, count: int) -> int:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from vidssl import FrameStore, Loader, VideoIndex
 from vidssl.deadline import Deadline
 from vidssl.store.fill import Filler, Keeper
 from vidssl.store.writer import unfinished
+from vidssl.video.decode import Video, decode_to
 
 SIZE = (24, 31)
 FILL = (
@@ -251,3 +253,34 @@ def test_more_shards_than_files_may_be_open(allowed: int, served: int, tmp_path:
     )
     assert done.stdout.split() == [str(served), "0", str(served == 60)]  # nothing is kept that could not be read
     assert done.stderr.count("raise `ulimit -Hn`") == (0 if served == 60 else 2)
+
+
+@pytest.mark.parametrize("size", [SIZE, "native"])
+def test_keepers_at_the_same_time_have_memory_of_their_own(
+    index: VideoIndex, tmp_path: Path, size: tuple[int, int] | Literal["native"]
+) -> None:
+    """And a later one, which uses memory of an earlier one again, keeps only its own frames."""
+    store = FrameStore(tmp_path, size)
+
+    def keepers(*rows: int) -> list[tuple[Video, Keeper]]:
+        return [(index.video(row), Keeper(store, index.video(row), store.key(index.video(row)))) for row in rows]
+
+    for made in (keepers(0, 1), keepers(2), keepers(3)):
+        for video, keeper in made:
+            decode_to(_Taking(keeper), video, np.arange(video.frames))
+        for _, keeper in made:
+            keeper.finish()
+            keeper.drop()  # does nothing
+    store.flush()
+    store.refresh()
+    for row in range(4):
+        video = index.video(row)
+        assert same(store.read(video, 0, video.frames), expected(index, row, 0, video.frames, size))
+
+
+class _Taking:
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    def store(self, slot: int, frame: VideoFrame) -> None:
+        self._keeper.take(frame)

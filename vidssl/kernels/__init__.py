@@ -11,4 +11,5 @@ csrc/kernels.
 | plan.py | describes a pretext as a table, and draws one tuple from it |
 | assemble.py | gathers, resizes, crops, flips, colours, normalises and permutes in one pass |
 | decode_assemble.py | decodes and assembles frame by frame on the CPU |
+| decode_reduce.py | reduces decoded frames one by one on the CPU |
 """
