@@ -89,3 +89,11 @@ def test_every_row_says_how_close_it_is_and_by_which_source(name: str) -> None:
 def test_published_recipes_compute_in_float32() -> None:
     for name in (*METHODS, "vcop_c3d", "vcop_r2plus1d"):
         assert RECIPES[name]().train.amp == "off"
+
+
+def test_published_recipes_see_videos_as_they_are() -> None:
+    for name, make in RECIPES.items():
+        recipe = make()
+        modern = name.endswith(("resnet18", "_18"))
+        resize = "x".join(map(str, recipe.pretext.augment.resize))
+        assert recipe.store_size == (resize if modern else "none"), name

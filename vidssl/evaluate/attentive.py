@@ -222,9 +222,8 @@ def attentive_probe(
     whole = (np.arange(len(label)), np.arange(len(wanted)))
     turns = group_folds(train.group, FOLDS) if leave_group_out else [whole]
     answer = torch.empty_like(wanted)
-    for others, own in tqdm(
-        turns, desc="attentive probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True
-    ):
+    show = progress and len(turns) > 1
+    for others, own in tqdm(turns, desc="attentive probe", unit="fit", leave=False, disable=None if show else True):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown = _standardised(train.positions[learnt].float(), test.positions[tested].float())
         x, shown = x.to(device), shown.to(device)
@@ -325,12 +324,13 @@ def evaluate_attentive(
     train = of(data.train)
     test = train if data.leave_group_out else of(data.test)
     (group,) = name_ids(test["trained"].group)
-    found = {
-        name: attentive_probe(
-            train[name], test[name], how, leave_group_out=data.leave_group_out, device=picked, progress=progress
-        )
-        for name in encoders
-    }
+    with torch_threads(None):
+        found = {
+            name: attentive_probe(
+                train[name], test[name], how, leave_group_out=data.leave_group_out, device=picked, progress=progress
+            )
+            for name in encoders
+        }
     numbers: Numbers = {name: {"attentive": proportion(one.correct, group)} for name, one in found.items()}
     label = test["trained"].label
     numbers["chance"] = {"attentive": Estimate(max(label.count(one) for one in set(label)) / len(label))}

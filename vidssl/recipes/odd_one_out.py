@@ -24,7 +24,7 @@ def odd_one_out_resnet18() -> Recipe:
     """
     augment = Augment(resize=(128, 171), crop=(112, 112), crop_scope="tuple", flip=0.5)
     train = TrainConfig(epochs=300, batch_size=64, lr=0.05, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
-    return Recipe(pretext=OddOneOut(augment=augment), encoder="resnet18", train=train)
+    return Recipe(pretext=OddOneOut(augment=augment), encoder="resnet18", train=train, store_size="128x171")
 
 
 def odd_one_out_tiny() -> Recipe:

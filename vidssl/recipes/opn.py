@@ -44,7 +44,7 @@ def opn_resnet18() -> Recipe:
         std=(0.225, 0.225, 0.225),
     )
     train = TrainConfig(epochs=300, batch_size=128, lr=0.05, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
-    return Recipe(pretext=Opn(augment=augment), encoder="resnet18", train=train)
+    return Recipe(pretext=Opn(augment=augment), encoder="resnet18", train=train, store_size="128x171")
 
 
 def opn_tiny() -> Recipe:

@@ -47,7 +47,7 @@ def shuffle_learn_resnet18() -> Recipe:
         std=(0.229, 0.224, 0.225),
     )
     train = TrainConfig(epochs=300, batch_size=128, lr=0.05, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
-    return Recipe(pretext=ShuffleLearn(augment=augment), encoder="resnet18", train=train)
+    return Recipe(pretext=ShuffleLearn(augment=augment), encoder="resnet18", train=train, store_size="128x171")
 
 
 def shuffle_learn_tiny() -> Recipe:

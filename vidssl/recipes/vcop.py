@@ -70,4 +70,4 @@ def _published(encoder: str) -> Recipe:
 def _modern(encoder: str) -> Recipe:
     augment = Augment(flip=0.5, mean=(0.432, 0.395, 0.376), std=(0.228, 0.221, 0.217))
     train = TrainConfig(batch_size=32, lr=0.02, weight_decay=1e-4, schedule="cosine", slotwise_bn=False)
-    return Recipe(pretext=Vcop(augment=augment), encoder=encoder, train=train)
+    return Recipe(pretext=Vcop(augment=augment), encoder=encoder, train=train, store_size="128x171")
