@@ -2,10 +2,12 @@
 // round alike.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -83,6 +85,11 @@ inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
 inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
   for (int row = 0; row < kLanes; ++row)
     for (int col = 0; col < kLanes; ++col) to[col * kLanes + row] = from[row * stride + col];
+}
+// The same in place, of bytes whose rows lie behind each other.
+inline void transpose_bytes(std::uint8_t* bytes) {
+  for (int row = 0; row < kLanes; ++row)
+    for (int col = 0; col < row; ++col) std::swap(bytes[row * kLanes + col], bytes[col * kLanes + row]);
 }
 
 }  // namespace plain
@@ -162,6 +169,20 @@ inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
     for (int col = 0; col < kLanes; col += 8)
       transpose8(from + row * stride + col, stride, to + col * kLanes + row, kLanes);
 }
+// Each round interleaves the bytes of the upper eight rows with those of the lower eight.
+inline void transpose_bytes(std::uint8_t* bytes) {
+  __m128i r[kLanes], p[kLanes];
+  auto* rows = reinterpret_cast<__m128i*>(bytes);
+  for (int i = 0; i < kLanes; ++i) r[i] = _mm_loadu_si128(rows + i);
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < kLanes / 2; ++i) {
+      p[2 * i] = _mm_unpacklo_epi8(r[i], r[i + kLanes / 2]);
+      p[2 * i + 1] = _mm_unpackhi_epi8(r[i], r[i + kLanes / 2]);
+    }
+    std::copy_n(p, kLanes, r);
+  }
+  for (int i = 0; i < kLanes; ++i) _mm_storeu_si128(rows + i, r[i]);
+}
 
 }  // namespace avx2
 VIDSSL_TARGET_END
@@ -203,6 +224,7 @@ inline void stream(float* p, const Lanes& x) { _mm512_stream_ps(p, x.v); }
 inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
 using avx2::fence;
+using avx2::transpose_bytes;
 
 // Exchanges pairs, then fours within each quarter of a register, then the quarters.
 __attribute__((always_inline)) inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {

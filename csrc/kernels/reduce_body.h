@@ -1,16 +1,13 @@
 // The body of reduce_cpu. It has no include guard: reduce_cpu.cpp includes it, after resample_body.h, once for each
 // namespace of lanes.h.
 
-// Stores rows [y, y + rows) and up to kLanes columns from x on of a plane. turned: [kLanes, kLanes], rows of floats.
-inline void store_bytes(const float* turned, int rows, int count, std::uint8_t* out, int stride) {
-  for (int r = 0; r < rows; ++r, out += stride) {
-    const Lanes run = load(turned + r * kLanes);
+// Stores `rows` lines of `count` bytes. tile: [kLanes, kLanes].
+inline void store_tile(const std::uint8_t* tile, int rows, int count, std::uint8_t* out, int stride) {
+  for (int r = 0; r < rows; ++r, out += stride, tile += kLanes) {
     if (count == kLanes) {
-      store(out, run);
+      std::memcpy(out, tile, kLanes);  // one store
     } else {
-      std::uint8_t part[kLanes];
-      store(part, run);
-      std::memcpy(out, part, static_cast<std::size_t>(count));
+      std::memcpy(out, tile, static_cast<std::size_t>(count));
     }
   }
 }
@@ -23,8 +20,8 @@ inline void reduce_plane(const PlaneView& source, const Grid& grid, const Reduce
     for (int x = 0; x < to.width; x += kLanes) {
       const int count = std::min(kLanes, to.width - x);
       horizontal_pass(work.lanes.data(), 1, grid.cols, x, count, [&](int j) { return (j - x) * kLanes; }, work.tile);
-      transpose(work.tile, kLanes, work.turned);
-      store_bytes(work.turned, rows, count, out + static_cast<std::ptrdiff_t>(y) * to.stride + x, to.stride);
+      transpose_bytes(work.tile);
+      store_tile(work.tile, rows, count, out + static_cast<std::ptrdiff_t>(y) * to.stride + x, to.stride);
     }
   }
 }

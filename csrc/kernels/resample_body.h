@@ -78,9 +78,9 @@ inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int r
 
 // Filters output columns [from, from + count) horizontally. `lanes` holds the columns of the plane, `step` columns
 // apart (3 if channels are interleaved). Column j of the tile begins at tile + place(j) and holds kLanes rows.
-template <typename Place>
+template <typename Place, typename Value>
 inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int from, int count, Place&& place,
-                            float* __restrict tile) {
+                            Value* __restrict tile) {
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
   with_taps(cols.taps, [&](auto taps) {
     for (int j = from; j < from + count; ++j) {

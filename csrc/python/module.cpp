@@ -15,6 +15,7 @@
 
 #include "../kernels/assemble.h"
 #include "../kernels/check.h"
+#include "../kernels/crc.h"
 #include "../kernels/motion.h"
 #include "../kernels/parallel.h"
 #include "../kernels/plan.h"
@@ -510,6 +511,12 @@ std::uint64_t plane_checksum(py::handle plane, int stride, std::int64_t height, 
   return checksum(lines.data(), stride, height, width, start);
 }
 
+std::uint32_t crc(py::handle data, std::uint32_t start) {
+  const Plane bytes(data, "data", 0, 0, 0);
+  py::gil_scoped_release release;
+  return crc32(bytes.data(), static_cast<std::size_t>(bytes.bytes()), start);
+}
+
 void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose,
             std::uint32_t index) {
   static const std::map<std::string, Purpose> purposes = {
@@ -550,6 +557,7 @@ PYBIND11_MODULE(_native, module) {
       "The kernels of vidssl over DLPack. They write to output arrays that the caller passes. vidssl.ops has functions "
       "that return their results.";
   module.def("plane_checksum", &plane_checksum, "plane"_a, "stride"_a, "height"_a, "width"_a, "start"_a = 0);
+  if (has_crc32()) module.def("crc32", &crc, "data"_a, "start"_a = 0);
   module.def("luma_change", &luma_change, "luma"_a, "sums"_a);
   module.def("motion", &motion, "frames"_a, "height"_a, "width"_a, "sad"_a, "thumb"_a, "stream"_a = 0);
   module.def("reduce", &reduce, "frames"_a, "height"_a, "width"_a, "chroma"_a, "to_height"_a, "to_width"_a, "out"_a,

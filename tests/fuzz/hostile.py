@@ -224,8 +224,7 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
         "used_before": bool(rng.integers(2)),
     }
     sized = {"height": height, "width": width}
-    reduced = {
-        **sized,
+    reduced = sized | {
         "chroma": [0.0, 0.5],
         "to_height": 7,
         "to_width": 10,
@@ -280,6 +279,7 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "purpose": "order",
             "index": 0,
         },
+        **({"crc32": {"data": frames.data, "start": 1}} if hasattr(kernels, "crc32") else {}),
         "plan_scratch": {"frames": count, "width": width},
     }
 
