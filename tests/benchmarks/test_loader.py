@@ -40,7 +40,7 @@ def test_loader_and_bare_decoding_see_the_same_windows(index: VideoIndex) -> Non
         assert spent.wall > 0
         assert bench_loader.bare_case(None, windows)(0).wall > 0
         steps = bench_loader.stages(index, windows, 0)
-    assert set(steps) == {"bare decode", *STEPS}
+    assert set(steps) == {"bare decode", *STEPS} - {"store"}
     assert all(steps[name] > 0 for name in ("bare decode", "open", "decode"))
 
 

@@ -159,6 +159,16 @@ def test_a_damaged_video_is_kept_while_it_is_indexed(tmp_path: Path) -> None:
     assert store.missing(index.video(0)) == []
 
 
+def test_a_loader_that_is_left_open_keeps_what_it_has_and_ends_well(index: VideoIndex, tmp_path: Path) -> None:
+    """A thread that is still at work when the interpreter is gone would end the process by SIGABRT."""
+    code = LOAD.replace("loader.close()", "pass")
+    child = start(code, index, tmp_path / "store")
+    begin(child)
+    assert child.wait(60) == 0
+    assert kept(tmp_path / "store") > 0
+    assert not unfinished(tmp_path / "store")
+
+
 def wait(until: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not until():

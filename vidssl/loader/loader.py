@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -185,6 +186,7 @@ class Loader:
         )
         if store is not None and store.keeps:
             self._filler = Filler(store, self.index, file_timeout=self._file_timeout)
+            weakref.finalize(self, self._filler.close)  # also at exit, before the interpreter is gone
         return decode
 
     def _choose_decoder(self, decode: str, engine: str) -> tuple[GraphDecoder | None, str]:

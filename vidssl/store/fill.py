@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 2**26  # bytes of frames that are written at once, and lie behind each other in a shard
 _PAUSE, _BUSY = 5.0, 60.0  # seconds between two shards of a loader that has nothing, or more, to be kept
+_ENDS = 10.0  # seconds in which a filler may stop
 
 
 class Store(Protocol):
@@ -301,7 +302,7 @@ class Filler:
         deadline = Deadline.of(self._thread.ident or 0)
         if deadline is not None:  # it may decode many frames before the first one that is kept
             deadline.abandon()
-        self._thread.join()
+        self._thread.join(_ENDS)  # a thread that hangs in a file is a daemon, and is left
 
     def _work(self) -> None:
         flushed = monotonic()
