@@ -1,8 +1,11 @@
 """`vidssl store`: fill, list, verify and delete."""
 
+import errno
 import os
+import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +14,15 @@ from tests.clips import make_clip
 from vidssl import FrameStore, VideoIndex
 from vidssl.cli import main
 from vidssl.cli.data import indexes_in
-from vidssl.cli.store import parse_bytes, say_sizes
-from vidssl.paths import readable
-from vidssl.store.frames import parse_size
 from vidssl.store.shard import ENDING
-from vidssl.types import VidsslError
+
+
+def exit_code(*arguments: str) -> int:
+    """What the shell sees of `vidssl store`."""
+    try:
+        return main(["store", *arguments])
+    except SystemExit as stopped:
+        return int(stopped.code or 0)
 
 
 @pytest.fixture
@@ -50,18 +57,6 @@ def test_fill_list_verify_and_delete(videos: Path, tmp_path: Path, capsys: pytes
     main(["store", "fill", str(videos), str(store), "--store-size", "native"])
     assert main(["store", "rm", str(store)]) == 0
     assert [one.name for one in store.iterdir()] == ["notes.txt"]
-
-
-def test_sizes_are_said_before_and_after(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--store", str(tmp_path / "store"), "--store-size", "24x32", "--store-limit", "30KB", "--workers", "1"]
-    assert main(["index", str(videos), "--out", str(tmp_path / "index.arrow"), *arguments]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith(f"store {tmp_path}/store: 30.0 KB are free, enough for 26 frames of 24x32 (1.2 KB each)\n")
-    assert "1 of 2 videos are kept, 20 frames now" in out
-    index = VideoIndex.load(tmp_path / "index.arrow")
-    [shard] = (tmp_path / "store").iterdir()
-    say_sizes(FrameStore(tmp_path / "store", (24, 32), limit=shard.stat().st_size + 11_520), index)
-    assert "46.1 KB, of which 23.0 KB are kept; 11.5 KB are free, so 75% of it fits" in capsys.readouterr().out
 
 
 def test_only_what_data_sets_use_is_kept(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,6 +230,127 @@ def test_a_limit(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "1 of 2 videos are kept" in capsys.readouterr().out
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_data_that_cannot_be_used_deletes_nothing(
+    others: bool, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, foreign = tmp_path / "store", tmp_path / "foreign"
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    foreign.mkdir()
+    (foreign / "broken.mp4").write_bytes(b"no video")
+    before = contents(store)
+    capsys.readouterr()
+    assert main(["store", "rm", str(store), "--keep", *([str(videos)] if others else []), str(foreign)]) == 2
+    error = capsys.readouterr().err
+    assert f"keep={str(foreign)!r}: no video can be used" in error
+    assert "broken.mp4: " in error
+    assert contents(store) == before
+
+
+def test_indexes_go_with_what_they_describe(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, other = tmp_path / "store", tmp_path / "other"
+    other.mkdir()
+    make_clip(other / "c.mp4", frames=17)
+    main(["store", "fill", str(other), str(store), "--store-size", "24x32"])
+    [dropped] = indexes_in(store)
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    (store / "index_mine.arrow").write_text("mine")
+    assert main(["store", "rm", str(store), "--keep", str(videos)]) == 0
+    [kept] = indexes_in(store)
+    assert kept != dropped
+    assert len(VideoIndex.load(kept)) == 2
+    for path in FrameStore.paths(store):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["store", "ls", str(store)]) == 2
+    assert main(["store", "rm", str(store)]) == 0
+    assert [path.name for path in store.iterdir()] == ["index_mine.arrow"]
+    assert main(["store", "rm", str(store)]) == 2
+
+
+def test_a_file_of_others_is_not_damage(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    (store / f"my{ENDING}").write_text("mine")
+    capsys.readouterr()
+    for command in ("ls", "verify"):
+        assert main(["store", command, str(store)]) == 0
+        out = capsys.readouterr().out
+        assert f"left alone: my{ENDING}: it is no shard, and vidssl did not give it this name\n" in out
+        assert "damaged" not in out
+    [shard] = [path for path in FrameStore.paths(store) if not path.name.startswith("my")]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 4] ^= 1
+    (store / f"copy{ENDING}").write_bytes(data)  # its frames may be read, so its damage counts
+    assert main(["store", "verify", str(store)]) == 2
+    error = capsys.readouterr().err
+    assert f"1 damaged shard; delete copy{ENDING} yourself" in error
+    assert "--damaged" not in error
+    shard.write_bytes(data)
+    assert main(["store", "verify", str(store)]) == 2
+    assert "2 damaged shards; `vidssl store rm" in capsys.readouterr().err
+
+
+def test_a_folder_that_may_only_be_read(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    before, access, opened = contents(store), os.access, os.open
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == store and mode & os.W_OK) and access(path, mode))
+
+    def refuse(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & os.O_CREAT and Path(os.fsdecode(path)).parent == store:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return opened(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    capsys.readouterr()
+    for options in ([], ["--damaged"], ["--keep", str(videos)]):
+        assert main(["store", "rm", str(store), *options]) == 2
+        error = capsys.readouterr().err
+        assert f"store={str(store)!r}: you may not delete files in this folder; change its permissions" in error
+        assert "space" not in error
+    fill = ["fill", str(videos), str(store), "--store-size"]
+    assert exit_code(*fill, "24x32") == 0  # all is kept already
+    capsys.readouterr()
+    assert exit_code(*fill, "48x64") == 1
+    error = capsys.readouterr().err
+    assert (
+        "2 videos of 2 are not kept, or only in part: it can be read but not written (Read-only file system)" in error
+    )
+    assert exit_code(*fill, "48x64", "--store-limit", "0") == 0  # asked for
+    assert contents(store) == before
+
+
+def test_a_full_disk_is_a_failure(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert exit_code("fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32", "--store-limit", "1GB") == 1
+    assert "2 videos of 2 are not kept, or only in part: its disk is full" in capsys.readouterr().err
+
+
+def test_files_that_cannot_be_used_are_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill = ["fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32"]
+    (videos / "broken.mp4").write_bytes(b"no video")
+    assert exit_code(*fill) == 0
+    out = capsys.readouterr().out
+    assert "2 videos can be used, 1 skipped\n  skipped: broken.mp4: " in out
+    assert "2 of 2 videos are kept" in out
+    for name in ("a", "b"):
+        (videos / f"{name}.mp4").unlink()
+    assert exit_code(*fill) == 2
+    error = capsys.readouterr().err
+    assert f"data={str(videos)!r}: no video can be used" in error
+    assert "broken.mp4: " in error
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -254,18 +370,6 @@ def test_wrong_arguments(
     named = {"VIDEOS": str(videos), "STORE": str(tmp_path / "store")}
     assert main(["store", *(named.get(one, one) for one in arguments)]) == 2
     assert "store" in capsys.readouterr().err.lower()
-
-
-def test_sizes_in_words() -> None:
-    assert [parse_bytes(text) for text in ("200GB", "1.5 mb", "7", None)] == [200 * 10**9, 1_500_000, 7, None]
-    assert [readable(count) for count in (12, 1500, 2 * 10**12)] == ["12 bytes", "1.5 KB", "2.0 TB"]
-    assert (parse_size("128x171"), parse_size("native")) == ((128, 171), "native")
-    for wrong in ("x", "1x", "1.5x2", "-1x2", "1x2x3", ""):
-        with pytest.raises(VidsslError, match="store_size="):
-            parse_size(wrong)
-    for wrong in ("GB", "1XB", "inf"):
-        with pytest.raises(VidsslError, match="store_limit="):
-            parse_bytes(wrong)
 
 
 def test_motion_is_listed_and_deleted(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
+from vidssl.cli import main
 from vidssl.index.table import VideoIndex
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +96,29 @@ def test_a_full_disk_is_named() -> None:
         done = run("-m", "vidssl", "recipes", environment={}, stdout=full)
     assert done.returncode == 2
     assert done.stderr == b"error: [Errno 28] No space left on device; free some space there, and call it again\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.EACCES, "change its permissions, or name another folder"),
+        (errno.EROFS, "its disk may only be read: name another folder"),
+        (errno.EFBIG, "raise the limit of the shell with `ulimit -f`"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_errors_of_files_have_their_own_remedy(
+    code: int, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise OSError(code, os.strerror(code), "some/file")
+
+    monkeypatch.setattr("vidssl.cli.commands.recipes", refuse)
+    assert main(["recipes"]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: [Errno {code}] {os.strerror(code)}: 'some/file'; {remedy}, and call it again\n"
+    )
 
 
 def test_closed_output_is_no_error(videos: Path, tmp_path: Path) -> None:

@@ -307,4 +307,4 @@ def test_another_size_is_refused(
 def test_a_size_needs_a_store(runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in (["--store-size", TEXT], ["--store-limit", "1GB"]):
         assert main(["evaluate", "retrieval", str(runs[TEXT]), "--train", str(tmp_path), *options]) == 2
-        assert "they need --store FOLDER" in capsys.readouterr().err
+        assert f"{options[0][2:].replace('-', '_')}={options[1]!r}: add --store FOLDER" in capsys.readouterr().err

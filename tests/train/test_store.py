@@ -77,9 +77,14 @@ def test_the_command_names_the_backend(
 ) -> None:
     index.save(tmp_path / "index.arrow")
     run = ["train", "vcop_r3d", "--data", str(tmp_path / "index.arrow"), "--out", str(tmp_path / "run")]
-    for option in (["--store-backend", "device"], ["--store-limit", "1GB"]):
-        assert main([*run, *option]) == 2
-        assert "store_limit, store_backend: they need --store FOLDER" in capsys.readouterr().err
+    device, limit = ("--store-backend", "device"), ("--store-limit", "1GB")
+    for options, message in {
+        device: "store_backend='device': add --store FOLDER, or leave it out",
+        limit: "store_limit='1GB': add --store FOLDER, or leave it out",
+        (*device, *limit): "store_limit='1GB', store_backend='device': add --store FOLDER, or leave them out",
+    }.items():
+        assert main([*run, *options]) == 2
+        assert f"error: {message}\n" in capsys.readouterr().err
     seen: list[FrameStore] = []
     monkeypatch.setattr(command, "train", lambda *_, store, **__: seen.append(store))
     for backend in ("auto", "device"):

@@ -7,8 +7,10 @@
 | evaluate_data.py | videos and kept frames, which the evaluations share |
 | check.py, prepare.py, bench.py, datasets.py | work on data |
 | store.py | keeps decoded frames |
+| store_data.py | `--store`: opens a store, and says what is in it |
 | runs.py, report.py | look at runs |
 | data.py | `--data`: opens a folder, a list or an index |
+| arguments.py | how paths are read from the command line |
 """
 
 from __future__ import annotations
@@ -26,12 +28,22 @@ from typing import Any, NamedTuple
 
 import tyro
 
+from vidssl.cli.arguments import REGISTRY
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
 
 _STOPPED = 130  # exit code after Ctrl-C
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # errors of writing, not of programming
+_SPACE, _PERMISSION = "free some space there", "change its permissions, or name another folder"
+_REMEDIES = {  # of errors of files and disks, which are none of programming
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: "raise the limit of the shell with `ulimit -f`",
+    errno.EROFS: "its disk may only be read: name another folder",
+    errno.EACCES: _PERMISSION,
+    errno.EPERM: _PERMISSION,
+    errno.EIO: "check the disk",
+}
 
 
 class Command(NamedTuple):
@@ -160,13 +172,14 @@ def _main(arguments: list[str]) -> int:
         _drop_output()
         return 141
     except OSError as error:
-        if error.errno not in _DISK:
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
             raise
         try:
             sys.stdout.flush()
         except OSError:
             _drop_output()
-        print(printable(f"error: {error}; free some space there, and call it again", lines=True), file=sys.stderr)
+        print(printable(f"error: {error}; {remedy}, and call it again", lines=True), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         print(printable(str(stopped) or "stopped; the same command starts again", lines=True), file=sys.stderr)
@@ -186,13 +199,14 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if command.grouped:
         _choose(found(), f"vidssl {name}", command.help, arguments)
     else:
-        tyro.cli(found, prog=f"vidssl {name}", args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+        config = (tyro.conf.OmitArgPrefixes,)
+        tyro.cli(found, prog=f"vidssl {name}", args=arguments, config=config, registry=REGISTRY)
 
 
 def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str, arguments: Sequence[str]) -> None:
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     tyro.extras.subcommand_cli_from_dict(
-        dict(commands), prog=prog, description=description, args=arguments, config=config
+        dict(commands), prog=prog, description=description, args=arguments, config=config, registry=REGISTRY
     )
 
 

@@ -7,7 +7,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.store import open_data_and_store, say_read
+from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.evaluate.audit import audit, make_folder
 from vidssl.recipes import RECIPES
 from vidssl.train.checkpoint import locate

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from vidssl.cli.store import open_data_and_store
+from vidssl.cli.store_data import open_data_and_store
 from vidssl.loader.profile import profile
 from vidssl.paths import atomic_write, check_output
 from vidssl.recipes import RECIPES

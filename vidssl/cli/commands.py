@@ -74,7 +74,7 @@ def index(
         store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
         store_limit: Most bytes of the store, such as 200GB. None: no limit.
     """
-    from vidssl.cli.store import open_store, say_kept, say_room
+    from vidssl.cli.store_data import open_store, say_kept, say_room
     from vidssl.index.journal import hold_journal, journal_of
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError

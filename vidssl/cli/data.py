@@ -78,6 +78,12 @@ def indexes_in(store: Path) -> list[Path]:
     return sorted(path for path in store.iterdir() if _NAME.fullmatch(path.name))
 
 
+def unnamed_indexes_in(store: Path, datasets: Sequence[Path]) -> list[Path]:
+    """The complete indexes in the folder of a store that belong to none of these data sets."""
+    named = {_name(data) for data in datasets}
+    return [path for path in indexes_in(store) if path.name.endswith(ENDING) and path.name not in named]
+
+
 def _shared(data: Path, store: FrameStore | None) -> Path | None:
     """The index of `data` in the folder of a store, for all runs that read it; None if there is none to be made."""
     return None if store is None or store.folder is None or data.suffix == ENDING else store.folder / _name(data)

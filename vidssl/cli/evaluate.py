@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from vidssl.cli.data import open_kept
 from vidssl.cli.evaluate_data import Data, KeptFrames
-from vidssl.cli.store import say_read
+from vidssl.cli.store_data import say_read
 from vidssl.evaluate.accuracy import evaluate_pretext
 from vidssl.evaluate.attentive import Attentive, evaluate_attentive
 from vidssl.evaluate.complement import evaluate_complement

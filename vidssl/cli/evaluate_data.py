@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.data import open_kept
-from vidssl.cli.store import open_store
+from vidssl.cli.store_data import open_store
 from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.result import BEGINS, Result

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from vidssl.cli.arguments import Runs
 from vidssl.report import write_report
 
 
-def report(runs: Positional[tuple[Path, ...]], *, out: Path = Path("report.html"), allow_outside: bool = False) -> None:
+def report(runs: Positional[Runs], *, out: Path = Path("report.html"), allow_outside: bool = False) -> None:
     """Write one HTML page about runs: curves, results of evaluations, pictures. It opens from disk, without a network.
 
     Args:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 
 from tyro.conf import Positional
 
-from vidssl.cli.data import indexes_in, open_data
+from vidssl.cli.arguments import Datasets
+from vidssl.cli.data import indexes_in, open_data, unnamed_indexes_in
+from vidssl.cli.store_data import parse_bytes, say_kept, say_room, say_sizes
+from vidssl.index.summary import listed
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable, readable
-from vidssl.store.choose import Name
 from vidssl.store.folder import delete, delete_unused, is_ours, open_shards
-from vidssl.store.frames import FrameStore, Size, parse_size
+from vidssl.store.frames import FrameStore, parse_size
 from vidssl.store.scores import keys_of_scores
 from vidssl.store.shard import ENDING, Shard
 from vidssl.store.writer import abandoned, unfinished
-from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
 _SHOWN = 20  # shards or videos that are listed
@@ -37,6 +39,8 @@ def fill(
 ) -> None:
     """Decode all frames of a data set once, and keep them. A call that was interrupted goes on where it stopped.
 
+    The exit code is 1 if the folder cannot be written, or its disk is full, before all of them are kept.
+
     Args:
         data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
         store: Folder of the store.
@@ -49,6 +53,10 @@ def fill(
     frames = FrameStore(store, parse_size(store_size), parse_bytes(store_limit))
     say_room(frames)
     index = open_data(data, None, store=frames, allow_outside=allow_outside)
+    _check_usable("data", data, index)
+    if skipped := index.skipped():
+        print(f"{len(index.usable())} videos can be used, {len(skipped)} skipped")
+        print("\n".join(listed("skipped", skipped)))
     say_sizes(frames, index)
     failed = frames.fill(index, workers=workers, file_timeout=file_timeout)
     for path, reason in failed[:_SHOWN]:
@@ -56,6 +64,11 @@ def fill(
     if len(failed) > _SHOWN:
         print(f"  not kept: {len(failed) - _SHOWN} more")
     say_kept(frames, index)
+    missing = int((frames.missing_of(index) > 0).sum())
+    if missing and frames.failure:
+        what = f"{_many(missing, 'video')} of {len(index.usable()):,} are not kept, or only in part"
+        print(printable(f"error: store={str(store)!r}: {what}: {frames.failure}"), file=sys.stderr)
+        raise SystemExit(1)
 
 
 def ls(store: Positional[Path]) -> None:
@@ -77,7 +90,7 @@ def ls(store: Positional[Path]) -> None:
         print(line)
     for path, _, problem in found:
         if problem:
-            print(printable(f"damaged: {path.name}: {problem}"))
+            print(printable(f"damaged: {path.name}: {problem}" if is_ours(path) else _left_alone(path)))
     left = set(abandoned(folder)) if os.access(folder, os.W_OK) else set()
     for path in unfinished(folder):
         size = readable(path.stat().st_size)
@@ -92,47 +105,79 @@ def verify(store: Positional[Path]) -> None:
         store: Folder of the store.
     """
     folder = _existing(store)
-    wrong = FrameStore.verify_folder(folder)
-    for path, reason in wrong:
-        print(printable(f"damaged: {path.name}: {reason}"))
+    opened = {path for path, shard, _ in open_shards(folder) if shard is not None}
+    wrong = []
+    for path, reason in FrameStore.verify_folder(folder):
+        if path in opened or is_ours(path):
+            wrong.append(path)
+            print(printable(f"damaged: {path.name}: {reason}"))
+        else:
+            print(printable(_left_alone(path)))
     if wrong:
-        raise VidsslError(
-            f"store={str(store)!r}: {_many(len(wrong), 'damaged shard')}; `vidssl store rm {store} --damaged` deletes "
-            "what is damaged, and its frames are decoded again"
-        )
+        hints = []
+        if any(map(is_ours, wrong)):
+            hints.append(f"`vidssl store rm {store} --damaged` deletes these, and their frames are decoded again")
+        if others := [path.name for path in wrong if not is_ours(path)]:
+            hints.append(f"delete {', '.join(others)} yourself, as vidssl did not give it this name")
+        raise VidsslError(f"store={str(store)!r}: {_many(len(wrong), 'damaged shard')}; {'; '.join(hints)}")
     print("every block is as it was written:")
     for line in _by_size([shard for _, shard, _ in open_shards(folder) if shard is not None]):
         print(line)
 
 
-def rm(
-    store: Positional[Path], *, damaged: bool = False, keep: tuple[Path, ...] = (), allow_outside: bool = False
-) -> None:
+def rm(store: Positional[Path], *, damaged: bool = False, keep: Datasets = (), allow_outside: bool = False) -> None:
     """Delete the shards of a store, and the indexes in it. Other files in its folder stay.
 
     Args:
         store: Folder of the store.
         damaged: Delete only the damaged shards.
         keep: Delete only what these data sets (folders, lists or indexes) do not use as they are now: frames of videos
-            that were changed or deleted or belong to other data sets, and second copies.
+            that were changed or deleted or belong to other data sets, second copies, and indexes of other data sets.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
     """
-    folder = _existing(store)
+    folder = _existing(store, indexes=True)
     if damaged and keep:
         raise VidsslError("damaged, keep: take one of them")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise VidsslError(f"store={str(store)!r}: you may not delete files in this folder; change its permissions")
     if keep:
         known = FrameStore(folder, limit=0)  # it has indexes
-        used = partial(_keys, [open_data(data, None, store=known, allow_outside=allow_outside) for data in keep])
-        print(f"deleted {readable(delete_unused(folder, lru_cache(used)))} that are not used")
+        indexes = []
+        for data in keep:
+            indexes.append(open_data(data, None, store=known, allow_outside=allow_outside))
+            _check_usable("keep", data, indexes[-1])
+        freed = delete_unused(folder, lru_cache(partial(_keys, indexes)))
+        print(f"deleted {readable(freed + _delete(unnamed_indexes_in(folder, keep)))} that are not used")
         return
     chosen = [path for path, _ in FrameStore.verify_folder(folder)] if damaged else FrameStore.paths(folder)
     ours = [path for path in chosen if is_ours(path)]
     print(f"deleted {_many(len(ours), 'shard')}, {readable(delete(ours, folder))}")
-    for path in () if damaged else indexes_in(folder):
-        path.unlink(missing_ok=True)
+    if not damaged:
+        _delete(indexes_in(folder))
     for path in chosen:
         if path not in ours:
             print(printable(f"not deleted: {path.name}: vidssl did not give it this name; delete it yourself"))
+
+
+def _delete(paths: Sequence[Path]) -> int:
+    """Deletes files, some of which another process may have deleted by now. Returns the number of bytes."""
+    count = 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            size = path.lstat().st_size
+            path.unlink()
+            count += size
+    return count
+
+
+def _check_usable(name: str, data: Path, index: VideoIndex) -> None:
+    """Raises VidsslError if no video of an index can be used: `data`, an argument called `name`, is a mistake then."""
+    if not len(index.usable()):
+        raise VidsslError(f"{name}={str(data)!r}: no video can be used; name other videos:\n{index.summary()}")
+
+
+def _left_alone(path: Path) -> str:
+    return f"left alone: {path.name}: it is no shard, and vidssl did not give it this name"
 
 
 def _keys(indexes: Sequence[VideoIndex], size_text: str) -> frozenset[bytes]:
@@ -167,134 +212,10 @@ def commands() -> dict[str, Callable[..., None]]:
     return {"fill": fill, "ls": ls, "verify": verify, "rm": rm}
 
 
-def open_store(folder: Path | None, size: str | None, limit: str | None) -> FrameStore | None:
-    """Opens the store that --store, --store-size and --store-limit name; None without --store."""
-    if folder is None:
-        if size is not None or limit is not None:
-            raise VidsslError("store_size, store_limit: they need --store FOLDER")
-        return None
-    if size is None:
-        raise VidsslError(f"store={str(folder)!r}: give --store-size HEIGHTxWIDTH, such as 128x171, or native")
-    return FrameStore(folder, parse_size(size), parse_bytes(limit))
-
-
-def open_data_and_store(
-    recipe: Recipe,
-    data: Path,
-    out: Path | None,
-    folder: Path | None,
-    limit: str | None,
-    backend: Name = "auto",
-    *,
-    allow_outside: bool = False,
-    quiet: bool = False,
-) -> tuple[VideoIndex, FrameStore | None]:
-    """Opens --data and, at the size of a recipe, the store that --store and --store-limit name.
-
-    Files that are not indexed yet are decoded once: for the index and for the store.
-
-    Args:
-        recipe: The recipe.
-        data: As for `open_data`.
-        out: As for `open_data`.
-        folder: Folder of the store; None: there is no store.
-        limit: Most bytes of that folder, such as 200GB.
-        backend: Where its frames lie while they are used.
-        allow_outside: As for `open_data`.
-        quiet: Print nothing.
-    """
-    if folder is None:
-        if limit is not None or backend != "auto":
-            raise VidsslError("store_limit, store_backend: they need --store FOLDER")
-        return open_data(data, out, allow_outside=allow_outside), None
-    if recipe.store_size == "none":
-        index = open_data(data, out, allow_outside=allow_outside)
-        height, width = recipe.pretext.augment.resize
-        sizes: list[Size] = ["native", (height, width)]
-        choices = ", ".join(
-            f"--store-size {store.size_text} takes {readable(store.bytes_of(index))}"
-            for store in (FrameStore(None, size) for size in sizes)
-        )
-        raise VidsslError(f"store={str(folder)!r}: this recipe has no store size; take one ({choices})")
-    frames = FrameStore(folder, parse_size(recipe.store_size), parse_bytes(limit), backend)
-    quiet |= not frames.keeps
-    if not quiet:
-        say_room(frames)
-    index = open_data(data, out, store=frames, allow_outside=allow_outside)
-    if not quiet:
-        say_sizes(frames, index)
-    return index, frames
-
-
-def say_read(frames: FrameStore | None) -> None:
-    """Prints how much was read from a store."""
-    if frames is None or frames.folder is None:
-        return
-    hits, misses = frames.stats["hits"], frames.stats["misses"]
-    if hits + misses:
-        print(f"store {frames.folder}: {hits:,} of {hits + misses:,} windows were kept, {misses:,} were decoded")
-
-
-def say_room(frames: FrameStore) -> None:
-    """Prints, before anything is decoded, how much may be written and how many frames these are."""
-    free = frames.free_bytes()
-    many = ""
-    if frames.size != "native":
-        _, lines, cols = reduced_shape(1, frames.size)
-        many = f", enough for {free // (lines * cols):,} frames of {frames.size_text} ({readable(lines * cols)} each)"
-    print(f"store {frames.folder}: {readable(free)} are free{many}", flush=True)
-
-
-def say_sizes(frames: FrameStore, index: VideoIndex) -> None:
-    """Prints how many bytes the videos of an index take, how many of these are kept, and what else fits."""
-    usable, free = index.usable(), frames.free_bytes()
-    total = frames.bytes_of(index)
-    left = int((frames.missing_of(index) * frames.frame_bytes(index)).sum())
-    count = int(index.column("frames").to_numpy()[usable].sum())
-    if frames.folder is not None and not os.access(frames.folder, os.W_OK):
-        fits = "but the folder may only be read"
-    elif left <= free:
-        fits = "and all of it fits"
-    else:
-        fits = f"so {(total - left + free) / total:.0%} of it fits, and the rest is decoded in every epoch"
-    print(
-        f"store {frames.folder}: {len(usable)} videos, {count:,} frames of {frames.size_text}: {readable(total)}, of "
-        f"which {readable(total - left)} are kept; {readable(free)} are free, {fits}",
-        flush=True,
-    )
-
-
-def say_kept(frames: FrameStore, index: VideoIndex) -> None:
-    """Prints how many videos of an index a store has."""
-    missing = frames.missing_of(index)
-    print(
-        f"{frames.folder}: {int((missing == 0).sum())} of {len(missing)} videos are kept, "
-        f"{frames.stats['kept']:,} frames now"
-    )
-
-
-def _existing(store: Path) -> Path:
+def _existing(store: Path, *, indexes: bool = False) -> Path:
+    """Returns the folder of a store, which has a shard or, if `indexes`, an index."""
     if not store.is_dir():
         raise VidsslError(f"store={str(store)!r}: no such folder; name the folder of a store")
-    if not FrameStore.paths(store) and not unfinished(store):
+    if not FrameStore.paths(store) and not unfinished(store) and not (indexes and indexes_in(store)):
         raise VidsslError(f"store={str(store)!r}: no shard is in this folder; name the folder of a store")
     return store
-
-
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
-def parse_bytes(text: str | None) -> int | None:
-    """Returns the number of bytes that a text such as 200GB states; None for None.
-
-    Raises:
-        VidsslError: The text states no number of bytes.
-    """
-    if text is None:
-        return None
-    number = text.upper().replace(" ", "").rstrip("BKMGT")
-    unit = text.upper().replace(" ", "")[len(number) :]
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError) as error:
-        raise VidsslError(f"store_limit={text!r}: take a number of bytes with a unit, such as 200GB") from error

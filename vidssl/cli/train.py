@@ -8,7 +8,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.store import open_data_and_store, say_read
+from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.recipes import RECIPES
 from vidssl.store.choose import Name
 from vidssl.train.config import Recipe

@@ -361,6 +361,11 @@ class FrameStore:
         """True if nothing more is kept: there is no room, or the folder cannot be written."""
         return self._writer is None or self._writer.full
 
+    @property
+    def failure(self) -> str:
+        """Why frames that were to be kept are not: the folder cannot be written, or its disk is full; "" otherwise."""
+        return "" if self._writer is None else self._writer.failure
+
     def flush(self) -> None:
         """Completes the shards in progress, so that they can be read."""
         for part in (self._writer, self._scores):

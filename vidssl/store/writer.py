@@ -64,6 +64,7 @@ class StoreWriter:
 
     Attributes:
         full: True if nothing more is kept: there is no room, or the folder cannot be written.
+        failure: Why nothing more is kept; "" unless `full`, and if only the limit is reached.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class StoreWriter:
         self._shard: ShardWriter | None = None
         self._ended: list[bytes] = []  # videos whose frames are in the shard in progress, and to which nothing is added
         self._tidied = False
+        self.failure = ""
         self.full = limit == 0  # to keep nothing was asked for
 
     def claim(self, key: bytes) -> Claim | None:
@@ -129,7 +131,7 @@ class StoreWriter:
                     if self._shard.bytes >= SHARD:
                         self._complete()
                 if len(fits) < len(data):
-                    self._stop(self._no_room(data.nbytes))
+                    self._stop_without_room(data.nbytes)
                     self._complete()  # what is kept can be read at once
             except OSError as error:
                 self._fail(error)
@@ -181,9 +183,9 @@ class StoreWriter:
             self._claims.release(name)
         self._ended.clear()
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, reason: str, *, limited: bool = False) -> None:
         if not self.full:
-            self.full = True
+            self.full, self.failure = True, "" if limited else reason
             log.warning("store %s: %s; %s", printable(self._folder), reason, self._remedy)
 
     def _that_fits(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -191,15 +193,16 @@ class StoreWriter:
         free = self.free_bytes()
         return data if data.nbytes <= free else data[: free // (data.nbytes // len(data)) // BLOCK * BLOCK]
 
-    def _no_room(self, count: int) -> str:
-        """Why `count` more bytes are not written."""
+    def _stop_without_room(self, count: int) -> None:
+        """Gives up all further frames, as `count` bytes do not fit into the limit or on the disk."""
         free = shutil.disk_usage(self._folder).free
         if self._limit is not None and count <= free - _RESERVE:
-            return f"the limit of {readable(self._limit)} is reached; raise it to keep more"
-        return (
-            f"its disk is full ({readable(free)} are free, and some stays free for checkpoints and logs); free some "
-            "space, or name a folder on another disk"
-        )
+            self._stop(f"the limit of {readable(self._limit)} is reached; raise it to keep more", limited=True)
+        else:
+            self._stop(
+                f"its disk is full ({readable(free)} are free, and some stays free for checkpoints and logs); free "
+                "some space, or name a folder on another disk"
+            )
 
     def _why(self, error: OSError) -> str:
         reason = error.strerror or str(error)

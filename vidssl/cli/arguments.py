@@ -1,0 +1,50 @@
+"""How paths on the command line become arguments of the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+REGISTRY = ConstructorRegistry()  # of all commands
+
+
+def _path(text: str) -> Path:
+    if not text:  # of which Path makes the current folder: a variable of a script that was not set
+        raise ValueError("the path is empty; name a file or folder, or `.` for the current folder")
+    return Path(text)
+
+
+@REGISTRY.primitive_rule
+def _path_rule(argument: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    if argument.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda texts: _path(texts[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+def _several(needed: str) -> PrimitiveConstructorSpec[tuple[Path, ...]]:
+    """Reads several paths. needed: what to say if the option is given without one."""
+
+    def read(texts: list[str]) -> tuple[Path, ...]:
+        if not texts:
+            raise ValueError(needed)
+        return tuple(map(_path, texts))
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="PATH [PATH ...]",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(one, Path) for one in value),
+        str_from_instance=lambda value: list(map(str, value)),
+    )
+
+
+Datasets = Annotated[tuple[Path, ...], _several("it needs a data set: a folder, list or index")]
+Runs = Annotated[tuple[Path, ...], _several("it needs a run: its folder, or a checkpoint")]
