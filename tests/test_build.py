@@ -39,6 +39,7 @@ TESTED_BY = {
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
     "index.check": "cli/test_check.py",
+    "store.arguments": "store/test_frames.py",
     "cli.commands": "test_cli.py",
     "cli.datasets": "datasets/test_lists.py",
     "cli.evaluate": "test_cli.py",

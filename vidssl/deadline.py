@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from numbers import Real
 
 from vidssl.types import VidsslError
 
@@ -124,9 +125,9 @@ def check_timeout(where: str, seconds: float | None) -> None:
     """Check a time limit given by the user.
 
     Raises:
-        VidsslError: `seconds` is not above 0.
+        VidsslError: `seconds` is no number above 0.
     """
-    if seconds is not None and not seconds > 0:
+    if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
         raise VidsslError(
             f"{where}: file_timeout={seconds!r}: pass seconds above 0 (inf: no limit), or None for {FILE_SECONDS:g}"
         )

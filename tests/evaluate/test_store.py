@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,6 +70,7 @@ def full(index: VideoIndex, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def stores(index: VideoIndex, full: Path, folder: Path) -> Iterator[tuple[str, FrameStore]]:
     """An empty, a half and a full store, which keep nothing more."""
+    (folder / "empty").mkdir(parents=True)
     yield "empty", FrameStore(folder / "empty", SIZE, limit=0)
     FrameStore(folder / "half", SIZE).fill(index.select(range(5)), progress=False)
     yield "half", FrameStore(folder / "half", SIZE, limit=0)
@@ -269,8 +271,11 @@ def test_commands_take_a_store(
             shutil.copytree(runs[TEXT], tmp_path / "run")
             assert main(["evaluate", name, str(tmp_path / "run"), *arguments, "--device", "cpu", *extra]) == 0
             numbers.append(json.loads((tmp_path / "run" / f"{name}.json").read_text())["numbers"])
-            said = f"store {tmp_path / 'store'}: " in capsys.readouterr().out
-            assert said == bool(extra)
+            out = capsys.readouterr().out
+            assert bool(re.search(rf"store {tmp_path}/store: \d+ of \d+ windows were read from the", out)) == bool(
+                extra
+            )
+            assert ("a new folder" in out) == (bool(extra) and name == "retrieval")
             shutil.rmtree(tmp_path / "run")
         assert numbers[0] == numbers[1], name
     assert FrameStore.paths(tmp_path / "store")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pytest
 
 from tests.clips import make_clip
 from tests.fuzz.test_index import rows
-from vidssl import VideoIndex
+from vidssl import VideoIndex, VidsslError
 from vidssl.index.journal import Journal
 from vidssl.index.schema import SCHEMA
 
@@ -24,6 +26,27 @@ def whole(tmp_path: Path) -> tuple[Path, bytes, pa.Table]:
     with Journal(path, SCHEMA) as book:
         book.add(table.to_batches(max_chunksize=8))
     return path, path.read_bytes(), table
+
+
+def test_a_full_disk_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the rows of an earlier call are written again."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path, batches = tmp_path / "journal", rows(16).to_batches(max_chunksize=8)
+    for before, said in ((0, "no row is kept yet"), (1, "the rows before are kept, and the same command continues")):
+        with Journal(path, SCHEMA) as book, monkeypatch.context() as patched:
+            book.add(batches[:before])
+            patched.setattr("vidssl.paths.GrowingFile.write", full)
+            with pytest.raises(VidsslError, match=f"name another file; {said}$"):
+                book.add(batches[1:])
+        assert Journal(path, SCHEMA).found.num_rows == 8 * before
+    with monkeypatch.context() as patched:
+        patched.setattr("vidssl.paths.GrowingFile.write", full)
+        with pytest.raises(VidsslError, match="the rows before are kept"), Journal(path, SCHEMA):
+            pass
+    assert Journal(path, SCHEMA).found.num_rows == 8
 
 
 def test_a_zeroed_tail_gives_the_records_before_it(whole: tuple[Path, bytes, pa.Table]) -> None:

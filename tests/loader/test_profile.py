@@ -131,6 +131,10 @@ def test_the_command_takes_a_store(index: VideoIndex, tmp_path: Path, capsys: py
     assert (written["store_size"], written["stored"], written["steps"]["decode"]) == ("64x86", 3, 0)
     assert main(kept) == 2
     assert "--store-size 64x86 takes" in capsys.readouterr().err
+    none = tmp_path / "none"
+    assert main([*command, "--store", str(none), "--store-size", "64x86"]) == 2
+    assert f"folder={str(none)!r}: No such file or directory; it is only read" in capsys.readouterr().err
+    assert not none.exists()
     assert main([*command, "--store-size", "64x86"]) == 2
     assert "it needs --store FOLDER" in capsys.readouterr().err
 

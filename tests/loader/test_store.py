@@ -1,6 +1,7 @@
 """A loader with a store: the same batches whatever is kept, on every engine."""
 
 import os
+import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.clips import make_clip
 from tests.loader.test_loader import MOTION, PLAIN, same
 from tests.loader.test_methods import TASKS
 from vidssl import FrameStore, Loader, VideoIndex, VidsslError
+from vidssl.cli.store_data import say_read
 from vidssl.kernels.motion import Motion
 from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Batch, Frames
@@ -43,6 +45,7 @@ def test_batches_do_not_depend_on_what_is_kept(
     wanted = batches(index, spec, FrameStore(None, size))
     if size == "native":
         assert same(wanted, batches(index, spec, None))
+    (tmp_path / "none").mkdir()
     for kept in ("empty", "half", "full"):
         FrameStore(tmp_path, size).fill(
             index.select([] if kept == "empty" else range(2) if kept == "half" else range(5)), progress=False
@@ -117,6 +120,51 @@ def test_a_decoder_in_the_graph_is_refused(index: VideoIndex) -> None:
             Loader(index, PLAIN, batch_size=2, device="cpu", decode=decode, store=FrameStore(None))
     with pytest.raises(VidsslError, match=r"take a vidssl\.FrameStore"):
         Loader(index, PLAIN, batch_size=2, device="cpu", store=os.devnull)
+
+
+def test_a_crop_larger_than_the_store_is_refused(index: VideoIndex) -> None:
+    for size in ((31, 53), (44, 31)):
+        with pytest.raises(VidsslError, match=r"size=.*: crops are 32x32; take a store of at least that size"):
+            Loader(index, PLAIN, batch_size=2, device="cpu", store=FrameStore(None, size))
+    for name in ("workers", "tuples_per_window"):
+        with pytest.raises(VidsslError, match=rf"{name}=1\.5: take a whole number"):
+            Loader(index, PLAIN, batch_size=2, device="cpu", **{name: 1.5})
+
+
+def test_windows_that_were_shown_are_counted(
+    index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Workers fetch more windows than those, and read them too."""
+    FrameStore(tmp_path, SIZE).fill(index.select(range(2)), progress=False)
+    store = FrameStore(tmp_path, SIZE, limit=0)
+    with Loader(index, PLAIN, batch_size=2, device="cpu", store=store) as loader:
+        list(loader)
+        shown, stored = loader.stats["windows"], loader.stats["stored"]
+        until = time.monotonic() + 60
+        while store.stats["hits"] + store.stats["misses"] <= shown and time.monotonic() < until:
+            time.sleep(0.01)
+    assert store.stats["hits"] + store.stats["misses"] > shown == 4
+    say_read(store)
+    told = f"store {tmp_path}: {stored} of {shown} windows were read from the store, {shown - stored} were decoded\n"
+    assert capsys.readouterr().out == told
+
+
+def test_a_folder_that_is_deleted_is_named_once(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vidssl.store.fill._PAUSE", 0.0)
+    wanted = batches(index, PLAIN, FrameStore(None, SIZE))
+    folder = tmp_path / "store"
+    FrameStore(folder, SIZE).fill(index.select(range(2)), progress=False)
+    store = FrameStore(folder, SIZE)
+    shutil.rmtree(folder)
+    for _ in range(2):  # as a run has a loader for training, and one for what it holds out
+        assert same(wanted, batches(index, PLAIN, store))
+    with Loader(index, PLAIN, batch_size=2, device="cpu", store=store):
+        time.sleep(2.5)  # the background thread looks each second
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert told[0].startswith(f"store {folder}: its folder is gone")
 
 
 def no_motion(_: Frames) -> Motion:

@@ -23,15 +23,15 @@ from vidssl.store.fill import Filler, Keeper
 from vidssl.store.writer import unfinished
 from vidssl.video.decode import Video, decode_to
 
-SIZE = (24, 31)
+SIZE = (32, 41)
 FILL = (
     "import sys, time; from vidssl import FrameStore, VideoIndex; index = VideoIndex.load(sys.argv[1]);"
-    "store = FrameStore(sys.argv[2], (24, 31)); print('ready', flush=True); sys.stdin.readline();"
+    "store = FrameStore(sys.argv[2], (32, 41)); print('ready', flush=True); sys.stdin.readline();"
     "store.fill(index, workers=1, progress=False)"
 )
 LOAD = (
     "import sys, time; from vidssl import FrameStore, Loader, VideoIndex; from tests.loader.test_loader import PLAIN;"
-    "index = VideoIndex.load(sys.argv[1]); store = FrameStore(sys.argv[2], (24, 31));"
+    "index = VideoIndex.load(sys.argv[1]); store = FrameStore(sys.argv[2], (32, 41));"
     "print('ready', flush=True); sys.stdin.readline();"
     "loader = Loader(index, PLAIN, batch_size=4, device='cpu', seed=int(sys.argv[3]), store=store);\n"
     "for _ in range(3):\n"
@@ -222,7 +222,7 @@ def test_closing_while_frames_are_skipped(
     make_clip(root / "a.mp4", frames=3000, gop=4000, options={"preset": "ultrafast"})
     index = VideoIndex.build(root, progress=False)
     store, video, count = FrameStore(tmp_path, SIZE), index.video(0), 0
-    store.add(store.key(video), 0, np.zeros((2992, 36, 32), np.uint8))
+    store.add(store.key(video), 0, np.zeros((2992, 48, 42), np.uint8))
     store.flush()
     check = Deadline.add_frames
 
@@ -246,7 +246,7 @@ def test_closing_while_frames_are_skipped(
 MANY = (
     "import resource, sys; import numpy as np; from vidssl import FrameStore; import vidssl.store.shard as s;"
     "s._FILES = 64; resource.setrlimit(resource.RLIMIT_NOFILE, (80, int(sys.argv[2])));"
-    "store = FrameStore(sys.argv[1], (24, 31)); frames = np.zeros((16, 36, 32), np.uint8);"
+    "store = FrameStore(sys.argv[1], (32, 41)); frames = np.zeros((16, 48, 42), np.uint8);"
     "print(sum(not store._backend.missing(bytes([row] * 16), 16) for row in range(60)), store.stats['damaged']);"
     "print(store.add(bytes(16), 16, frames)); store.flush()"
 )
@@ -256,7 +256,7 @@ MANY = (
 def test_more_shards_than_files_may_be_open(allowed: int, served: int, tmp_path: Path) -> None:
     store = FrameStore(tmp_path, SIZE)
     for row in range(60):
-        store.add(bytes([row] * 16), 0, np.zeros((16, 36, 32), np.uint8))
+        store.add(bytes([row] * 16), 0, np.zeros((16, 48, 42), np.uint8))
         store.flush()
     done = subprocess.run(
         [sys.executable, "-c", MANY, str(tmp_path), str(allowed)], capture_output=True, text=True, check=True

@@ -6,6 +6,7 @@ import shutil
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 from tests.clips import make_clip
 from vidssl import FrameStore, VideoIndex, VidsslError, ops
 from vidssl.index.checksums import write_checksummed
+from vidssl.store.frames import parse_size
 from vidssl.store.shard import ENDING
 from vidssl.types import Frames
 from vidssl.video.decode import decode
@@ -267,6 +269,83 @@ def test_wrong_arguments(arguments: dict[str, object], named: str, tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(VidsslError, match="folder="):
         FrameStore(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((5,), "folder=5: take the path"),
+        ((b"SP",), "folder=b'SP': take the path"),
+        (("",), "folder='': take the path"),
+        ((os.devnull + "\0",), "folder="),
+        (("SP", "native", "1GB"), "limit='1GB': take a whole number of bytes"),
+        (("SP", "native", 1.5), "limit=1.5: take"),
+        (("SP", "native", True), "limit=True: take"),
+        (("SP", (True, 4)), r"size=\(True, 4\): take"),
+        (("SP", 5), "size=5: take"),
+        (("SP", "native", None, ["file"]), r"backend=\['file'\]: take one of"),
+    ],
+)
+def test_arguments_of_another_type(
+    arguments: tuple[object, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VidsslError, match=f"FrameStore: {named}"):
+        FrameStore(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_public_method_checks_its_arguments(index: VideoIndex, tmp_path: Path) -> None:
+    store, video, key, data = FrameStore(tmp_path, (24, 31)), index.video(0), b"k" * 16, np.zeros((1, 36, 32), np.uint8)
+    wrong: dict[str, list[tuple[tuple[object, ...], str]]] = {
+        "hold_in_memory": [(("1",), "need"), ((None, "1"), "part")],
+        "key": [((0,), "video"), ((video, "1"), "first_packet")],
+        "keeper": [((0, 0), "video"), ((video, None), "first_packet")],
+        "read": [((0, 0, 1), "video"), ((video, -1, 1), "first"), ((video, 0.5, 1), "first"), ((video, 0, 0), "count")],
+        "motion": [((0, 0, 1), "video"), ((video, "0", 1), "first"), ((video, 0, 1.5), "count")],
+        "keep_motion": [((0,), "video"), ((video, 1), "stopped")],
+        "copy_to": [((0, 0, data), "video"), ((video, -1, data), "first"), ((video, 0, data[:, :2]), "out")],
+        "decode": [((0, np.arange(2)), "video"), ((video, "01"), "numbers"), ((video, np.ones(2)), "numbers")],
+        "add": [
+            (("k", 0, data), "key"),
+            ((key, 1, data), "first"),
+            ((key, 0, 1.0 * data), "data"),
+            ((key, 0, []), "data"),
+        ],
+        "claim": [(("k",), "key")],
+        "count_shown": [((1.5, 0), "windows"), ((1, "1"), "stored")],
+        "verify_folder": [((5,), "folder")],
+        "shards": [(("",), "folder")],
+        "paths": [((b"SP",), "folder")],
+    }
+    for name in ("sizes_of", "bytes_of", "frame_bytes", "missing_of", "keys", "fill"):
+        wrong[name] = [(("vids",), "index")]
+    for name in ("size_of", "space_of", "missing"):
+        wrong[name] = [((0,), "video")]
+    for name, calls in wrong.items():
+        for arguments, named in calls:
+            with pytest.raises(VidsslError, match=rf"FrameStore(\.{name})?: {named}="):
+                getattr(store, name)(*arguments)
+    for named, value in (("workers", "2"), ("workers", 1.5), ("workers", 0), ("workers", True), ("file_timeout", "1")):
+        with pytest.raises(VidsslError, match=rf"FrameStore\.fill: {named}={value!r}: "):
+            store.fill(index, **{named: value})
+    public = {name for name in vars(FrameStore) if not name.startswith("_")}
+    without = {"size_text", "keeps", "failure", "refresh", "full", "flush", "verify", "free_bytes", "stop_keeping"}
+    assert public == set(wrong) | without
+
+
+def test_a_store_that_is_only_read_makes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(VidsslError, match=r"folder='.*/none': No such file or directory; it is only read"):
+        FrameStore(tmp_path / "none", limit=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_has_one_text() -> None:
+    assert parse_size("24x32") == (24, 32)
+    wrong: list[Any] = ["24", None, (24, 32)]
+    for text in ("024x032", "24x032", "0x4", "\u0662x4", "24x32\n", "24X32", "9" * 5000 + "x4", "", *wrong):
+        with pytest.raises(VidsslError, match="store_size="):
+            parse_size(text)
 
 
 def test_nothing_is_kept_without_a_folder(index: VideoIndex) -> None:

@@ -42,7 +42,7 @@ def test_the_size_is_part_of_the_recipe(recipe: Recipe, tmp_path: Path) -> None:
     assert (nothing.folder, nothing.size) == (None, (24, 32))
     with pytest.raises(VidsslError, match="make both the same"):
         open_store(recipe, FrameStore(tmp_path, "native"))
-    for wrong in ("small", "15x32", "24"):
+    for wrong in ("small", "15x32", "24", "024x032"):
         with pytest.raises(VidsslError, match="store_size="):
             replace(recipe, store_size=wrong)
 

@@ -37,7 +37,8 @@ def loader(
         workers: Threads that decode; None takes one for each core.
         windows: Number of random windows to load.
         seed: Seed of the windows.
-        store: Folder of decoded frames from which windows are taken. What it lacks is decoded, and not kept.
+        store: Folder of decoded frames from which windows are taken; it must exist. What it lacks is decoded, and
+            not kept.
         store_size: Size of its frames: HEIGHTxWIDTH in pixels, or native. None takes the recipe's.
         out: JSON file for the results, in addition to the text.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.

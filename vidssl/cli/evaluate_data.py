@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.data import open_kept
-from vidssl.cli.store_data import open_store
+from vidssl.cli.store_data import open_store, parse_bytes
 from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
 from vidssl.evaluate.splits import Splits, make_splits
-from vidssl.paths import check_output
+from vidssl.paths import check_output, printable
 from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
 
@@ -48,6 +48,8 @@ class KeptFrames:
                     "which shows the same frames, or leave --store out"
                 )
             check_store_size(run.recipe, parse_size(size))
+            if not self.store.exists() and parse_bytes(self.store_limit) != 0:
+                print(printable(f"store {self.store}: a new folder, in which decoded frames are kept"), flush=True)
         return replace(run, store=open_store(self.store, size, self.store_limit) or run.store)
 
 

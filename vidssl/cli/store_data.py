@@ -8,7 +8,7 @@ from pathlib import Path
 from vidssl.cli.data import open_data
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduced_shape
-from vidssl.paths import readable
+from vidssl.paths import printable, readable
 from vidssl.store.choose import Name
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
@@ -80,12 +80,13 @@ def _check_not_given(**options: str | None) -> None:
 
 
 def say_read(frames: FrameStore | None) -> None:
-    """Prints how much was read from a store."""
+    """Prints how many of the windows that were shown came from a store."""
     if frames is None or frames.folder is None:
         return
-    hits, misses = frames.stats["hits"], frames.stats["misses"]
-    if hits + misses:
-        print(f"store {frames.folder}: {hits:,} of {hits + misses:,} windows were kept, {misses:,} were decoded")
+    shown, stored = frames.stats["shown"], frames.stats["stored"]
+    if shown:
+        read = f"{stored:,} of {shown:,} windows were read from the store"
+        print(printable(f"store {frames.folder}: {read}, {shown - stored:,} were decoded"))
 
 
 def say_room(frames: FrameStore) -> None:

@@ -137,6 +137,7 @@ class Clips:
         if self.store is None:
             return [decode(video, np.unique(numbers))] * self.count
         kept = [self.store.read(video, int(clip[0]), self.extent) for clip in numbers]
+        self.store.count_shown(len(kept), sum(frames is not None for frames in kept))
         if all(kept):
             return [frames for frames in kept if frames]
         if missed is not None:

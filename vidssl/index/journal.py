@@ -52,6 +52,7 @@ class Journal:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.schema = path, schema
         self._schema = bytes(schema.serialize())  # in the digest, so that records of another schema or root are ignored
+        self._kept = 0  # rows in the file
         self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
 
     def __enter__(self) -> Journal:
@@ -76,10 +77,14 @@ class Journal:
             for batch in batches:
                 data = bytes(batch.serialize())
                 self._file.write(_HEAD.pack(_MARK, len(data), self._digest(data)) + data)
+                self._kept += len(batch)
         except OSError as error:
+            # Where the file is begun anew, the one before stays until all of its rows are copied.
+            kept = max(self._kept, len(self.found))
+            then = "the rows before are kept, and the same command continues" if kept else "no row is kept yet"
             raise VidsslError(
                 f"journal={str(self.path)!r}: {error.strerror or error}; free some space there, or name another file; "
-                "the rows before are kept, and the same command continues"
+                f"{then}"
             ) from error
 
     def _digest(self, data: bytes | memoryview) -> bytes:

@@ -19,6 +19,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 import torch
 
+from vidssl.checks import is_whole
 from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.index.table import VideoIndex
@@ -168,7 +169,7 @@ class Loader:
         self.stored_in: str | None = None
         in_place = engine in ("auto", "store")
         if store is not None:
-            decode = _with_store(store, decode)
+            decode = _with_store(store, decode, self.spec.augment.crop)
             _need(
                 in_place or store.backend != "device",
                 f'engine={engine!r}: it does not use frames that lie on the device; take "auto" or "store", or a store '
@@ -328,6 +329,8 @@ class Loader:
         self._counts["windows"] += len(requests)
         self._counts["frames"] += sum(len(request.number) for request in requests)
         self._counts["stored"] += made.stored
+        if self.store is not None:
+            self.store.count_shown(len(requests), made.stored)
         self._counts["fallback"] += made.fallbacks
         if failures := [failure for request in requests for failure in request.failures]:
             self._counts["replaced"] += len(failures)
@@ -355,10 +358,14 @@ class Loader:
         }
 
 
-def _with_store(store: FrameStore, decode: Decode) -> Decode:
+def _with_store(store: FrameStore, decode: Decode, crop: tuple[int, int]) -> Decode:
     """Returns where a loader with a store decodes: on the CPU, so that kept and decoded frames have the same bits."""
     _need(isinstance(store, FrameStore), f"store={store!r}: take a vidssl.FrameStore")
     _need(decode in ("auto", "cpu"), f'decode={decode!r}: a store decodes on the CPU; take "auto" or "cpu"')
+    _need(
+        store.size == "native" or (store.size[0] >= crop[0] and store.size[1] >= crop[1]),
+        f"store={store!r}: crops are {crop[0]}x{crop[1]}; take a store of at least that size, or a native one",
+    )
     return "cpu"
 
 
@@ -367,6 +374,8 @@ def _check_numbers(
 ) -> None:
     for name, value in {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}.items():
         _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
+    for name, value in {"workers": workers, "tuples_per_window": tuples_per_window}.items():
+        _need(is_whole(value, -(2**63), 2**63), f"{name}={value!r}: take a whole number")
     _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
     _need(workers >= 1, f"workers={workers}: take at least 1")
     _need(0 <= max_corrupt <= 1, f"max_corrupt={max_corrupt}: take a fraction of the videos in 0..1")

@@ -5,6 +5,7 @@
 | file | what it does |
 |---|---|
 | frames.py | FrameStore: reads and keeps the frames of a video |
+| arguments.py | checks of what users hand to a FrameStore |
 | backend.py | the protocol of the backends |
 | file.py | backend: shards mapped into memory |
 | memory.py | backend: the same, locked in memory |

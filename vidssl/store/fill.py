@@ -52,6 +52,7 @@ class Store(Protocol):
     def full(self) -> bool: ...
     def flush(self) -> None: ...
     def refresh(self) -> None: ...
+    def stop_keeping(self, error: OSError) -> None: ...
 
 
 Lacking = Literal["frames", "motion"]  # what a store lacks of a video
@@ -218,8 +219,6 @@ def fill(
 ) -> list[tuple[str, str]]:
     """Implements `FrameStore.fill`."""
     check_timeout("FrameStore.fill", file_timeout)
-    if workers is not None and workers < 1:
-        raise VidsslError(f"FrameStore.fill: workers={workers}: take at least 1, or None for one per processor")
     failed: list[tuple[str, str]] = []
     rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
     for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
@@ -333,12 +332,12 @@ class Filler:
         except VidsslError as error:  # the loader meets the same error, and counts the video as corrupt
             log.debug("store: %s", printable(error))
             return
+        except OSError as error:
+            self._store.stop_keeping(error)
+            return
         if what == "frames":  # another process keeps them, or some were damaged; motion can be measured now
             self._asked -= {(row, "frames"), (row, "motion")}
 
     def _flush(self) -> None:
-        try:
-            self._store.flush()
-            self._store.refresh()
-        except OSError as error:
-            log.warning("store: %s; the frames are decoded again", printable(error))
+        self._store.flush()
+        self._store.refresh()

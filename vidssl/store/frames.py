@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -21,23 +23,36 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from vidssl.checks import is_real
 from vidssl.index.row import FRAMES
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.motion import Motion
 from vidssl.kernels.reduce import reduce, reduced_shape
+from vidssl.store.arguments import (
+    check_added,
+    check_frames,
+    check_index,
+    check_key,
+    check_pixels,
+    check_stopped,
+    check_store,
+    check_video,
+    check_whole,
+    folder_of,
+)
 from vidssl.store.backend import Backend
-from vidssl.store.choose import NAMES, Name
+from vidssl.store.choose import Name
 from vidssl.store.file import FileBackend
 from vidssl.store.fill import Keeper, fill
 from vidssl.store.memory import MemoryBackend
 from vidssl.store.scores import Scores
 from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_paths
 from vidssl.store.writer import Claim, StoreWriter
-from vidssl.types import MAX_SIDE, ColorSpace, Frames, VidsslError
+from vidssl.types import ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
-from vidssl.video.packets import PIXELS
 
 Size = tuple[int, int] | Literal["native"]
+_SIZE = re.compile("([1-9][0-9]{0,7})x([1-9][0-9]{0,7})")  # without leading zeros: a size has one text
 _ROWS = 2**14  # rows of an index whose keys are made at once
 
 
@@ -49,10 +64,12 @@ def parse_size(text: str) -> Size:
     """
     if text == "native":
         return "native"
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise VidsslError(f"store_size={text!r}: take native, or HEIGHTxWIDTH in pixels, such as 128x171")
-    return int(height), int(width)
+    found = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise VidsslError(
+            f"store_size={text!r}: take native, or HEIGHTxWIDTH in pixels, without leading zeros, such as 128x171"
+        )
+    return int(found[1]), int(found[2])
 
 
 class FrameStore:
@@ -64,8 +81,8 @@ class FrameStore:
         folder: Folder of the store. None keeps nothing; the bits of all frames are the same.
         size: (height, width) of the kept frames in pixels; the aspect ratio of a video is not kept. "native" keeps
             frames as they were decoded.
-        limit: Most bytes that the folder may hold. What does not fit is decoded each time; 0 only reads what is kept.
-            None: no limit.
+        limit: Most bytes that the folder may hold. What does not fit is decoded each time; 0 only reads what is kept,
+            in a folder that exists. None: no limit.
         backend: Where kept frames lie while they are used. "file": in the folder, mapped into memory. "memory": in the
             folder too, but all are read at once, and locked in memory; the processes of a machine share one copy.
             "device": in the memory of a loader's device, as far as they fit into half of what is available there.
@@ -73,11 +90,13 @@ class FrameStore:
             logs the reason. The bits are the same.
 
     Attributes:
-        stats: Counts since the start. hits, misses: windows that were read or decoded. kept: frames that were written.
-            damaged: blocks that were dropped because their bytes changed.
+        stats: Counts since the start. hits, misses: windows that were read or decoded, also those that a loader fetched
+            and did not show. shown: windows that were shown. stored: those of them that were read. kept: frames that
+            were written. damaged: blocks that were dropped because their bytes changed.
 
     Raises:
-        VidsslError: An argument is out of range, or the folder cannot be used.
+        VidsslError: An argument is out of range or of another type, or the folder cannot be used. All methods raise it
+            for arguments of another type.
     """
 
     def __init__(
@@ -87,24 +106,13 @@ class FrameStore:
         limit: int | None = None,
         backend: Name = "auto",
     ) -> None:
-        if size != "native" and (
-            not isinstance(size, tuple | list)
-            or len(size) != 2
-            or not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size)
-        ):
-            raise VidsslError(f'FrameStore: size={size!r}: take "native", or (height, width) in pixels')
-        if size != "native" and size[0] * size[1] > PIXELS:
-            raise VidsslError(f"FrameStore: size={size!r}: take at most {PIXELS} pixels")
-        if limit is not None and limit < 0:
-            raise VidsslError(f"FrameStore: limit={limit}: take a number of bytes, or None")
-        if backend not in NAMES:
-            raise VidsslError(f"FrameStore: backend={backend!r}: take one of {', '.join(NAMES)}")
-        if folder is None and backend not in ("auto", "file"):
-            raise VidsslError(f'FrameStore: backend={backend!r}: name a folder too, or take "auto" to keep nothing')
+        self.folder = None if folder is None else folder_of(folder)
+        check_store(size, limit, backend, keeps=folder is not None)
+        limit = None if limit is None else int(limit)
         self.backend: Name = backend
-        self.folder = None if folder is None else Path(folder)
         self.size: Size = size if size == "native" else (int(size[0]), int(size[1]))
         self.limit, self.stats = limit, Counter[str]()
+        self._counting = Lock()
         self._file = FileBackend(self.folder, self.stats)
         self._held: MemoryBackend | None = None
         self._writer: StoreWriter | None = None
@@ -112,14 +120,16 @@ class FrameStore:
         self._keys: WeakKeyDictionary[Video, bytes] = WeakKeyDictionary()
         self._spaces: WeakKeyDictionary[Video, ColorSpace] = WeakKeyDictionary()
         if self.folder is not None:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise VidsslError(
-                    f"FrameStore: folder={str(folder)!r}: {error.strerror or error}; name a folder"
-                ) from error
             self._scores = Scores(self.folder, self.size_text, limit, used=self._used, stats=self.stats)
-            self.refresh()
+            try:
+                if self.keeps:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                self._open_new()
+            except OSError as error:
+                fix = "name a folder" if self.keeps else "it is only read (limit 0), so name the folder of a store"
+                raise VidsslError(
+                    f"FrameStore: folder={str(self.folder)!r}: {error.strerror or error}; {fix}"
+                ) from error
             self._writer = StoreWriter(
                 self.folder,
                 self.size_text,
@@ -148,12 +158,16 @@ class FrameStore:
         Returns:
             Why this is not possible; "" if it was done.
         """
+        if need is not None:
+            check_whole("FrameStore.hold_in_memory", "need", need, "take a number of bytes, or None")
+        if not is_real(part, 0, 1):
+            raise VidsslError(f"FrameStore.hold_in_memory: part={part!r}: take a fraction in 0..1")
         if self._held is None:
             held = MemoryBackend(self._file, self.size_text)
             if refusal := held.refusal(need, part):
                 return refusal
             self._held = held
-            held.refresh()
+            self.refresh()
         return ""
 
     def __repr__(self) -> str:
@@ -172,10 +186,12 @@ class FrameStore:
 
     def size_of(self, video: Video) -> tuple[int, int]:
         """(height, width) in pixels of the frames of a video, as the store shows them."""
+        check_video("size_of", video)
         return video.size if self.size == "native" else self.size
 
     def sizes_of(self, index: VideoIndex) -> dict[tuple[int, int], int]:
         """Number of usable frames of an index at each size, (height, width) in pixels, that this store gives them."""
+        check_index("sizes_of", index)
         rows = index.usable()
         frames = np.asarray(index.column("frames").to_numpy())[rows]
         if self.size != "native":
@@ -187,10 +203,12 @@ class FrameStore:
 
     def bytes_of(self, index: VideoIndex) -> int:
         """Bytes of all usable frames of an index at the size of this store."""
+        check_index("bytes_of", index)
         return sum(prod(reduced_shape(frames, size)) for size, frames in self.sizes_of(index).items())
 
     def frame_bytes(self, index: VideoIndex) -> npt.NDArray[np.int64]:
         """int64 [N]: bytes of a frame of each usable row of an index."""
+        check_index("frame_bytes", index)
         rows = index.usable()
         if self.size != "native":
             _, lines, cols = reduced_shape(1, self.size)
@@ -202,6 +220,7 @@ class FrameStore:
 
     def missing_of(self, index: VideoIndex) -> npt.NDArray[np.int64]:
         """int64 [N]: number of frames of each usable row of an index that are not kept. No file is opened."""
+        check_index("missing_of", index)
         rows = index.usable()
         missing = np.zeros(len(rows), np.int64)
         for begin in range(0, len(rows), _ROWS):
@@ -211,7 +230,16 @@ class FrameStore:
         return missing
 
     def refresh(self) -> None:
-        """Opens the shards that other processes completed since the last call."""
+        """Opens the shards that other processes completed since the last call.
+
+        If the folder is gone, a warning says so once, and nothing more is kept.
+        """
+        try:
+            self._open_new()
+        except OSError as error:
+            self.stop_keeping(error)
+
+    def _open_new(self) -> None:
         self._backend.refresh()
         if self._scores is not None:
             self._scores.refresh()
@@ -225,7 +253,9 @@ class FrameStore:
 
         first_packet: Number of the packet of frame 0, if `video` does not have its packets yet.
         """
+        check_video("key", video)
         if first_packet is not None:
+            check_whole("FrameStore.key", "first_packet", first_packet, "take the number of a packet, or None")
             return self._key_of(video, first_packet)
         key = self._keys.get(video)
         if key is None:
@@ -239,6 +269,10 @@ class FrameStore:
 
     def keys(self, index: VideoIndex) -> Iterator[bytes]:
         """Yields what `key` returns for each row of an index, all of which are usable. Much faster than one by one."""
+        check_index("keys", index)
+        return self._keys_of(index)
+
+    def _keys_of(self, index: VideoIndex) -> Iterator[bytes]:
         names = ("archive", "path", "offset", "bytes", "mtime_ns", "stream", "coded_height", "coded_width")
         columns = [index.column(name).to_pylist() for name in (*names, "pixel_format")]
         packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
@@ -261,6 +295,8 @@ class FrameStore:
         Returns:
             None if its frames are kept already, or by another process now, or if nothing more is kept.
         """
+        check_video("keeper", video)
+        check_whole("FrameStore.keeper", "first_packet", first_packet, "take the number of a packet")
         key = self.key(video, first_packet)
         claim = self.claim(key)
         if claim is None:
@@ -273,6 +309,7 @@ class FrameStore:
 
     def space_of(self, video: Video) -> ColorSpace:
         """Colour space of the frames of a video, as the store shows them."""
+        check_video("space_of", video)
         if self.size == "native":
             return video.space
         space = self._spaces.get(video)
@@ -282,6 +319,7 @@ class FrameStore:
 
     def missing(self, video: Video) -> list[range]:
         """The ranges of frames of a video that are not kept."""
+        check_video("missing", video)
         return self._backend.missing(self.key(video), video.frames)
 
     def read(self, video: Video, first: int, count: int) -> Frames | None:
@@ -295,6 +333,7 @@ class FrameStore:
         Returns:
             Frames, read-only and without a copy if they lie behind each other. None if not all of them are kept.
         """
+        check_frames("read", video, first, count)
         size = self.size_of(video)
         data = self._backend.read(self.key(video), first, reduced_shape(count, size))
         self.stats["misses" if data is None else "hits"] += 1
@@ -304,10 +343,13 @@ class FrameStore:
 
     def motion(self, video: Video, first: int, count: int) -> Motion | None:
         """Returns the motion of frames first, first + 1, ... of a video; None if it is not kept. See `read`."""
+        check_frames("motion", video, first, count)
         return None if self._scores is None else self._scores.read(self.key(video), first, count, self.size_of(video))
 
     def keep_motion(self, video: Video, stopped: Callable[[], bool] = bool) -> None:
         """Keeps the motion of a video, as far as its frames are kept. stopped: ends the work if it returns True."""
+        check_video("keep_motion", video)
+        check_stopped("keep_motion", stopped)
         if self._scores is None:
             return
         key, size, space = self.key(video), self.size_of(video), self.space_of(video)
@@ -325,7 +367,11 @@ class FrameStore:
         Returns:
             False if not all of them are kept.
         """
+        check_video("copy_to", video)
+        sides = reduced_shape(1, self.size_of(video))[1:]
+        check_pixels("copy_to", "out", out, f"F, {sides[0]}, {sides[1]}", sides)
         count, lines, cols = out.shape
+        check_frames("copy_to", video, first, count)
         data = self._backend.read(self.key(video), first, (count, lines, cols))
         if data is not None:
             out[:] = data
@@ -333,6 +379,10 @@ class FrameStore:
 
     def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
         """Decodes frames on the CPU, and reduces them to the size of the store. Arguments and errors: see `decode`."""
+        check_video("decode", video)
+        numbers = np.asarray(numbers)
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise VidsslError(f"FrameStore.decode: numbers={numbers!r}: take whole numbers of frames, int64 [F]")
         frames = decode(video, numbers)
         return frames if self.size == "native" else reduce(frames, self.size)
 
@@ -347,6 +397,7 @@ class FrameStore:
         Returns:
             False if they do not fit into the limit or on the disk: then nothing more is kept.
         """
+        check_added(key, first, data, None if self.size == "native" else reduced_shape(1, self.size)[1:])
         return self._writer is not None and self._writer.add(key, first, data)
 
     def claim(self, key: bytes) -> Claim | None:
@@ -354,6 +405,7 @@ class FrameStore:
 
         The claim ends at its end as a context manager, or with the process.
         """
+        check_key("claim", key)
         return None if self._writer is None else self._writer.claim(key)
 
     @property
@@ -371,6 +423,19 @@ class FrameStore:
         for part in (self._writer, self._scores):
             if part is not None:
                 part.flush()
+
+    def stop_keeping(self, error: OSError) -> None:
+        """Keeps nothing more, as the folder cannot be used. Only the first call warns."""
+        if self._writer is not None:
+            self._writer.fail(error)
+
+    def count_shown(self, windows: int, stored: int) -> None:
+        """Adds to `stats` windows that were shown, and those of them that were read from the store."""
+        for name, value in (("windows", windows), ("stored", stored)):
+            check_whole("FrameStore.count_shown", name, value, "take a number of windows")
+        with self._counting:
+            self.stats["shown"] += windows
+            self.stats["stored"] += stored
 
     def fill(
         self,
@@ -394,6 +459,9 @@ class FrameStore:
         Raises:
             VidsslError: An argument is out of range.
         """
+        check_index("fill", index)
+        if workers is not None:
+            check_whole("FrameStore.fill", "workers", workers, "take at least 1, or None for one per processor", 1)
         if self._writer is not None:
             self._writer.tidy()
         return fill(self, index, workers=workers, progress=progress, file_timeout=file_timeout)
@@ -405,7 +473,7 @@ class FrameStore:
     @classmethod
     def verify_folder(cls, folder: Path) -> list[tuple[Path, str]]:
         """Reads all blocks of all sizes in a folder. Returns (file, problem) for each damaged shard."""
-        shards, wrong = cls.shards(folder)
+        shards, wrong = cls.shards(folder_of(folder))
         for shard in shards:
             try:
                 for row in range(len(shard)):
@@ -429,7 +497,7 @@ class FrameStore:
     @staticmethod
     def paths(folder: Path) -> list[Path]:
         """Returns the files of the shards in a folder, of frames and of motion. Raises OSError if it cannot be read."""
-        return shard_paths(folder, (ENDING, SCORES))
+        return shard_paths(folder_of(folder), (ENDING, SCORES))
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""

@@ -134,7 +134,7 @@ class StoreWriter:
                     self._stop_without_room(data.nbytes)
                     self._complete()  # what is kept can be read at once
             except OSError as error:
-                self._fail(error)
+                self.fail(error)
             return not self.full
 
     def flush(self) -> None:
@@ -143,7 +143,7 @@ class StoreWriter:
             try:
                 self._complete()
             except OSError as error:
-                self._fail(error)
+                self.fail(error)
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""
@@ -169,13 +169,14 @@ class StoreWriter:
         self._completed()
         self._leave(shard)
 
-    def _fail(self, error: OSError) -> None:
-        """Gives up the shard in progress, and all further frames."""
-        if (shard := self._shard) is not None:
-            shard.discard()
-            self._stats["kept"] -= shard.frames
-            self._leave(shard)
-        self._stop(self._why(error))
+    def fail(self, error: OSError) -> None:
+        """Gives up the shard in progress, and all further frames. Only the first call warns."""
+        with self._lock:
+            if (shard := self._shard) is not None:
+                shard.discard()
+                self._stats["kept"] -= shard.frames
+                self._leave(shard)
+            self._stop(self._why(error))
 
     def _leave(self, shard: ShardWriter) -> None:
         self._shard = None
@@ -211,6 +212,8 @@ class StoreWriter:
             return f"its disk is full ({reason}; {free} are free); free some space, or name a folder on another disk"
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"it can be read but not written ({reason}); name a folder that you may write to, to keep more"
+        if error.errno == errno.ENOENT:
+            return f"its folder is gone ({reason}); start again to keep more"
         if error.errno == errno.EFBIG:
             return f"its files may not grow ({reason}); raise the limit of the shell with `ulimit -f`"
         if error.errno == errno.EMFILE:
