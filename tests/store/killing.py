@@ -30,7 +30,7 @@ from vidssl.train import checkpoint
 from vidssl.types import Batch
 
 KINDS = ("index", "fill", "train")
-SIZE = (24, 32)
+SIZE = (36, 48)
 STEPS = 30
 # Small shards, so that each process completes several.
 _CODE = (
