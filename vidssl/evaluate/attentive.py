@@ -27,7 +27,8 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
 from vidssl.evaluate.features import Clips, described, prefetch_videos
 from vidssl.evaluate.layers import layer_output
-from vidssl.evaluate.probe import Predictions
+from vidssl.evaluate.logistic import set_aside
+from vidssl.evaluate.probe import Predictions, majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits, group_folds
@@ -247,12 +248,7 @@ def _choose(
     ways = [(lr, decay) for lr in how.lrs for decay in how.weight_decays]
     if len(ways) == 1:
         return ways[0]
-    groups = np.unique(group.numpy())
-    if len(groups) >= 4:
-        picked = np.random.default_rng(0).permutation(groups)[: len(groups) // 4]
-        aside = torch.from_numpy(np.isin(group.numpy(), picked))
-    else:
-        aside = torch.arange(len(label)) % 4 == 0
+    aside = set_aside(group)
     losses = []
     for lr, decay in ways:
         probe = _fit(x[~aside], label[~aside], classes, how, lr, decay)
@@ -333,7 +329,7 @@ def evaluate_attentive(
         }
     numbers: Numbers = {name: {"attentive": proportion(one.correct, group)} for name, one in found.items()}
     label = test["trained"].label
-    numbers["chance"] = {"attentive": Estimate(max(label.count(one) for one in set(label)) / len(label))}
+    numbers["chance"] = {"attentive": Estimate(majority_fraction(label))}
     more = gain(found["trained"].correct, found["untrained"].correct, group)
     folds = (f"Each of {FOLDS} sets of groups is predicted by a probe of the others.",) if data.leave_group_out else ()
     result = Result(

@@ -79,7 +79,7 @@ def evaluate_complement(
     }
     (group,) = name_ids(theirs[1].groups())
     numbers: Numbers = {name: {"accuracy": proportion(found.correct, group)} for name, found in answers.items()}
-    numbers["chance"] = {"accuracy": Estimate(majority_fraction(theirs[1]))}
+    numbers["chance"] = {"accuracy": Estimate(majority_fraction(theirs[1].label))}
     for name in encoders:
         numbers[f"A ({name}) + B"]["gain over B"] = gain(
             answers[f"A ({name}) + B"].correct, answers["B"].correct, group

@@ -278,7 +278,7 @@ def _test(
             "from scratch" if how.start == "scratch" else "fine-tuned": {
                 "accuracy": proportion(answers.correct, group)
             },
-            "chance": {"accuracy": Estimate(majority_fraction(logits))},
+            "chance": {"accuracy": Estimate(majority_fraction(logits.label))},
         },
         split=data.description,
         counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},

@@ -84,6 +84,19 @@ def compact(train: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
     return [part @ basis for part in (train, *others)]
 
 
+def set_aside(group: torch.Tensor) -> torch.Tensor:
+    """A quarter of the groups [N], on which settings are chosen; with fewer than four groups, every fourth row.
+
+    Returns:
+        bool [N].
+    """
+    groups = torch.from_numpy(np.unique(group.numpy()))
+    if len(groups) < 4:
+        return torch.arange(len(group)) % 4 == 0
+    picked = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))[: len(groups) // 4]]
+    return torch.isin(group, picked)
+
+
 def choose_penalty(
     x: torch.Tensor, label: torch.Tensor, group: torch.Tensor, classes: int, *, tolerance: float = 1e-6
 ) -> tuple[float, torch.Tensor]:
@@ -94,12 +107,7 @@ def choose_penalty(
     Returns:
         The penalty of PENALTIES with the lowest cross entropy, and its weights, as a start for the final fit.
     """
-    groups = torch.from_numpy(np.unique(group.numpy()))
-    if len(groups) >= 4:
-        picked = groups[torch.randperm(len(groups), generator=torch.Generator().manual_seed(0))[: len(groups) // 4]]
-        aside = torch.isin(group, picked)
-    else:
-        aside = torch.arange(len(label)) % 4 == 0
+    aside = set_aside(group)
     best, penalty, worse = math.inf, PENALTIES[0], 0
     weight = kept = torch.zeros(x.shape[1] + 1, classes, dtype=x.dtype)
     train, train_label, other, other_label = x[~aside], label[~aside], x[aside], label[aside]

@@ -131,9 +131,9 @@ def omitted_ks(ks: Sequence[int], few: Sequence[int]) -> tuple[str, ...]:
     return (f"k = {', '.join(many)} left out: there are fewer videos.",) if many else ()
 
 
-def majority_fraction(test: Features) -> float:
+def majority_fraction(labels: Sequence[str | None]) -> float:
     """Fraction of the most common class: the accuracy of always predicting it."""
-    return max(Counter(test.label).values()) / len(test.label)
+    return max(Counter(labels).values()) / len(labels)
 
 
 def evaluate_probe(
@@ -172,7 +172,7 @@ def evaluate_probe(
         near = {f"{k}-NN": knn_probe(a, b, k, leave_group_out=data.leave_group_out) for k in few}
         numbers[name] = {way: proportion(found.correct, group) for way, found in {"linear": linear, **near}.items()}
         confusion[name] = linear.table()
-    numbers["chance"] = {way: Estimate(majority_fraction(test[0])) for way in numbers["trained"]}
+    numbers["chance"] = {way: Estimate(majority_fraction(test[0].label)) for way in numbers["trained"]}
     result = Result(
         kind=data.named("probe"),
         protocol=PROTOCOL,

@@ -11,7 +11,6 @@ sitting down and standing up, are reported apart.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
 from vidssl.evaluate.features import Clips, described, prefetch_videos
 from vidssl.evaluate.layers import pooled
 from vidssl.evaluate.logistic import choose_penalty, compact, fit_logistic, predict_logits, standardise
+from vidssl.evaluate.probe import majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import group_folds
@@ -356,13 +356,9 @@ def _class_numbers(features: PlayedFeatures, pairs: Sequence[tuple[str, str]]) -
 
 def _class_chance(features: PlayedFeatures, pairs: Sequence[tuple[str, str]]) -> dict[str, Estimate]:
     """Accuracy of always predicting the most common class."""
-    most = Estimate(_majority(features.label))
+    most = Estimate(majority_fraction(features.label))
     found = {f"class, {way}": most for way in features.feature if way != "fast"}
-    return found | {":".join(pair): Estimate(_majority(_only(features, pair).label)) for pair in pairs}
-
-
-def _majority(labels: Sequence[str | None]) -> float:
-    return max(Counter(labels).values()) / len(labels)
+    return found | {":".join(pair): Estimate(majority_fraction(_only(features, pair).label)) for pair in pairs}
 
 
 def _only(features: PlayedFeatures, classes: Sequence[str]) -> PlayedFeatures:
