@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vidssl.evaluate.cache import run_features
-from vidssl.evaluate.layers import find_layer, layer_output, pooled
+from vidssl.evaluate.layers import Pool, find_layer, layer_output, pooled
 from vidssl.evaluate.run import View, load_run
 from vidssl.evaluate.splits import make_splits
 from vidssl.index.table import VideoIndex
@@ -41,6 +41,26 @@ def test_single_frames_are_pooled_as_published() -> None:
             VidsslError, match=r"returns \[2, 3, 1, 224, 224\] for \[2, 3, 1, 224, 224\]; let it return one vector"
         ):
             pooled(torch.nn.Identity(), frames, "avg")
+
+
+def test_a_map_keeps_where_and_when_in_a_grid() -> None:
+    """Of a map of 2 x 7 x 7, of a layer that is larger than the grid in time, of frames, and of vectors."""
+    encoder, clips = r3d_tiny().eval(), torch.rand(2, 3, 16, 112, 112)
+    frames, caffe = torch.rand(2, 3, 1, 80, 80), CaffeNet((80, 80), (8,)).eval()
+    with torch.no_grad():
+        last = encoder.forward_map(clips)
+        made = pooled(encoder, clips, "map").view(2, 64, 2, 4, 4)
+        assert made[1, 5, 1, 0, 3] == pytest.approx(last[1, 5, 1, 0:2, 5:7].mean())  # cells of 7 pixels overlap
+        deep = layer_output(encoder, clips, "stages.0")
+        early = pooled(encoder, clips, "map", "stages.0").view(2, 16, 2, 4, 4)
+        torch.testing.assert_close(early[:, :, 1, 2, 0], deep[:, :, 8:, 28:42, :14].mean((2, 3, 4)))
+        small = pooled(encoder, clips[:, :, :8, :32, :32], "map")
+        torch.testing.assert_close(small, encoder.forward_map(clips[:, :, :8, :32, :32]).flatten(1))  # 1 x 2 x 2
+        assert pooled(caffe, frames, "map").shape == (2, 256 * 2 * 2)
+        assert pooled(caffe, frames, "map", "conv1").shape == (2, 96 * 4 * 4)
+        torch.testing.assert_close(pooled(caffe, frames, "map", "fc6"), layer_output(caffe, frames, "fc6"))
+        with pytest.raises(VidsslError, match=r"pool='map': the output is \[2, 3, 1, 1, 1, 1\]; take pool=none"):
+            pooled(torch.nn.Sequential(torch.nn.Identity()), torch.rand(2, 3, 1, 1, 1, 1), "map", "0")
 
 
 @pytest.mark.parametrize("layer", ["conv5", "convs.conv5", "pool5", "fc6", "dense.bn6"])
@@ -92,7 +112,7 @@ def test_wrong_layers_are_named_with_all_that_exist() -> None:
         find_layer(encoder, "fc6")
     with pytest.raises(VidsslError, match=r"layer='conv1': stages\.0\.conv1 and stages\.1\.conv1 .* have this name"):
         find_layer(encoder, "conv1")
-    with pytest.raises(VidsslError, match="pool='mean': take one of avg, max, none"):
+    with pytest.raises(VidsslError, match="pool='mean': take one of avg, max, map, none"):
         pooled(encoder, torch.rand(1, 3, 8, 16, 16), "mean")  # type: ignore[arg-type]
 
 
@@ -121,10 +141,20 @@ def test_features_of_layers_are_cached_apart(index: VideoIndex, recipe: Recipe, 
     train(recipe, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
     run, view = load_run(tmp_path / "run"), View(clips=1)
     data = make_splits(run.recipe, run.meta["data"], index)
-    sizes: dict[str | None, list[int]] = {}
-    for layer in (None, "stages.0", "stages.2", None):
-        (trained, _), _ = run_features(
-            run, data, run.encoders(), replace(view, layer=layer), device="cpu", progress=False
-        )
-        sizes.setdefault(layer, []).append(trained.feature.shape[1])
-    assert sizes == {None: [64, 64], "stages.0": [16], "stages.2": [32]}
+    sizes: dict[tuple[str | None, Pool], list[int]] = {}
+    early, late, views = "stages.0", "stages.2", list[tuple[str | None, Pool]]()
+    views += [(None, "avg"), (early, "avg"), (early, "map"), (late, "avg"), (None, "avg")]
+    for layer, pool in views:
+        one = replace(view, layer=layer, pool=pool)
+        (trained, _), _ = run_features(run, data, run.encoders(), one, device="cpu", progress=False)
+        sizes.setdefault((layer, pool), []).append(trained.feature.shape[1])
+    rows, cols = recipe.pretext.augment.crop
+    cells = min(4, rows // 2) * min(4, cols // 2) * 2
+    assert sizes == {
+        (None, "avg"): [64, 64],
+        ("stages.0", "avg"): [16],
+        ("stages.0", "map"): [16 * cells],
+        ("stages.2", "avg"): [32],
+    }
+    assert replace(view, layer="stages.0", pool="map").notes(recipe)[0] == "Features: layer stages.0, pool=map."
+    assert not view.notes(recipe)

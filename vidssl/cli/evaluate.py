@@ -27,6 +27,7 @@ from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
+from vidssl.evaluate.scaling import Scaling
 from vidssl.evaluate.splits import Splits, with_groups, with_labels
 from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
@@ -44,6 +45,7 @@ def retrieval(
     frames: KeptFrames = _FRAMES,
     *,
     ks: tuple[int, ...] = KS,
+    scaling: Scaling = "none",
     drop_last: bool = False,
     pictures: int = 6,
     device: Device = "auto",
@@ -55,6 +57,8 @@ def retrieval(
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. Features are cached in it.
         ks: Numbers of neighbours.
+        scaling: How features are rescaled before they are compared, by statistics of the training videos: none (as
+            published), centre, standardise, or whiten.
         drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's
             published code does.
         pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
@@ -65,7 +69,15 @@ def retrieval(
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
         return evaluate_retrieval(
-            opened, splits, view=view, ks=ks, drop_last=drop_last, pictures=pictures, device=device, out=out
+            opened,
+            splits,
+            view=view,
+            ks=ks,
+            scaling=scaling,
+            drop_last=drop_last,
+            pictures=pictures,
+            device=device,
+            out=out,
         )
 
     _print(data.evaluate(opened, evaluate, out), opened)
@@ -78,6 +90,7 @@ def probe(
     frames: KeptFrames = _FRAMES,
     *,
     ks: tuple[int, ...] = (1, 5),
+    scaling: Scaling = "none",
     device: Device = "auto",
     out: Path | None = None,
 ) -> None:
@@ -86,13 +99,15 @@ def probe(
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. Features are cached in it.
         ks: Numbers of neighbours that vote.
+        scaling: How features are rescaled before k-NN, by statistics of the training videos: none, centre, standardise,
+            or whiten. The linear probe always standardises them.
         device: Where to compute.
         out: JSON file to write; None writes RUN/probe.json.
     """
     opened = data.run(run, frames, out)
 
     def evaluate(splits: Splits, out: Path | None) -> Result:
-        return evaluate_probe(opened, splits, view=view, ks=ks, device=device, out=out)
+        return evaluate_probe(opened, splits, view=view, ks=ks, scaling=scaling, device=device, out=out)
 
     _print(data.evaluate(opened, evaluate, out), opened)
 

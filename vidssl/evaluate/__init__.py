@@ -21,6 +21,7 @@
 | over_splits.py | an evaluation over official splits, and their mean |
 | layers.py | the feature of a clip: which layer gives it, and how it is pooled |
 | features.py, cache.py | features of videos from evenly spaced clips; their cache on disk |
+| scaling.py | how features are rescaled before they are compared |
 | knn.py, logistic.py | nearest neighbours; logistic regression with a chosen L2 penalty |
 | confidence.py | confidence intervals |
 | picture.py | the picture of a retrieval |

@@ -11,7 +11,8 @@ from torch.nn import functional
 from vidssl.models import Encoder
 from vidssl.types import VidsslError
 
-Pool = Literal["avg", "max", "none"]
+Pool = Literal["avg", "max", "map", "none"]
+GRID = (2, 4, 4)  # times, rows and columns of pool="map", at most
 
 
 class _ReachedError(Exception):
@@ -88,7 +89,9 @@ def pooled(network: nn.Module, clips: torch.Tensor, pool: Pool, layer: str | Non
         clips: [N, C, T, H, W].
         pool: "avg": the mean over time, height and width; without a layer, the encoder's own feature, which is that
             mean of the last map unless dense layers follow. "max": VCOP's 1x2x2 max pooling, flattened (9216 values for
-            the last map of R3D). "none": the output as it is, flattened (9216 values for CaffeNet's pool5).
+            the last map of R3D). "map": the means within a grid of at most GRID cells, flattened, which keeps where and
+            when something is seen (D <= 32 x channels). "none": the output as it is, flattened (9216 values for
+            CaffeNet's pool5).
         layer: Name of the layer whose output is pooled; None takes the last map. A layer that returns vectors [N, D]
             has nothing to pool.
 
@@ -117,12 +120,25 @@ def pooled(network: nn.Module, clips: torch.Tensor, pool: Pool, layer: str | Non
         return output.flatten(1)
     if pool == "avg":
         return output.flatten(2).mean(2)
+    if pool == "map":
+        return _grid_means(output)
     if min(output.shape[-2:]) < 2:
         raise VidsslError(
             f"pool='max': the map is only {output.shape[-2]} x {output.shape[-1]}; take pool=avg, or a larger crop"
         )
     size = (1,) * (output.dim() - 4) + (2, 2)
     return (functional.max_pool3d if len(size) == 3 else functional.max_pool2d)(output, size).flatten(1)
+
+
+def _grid_means(output: torch.Tensor) -> torch.Tensor:
+    """Means of a layer's output [N, C, ...] within a grid, flattened. A side shorter than the grid's is kept."""
+    sides = output.shape[2:]
+    if len(sides) > len(GRID):
+        raise VidsslError(f"evaluate: pool='map': the output is {list(output.shape)}; take pool=none, or another layer")
+    pools: Any = (functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d)
+    cells = [min(side, most) for side, most in zip(sides, GRID[-len(sides) :], strict=True)]
+    means: torch.Tensor = pools[len(sides) - 1](output, cells)
+    return means.flatten(1)
 
 
 def _own_feature(network: nn.Module, clips: torch.Tensor) -> torch.Tensor:

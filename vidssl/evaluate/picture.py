@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import label_ids, max_k, nearest
+from vidssl.evaluate.scaling import Scaling
 from vidssl.evaluate.splits import Splits
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
@@ -20,7 +21,14 @@ _COLUMNS = 5
 
 
 def draw_neighbours(
-    query: Features, gallery: Features, data: Splits, path: Path, *, leave_group_out: bool, most: int = 6
+    query: Features,
+    gallery: Features,
+    data: Splits,
+    path: Path,
+    *,
+    leave_group_out: bool,
+    scaling: Scaling = "none",
+    most: int = 6,
 ) -> None:
     """Writes a PNG of queries with their nearest videos, each shown by its middle frame.
 
@@ -32,13 +40,14 @@ def draw_neighbours(
         data: The videos.
         path: The PNG file.
         leave_group_out: Consider only videos of other groups than the query's.
+        scaling: How features are rescaled beforehand, see vidssl.evaluate.knn.nearest.
         most: Largest number of queries whose nearest video has their class, and of queries whose nearest video has not.
 
     Raises:
         VidsslError: A label is missing, or a video cannot be read.
     """
     count = min(_COLUMNS, max_k(query, gallery, leave_group_out=leave_group_out))
-    near = nearest(query, gallery, count, leave_group_out=leave_group_out)
+    near = nearest(query, gallery, count, leave_group_out=leave_group_out, scaling=scaling)
     query_label, label = label_ids(query, gallery)
     right = label[near] == query_label[:, None]  # [Q, count]
     rows = []

@@ -25,6 +25,7 @@ from vidssl.evaluate.logistic import choose_penalty, compact, fit_logistic, pred
 from vidssl.evaluate.low_level import Baselines
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
+from vidssl.evaluate.scaling import Scaling, scaling_notes
 from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.types import VidsslError
 
@@ -91,7 +92,13 @@ def linear_probe(
 
 
 def knn_probe(
-    train: Features, test: Features, k: int, *, leave_group_out: bool = False, chunk: int = 1024
+    train: Features,
+    test: Features,
+    k: int,
+    *,
+    leave_group_out: bool = False,
+    scaling: Scaling = "none",
+    chunk: int = 1024,
 ) -> Predictions:
     """Predictions for the test videos by vote of their k nearest training videos (cosine). Nearer videos win a tie.
 
@@ -100,6 +107,7 @@ def knn_probe(
         test: Features of the test videos.
         k: Number of neighbours.
         leave_group_out: The test videos are the training videos; only other groups vote.
+        scaling: How features are rescaled beforehand, see vidssl.evaluate.knn.nearest.
         chunk: Test videos compared at once.
 
     Raises:
@@ -109,7 +117,7 @@ def knn_probe(
     limit = max_k(test, train, leave_group_out=leave_group_out)
     if not 1 <= k <= limit:
         raise VidsslError(f"probe: k={k}: take 1..{limit}, the number of videos to choose from")
-    near = label[nearest(test, train, k, leave_group_out=leave_group_out, chunk=chunk)]  # [Q, k]
+    near = label[nearest(test, train, k, leave_group_out=leave_group_out, scaling=scaling, chunk=chunk)]  # [Q, k]
     closer = 1 + 1e-6 * torch.linspace(1, 0, k, dtype=torch.float64)  # breaks ties, never outweighs a vote
     rows = max(1, 2**24 // (k * len(classes)))  # so that the votes of one part stay below 128 MiB
     parts = (near[start : start + rows] for start in range(0, len(near), rows))
@@ -142,6 +150,7 @@ def evaluate_probe(
     *,
     view: View = DEFAULT_VIEW,
     ks: Sequence[int] = (1, 5),
+    scaling: Scaling = "none",
     device: str = "auto",
     out: Path | None = None,
     progress: bool = True,
@@ -155,6 +164,7 @@ def evaluate_probe(
         data: The training and test videos.
         view: How videos are shown to the encoders.
         ks: Numbers of neighbours that vote. Those larger than the number of videos are left out.
+        scaling: How features are rescaled before k-NN; the linear probe always standardises them.
         device: "auto", "cpu", "cuda" or "cuda:N".
         out: JSON file of the result; None writes RUN/probe.json.
         progress: Show progress bars.
@@ -169,7 +179,7 @@ def evaluate_probe(
     pairs = {**dict(zip(encoders, zip(train, test, strict=True), strict=True)), **low_level.pairs}
     for name, (a, b) in pairs.items():
         linear = linear_probe(a, b, leave_group_out=data.leave_group_out, progress=progress)
-        near = {f"{k}-NN": knn_probe(a, b, k, leave_group_out=data.leave_group_out) for k in few}
+        near = {f"{k}-NN": knn_probe(a, b, k, leave_group_out=data.leave_group_out, scaling=scaling) for k in few}
         numbers[name] = {way: proportion(found.correct, group) for way, found in {"linear": linear, **near}.items()}
         confusion[name] = linear.table()
     numbers["chance"] = {way: Estimate(majority_fraction(test[0].label)) for way in numbers["trained"]}
@@ -183,7 +193,7 @@ def evaluate_probe(
             "test videos": len(test[0].label),
             "classes": len(set(train[0].label)),
         },
-        settings={**asdict(view), "ks": list(few), "features": train[0].feature.shape[1]},
+        settings={**asdict(view), "scaling": scaling, "ks": list(few), "features": train[0].feature.shape[1]},
         notes=(
             "Chance: always predicting the most common class of the test videos.",
             *data.notes(len(test[0].label), train[0].label),
@@ -191,6 +201,7 @@ def evaluate_probe(
             *omitted_ks(ks, few),
             *low_level.notes(numbers),
             *view.notes(run.recipe),
+            *scaling_notes(scaling),
         ),
         detail={"confusion": confusion},
     )

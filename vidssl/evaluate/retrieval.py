@@ -24,6 +24,7 @@ from vidssl.evaluate.picture import draw_neighbours
 from vidssl.evaluate.probe import omitted_ks
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
+from vidssl.evaluate.scaling import Scaling, scaling_notes
 from vidssl.evaluate.splits import Splits
 from vidssl.types import VidsslError
 
@@ -32,7 +33,13 @@ PUBLISHED_BATCH = 8  # batch size of VCOP's code, which drops the last batch if 
 
 
 def retrieval(
-    query: Features, gallery: Features, ks: Sequence[int] = KS, *, leave_group_out: bool = False, chunk: int = 1024
+    query: Features,
+    gallery: Features,
+    ks: Sequence[int] = KS,
+    *,
+    leave_group_out: bool = False,
+    scaling: Scaling = "none",
+    chunk: int = 1024,
 ) -> dict[int, torch.Tensor]:
     """Finds for each query and each k whether one of the k nearest videos by cosine has the query's class.
 
@@ -41,6 +48,7 @@ def retrieval(
         gallery: Features of the videos to find.
         ks: Numbers of neighbours.
         leave_group_out: Consider only videos of other groups than the query's.
+        scaling: How features are rescaled beforehand, see vidssl.evaluate.knn.nearest.
         chunk: Queries that are compared at a time.
 
     Returns:
@@ -53,7 +61,7 @@ def retrieval(
     limit = max_k(query, gallery, leave_group_out=leave_group_out)
     if not ks or min(ks) < 1 or max(ks) > limit:
         raise VidsslError(f"retrieval: ks={tuple(ks)}: take numbers in 1..{limit}, the number of videos to choose from")
-    near = nearest(query, gallery, max(ks), leave_group_out=leave_group_out, chunk=chunk)
+    near = nearest(query, gallery, max(ks), leave_group_out=leave_group_out, scaling=scaling, chunk=chunk)
     right = label[near] == query_label[:, None]  # [Q, max k]
     return {k: right[:, :k].any(dim=1) for k in ks}
 
@@ -92,6 +100,7 @@ def evaluate_retrieval(
     *,
     view: View = DEFAULT_VIEW,
     ks: Sequence[int] = KS,
+    scaling: Scaling = "none",
     drop_last: bool = False,
     pictures: int = 6,
     device: str = "auto",
@@ -106,6 +115,7 @@ def evaluate_retrieval(
         data: The test videos are the queries, the training videos are the gallery.
         view: How the videos are shown to the encoders.
         ks: Numbers of neighbours; a k larger than the number of videos to choose from is left out.
+        scaling: How features are rescaled beforehand, by statistics of the gallery.
         drop_last: Drop the videos that VCOP's code drops.
         pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -137,7 +147,9 @@ def evaluate_retrieval(
     numbers: Numbers = {
         name: {
             f"R@{k}": proportion(right, group)
-            for k, right in retrieval(query, gallery, few, leave_group_out=data.leave_group_out).items()
+            for k, right in retrieval(
+                query, gallery, few, leave_group_out=data.leave_group_out, scaling=scaling
+            ).items()
         }
         for name, (gallery, query) in pairs.items()
     }
@@ -146,7 +158,9 @@ def evaluate_retrieval(
         for k, value in chance(queries[0], galleries[0], few, leave_group_out=data.leave_group_out).items()
     }
     picture = run.folder / f"{data.named('retrieval')}.png"
-    draw_neighbours(queries[0], galleries[0], data, picture, leave_group_out=data.leave_group_out, most=pictures)
+    draw_neighbours(
+        queries[0], galleries[0], data, picture, leave_group_out=data.leave_group_out, scaling=scaling, most=pictures
+    )
     result = Result(
         kind=data.named("retrieval"),
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
@@ -157,8 +171,19 @@ def evaluate_retrieval(
             "gallery videos": len(galleries[0].label),
             "classes": len(set(galleries[0].label)),
         },
-        settings={**asdict(view), "drop_last": drop_last, "features": galleries[0].feature.shape[1]},
-        notes=(*notes, *omitted_ks(ks, few), *low_level.notes(numbers), *view.notes(run.recipe)),
+        settings={
+            **asdict(view),
+            "scaling": scaling,
+            "drop_last": drop_last,
+            "features": galleries[0].feature.shape[1],
+        },
+        notes=(
+            *notes,
+            *omitted_ks(ks, few),
+            *low_level.notes(numbers),
+            *view.notes(run.recipe),
+            *scaling_notes(scaling),
+        ),
     )
     result.publish(run, data.data(), out=out, images={"neighbours": picture})
     return result

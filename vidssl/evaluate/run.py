@@ -132,7 +132,8 @@ class View:
         layer: Name of the encoder's layer whose output is the feature, such as conv5, fc6 or stages.3. None takes the
             last map. A name that does not exist is answered by the list of all names.
         pool: How the output is pooled. avg: its mean over time, height and width; without a layer, the encoder's own
-            feature. max: VCOP's 1x2x2 max pooling (9216 numbers for R3D's last map). none: as it is (9216 numbers for
+            feature. max: VCOP's 1x2x2 max pooling (9216 numbers for R3D's last map). map: its means within a grid of at
+            most 2 x 4 x 4 cells, which keeps where and when something is seen. none: as it is (9216 numbers for
             CaffeNet's pool5).
         resize: Height and width to which the picture is resized; None takes the recipe's.
         crop: Height and width cut from its centre; None takes the recipe's. VCOP's paper shows single frames with
@@ -170,8 +171,12 @@ class View:
         )
 
     def notes(self, recipe: Recipe) -> tuple[str, ...]:
-        """What a table of results does not show: at which size the encoder of a recipe sees the videos."""
-        return size_notes(recipe, self.resize or recipe.pretext.augment.resize)
+        """What a table of results does not show: which feature it is of, and at which size the encoder of a recipe sees
+        the videos.
+        """
+        of = f"layer {self.layer}" if self.layer else "the last map" if self.pool != "avg" else ""
+        feature = (f"Features: {of}, pool={self.pool}.",) if of else ()
+        return (*feature, *size_notes(recipe, self.resize or recipe.pretext.augment.resize))
 
 
 def check_crop(recipe: Recipe, crop: tuple[int, int]) -> None:
