@@ -142,7 +142,7 @@ class Plan(NamedTuple):
         box: float32 [K, T, 4], x, y, width, height in pixels.
         flip: uint8 [K], 1 where the slot is mirrored left to right.
         color: float32 [K, T, 3, 4], affine colour maps.
-        label: int64 [] for one tuple, [tuples] for several.
+        label: int64 [] for one tuple, [tuples] for several, [tuples * tasks] for several tuples of several tasks.
         status: int32 of the same shape as `label`. 0: the plan meets the spec. 1: no try met the limits. 2: no try
             found frames that differ enough. 3: the window is too short.
     """
@@ -160,10 +160,10 @@ class Batch(NamedTuple):
 
     Attributes:
         clips: [B, K, C, T, H, W].
-        label: int64 [B].
+        label: int64 [B]; of several tasks at once, [B, tasks].
         video: int64 [B], row of the index.
         frame: int64 [B, K, T], frame number in that video.
-        status: int32 [B]. 0: the plan meets the spec. 1: no try met the limits. 2: no try found
+        status: int32, of the shape of `label`. 0: the plan meets the spec. 1: no try met the limits. 2: no try found
             frames that differ enough.
     """
 

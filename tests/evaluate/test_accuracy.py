@@ -28,7 +28,7 @@ def run(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFact
 
 def test_accuracy_is_that_of_the_loaders_tuples(run: TrainedRun, index: VideoIndex) -> None:
     model, _ = trained_model(run.path)
-    found = predict_tuples(model, index, tuples=3)
+    (found,) = predict_tuples(model, index, tuples=3)
     with Loader(index, model.pretext, batch_size=3, tuples_per_window=3, train=False, device="cpu") as loader:
         batches = list(loader)
     with torch.no_grad():

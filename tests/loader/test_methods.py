@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from tests.loader.test_loader import same
+from tests.pretext.tasks import Fast, Reversed
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
-from vidssl.pretext import OddOneOut, Opn, Pretext, ShuffleLearn
+from vidssl.pretext import Joint, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
 from vidssl.types import Batch
 
 SMALL = Augment(resize=(36, 44), crop=(24, 32), crop_scope="tuple", flip=0.5, jitter=2, brightness=0.2)
@@ -21,6 +22,14 @@ TASKS: dict[str, Pretext] = {
     "opn": Opn(interval_min=2, interval_max=8, augment=replace(SMALL, region=(30, 38), split=1.0)),
     "odd_one_out": OddOneOut(augment=SMALL),
     "odd_one_out, random": OddOneOut(elements=3, length=4, sampler="random", augment=SMALL),
+    "joint": Joint(tasks=(Vcop(clip_length=4, interval=2), Fast(), Reversed()), augment=SMALL),
+    "joint, motion": Joint(
+        tasks=(
+            ShuffleLearn(tau_max=12, tau_min=3, similar=0.5, window=25),
+            Opn(interval_min=2, interval_max=8, window=25),
+        ),
+        augment=SMALL,
+    ),
     "odd_one_out, consecutive": OddOneOut(
         elements=3, length=4, stride=2, sampler="consecutive", wrong="adjacent", augment=SMALL
     ),

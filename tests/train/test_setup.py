@@ -27,7 +27,7 @@ OTHER = CommandText("tune", "folder", "move it away")
 def task(recipe: Recipe, **settings: Any) -> Task:
     pretext = recipe.pretext
     build = partial(build_model, pretext, recipe.encoder)
-    return Task(recipe=recipe, plan=pretext.plan, build=build, class_names=pretext.class_names, **settings)
+    return Task(recipe=recipe, plan=pretext.plan, build=build, objectives=pretext.objectives, **settings)
 
 
 def alone() -> ProcessGroup:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.store_data import open_data_and_store, say_read
+from vidssl.pretext import join
 from vidssl.recipes import RECIPES
 from vidssl.store.choose import Name
 from vidssl.train.config import Recipe
@@ -16,12 +18,16 @@ from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.setup import open_run
 from vidssl.train.train import check_first_weights, train
+from vidssl.types import VidsslError
 
 _ARGS = """
 
 Args:
     data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
+    pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. The task
+        of the recipe keeps its settings, and others take those that they share with it. None learns the recipe's alone.
+    task_weights: Factor of the loss of each of these tasks; () is 1 for each.
     resume: Continue the run in OUT from its latest checkpoint.
     device: Where to compute; auto takes a GPU if there is one.
     store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
@@ -43,6 +49,8 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         out: Path,
         settings: Recipe = default,
         *,
+        pretext: str | None = None,
+        task_weights: tuple[float, ...] = (),
         resume: bool = False,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         store: Path | None = None,
@@ -50,6 +58,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         store_backend: Name = "auto",
         allow_outside: bool = False,
     ) -> None:
+        settings = _with_tasks(settings, pretext, task_weights)
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
             # Both raise before videos are indexed.
             if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
@@ -71,3 +80,12 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
 
     command.__doc__ = doc + _ARGS
     return command
+
+
+def _with_tasks(recipe: Recipe, pretext: str | None, weights: tuple[float, ...]) -> Recipe:
+    """Returns a recipe with the tasks that --pretext names in the place of its own."""
+    if pretext is not None:
+        return replace(recipe, pretext=join(recipe.pretext, pretext.split(","), weights))
+    if weights:
+        raise VidsslError(f"task_weights={weights}: name the tasks with --pretext, or leave it out")
+    return recipe

@@ -18,6 +18,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
 from vidssl.store.frames import FrameStore
+from vidssl.train.step import by_task
 from vidssl.types import VidsslError
 
 
@@ -77,10 +78,13 @@ def predict_tuples(
     device: torch.device | str = "cpu",
     workers: int | None = None,
     store: FrameStore | None = None,
-) -> Answers:
-    """Predicts tuples of the middle window of every usable video. The arguments are those of `pretext_accuracy`."""
+) -> list[Answers]:
+    """Predicts tuples of the middle window of every usable video, in each task of the model.
+
+    The arguments are those of `pretext_accuracy`.
+    """
     model.to(device).eval()
-    parts, drawn = [], 0
+    parts = []
     loading: dict[str, Any] = {
         "batch_size": 8 * tuples,
         "tuples_per_window": tuples,
@@ -90,13 +94,13 @@ def predict_tuples(
     }
     with Loader(index, model.pretext, train=False, **loading) as loader:
         for batch in loader:
-            kept = batch.status == 0
-            drawn += len(kept)
-            parts.append(
-                (model(batch.clips).argmax(1)[kept].cpu(), batch.label[kept].cpu(), batch.video[kept.cpu()].cpu())
-            )
-    predicted, label, video = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Answers(predicted=predicted, label=label, video=video, drawn=drawn)
+            each = (model.predict(model(batch.clips)), by_task(batch.label), by_task(batch.status) == 0, batch.video)
+            parts.append([part.cpu() for part in each])
+    predicted, label, kept, video = (torch.cat(part) for part in zip(*parts, strict=True))
+    return [
+        Answers(predicted=predicted[good, at], label=label[good, at], video=video[good], drawn=len(good))
+        for at, good in enumerate(kept.unbind(1))
+    ]
 
 
 def pretext_accuracy(
@@ -124,16 +128,24 @@ def pretext_accuracy(
         The accuracy.
 
     Raises:
-        VidsslError: No video is usable, or a video cannot be read.
+        VidsslError: No video is usable, a video cannot be read, or the model has several tasks (see `predict_tuples`).
     """
-    found = predict_tuples(model, index, tuples=tuples, device=device, workers=workers, store=store)
+    chance = model.pretext.chance  # several tasks have no single one
+    (found,) = predict_tuples(model, index, tuples=tuples, device=device, workers=workers, store=store)
     return Accuracy(
         accuracy=float(found.right.float().mean()),
         balanced=found.balanced,
-        chance=model.pretext.chance,
+        chance=chance,
         tuples=len(found.label),
         rejected=1 - len(found.label) / found.drawn,
     )
+
+
+def _groups(index: VideoIndex, answers: Answers) -> torch.Tensor:
+    """int64 [N]: the group of each answer's video, or the video, by number."""
+    paths, names = (index.column(column).to_pylist() for column in ("path", "group"))
+    (group,) = name_ids([names[row] or paths[row] for row in answers.video.tolist()])
+    return group
 
 
 def evaluate_pretext(
@@ -164,30 +176,34 @@ def evaluate_pretext(
         VidsslError: No video is long enough, or one cannot be read; no tuple meets the task's limits; `out` cannot be
             written.
     """
-    picked, spec = pick_device(device), run.recipe.pretext.plan
-    chance = {"accuracy": Estimate(run.recipe.pretext.chance), "balanced": Estimate(1 / spec.classes)}
+    picked, spec, tasks = pick_device(device), run.recipe.pretext.plan, run.recipe.pretext.objectives
     numbers: Numbers = {}
     for name, model in {"trained": trained_model(run.path)[0], "untrained": untrained_model(run.recipe)}.items():
         found = predict_tuples(model, test, tuples=tuples, device=picked, workers=workers, store=run.store)
-        if not len(found.label):
-            raise VidsslError(
-                f"evaluate: none of the {found.drawn} tuples meets the limits of {run.recipe.pretext.name}"
-            )
-        paths, names = (test.column(column).to_pylist() for column in ("path", "group"))
-        (group,) = name_ids([names[row] or paths[row] for row in found.video.tolist()])
-        numbers[name] = {"accuracy": proportion(found.right, group), "balanced": Estimate(found.balanced)}
-    numbers["chance"] = chance
-    videos = len(set(found.video.tolist()))
+        numbers[name] = {}
+        for task, answers in zip(tasks, found, strict=True):
+            if not len(answers.label):
+                raise VidsslError(
+                    f"evaluate: none of the {answers.drawn} tuples meets the limits of "
+                    f"{task.name or run.recipe.pretext.name}"
+                )
+            right = proportion(answers.right, _groups(test, answers))
+            numbers[name] |= {task.metric("accuracy"): right, task.metric("balanced"): Estimate(answers.balanced)}
+    numbers["chance"] = {}
+    for task in tasks:
+        balanced = Estimate(1 / len(task.class_names))
+        numbers["chance"] |= {task.metric("accuracy"): Estimate(task.chance or 0.0), task.metric("balanced"): balanced}
+    videos = len(set(torch.cat([answers.video for answers in found]).tolist()))
+    drawn, predicted = (sum(part) for part in zip(*((one.drawn, len(one.label)) for one in found), strict=True))
     result = Result(
         kind="pretext",
         protocol=f"{run.recipe.pretext.name}: {tuples} tuple(s) of the middle window of each video, centre crop",
         numbers=numbers,
         split="tested on the videos as given",
-        counts={"tuples": len(found.label), "videos": videos, "classes": spec.classes},
+        counts={"tuples": predicted, "videos": videos, "classes": sum(len(task.class_names) for task in tasks)},
         settings={"tuples": tuples},
         notes=(
-            f"{found.drawn - len(found.label)} of {found.drawn} tuples met the task's limits in no try; they are left "
-            "out. "
+            f"{drawn - predicted} of {drawn} tuples met the task's limits in no try; they are left out. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
             "Balanced: the mean over the classes of the accuracy in each.",
             *size_notes(run.recipe, run.recipe.pretext.augment.resize),

@@ -154,6 +154,8 @@ def audit(
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
+    single = len(pretext.objectives) == 1
+    _need(single, f"{pretext.name}: a cue solves one task at a time; audit a recipe with each of its tasks")
     _need(
         config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
     )

@@ -33,7 +33,7 @@ class Classifier(SlotModel):
         self, encoder: Encoder, encode: Callable[[torch.Tensor], torch.Tensor], classes: int, frozen: Sequence[str]
     ) -> None:
         super().__init__()
-        self.encoder, self.encode = encoder, encode
+        self.encoder, self.encode, self.classes = encoder, encode, (classes,)
         self.head = nn.Sequential(nn.Flatten(1), nn.Linear(encoder.features, classes))
         named = dict(encoder.named_modules())
         if unknown := [name for name in frozen if not name or name not in named]:

@@ -30,7 +30,7 @@ from vidssl.evaluate.splits import Splits, split_name
 from vidssl.kernels.plan import PlanSpec
 from vidssl.models import Encoder
 from vidssl.paths import output_path
-from vidssl.pretext import OddOneOut, Pretext, SlotModel, build_model
+from vidssl.pretext import Objective, OddOneOut, Pretext, SlotModel, build_model
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
@@ -206,7 +206,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
         plan=_spec(recipe),
         build=partial(_build, recipe, how, len(classes)),
         init=partial(_begin, run, recipe, how),
-        class_names=classes,
+        objectives=(Objective("", classes, None),),
         fixed={
             "finetune": {
                 "init": how.init,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +147,11 @@ class PlanSpec:
                 self._need(fits, name, entry, f"bases are 0 <= i < j < {self.bases}")
 
     @property
+    def parts(self) -> tuple[PlanSpec, ...]:
+        """The tables of the tasks that share a window: this one."""
+        return (self,)
+
+    @property
     def slots(self) -> int:
         """Slots of a tuple, K."""
         return int(self.arrangements.shape[1])
@@ -244,13 +249,6 @@ def own_colors(plan: Plan) -> Plan:
     color = np.zeros_like(plan.color)
     color[..., :3] = np.eye(3, dtype=np.float32)
     return plan._replace(color=color)
-
-
-class HasPlan(Protocol):
-    """The part of a pretext that the loader uses."""
-
-    @property
-    def plan(self) -> PlanSpec: ...
 
 
 _HOST = np.empty(0)

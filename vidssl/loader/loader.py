@@ -24,7 +24,8 @@ from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType
-from vidssl.kernels.plan import HasPlan, PlanSpec
+from vidssl.kernels.joint import HasPlan, JointSpec, Spec
+from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.buffers import upload
 from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder
 from vidssl.loader.engines import ENGINES, Settings, make_engine
@@ -50,7 +51,7 @@ class Loader:
     Args:
         index: Videos. The loader uses those with at least `pretext.plan.frames` frames; the attribute `skipped` lists
             the others as (path, reason).
-        pretext: A pretext task, or the PlanSpec of another task.
+        pretext: A pretext task, or the PlanSpec of another task, or a JointSpec of several.
         batch_size: Tuples per batch of this rank.
         device: "auto", "cpu", "cuda" or "cuda:N".
         decode: Where frames are decoded. "cpu": by PyAV. "nvdec": by the GPU's decoder; videos that it does not take
@@ -88,7 +89,7 @@ class Loader:
     def __init__(
         self,
         index: VideoIndex,
-        pretext: HasPlan | PlanSpec,
+        pretext: HasPlan | Spec,
         *,
         batch_size: int,
         device: str | torch.device = "auto",
@@ -107,11 +108,11 @@ class Loader:
         quarantine: str | os.PathLike[str] | None = None,
         file_timeout: float | None = None,
     ) -> None:
-        spec = pretext if isinstance(pretext, PlanSpec) else getattr(pretext, "plan", None)
+        spec = pretext if isinstance(pretext, PlanSpec | JointSpec) else getattr(pretext, "plan", None)
         workers = workers if workers is not None else cpus()
         dtype = cast(DType, str(dtype).removeprefix("torch."))
         _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, such as VideoIndex.build(folder)")
-        if not isinstance(spec, PlanSpec):
+        if not isinstance(spec, PlanSpec | JointSpec):
             raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
         _check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
         for name, value, known in (
@@ -345,7 +346,9 @@ class Loader:
     def _fingerprint(self) -> dict[str, Any]:
         spec, sampler = self.spec, self.sampler
         digest = hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes())
-        table = hashlib.sha256(spec.text.encode() + spec.arrangements.tobytes() + spec.labels.tobytes())
+        table = hashlib.sha256()
+        for part in spec.parts:
+            table.update(part.text.encode() + part.arrangements.tobytes() + part.labels.tobytes())
         return {
             "videos": digest.hexdigest()[:16],
             "pretext": table.hexdigest()[:16],

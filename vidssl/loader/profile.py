@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import HasPlan
+from vidssl.kernels.joint import HasPlan
 from vidssl.loader.engines import Engine, make_engine
 from vidssl.loader.loader import Loader
 from vidssl.loader.pipeline import windows_per_second

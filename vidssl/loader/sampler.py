@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.joint import Spec
 from vidssl.native import kernels
 from vidssl.types import VidsslError, Window
 
@@ -64,7 +64,7 @@ class Sampler:
             raise VidsslError(f"seed={self.seed}: take 0 <= seed < 2**63")
 
     @classmethod
-    def of(cls, index: VideoIndex, spec: PlanSpec, *, seed: int, train: bool, tuples: int) -> Sampler:
+    def of(cls, index: VideoIndex, spec: Spec, *, seed: int, train: bool, tuples: int) -> Sampler:
         """Returns the sampler of the videos of `index` that are long enough for `spec`.
 
         Raises:

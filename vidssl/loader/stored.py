@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.joint import Spec
 from vidssl.loader.sampler import Sampler
 from vidssl.loader.windows import DecodedWindow, OutputSlot, Request, StoredWindow
 from vidssl.loader.worker import Worker
@@ -26,7 +26,7 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
     def __init__(
         self,
         index: VideoIndex,
-        spec: PlanSpec,
+        spec: Spec,
         sampler: Sampler,
         arenas: Arenas,
         *,

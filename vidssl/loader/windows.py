@@ -36,7 +36,8 @@ class Request:
         video: How to decode the video.
         samples: Sample number of each tuple, for the random draws of its plan.
         number: int64 [F], numbers of the frames to decode.
-        plan: The plans of all tuples, joined: slots [tuples * K], label and status [tuples]; `frame` indexes `number`.
+        plan: The plans of all tuples, joined: slots [tuples * K], label and status [tuples], of several
+            tasks [tuples * tasks]; `frame` indexes `number`.
             None if the engine makes it, as it does for all plans that need motion.
         failures: Windows that this one replaces.
         kept: The window's frames, from the store; None if they are to be decoded.

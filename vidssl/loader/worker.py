@@ -16,8 +16,8 @@ from vidssl.deadline import Deadline, FileTimeoutError, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType, Layout, assemble
 from vidssl.kernels.decode_assemble import decode_assemble
+from vidssl.kernels.joint import Spec, draw_plans
 from vidssl.kernels.motion import Motion, motion
-from vidssl.kernels.plan import PlanSpec, plan_many
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.sampler import Sampler
 from vidssl.loader.windows import (
@@ -46,7 +46,7 @@ class Worker(ABC, Generic[W_co]):
 
     Args:
         index: The videos.
-        spec: The task's table.
+        spec: The task's table, or those of several.
         sampler: Chooses the windows.
         store: Has frames that need no decoding, and the size of all others. None: frames have their own size.
         missed: Called with the row of a video, and what the store lacks of it.
@@ -56,7 +56,7 @@ class Worker(ABC, Generic[W_co]):
     def __init__(
         self,
         index: VideoIndex,
-        spec: PlanSpec,
+        spec: Spec,
         sampler: Sampler,
         *,
         store: FrameStore | None = None,
@@ -145,7 +145,7 @@ class Worker(ABC, Generic[W_co]):
     ) -> Plan:
         """Draws the plans of all tuples of a window, and joins them. score: of its frames, if plans need motion."""
         sampler = self._sampler
-        return plan_many(
+        return draw_plans(
             self._spec,
             windows=np.full((len(samples), 3), (frames, *size), np.int32),
             seed=sampler.seed,
@@ -165,7 +165,7 @@ class DecodingWorker(Worker[DecodedWindow]):
     def __init__(
         self,
         index: VideoIndex,
-        spec: PlanSpec,
+        spec: Spec,
         sampler: Sampler,
         decoder: Decoder,
         *,
@@ -192,7 +192,7 @@ class AssemblingWorker(Worker[AssembledWindow]):
     def __init__(
         self,
         index: VideoIndex,
-        spec: PlanSpec,
+        spec: Spec,
         sampler: Sampler,
         decoder: Decoder,
         *,
@@ -246,7 +246,7 @@ class SegmentWorker(Worker[DecodedWindow | SegmentWindow]):
     def __init__(
         self,
         index: VideoIndex,
-        spec: PlanSpec,
+        spec: Spec,
         sampler: Sampler,
         decoder: Decoder,
         graph_decoder: GraphDecoder,

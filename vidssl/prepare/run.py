@@ -19,7 +19,7 @@ from vidssl.cpus import cpus
 from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import HasPlan
+from vidssl.kernels.joint import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.lock import LOCK, hold
 from vidssl.paths import output_path, printable, resolve_folder

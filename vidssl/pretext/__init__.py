@@ -4,13 +4,15 @@
 |---|---|
 | base.py | `Pretext`: the base class of all tasks |
 | registry.py | `METHODS`: the tasks by name; `register` adds your own |
+| joint.py | several tasks at once |
 | model.py, heads.py | join an encoder and a task's head in one module |
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | each defines one task |
 """
 
 from __future__ import annotations
 
-from vidssl.pretext.base import Pretext
+from vidssl.pretext.base import Objective, Pretext
+from vidssl.pretext.joint import Joint, join, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
 from vidssl.pretext.odd_one_out import OddOneOut
 from vidssl.pretext.opn import Opn
@@ -23,6 +25,8 @@ for _method in (ShuffleLearn, Opn, OddOneOut, Vcop):
 
 __all__ = [
     "METHODS",
+    "Joint",
+    "Objective",
     "OddOneOut",
     "Opn",
     "Pretext",
@@ -32,5 +36,7 @@ __all__ = [
     "Vcop",
     "build_encoder",
     "build_model",
+    "join",
+    "pretext_from",
     "register",
 ]

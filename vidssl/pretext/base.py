@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,30 @@ from torch import nn
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.types import VidsslError
+
+
+class Objective(NamedTuple):
+    """What a head tells apart. Training has one loss for it.
+
+    Attributes:
+        name: Name of the task; "" if it is the only one.
+        class_names: The name of each class in logs.
+        chance: Accuracy of a model that always predicts the most frequent class; None if it is not known.
+        weight: Factor of its loss.
+    """
+
+    name: str
+    class_names: Sequence[str]
+    chance: float | None
+    weight: float = 1.0
+
+    def metric(self, name: str) -> str:
+        """Return the name of a metric of this task: "loss", or "loss/TASK" where there are several."""
+        return f"{name}/{self.name}" if self.name else name
+
+    def titles(self) -> list[str]:
+        """Return the names of the classes, each with the name of the task where there are several."""
+        return [f"{self.name} {name}".strip() for name in self.class_names]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +107,15 @@ class Pretext(ABC):
         """Accuracy, from 0 to 1, of a model that always predicts the most frequent label."""
         counts = np.bincount(self.plan.labels)
         return float(counts.max() / counts.sum())
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the task's head tells apart: one thing, or one for each of several tasks."""
+        return (Objective("", self.class_names, self.chance),)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings, as they are written to a checkpoint."""
+        return asdict(self)
 
     def _need(self, argument: str, good: bool, fix: str) -> None:
         """Raise VidsslError with the fix unless the setting is good."""

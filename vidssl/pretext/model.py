@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from vidssl.models import ENCODERS, Encoder
 from vidssl.models.norm import with_group_norm
@@ -21,6 +22,8 @@ class SlotModel(nn.Module, ABC):
 
     encoder: Encoder
     head: nn.Module
+    classes: tuple[int, ...]  # of each task; the logits of the tasks follow each other
+    weights: tuple[float, ...] = (1.0,)  # factor of the loss of each task
     plain_biases: tuple[str, ...] = ()  # names of biases that `TrainConfig.caffe_bias` treats like weights
 
     @abstractmethod
@@ -31,6 +34,21 @@ class SlotModel(nn.Module, ABC):
         """Map clips [B, K, 3, T, H, W] to logits [B, classes]."""
         out: torch.Tensor = self.head(self.features(clips))
         return out
+
+    def losses(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Compute the cross entropy float [B, tasks] of each task, without its weight.
+
+        Args:
+            logits: float [B, classes], of all tasks.
+            label: int64 [B, tasks].
+        """
+        parts = torch.split(logits, list(self.classes), dim=1)
+        each = [functional.cross_entropy(part, label[:, at], reduction="none") for at, part in enumerate(parts)]
+        return torch.stack(each, dim=1)
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the most likely class int64 [B, tasks] of each task. logits: [B, classes], of all tasks."""
+        return torch.stack([part.argmax(1) for part in torch.split(logits, list(self.classes), dim=1)], dim=1)
 
 
 class PretextModel(SlotModel):
@@ -48,6 +66,8 @@ class PretextModel(SlotModel):
         super().__init__()
         self.encoder, self.pretext, self.slotwise_bn = encoder, pretext, slotwise_bn
         self.head = pretext.head(encoder.features)
+        self.classes = tuple(len(one.class_names) for one in pretext.objectives)
+        self.weights = tuple(one.weight for one in pretext.objectives)
         self.plain_biases = tuple(f"head.{name}" for name in pretext.plain_biases)
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:

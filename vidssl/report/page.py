@@ -110,9 +110,10 @@ def _overview(runs: Sequence[RunRecord]) -> str:
     head = ["run", "task", "encoder", "step", "validation accuracy", *(heading for _, _, heading in columns)]
     rows = []
     for run in runs:
-        recipe, right = run.meta["recipe"], run.curves.get("val/accuracy")
+        recipe, last = run.meta["recipe"], {name: curve[-1][1] for name, curve in run.curves.items() if curve}
+        right = {name[13:]: value for name, value in last.items() if f"{name}/".startswith("val/accuracy/")}  # by task
         cells = [_html(run.name), _html(recipe["method"]), _html(recipe["encoder"]), f"{run.meta['step']:,}"]
-        cells.append(f"{100 * right[-1][1]:.1f} %" if right else "")
+        cells.append("<br>".join(_html(f"{task} {100 * value:.1f} %".strip()) for task, value in right.items()))
         for kind, column, _ in columns:
             numbers = run.results.get(kind, {}).get("numbers", {})
             shown = (
@@ -138,7 +139,8 @@ def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
 
 
 def _charts(runs: Sequence[RunRecord]) -> str:
-    names = [name for name in METRICS if any(run.curves.get(name) for run in runs)]
+    found = sorted({name for run in runs for name, curve in run.curves.items() if curve})
+    names = [name for base in METRICS for name in found if name == base or name.startswith(f"{base}/")]
     return "".join(svg_curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
 
 

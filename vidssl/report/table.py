@@ -116,8 +116,9 @@ def differences(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
 def text(runs: Sequence[RunSummary]) -> str:
     """A table for people: one line per run, then the settings that differ."""
     wide = max(len("run"), *(len(run.name) for run in runs)) + 2
+    method_wide = max(15, *(len(printable(run.settings.get("method", "-"))) + 2 for run in runs))
     lines = [
-        f"{'run':{wide}}{'method':15s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}"
+        f"{'run':{wide}}{'method':{method_wide}s}{'encoder':14s}{'step':>7s}{'saved':>7s}{'loss':>8s}{'right':>7s}"
         f"{'best val':>10s}{'right':>7s}{'at step':>9s}{'clips/s':>9s}{'waits':>7s}"
     ]
     for run in runs:
@@ -134,7 +135,7 @@ def text(runs: Sequence[RunSummary]) -> str:
         figures = "".join("-".rjust(width) if value is None else form.format(value) for value, form, width in cells)
         saved = "-" if run.saved is None else str(run.saved)
         method, encoder = (printable(run.settings.get(key, "-")) for key in ("method", "encoder"))
-        who = f"{method:15s}{encoder:14s}"
+        who = f"{method:{method_wide}s}{encoder:14s}"
         lines.append(f"{printable(run.name):{wide}}{who}{run.step:>7d}{saved:>7s}{figures}")
     changed = differences(runs)
     if len(runs) > 1:

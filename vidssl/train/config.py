@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vidssl.kernels.augment import Augment
 from vidssl.loader.choose_decoder import Decode
-from vidssl.pretext import METHODS, Pretext
+from vidssl.pretext import Pretext, pretext_from
 from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
 
@@ -207,7 +206,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns a dictionary that can be written as JSON, and from which `recipe_from` makes the recipe again."""
-        return {"method": self.pretext.name, **asdict(self)}
+        return {"method": self.pretext.name, **asdict(self), "pretext": self.pretext.as_dict()}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -224,13 +223,10 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def recipe_from(values: dict[str, Any]) -> Recipe:
     """Makes the recipe that a checkpoint's meta.json holds. Raises VidsslError if this version lacks a setting."""
     try:
-        pretext, train = ({key: _tuples(value) for key, value in values[part].items()} for part in ("pretext", "train"))
-        augment = Augment(**{key: _tuples(value) for key, value in values["pretext"]["augment"].items()})
-        method = METHODS[values["method"]]
         return Recipe(
-            pretext=method(**pretext | {"augment": augment}),
+            pretext=pretext_from(values["method"], _tuples(values["pretext"])),
             encoder=values["encoder"],
-            train=TrainConfig(**train),
+            train=TrainConfig(**_tuples(values["train"])),
             init=values.get("init"),
             fresh=_tuples(values.get("fresh")),
             store_size=values.get("store_size", "none"),
@@ -242,5 +238,7 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
 
 
 def _tuples(value: Any) -> Any:
-    """Turns lists back into the tuples that JSON cannot hold."""
+    """Turns lists, also those in dictionaries, back into the tuples that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

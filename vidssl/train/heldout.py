@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch.nn import functional
 
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
+from vidssl.pretext import Objective
 from vidssl.train.log import Log
-from vidssl.train.metrics import Metrics
+from vidssl.train.metrics import TaskMetrics
 from vidssl.train.projector import Points
-from vidssl.train.step import Stepper
+from vidssl.train.step import Stepper, by_task
 from vidssl.train.watch import COLLAPSED, Watch
 
 LEARNS_BY = 1000  # steps; a task that is still at chance then is named
@@ -27,8 +28,7 @@ class HeldOut:
         loader: Batches of the held-out videos; None if this process has none of them.
         index: The held-out videos.
         augment: How clips are normalised, which pictures undo.
-        classes: Number of classes of the task.
-        chance: Accuracy of always predicting the most frequent class; None if it is not known.
+        objectives: What the model tells apart, in each of its tasks.
     """
 
     def __init__(
@@ -38,11 +38,10 @@ class HeldOut:
         index: VideoIndex,
         augment: Augment,
         *,
-        classes: int,
-        chance: float | None,
+        objectives: Sequence[Objective],
     ) -> None:
         self._stepper, self._loader, self.index = stepper, loader, index
-        self._augment, self._classes, self._chance = augment, classes, chance
+        self._augment, self._objectives = augment, objectives
         self._warned: set[str] = set()
 
     @torch.no_grad()
@@ -59,19 +58,18 @@ class HeldOut:
             measured; confusion int64 [classes, classes].
         """
         process_group, model = self._stepper.process_group, self._stepper.model
-        sums, points = Metrics(self._classes, process_group.device), Points(self.index, self._augment)
+        sums, points = TaskMetrics(self._objectives, process_group.device), Points(self.index, self._augment)
         if not len(self.index):
             return {}, sums.confusion
         self._stepper.share_buffers()
         model.eval()
         watch = Watch(self.index)
         for batch in self._loader or ():
-            label = batch.label.to(process_group.device)
+            label, status = (by_task(part.to(process_group.device)) for part in (batch.label, batch.status))
             with self._stepper.autocast():
                 features = model.features(batch.clips.to(process_group.device))
                 logits = model.head(features).float()
-            loss = functional.cross_entropy(logits, label, reduction="none")
-            sums.add(logits, label, loss, batch.status.to(process_group.device) == 0)
+            sums.add(logits, label, model.losses(logits, label), status == 0)
             watch.add(features, batch.video)
             if project:
                 points.add(batch, features)
@@ -83,9 +81,12 @@ class HeldOut:
             watch.video += videos
         total = sums.total(process_group)
         values: dict[str, float] = {}
-        if total.sums[3]:
+        if total.complete:
             found = total.values()
-            values = {"val/loss": found["loss"], "val/accuracy": found["accuracy"], "val/tuples": float(total.sums[3])}
+            values = {"val/loss": found["loss"]}
+            for one in self._objectives:
+                values |= {f"val/{one.metric(name)}": found[one.metric(name)] for name in ("loss", "accuracy")}
+                values[f"val/{one.metric('tuples')}"] = found[one.metric("kept")]
         if process_group.is_first:
             values |= watch.values()
         self._judge(log, step, values)
@@ -101,16 +102,22 @@ class HeldOut:
                 f"{values['watch/spread']:.1g}, RankMe {values['watch/rank']:.1f}): the encoder has collapsed; "
                 "take a lower lr, or another task",
             )
-        if self._chance is not None and step >= LEARNS_BY and "val/accuracy" in values:
-            likely = self._chance + 1.645 * math.sqrt(self._chance * (1 - self._chance) / values["val/tuples"])
-            if values["val/accuracy"] <= likely:
-                self._warn(
-                    log,
-                    "chance",
-                    f"step {step}: {values['val/accuracy']:.1%} of {values['val/tuples']:.0f} held-out tuples is no "
-                    f"more than chance ({self._chance:.1%}): the task is not learnt; train longer, or take another "
-                    "learning rate or an easier task",
-                )
+        if step >= LEARNS_BY and "val/loss" in values:
+            for one in self._objectives:
+                self._judge_task(log, step, one, values)
+
+    def _judge_task(self, log: Log, step: int, task: Objective, values: dict[str, float]) -> None:
+        """Warns of a task that is not learnt."""
+        right, tuples = (values[f"val/{task.metric(name)}"] for name in ("accuracy", "tuples"))
+        chance = task.chance
+        if chance is not None and right <= chance + 1.645 * math.sqrt(chance * (1 - chance) / tuples):
+            self._warn(
+                log,
+                task.metric("chance"),
+                f"step {step}: {right:.1%} of {tuples:.0f} held-out tuples is no more than chance ({chance:.1%}): "
+                f"{f'{task.name}' if task.name else 'the task'} is not learnt; train longer, or take another learning "
+                "rate or an easier task",
+            )
 
     def _warn(self, log: Log, kind: str, line: str) -> None:
         """Prints a warning, once of each kind."""

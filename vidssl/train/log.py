@@ -27,7 +27,8 @@ from vidssl.paths import atomic_write, markdown_code, open_append, output_path, 
 from vidssl.plots.confusion import confusion_image
 from vidssl.train.metrics import class_accuracy
 
-# Name of each metric, and the text that the terminal prints for it.
+# Name of each metric, and the text that the terminal prints for it. Of several tasks, "train/loss" is the weighted sum;
+# loss and accuracy of each have the name of the task after them, such as "train/accuracy/vcop".
 METRICS = {
     "train/loss": "loss {:.4f}",
     "train/accuracy": "accuracy {:.1%}",
@@ -70,7 +71,8 @@ class Log:
         step: The step at which the run starts. Lines of later steps, which will be made again, are removed.
         total: The step at which the run ends.
         classes: Names of the classes.
-        chance: Accuracy of always predicting the most frequent class, which is printed beside the accuracy.
+        chance: Accuracy of always predicting the most frequent class, by the metric beside which it is printed:
+            "accuracy", or "accuracy/TASK" of several tasks.
         quiet: Print nothing.
         mute: Print and write nothing; for all processes except rank 0.
     """
@@ -82,11 +84,11 @@ class Log:
         step: int,
         total: int,
         classes: Sequence[str],
-        chance: float | None = None,
+        chance: Mapping[str, float] | None = None,
         quiet: bool = False,
         mute: bool = False,
     ) -> None:
-        self._beside = "" if chance is None else f" (chance {chance:.1%})"
+        self._chance = chance or {}
         self._quiet, self._mute, self._total, self._classes = quiet or mute, mute, total, classes
         self._started = time.monotonic()
         self._bar = tqdm(
@@ -113,7 +115,7 @@ class Log:
         Args:
             step: The step after which they were computed.
             epoch: The epoch.
-            values: Name to value.
+            values: Name to value. A metric of one of several tasks has the name of the task after it: "val/loss/vcop".
             matrix: Confusion int64 [classes, classes]; rows are true classes, columns predicted ones.
         """
         if self._mute:
@@ -144,18 +146,22 @@ class Log:
         printed = {
             name: value
             for name, value in values.items()
-            if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value)
+            if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value) and not name.startswith("val/tuples/")
         }
-        text = ", ".join(
-            METRICS[name].format(value) + (self._beside if name.endswith("/accuracy") else "")
-            for name, value in printed.items()
-        )
+        text = ", ".join(self._text(name, value) for name, value in printed.items())
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
         elif part == "train":
             self._bar.set_postfix_str(text)
         else:
             self.say(f"step {step}: {text}")
+
+    def _text(self, name: str, value: float) -> str:
+        """What the terminal shows of a metric."""
+        part, metric, *task = name.split("/", 2)
+        chance = self._chance.get("/".join([metric, *task]))
+        beside = "" if chance is None else f" (chance {chance:.1%})"
+        return " ".join([*task, METRICS[f"{part}/{metric}"].format(value) + beside])
 
     def text(self, name: str, value: str) -> None:
         """Adds a text to TensorBoard."""

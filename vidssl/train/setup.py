@@ -28,12 +28,12 @@ import torch
 from vidssl.cpus import cpus
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.joint import Spec
 from vidssl.loader import Loader
 from vidssl.lock import LOCK
 from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
-from vidssl.pretext import SlotModel
+from vidssl.pretext import Objective, SlotModel
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
@@ -79,8 +79,7 @@ class Task:
         plan: What the loader shows.
         build: Makes the model; torch's random numbers have been seeded.
         init: Gives the encoder of a new model its first weights; None leaves it as it is.
-        class_names: Names of the classes that the model tells apart.
-        chance: Accuracy of always predicting the most frequent class; None if it is not known.
+        objectives: What the model tells apart, in each of its tasks.
         fixed: Settings beside the recipe that a resumed run must share.
         meta: What run.json and meta.json hold beside the recipe.
         loader: Makes a loader, with the arguments of Loader.
@@ -88,10 +87,9 @@ class Task:
     """
 
     recipe: Recipe
-    plan: PlanSpec
+    plan: Spec
     build: Callable[[], SlotModel]
-    class_names: Sequence[str]
-    chance: float | None = None
+    objectives: Sequence[Objective]
     init: Callable[[Encoder], Transfer] | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -197,8 +195,8 @@ def _fit(
                 out,
                 step=trainer.step,
                 total=trainer.total,
-                classes=task.class_names,
-                chance=task.chance,
+                classes=[title for one in task.objectives for title in one.titles()],
+                chance={one.metric("accuracy"): one.chance for one in task.objectives if one.chance is not None},
                 quiet=quiet,
                 mute=not process_group.is_first,
             )
@@ -246,8 +244,8 @@ def _set_up(
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
     augment = task.recipe.pretext.augment
-    watched = HeldOut(stepper, val_loader, held_out, augment, classes=len(task.class_names), chance=task.chance)
-    trainer = Trainer(stepper, loader, watched, train_part, out, meta, names=task.class_names, augment=augment)
+    watched = HeldOut(stepper, val_loader, held_out, augment, objectives=task.objectives)
+    trainer = Trainer(stepper, loader, watched, train_part, out, meta, objectives=task.objectives, augment=augment)
     if start is not None:
         trainer.load(start)
     others = f" x {process_group.world_size} processes" if process_group.world_size > 1 else ""

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl.pretext import SlotModel
@@ -25,10 +24,10 @@ _WITH_CAFFE_BIAS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 class StepResult(NamedTuple):
     """What a step computes of a batch, on the device."""
 
-    logits: torch.Tensor  # float [B, classes]
-    loss: torch.Tensor  # float [B]
-    label: torch.Tensor  # int64 [B]
-    kept: torch.Tensor  # bool [B], within the task's limits
+    logits: torch.Tensor  # float [B, classes], of all tasks
+    loss: torch.Tensor  # float [B, tasks], without the weights of the tasks
+    label: torch.Tensor  # int64 [B, tasks]
+    kept: torch.Tensor  # bool [B, tasks], within the task's limits
     grad_norm: torch.Tensor  # float []
 
 
@@ -36,7 +35,7 @@ class Stepper:
     """Model and optimizer.
 
     The loss of a step is the mean over the kept tuples of all processes, however the tuples are spread over the
-    processes.
+    processes. Of several tasks, it is the weighted sum of their means.
 
     Args:
         model: The model to train.
@@ -66,6 +65,7 @@ class Stepper:
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
         self.optimizer = make_optimizer(model, config, plain=self.model.plain_biases)
+        self._weights = torch.tensor(model.weights, device=process_group.device)  # of the tasks
         self._distributed: DistributedDataParallel | None = None
         if process_group.world_size > 1:
             ids = [process_group.device] if process_group.device.type == "cuda" else None
@@ -90,12 +90,13 @@ class Stepper:
         config, process_group, device = self.config, self.process_group, self.process_group.device
         torch.manual_seed(step_seed(config.seed, step, process_group.rank))  # dropout then depends on the step alone
         self.optimizer.zero_grad(set_to_none=True)
-        kept = batch.status.to(device, non_blocking=True) == 0  # [B]; the others are outside the task's limits
-        count = kept.sum().float()
+        kept = by_task(batch.status.to(device, non_blocking=True)) == 0  # [B, tasks]; the others are outside the limits
+        count = kept.sum(0).float()
         process_group.all_reduce(count)
-        weights = kept * (process_group.world_size / count.clamp(min=1))  # [B]; processes average gradients
+        weights = kept * (process_group.world_size / count.clamp(min=1))  # [B, tasks]; processes average gradients
+        weights = weights * self._weights
         clips = batch.clips.to(device, non_blocking=True)  # [B, K, C, T, H, W]
-        label = batch.label.to(device, non_blocking=True)
+        label = by_task(batch.label.to(device, non_blocking=True))
         logits, losses = [], []
         parts = list(zip(*(whole.chunk(config.accumulate) for whole in (clips, label, weights)), strict=True))
         for at, (shown, target, weight) in enumerate(parts):
@@ -104,7 +105,7 @@ class Stepper:
             ):
                 with self.autocast():
                     output = self.forward(shown)
-                loss = functional.cross_entropy(output.float(), target, reduction="none")
+                loss = self.model.losses(output.float(), target)
                 (loss * weight).sum().backward()
             logits.append(output.detach().float())
             losses.append(loss.detach())
@@ -122,6 +123,11 @@ class Stepper:
         if self.process_group.world_size > 1:
             for buffer in self.model.buffers():
                 torch.distributed.broadcast(buffer, 0)
+
+
+def by_task(values: torch.Tensor) -> torch.Tensor:
+    """Returns labels or status of a batch, [B] or [B, tasks], as [B, tasks]."""
+    return values.view(len(values), -1)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -71,8 +71,7 @@ def train(
         recipe=recipe,
         plan=pretext.plan,
         build=build,
-        class_names=pretext.class_names,
-        chance=pretext.chance,
+        objectives=pretext.objectives,
         init=init,
         loader=loader,
     )

@@ -16,10 +16,11 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.plots.tuples import tuple_strips
+from vidssl.pretext import Objective
 from vidssl.train import checkpoint
 from vidssl.train.heldout import HeldOut
 from vidssl.train.log import Log
-from vidssl.train.metrics import Metrics
+from vidssl.train.metrics import TaskMetrics
 from vidssl.train.nonfinite import Shown, check_finite, record
 from vidssl.train.step import Stepper, StepResult
 from vidssl.train.watchdog import Watchdog, stop_requests
@@ -72,7 +73,7 @@ class Trainer:
         index: The training videos.
         out: The run's folder.
         meta: What each checkpoint's meta.json holds beside the step.
-        names: Names of the classes.
+        objectives: What the model tells apart, in each of its tasks.
         augment: How clips are normalised, which pictures undo.
     """
 
@@ -85,15 +86,15 @@ class Trainer:
         out: Path,
         meta: dict[str, Any],
         *,
-        names: Sequence[str],
+        objectives: Sequence[Objective],
         augment: Augment,
     ) -> None:
         self.stepper, self.loader = stepper, loader
         self.index, self.held_out = index, held_out
         self.model, self.process_group = stepper.model, stepper.process_group
         self.config, self.total = stepper.config, stepper.total
-        self.out, self.meta, self.names, self.augment = out, meta, names, augment
-        self.sums = Metrics(len(names), self.process_group.device)
+        self.out, self.meta, self.augment = out, meta, augment
+        self.sums = TaskMetrics(objectives, self.process_group.device)
         self._mark = out / "run.json"
         self._marked = self._mark.is_file()  # if not, the caller keeps no such file
         self.step = self.skipped = self._in_a_row = 0
@@ -193,7 +194,7 @@ class Trainer:
         skips = self.config.nonfinite == "skip"
         before = [buffer.clone() for buffer in self.model.buffers()] if skips else []
         result = self.stepper.backward(batch, self.step)
-        shown = Shown(self.step + 1, result.loss, result.grad_norm, batch.video, batch.frame)
+        shown = Shown(self.step + 1, result.loss.sum(1), result.grad_norm, batch.video, batch.frame)
         self.step += 1
         if skips and self.process_group.any(not bool(shown.is_finite())):
             for buffer, value in zip(self.model.buffers(), before, strict=True):  # not finite either
@@ -231,7 +232,8 @@ class Trainer:
         self.process_group.all_reduce(counts)
         clips, frames, waited, replaced, skipped = counts.tolist()
         means = total.values()
-        values = {f"train/{name}": means[name] for name in ("loss", "accuracy", "rejected", "grad_norm")}
+        each = [one.metric(name) for one in total.objectives for name in ("loss", "accuracy")]
+        values = {f"train/{name}": means[name] for name in dict.fromkeys(["loss", *each, "rejected", "grad_norm"])}
         values |= {
             "train/learning_rate": self.stepper.learning_rate(self.step - 1),
             "train/clips_per_second": clips / seconds,
@@ -253,12 +255,14 @@ class Trainer:
         """Logs a picture of tuples as they were shown, with true and predicted classes."""
         if not self.process_group.is_first:
             return
-        names = self.names
-        found, rows = result.logits[:_PICTURED].argmax(1).tolist(), batch.video[:_PICTURED].cpu().numpy()
+        rows = batch.video[:_PICTURED].cpu().numpy()
         clips = self.augment.as_shown(batch.clips[:_PICTURED]).numpy()
         paths = self.index.select(rows).column("path").to_pylist()
-        true = [names[label] for label in batch.label[:_PICTURED].tolist()]
-        log.picture("train/tuples", tuple_strips(clips, true, [names[one] for one in found], paths), self.step)
+        true, found = (
+            [", ".join(one.titles()[at] for one, at in zip(self.sums.objectives, row, strict=True)) for row in rows_of]
+            for rows_of in (result.label[:_PICTURED].tolist(), self.model.predict(result.logits[:_PICTURED]).tolist())
+        )
+        log.picture("train/tuples", tuple_strips(clips, true, found, paths), self.step)
 
     def _look(self, log: Log, *, validates: bool, project: bool) -> bool:
         """Measures the model on the held-out videos; returns whether its loss is the lowest so far.

@@ -10,13 +10,13 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 
 from vidssl.kernels.assemble import DType
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.joint import Spec
 from vidssl.loader.sampler import Sampler
 from vidssl.loader.windows import FetchedWindow, OutputSlot
 
 
 class Output(NamedTuple):
-    """A batch on the device: clips [B, K, 3, T, h, w], label int64 [B], status int32 [B].
+    """A batch on the device: clips [B, K, 3, T, h, w], label int64 and status int32 [B], of several tasks [B, tasks].
 
     position: int64 [B, K, T], the shown frames, counted from the window's first frame.
     """
@@ -32,7 +32,7 @@ class Settings:
     """What an engine makes.
 
     Args:
-        spec: The task's table.
+        spec: The task's table, or those of several.
         sampler: For the random draws of plans that need motion, and the tuples per window.
         device: Of the batch.
         dtype: Of the clips.
@@ -41,7 +41,7 @@ class Settings:
         threads: Threads of an engine that computes on the CPU.
     """
 
-    spec: PlanSpec
+    spec: Spec
     sampler: Sampler
     device: torch.device
     dtype: DType
@@ -95,3 +95,9 @@ def as_tuples(clips: torch.Tensor, settings: Settings) -> torch.Tensor:
     spec = settings.spec
     clips = clips.reshape(-1, spec.slots, *clips.shape[2:])
     return clips.permute(0, 1, 5, 2, 3, 4) if settings.channels_last else clips
+
+
+def by_task(values: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """Returns labels or status of all tuples, in order, as [B], or as [B, tasks] of several tasks."""
+    tasks = len(settings.spec.parts)
+    return values.reshape(-1) if tasks == 1 else values.reshape(-1, tasks)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from nvidia.dali import fn as dali_fn
 from nvidia.dali import pipeline as dali_pipeline
 from nvidia.dali.tensors import TensorCPU
 
+from vidssl.kernels.joint import part_sample
 from vidssl.loader.buffers import upload
-from vidssl.loader.engines.base import Engine, Output, Settings, W, as_tuples
+from vidssl.loader.engines.base import Engine, Output, Settings, W, as_tuples, by_task
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.windows import DecodedWindow, Request, SegmentWindow
 from vidssl.native import load_plugin
@@ -63,8 +65,8 @@ class Graph(Engine[W]):
         self._feed_frames(windows)
         requests = [window.request for window in windows]
         if self.settings.spec.needs_motion:
-            for at in range(self.settings.sampler.tuples):
-                self._feed(f"place{at}", [self._place(request, at) for request in requests])
+            for at, part in self._drawn():
+                self._feed(f"place{at}_{part}", [self._place(request, at, part) for request in requests])
         else:
             for name in ("frame", "box", "flip", "color"):
                 self._feed(name, [getattr(request.plan, name) for request in requests])
@@ -89,9 +91,9 @@ class Graph(Engine[W]):
             )
         return Output(
             clips=as_tuples(clips, settings),
-            label=label.reshape(-1),
+            label=by_task(label, settings),
             position=position.reshape(-1, spec.slots, spec.times),
-            status=status.reshape(-1),
+            status=by_task(status, settings),
         )
 
     def close(self) -> None:
@@ -145,7 +147,7 @@ class Graph(Engine[W]):
         return (self._assemble(self._frames(), plan, self._host("source")),)
 
     def _scored(self) -> tuple[Any, ...]:
-        """Returns the outputs of a graph that makes plans from motion, one for each tuple of a window."""
+        """Returns the outputs of a graph that makes plans from motion, one for each task of each tuple of a window."""
         spec, sampler = self.settings.spec, self.settings.sampler
         frames = self._frames()
         source = self._host("source")
@@ -155,14 +157,14 @@ class Graph(Engine[W]):
                 sad,
                 thumb,
                 source=source,
-                place=self._host(f"place{at}"),
-                plan=spec.text,
-                arrangements=spec.arrangements.ravel().tolist(),
-                labels=spec.labels.tolist(),
+                place=self._host(f"place{at}_{part}"),
+                plan=spec.parts[part].text,
+                arrangements=spec.parts[part].arrangements.ravel().tolist(),
+                labels=spec.parts[part].labels.tolist(),
                 plan_seed=sampler.seed,
                 train=sampler.train,
             )
-            for at in range(sampler.tuples)
+            for at, part in self._drawn()
         ]
         frame, box, flip, color = (
             fn.cat(*parts, axis=0) if len(plans) > 1 else parts[0] for parts in list(zip(*plans, strict=True))[:4]
@@ -172,8 +174,13 @@ class Graph(Engine[W]):
         )
         return self._assemble(frames, (frame, box, flip, color), source), frame, label, status
 
-    def _place(self, request: Request, at: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.array([self.settings.sampler.draw_epoch(request.epoch), request.samples[at]], dtype=np.int64)
+    def _drawn(self) -> Iterator[tuple[int, int]]:
+        """Yields the plans that are drawn of a window: (number of the tuple, number of the task)."""
+        return product(range(self.settings.sampler.tuples), range(len(self.settings.spec.parts)))
+
+    def _place(self, request: Request, at: int, part: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        sample = part_sample(self.settings.spec, request.samples[at], part)
+        return np.array([self.settings.sampler.draw_epoch(request.epoch), sample], dtype=np.int64)
 
 
 class FrameGraph(Graph[DecodedWindow]):

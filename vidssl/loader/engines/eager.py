@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from vidssl.kernels.assemble import Layout, assemble
-from vidssl.kernels.motion import motion
+from vidssl.kernels.joint import part_sample
+from vidssl.kernels.motion import Motion, motion
 from vidssl.kernels.plan import plan
-from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, by_task
 from vidssl.loader.windows import DecodedWindow, Request
 from vidssl.types import Frames, Plan
 
@@ -30,9 +31,9 @@ class Eager(Engine[DecodedWindow]):
         clips, label, position, status = zip(*(self._window(window) for window in self._taken()), strict=True)
         return Output(
             clips=as_tuples(torch.stack(clips), self.settings),
-            label=torch.cat(label),
+            label=by_task(torch.cat(label), self.settings),
             position=torch.cat(position).reshape(-1, spec.slots, spec.times),
-            status=torch.cat(status),
+            status=by_task(torch.cat(status), self.settings),
         )
 
     def _window(self, window: DecodedWindow) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -41,7 +42,7 @@ class Eager(Engine[DecodedWindow]):
         frames = replace(window.frames, data=torch.from_numpy(data).to(settings.device))
         if request.plan is None:
             score = motion(frames)
-            joined = _join([self._plan(request, frames, sample, score.sad, score.thumb) for sample in request.samples])
+            joined = _join([one for sample in request.samples for one in self._plans(request, frames, sample, score)])
             position = joined.frame.long()
         else:
             joined = Plan(*(torch.from_numpy(part).to(settings.device) for part in request.plan))
@@ -51,19 +52,23 @@ class Eager(Engine[DecodedWindow]):
         clips = assemble(frames, joined, size=crop, dtype=settings.dtype, layout=layout, threads=settings.threads)
         return clips, joined.label, position, joined.status
 
-    def _plan(self, request: Request, frames: Frames, sample: int, sad: torch.Tensor, thumb: torch.Tensor) -> Plan:
-        sampler = self.settings.sampler
-        return plan(
-            self.settings.spec,
-            frames=request.window.span,
-            size=frames.size,
-            seed=sampler.seed,
-            epoch=sampler.draw_epoch(request.epoch),
-            sample=sample,
-            train=sampler.train,
-            sad=sad,
-            thumb=thumb,
-        )
+    def _plans(self, request: Request, frames: Frames, sample: int, score: Motion) -> list[Plan]:
+        """Draws the plan of every task of one tuple."""
+        spec, sampler = self.settings.spec, self.settings.sampler
+        return [
+            plan(
+                part,
+                frames=request.window.span,
+                size=frames.size,
+                seed=sampler.seed,
+                epoch=sampler.draw_epoch(request.epoch),
+                sample=part_sample(spec, sample, at),
+                train=sampler.train,
+                sad=score.sad,
+                thumb=score.thumb,
+            )
+            for at, part in enumerate(spec.parts)
+        ]
 
 
 def _join(plans: Sequence[Plan]) -> Plan:

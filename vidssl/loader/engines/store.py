@@ -14,10 +14,11 @@ import numpy.typing as npt
 import torch
 
 from vidssl.kernels.assemble import Layout, assemble
+from vidssl.kernels.joint import draw_plans
 from vidssl.kernels.motion import Motion, motion_many
-from vidssl.kernels.plan import MAX_SHOWN, plan_many
+from vidssl.kernels.plan import MAX_SHOWN
 from vidssl.loader.buffers import upload, upload_together
-from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, by_task
 from vidssl.loader.windows import DecodedWindow, StoredWindow
 from vidssl.store.device import Arenas
 from vidssl.types import Frames, Plan
@@ -73,9 +74,9 @@ class Stored(Engine[_Window]):
         found, label, shown, status = parts
         return Output(
             clips=as_tuples(found, self.settings),
-            label=label.flatten(),
+            label=by_task(label, self.settings),
             position=shown.reshape(-1, self.settings.spec.slots, self.settings.spec.times),
-            status=status.flatten(),
+            status=by_task(status, self.settings),
         )
 
     def close(self) -> None:
@@ -149,7 +150,7 @@ class Stored(Engine[_Window]):
     ) -> Plan:
         """Draws the plans of all tuples of some windows. shapes: number of frames, height and width of each."""
         sampler = self.settings.sampler
-        return plan_many(
+        return draw_plans(
             self.settings.spec,
             windows=np.repeat(np.array(shapes, np.int32).reshape(-1, 3), sampler.tuples, axis=0),
             seed=sampler.seed,
