@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import store_tables
+from benchmarks import store_tables, why_table
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
@@ -338,6 +338,7 @@ TABLES = {
     "index": index_table,
     "representations": representations_table,
     "features": features_table,
+    "why": why_table.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 

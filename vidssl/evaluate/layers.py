@@ -114,9 +114,16 @@ def pooled(network: nn.Module, clips: torch.Tensor, pool: Pool, layer: str | Non
         raise VidsslError(
             f"pool={pool!r}: only vidssl's encoders have a last map to pool; take pool=avg, or name a layer"
         )
-    if output.dim() < 3:
-        return output.flatten(1)
-    if pool == "none":
+    return pool_output(output, pool)
+
+
+def pool_output(output: torch.Tensor, pool: Pool) -> torch.Tensor:
+    """Pools a layer's output [N, C, ...] to features [N, D], see `pooled`. Vectors [N, D] have nothing to pool.
+
+    Raises:
+        VidsslError: The output is too small, or has too many sides, to be pooled so.
+    """
+    if output.dim() < 3 or pool == "none":
         return output.flatten(1)
     if pool == "avg":
         return output.flatten(2).mean(2)
