@@ -1,6 +1,7 @@
 """The store: against other libraries that decode, against other frame stores, and against itself without one.
 
     make bench-store ARGS="--data CLIP... --out benchmarks/results"
+    python -m benchmarks.bench_store --pieces epochs --device cuda --out benchmarks/results
 
 | piece | what is compared |
 |---|---|
@@ -142,14 +143,22 @@ def first_case(
 def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Size], cores: int) -> None:
     """One method, from a full store, into an empty one (on all cores), and decoding each epoch."""
     name, recipe, size = method
-    title, task = f"{name}, {plural(cores, 'core')}", RECIPES[recipe]().pretext
+    on_gpu = settings.device == "cuda"
+    title, task = f"{name}, {plural(cores, 'core')}{', on the GPU' * on_gpu}", RECIPES[recipe]().pretext
     if settings.resume and measured("store_epochs", title, settings.out):
         return
     store, videos = settings.filled(paths, size, "epochs")
     index, all_cores = settings.long(videos), cores == cpus()
     with ExitStack() as stack:
         stack.enter_context(pinned(cores))
-        make = partial(Loader, batch_size=settings.batch_size, device="cpu", workers=cores, seed=0)
+        make = partial(
+            Loader,
+            batch_size=settings.batch_size,
+            device=settings.device,
+            workers=cores,
+            seed=0,
+            dtype="bfloat16" if on_gpu else "float32",
+        )
         kept, decoding = (stack.enter_context(make(index, task, store=held)) for held in (store, None))
         cases = {
             STORED: loader_case(kept, settings.windows(kept, fast=True)),
@@ -169,11 +178,13 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
         spent = interleave(cases, repeats=settings.repeats, title=title)
         facts = about(store, videos) | {
             "engine": kept.engine,
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "windows from the store": f"{kept.stats['stored']} of {kept.stats['windows']}",
             "windows from the store, first epoch": f"{first.get('stored', 0)} of {first.get('windows', 0)}",
         }
     result = compare("store_epochs", title, spent, subject=STORED, item="sample", facts=facts)
-    report(result, settings.out)
+    rates = {f"{case}, samples/s": round(1e3 / wall.median, 1) for case, wall in result.wall.items()}
+    report(replace(result, facts=facts | rates), settings.out)
 
 
 def disk(paths: Sequence[Path], settings: Settings, workers: int) -> None:
@@ -279,10 +290,11 @@ def main(
     batch_size: int = 8,
     mebibytes: int = 160,
     keep: Path | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
     quick: bool = False,
     resume: bool = False,
 ) -> None:
-    """Measure the store on the CPU.
+    """Measure the store.
 
     Args:
         data: Video files of at least 64 frames, or folders of them.
@@ -297,11 +309,16 @@ def main(
         batch_size: Tuples of a batch.
         mebibytes: Of a store, at least.
         keep: Folder that keeps the clips made here, for the next time.
+        device: Where the batches of the piece `epochs` go, as bfloat16 to a GPU. All other pieces take the CPU.
         quick: One short clip: to see that it runs.
         resume: Leave out what `out` has already, of this commit.
     """
     if unknown := sorted(set(methods) - set(NAMES)):
         raise VidsslError(f"--methods {unknown}: take some of {list(NAMES)}")
+    if device == "cuda" and pieces != ("epochs",):
+        raise VidsslError(
+            f"device='cuda', pieces={' '.join(pieces)}: only the piece epochs runs on a GPU; add --pieces epochs"
+        )
     torch.set_num_threads(1)
     workers = workers or cpus()
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as scratch:
@@ -315,6 +332,7 @@ def main(
             batches=batches,
             batch_size=batch_size,
             mebibytes=1 if quick else mebibytes,
+            device=device,
             resume=resume,
         )
         settings.folder.mkdir()

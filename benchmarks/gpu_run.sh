@@ -9,6 +9,7 @@
 #   kernels       assemble and motion against the copy bandwidth; plan, and all of them in the DALI graph
 #   test-loader   the graph on the GPU, and NVDEC's frames
 #   loader        VCOP tuples a second, decoded by NVDEC and by the CPU
+#   store         tuples a second from the store, by backend: file, memory, device
 #   decoder       NVDEC by number of threads, at three sizes; slices against whole files; against PyAV
 #   train         share of a step that waits for data, in training
 #   memory        memory of the host and of the device over epochs
@@ -27,11 +28,11 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 export PYTHON=${PYTHON:-.venv/bin/python} DEVICE=${DEVICE:-cuda} QUICK=${QUICK:-} PYTHONUNBUFFERED=1
-PIECES=(facts build test-kernels kernels test-loader loader decoder train memory sanitize)
+PIECES=(facts build test-kernels kernels test-loader loader store decoder train memory sanitize)
 LIMIT=560 # seconds of a piece
 
 usage() {
-  sed -n '4,27p' "$0" | sed 's/^# \{0,1\}//'
+  sed -n '4,28p' "$0" | sed 's/^# \{0,1\}//'
   exit "$1"
 }
 
@@ -111,6 +112,14 @@ piece_loader() {
   [[ -z $QUICK ]] || some=(--device cuda --workers 4 --batch-size 4 --repeats 1 --batches 1)
   [[ $DEVICE == cuda ]] || some=(--workers 1 --batch-size 1 --repeats 1 --batches 1)
   made bench_loader "${some[@]}"
+}
+
+piece_store() {
+  # VCOP at 128x171, and OPN, whose motion is measured on the device. Its videos are links to one clip, kept 4 GiB in all.
+  local some=(--pieces epochs --device cuda --batch-size 64 --batches 8 --mebibytes 4096)
+  [[ -z $QUICK ]] || some=(--pieces epochs --device cuda --batch-size 8 --batches 1 --repeats 1)
+  [[ $DEVICE == cuda ]] || some=(--pieces epochs --batch-size 1 --batches 1 --repeats 1)
+  made bench_store "${some[@]}" --methods "VCOP, 128x171" "OPN, 240x320"
 }
 
 piece_decoder() {

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ class Settings:
 
     Attributes:
         folder: For links and stores; each piece empties it.
-        out, repeats, batches, batch_size, resume: As of `bench_store.main`.
+        out, repeats, batches, batch_size, device, resume: As of `bench_store.main`.
         mebibytes: Of a filled store, at least: more than the processor's caches hold.
     """
 
@@ -45,6 +45,7 @@ class Settings:
     batches: int
     batch_size: int
     mebibytes: int
+    device: Literal["cpu", "cuda"]
     resume: bool
 
     def windows(self, loader: Loader, *, fast: bool) -> Windows:

@@ -23,6 +23,7 @@
 #include "../kernels/simd.h"
 #include "../kernels/spec.h"
 #include "dlpack.h"
+#include "gil.h"
 #include "plane.h"
 
 namespace py = pybind11;
@@ -77,7 +78,7 @@ void motion(py::handle frames, std::int64_t height, std::int64_t width, py::hand
   thumb_out.expect_apart(source);
   thumb_out.expect_apart(sad_out);
   const MotionArgs args{view, sad_out.data<std::uint32_t>(), thumb_out.data<std::uint8_t>()};
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (source.on_cuda()) {
     motion_cuda(&args, 1, reinterpret_cast<void*>(stream));
   } else {
@@ -101,7 +102,7 @@ void reduce(py::handle frames, std::int64_t height, std::int64_t width, const st
   same_device(source, target);
   target.expect_apart(source);
   const ReduceArgs args{view, chroma[0], chroma[1], target.data<std::uint8_t>()};
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (source.on_cuda()) {
     reduce_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
@@ -117,7 +118,7 @@ std::uint64_t luma_change(py::handle luma, py::handle sums) {
   sums_out.expect("uint16", {ceil_div(height, kMotionBlock), ceil_div(width, kMotionBlock)}, true);
   sums_out.expect_apart(source);
   if (source.on_cuda() || sums_out.on_cuda()) fail(source.describe(), ": luma_change takes arrays in host memory");
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   return luma_change_cpu(source.data<const std::uint8_t>(), source.stride(0), height, width,
                          sums_out.data<std::uint16_t>());
 }
@@ -178,7 +179,7 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
       if (other != at) kept[at].expect_apart(kept[other]);
   const bool cuda = kept.front().on_cuda();
   if (!cuda) check_tables(spec);
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (cuda) {
     plan_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
@@ -223,7 +224,7 @@ void motion_many(py::handle frames, std::int64_t height, std::int64_t width, py:
     args.frames.frames = static_cast<int>(window[at * 2 + 1]);
     before += window[at * 2 + 1];
   }
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (source.on_cuda()) {
     motion_cuda(all.data(), static_cast<int>(count), reinterpret_cast<void*>(stream));
   } else {
@@ -324,7 +325,7 @@ void plan_many(const std::string& spec_text, py::handle arrangements, py::handle
     args.frame = frame_out + at * k * t, args.box = box_out + at * k * t * 4, args.flip = flip_out + at * k;
     args.color = color_out + at * k * t * 12, args.label = label_out + at, args.status = status_out + at;
   }
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (rows.on_cuda()) {
     plan_cuda(spec, all.data(), static_cast<int>(count), reinterpret_cast<void*>(stream));
   } else {
@@ -399,7 +400,7 @@ void assemble(py::handle frames, std::int64_t height, std::int64_t width, const 
   same_device(source, what.out);
   what.out.expect_apart(source);
   if (!source.on_cuda()) check_plan(spec, args, args.frames.frames);
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   if (source.on_cuda()) {
     assemble_cuda(spec, &args, 1, reinterpret_cast<void*>(stream));
   } else {
@@ -465,7 +466,7 @@ class Pictures {
             std::int64_t height, std::int64_t width) {
     const Picture picture(y, u, v, luma_stride, chroma_stride, height, width);
     picture.expect_apart(what_.out);
-    py::gil_scoped_release release;
+    const WithoutLock unlocked;
     assembler_.show(picture.view, position);
   }
 
@@ -493,7 +494,7 @@ class Reduced {
     check(position >= 0 && position < out_.size(0), "position=", position, ": take 0..", out_.size(0) - 1);
     const Picture picture(y, u, v, luma_stride, chroma_stride, height_, width_);
     picture.expect_apart(out_);
-    py::gil_scoped_release release;
+    const WithoutLock unlocked;
     reducer_->reduce(picture.view, position);
   }
 
@@ -507,13 +508,13 @@ std::uint64_t plane_checksum(py::handle plane, int stride, std::int64_t height, 
                              std::uint64_t start) {
   check(height > 0 && width > 0, "height=", height, ", width=", width, ": take at least 1 line of 1 byte");
   const Plane lines(plane, "plane", stride, height, width);
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   return checksum(lines.data(), stride, height, width, start);
 }
 
 std::uint32_t crc(py::handle data, std::uint32_t start) {
   const Plane bytes(data, "data", 0, 0, 0);
-  py::gil_scoped_release release;
+  const WithoutLock unlocked;
   return crc32(bytes.data(), static_cast<std::size_t>(bytes.bytes()), start);
 }
 

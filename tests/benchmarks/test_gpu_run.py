@@ -25,7 +25,7 @@ def test_wrong_calls_are_named(tmp_path: Path) -> None:
     found = run(str(tmp_path), "kernel")
     assert found.returncode == 2
     assert (
-        "kernel: no such piece; take some of facts build test-kernels kernels test-loader loader decoder train memory"
+        "kernel: no such piece; take some of facts build test-kernels kernels test-loader loader store decoder train"
         in found.stderr
     )
     assert "DEVICE=gpu: take cuda or cpu" in run(str(tmp_path), DEVICE="gpu").stderr
@@ -43,6 +43,7 @@ def test_every_piece_runs_on_a_cpu(tmp_path: Path) -> None:
         "kernels",
         "test-loader",
         "loader",
+        "store",
         "decoder",
         "train",
         "memory",
@@ -51,9 +52,9 @@ def test_every_piece_runs_on_a_cpu(tmp_path: Path) -> None:
     lines = [json.loads(text) for text in (tmp_path / "quick.jsonl").read_text().splitlines()]
     counts = {
         bench: sum(line["bench"] == bench for line in lines)
-        for bench in ("cuda", "loader", "decoder", "train", "memory")
+        for bench in ("cuda", "loader", "store_epochs", "decoder", "train", "memory")
     }
-    assert counts == {"cuda": 6, "loader": 1, "decoder": 2, "train": 1, "memory": 2}
+    assert counts == {"cuda": 6, "loader": 1, "store_epochs": 4, "decoder": 2, "train": 1, "memory": 2}
     assert "share of the copy bandwidth" in lines[0]["facts"]
     about = json.loads((tmp_path / "facts.json").read_text())
     assert about["packages"]["av"]

@@ -251,6 +251,45 @@ def test_data_that_cannot_be_used_deletes_nothing(
     assert contents(store) == before
 
 
+def test_data_that_cannot_be_read_now_deletes_nothing(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file without permission, or a folder that does not answer, is used all the same."""
+    store, inner = tmp_path / "store", videos / "inner"
+    inner.mkdir()
+    make_clip(inner / "c.mp4", frames=15)
+    main(["store", "fill", str(videos), str(store), "--store-size", "24x32"])
+    for path in indexes_in(store):
+        path.unlink()
+    before, opened, scandir = contents(store), Path.open, os.scandir
+    remove = ["store", "rm", str(store), "--keep", str(videos)]
+
+    def refuse_file(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "a.mp4":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    def refuse_folder(path: str) -> object:
+        if str(path).endswith("inner"):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return scandir(path)
+
+    for changed, name, refuse, named in (
+        (Path, "open", refuse_file, "a.mp4 (permission denied)"),
+        (os, "scandir", refuse_folder, "a folder that cannot be read: Input/output error): inner"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(changed, name, refuse)
+            capsys.readouterr()
+            assert main(remove) == 2
+            error = capsys.readouterr().err
+        assert f"keep={str(videos)!r}: some of it cannot be read now, so nothing is deleted" in error
+        assert named in error
+        assert contents(store) == before
+    assert main(remove) == 0
+    assert contents(store) == before
+
+
 def test_indexes_go_with_what_they_describe(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, other = tmp_path / "store", tmp_path / "other"
     other.mkdir()
@@ -334,6 +373,12 @@ def test_a_full_disk_is_a_failure(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert exit_code("fill", str(videos), str(tmp_path / "store"), "--store-size", "24x32", "--store-limit", "1GB") == 1
     assert "2 videos of 2 are not kept, or only in part: its disk is full" in capsys.readouterr().err
+    index = ["index", str(videos), "--out", str(tmp_path / "index.arrow"), "--store", str(tmp_path / "other")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*index, "--store-size", "24x32", "--store-limit", "1GB"])
+    assert stopped.value.code == 1
+    assert "2 videos of 2 are not kept, or only in part: its disk is full" in capsys.readouterr().err
+    assert len(VideoIndex.load(tmp_path / "index.arrow").usable()) == 2
 
 
 def test_files_that_cannot_be_used_are_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,9 @@ def index(
 ) -> None:
     """Index videos: decode every file once, and record its properties. A second call reads only new and changed files.
 
+    The exit code is 1 if the store cannot be written, or its disk is full, before all frames are kept. The index is
+    written all the same.
+
     Args:
         data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards), or a list
             of videos (.csv, .txt, .tsv): with the columns path[,label[,group]], or a path or `PATH LABEL` on each line.
@@ -74,7 +77,7 @@ def index(
         store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
         store_limit: Most bytes of the store, such as 200GB. None: no limit.
     """
-    from vidssl.cli.store_data import open_store, say_kept, say_room
+    from vidssl.cli.store_data import check_kept, open_store, say_kept, say_room
     from vidssl.index.journal import hold_journal, journal_of
     from vidssl.index.table import VideoIndex
     from vidssl.types import VidsslError
@@ -109,6 +112,7 @@ def index(
     print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
     if frames is not None:
         say_kept(frames, found)
+        check_kept(frames, found)
 
 
 def recipes() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -13,9 +12,11 @@ from tyro.conf import Positional
 
 from vidssl.cli.arguments import Datasets
 from vidssl.cli.data import indexes_in, open_data, unnamed_indexes_in
-from vidssl.cli.store_data import parse_bytes, say_kept, say_room, say_sizes
+from vidssl.cli.store_data import check_kept, parse_bytes, say_kept, say_room, say_sizes
+from vidssl.index.sources import UNREADABLE
 from vidssl.index.summary import listed
 from vidssl.index.table import VideoIndex
+from vidssl.index.transient import not_read
 from vidssl.paths import printable, readable
 from vidssl.store.folder import delete, delete_unused, is_ours, open_shards
 from vidssl.store.frames import FrameStore, parse_size
@@ -64,11 +65,7 @@ def fill(
     if len(failed) > _SHOWN:
         print(f"  not kept: {len(failed) - _SHOWN} more")
     say_kept(frames, index)
-    missing = int((frames.missing_of(index) > 0).sum())
-    if missing and frames.failure:
-        what = f"{_many(missing, 'video')} of {len(index.usable()):,} are not kept, or only in part"
-        print(printable(f"error: store={str(store)!r}: {what}: {frames.failure}"), file=sys.stderr)
-        raise SystemExit(1)
+    check_kept(frames, index)
 
 
 def ls(store: Positional[Path]) -> None:
@@ -146,6 +143,7 @@ def rm(store: Positional[Path], *, damaged: bool = False, keep: Datasets = (), a
         for data in keep:
             indexes.append(open_data(data, None, store=known, allow_outside=allow_outside))
             _check_usable("keep", data, indexes[-1])
+            _check_read(data, indexes[-1])
         freed = delete_unused(folder, lru_cache(partial(_keys, indexes)))
         print(f"deleted {readable(freed + _delete(unnamed_indexes_in(folder, keep)))} that are not used")
         return
@@ -174,6 +172,18 @@ def _check_usable(name: str, data: Path, index: VideoIndex) -> None:
     """Raises VidsslError if no video of an index can be used: `data`, an argument called `name`, is a mistake then."""
     if not len(index.usable()):
         raise VidsslError(f"{name}={str(data)!r}: no video can be used; name other videos:\n{index.summary()}")
+
+
+def _check_read(data: Path, index: VideoIndex) -> None:
+    """Raises VidsslError if files of `data` cannot be read now: their frames would be taken for unused ones."""
+    late = [f"{path} ({reason})" for path, reason in not_read(index.table)]
+    late += [note for note in index.notes if UNREADABLE in note]
+    if late:
+        more = f"; and {len(late) - _SHOWN} more" if len(late) > _SHOWN else ""
+        raise VidsslError(
+            f"keep={str(data)!r}: some of it cannot be read now, so nothing is deleted: {'; '.join(late[:_SHOWN])}{more}; "
+            "make it readable, or name an index (.arrow) of what you keep"
+        )
 
 
 def _left_alone(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from vidssl.cli.data import open_data
@@ -144,3 +145,13 @@ def parse_bytes(text: str | None) -> int | None:
         return int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError) as error:
         raise VidsslError(f"store_limit={text!r}: take a number of bytes with a unit, such as 200GB") from error
+
+
+def check_kept(frames: FrameStore, index: VideoIndex) -> None:
+    """Ends the command with exit code 1 if the folder of a store could not take all frames, as its disk is full."""
+    missing = int((frames.missing_of(index) > 0).sum())
+    if missing and frames.failure:
+        videos = "1 video" if missing == 1 else f"{missing:,} videos"
+        what = f"{videos} of {len(index.usable()):,} are not kept, or only in part"
+        print(printable(f"error: store={str(frames.folder)!r}: {what}: {frames.failure}"), file=sys.stderr)
+        raise SystemExit(1)

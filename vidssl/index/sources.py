@@ -17,6 +17,7 @@ from vidssl.types import VidsslError
 
 _SHOWN = 10  # notes about single lines of a list
 _SERIES = 4  # numbered pictures that are taken for the frames of a video
+UNREADABLE = "a folder that cannot be read"
 _FRAMES = "folder of frames; pictures are not read, so make a video of them, with ffmpeg for instance"
 _TAR_IN_LIST = "a tar file; a list names videos, so name the tar, or its folder, instead of the list"
 
@@ -62,10 +63,10 @@ def _in_folder(root: Path) -> Found:
     video is not counted.
     """
     videos: list[VideoFile] = []
-    ignored, seen, top = Ignored(), set[str](), str(root)
+    ignored, shut, seen, top = Ignored(), Ignored(), set[str](), str(root)
 
     def unreadable(error: OSError) -> None:
-        ignored.add(f"a folder that cannot be read: {error.strerror}", as_utf8(os.path.relpath(error.filename, top)))
+        shut.add(f"{UNREADABLE}: {error.strerror}", as_utf8(os.path.relpath(error.filename, top)))
 
     for base, folders, files in os.walk(root, followlinks=True, onerror=unreadable):
         real = os.path.realpath(base)
@@ -97,7 +98,7 @@ def _in_folder(root: Path) -> Found:
         else:
             for name in pictures:
                 ignored.add(os.path.splitext(name)[1].lower(), name)
-    return Found(root, _distinct(videos), ignored.notes())
+    return Found(root, _distinct(videos), [*shut.notes(), *ignored.notes()])
 
 
 def _hidden(folder: str) -> bool:

@@ -40,6 +40,13 @@ def retries(status: str) -> bool:
     return status.startswith(NOT_READ) and not status.startswith(_LATE)
 
 
+def not_read(table: pa.Table) -> list[tuple[str, str]]:
+    """(path, reason) for every row of an index whose file could not be read, so that nothing is known about it."""
+    late = table.filter(pc.starts_with(table["status"], NOT_READ))
+    reasons = (status.removeprefix(NOT_READ) for status in late["status"].to_pylist())
+    return list(zip(late["path"].to_pylist(), reasons, strict=True))
+
+
 def certain(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of earlier indices and journals that depend on their files alone."""
     table = pa.concat_tables([SCHEMA.empty_table(), *(one.replace_schema_metadata(None) for one in tables)])

@@ -36,7 +36,7 @@ METRICS = {
     "train/grad_norm": "gradient norm {:.3g}",
     "train/clips_per_second": "{:.1f} clips/s",
     "train/frames_per_second": "{:.0f} decoded frames/s",
-    "train/data_wait": "waiting for data {:.0%}",
+    "train/data_wait": "waiting for data {:.1%}",
     "train/queue_depth": "queue depth {:.1f} batches",  # decoded batches when a step takes one
     "train/host_memory": "host memory {:.2f} GiB",  # resident memory of this process
     "train/gpu_memory": "GPU memory {:.2f} GiB",  # peak since the last line
