@@ -181,7 +181,8 @@ def _check_read(data: Path, index: VideoIndex) -> None:
     if late:
         more = f"; and {len(late) - _SHOWN} more" if len(late) > _SHOWN else ""
         raise VidsslError(
-            f"keep={str(data)!r}: some of it cannot be read now, so nothing is deleted: {'; '.join(late[:_SHOWN])}{more}; "
+            f"keep={str(data)!r}: some of it cannot be read now, so nothing is deleted: "
+            f"{'; '.join(late[:_SHOWN])}{more}; "
             "make it readable, or name an index (.arrow) of what you keep"
         )
 
