@@ -71,7 +71,7 @@ TESTED_BY = {
     "store.backend": "store/test_frames.py",
     "store.choose": "loader/test_stored.py",
     "store.file": "store/test_frames.py",
-    "store.folder": "cli/test_store.py",
+    "store.folder": "cli/test_store_rm.py",
     "store.shard": "store/test_frames.py",
     "index.summary": "index/test_table.py",
     "workers": "test_deadline.py",
