@@ -1,4 +1,4 @@
-"""The example of CONTRIBUTING.md: a fifth method is a table, and trains like the others."""
+"""The example of CONTRIBUTING.md: a method of one's own is a table, and trains like the others."""
 
 import re
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ CONTRIBUTING = Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
-def pace() -> Iterator[Any]:
+def distance() -> Iterator[Any]:
     (code,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), flags=re.DOTALL)
     assert len(code.splitlines()) < 60
-    exec(code, {"__name__": "pace"})
-    yield METHODS["pace"]
-    del METHODS["pace"]
+    exec(code, {"__name__": "distance"})
+    yield METHODS["distance"]
+    del METHODS["distance"]
 
 
-def test_it_trains_and_is_found_again(pace: Any, index: VideoIndex, tmp_path: Path) -> None:
-    task = pace(clip_length=8, paces=(1, 2, 4), augment=Augment(resize=(24, 32), crop=(16, 16)))
+def test_it_trains_and_is_found_again(distance: Any, index: VideoIndex, tmp_path: Path) -> None:
+    task = distance(clip_length=8, distances=(4, 8, 16), augment=Augment(resize=(24, 32), crop=(16, 16)))
     with Loader(index, task, batch_size=4, device="cpu") as loader:
         for batch in loader:
-            steps = np.diff(batch.frame[:, 0].numpy(), axis=1)  # [B, T - 1]
-            assert (steps == np.array([1, 2, 4])[batch.label.numpy()][:, None]).all()
+            apart = (batch.frame[:, 1] - batch.frame[:, 0]).numpy()  # [B, T]
+            assert (apart == np.array([4, 8, 16])[batch.label.numpy()][:, None]).all()
     recipe = Recipe(
         pretext=task, encoder="r3d_tiny", train=TrainConfig(batch_size=4, workers=1, amp="off", seed=1, holdout=0.3)
     )

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from vidssl import ops, reference
-from vidssl.pretext import METHODS, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
+from vidssl.pretext import METHODS, Arrow, OddOneOut, Opn, OutOfOrder, Pace, Pretext, ShuffleLearn, SkipRate, Vcop
 from vidssl.recipes import RECIPES
 from vidssl.types import Plan
 
@@ -27,8 +27,21 @@ TINY = {
     "opn": "opn_tiny",
     "odd_one_out": "odd_one_out_tiny",
     "vcop": "vcop_r3d_tiny",
+    "pace": "pace_r3d_tiny",
+    "arrow": "arrow_r3d_tiny",
+    "out_of_order": "out_of_order_tiny",
+    "skip_rate": "skip_rate_tiny",
 }
-DEFAULTS: dict[str, type[Pretext]] = {"shuffle_learn": ShuffleLearn, "opn": Opn, "odd_one_out": OddOneOut, "vcop": Vcop}
+DEFAULTS: dict[str, type[Pretext]] = {
+    "shuffle_learn": ShuffleLearn,
+    "opn": Opn,
+    "odd_one_out": OddOneOut,
+    "vcop": Vcop,
+    "pace": Pace,
+    "arrow": Arrow,
+    "out_of_order": OutOfOrder,
+    "skip_rate": SkipRate,
+}
 SAMPLES = list(product((0, 632), (0, 3), (0, 1, 12_345_678_901)))  # seed, epoch, sample
 CASES = [(method, name) for method in DEFAULTS for name in ("defaults", TINY[method])]
 

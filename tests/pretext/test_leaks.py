@@ -25,13 +25,14 @@ from tests.pretext.synthetic import (
     ramp,
     ranks,
     same_everywhere,
+    shade_by_distance,
     shade_by_time,
     still,
     window,
     without_brightness,
 )
 from vidssl.kernels.augment import Augment
-from vidssl.pretext import METHODS, OddOneOut, Opn, Pretext, ShuffleLearn, Vcop
+from vidssl.pretext import METHODS, Arrow, OddOneOut, Opn, OutOfOrder, Pace, Pretext, ShuffleLearn, SkipRate, Vcop
 from vidssl.types import Plan
 
 EVERYTHING = Augment(
@@ -71,6 +72,10 @@ SMALL: dict[str, Pretext] = {
         elements=4, length=4, sampler="consecutive", augment=replace(EVERYTHING, color_scope="clip")
     ),
     "vcop": Vcop(clip_length=4, interval=2, dropout=0.0, augment=EVERYTHING),
+    "pace": Pace(clip_length=4, paces=(1, 4), augment=EVERYTHING),
+    "arrow": Arrow(clip_length=4, augment=EVERYTHING),
+    "out_of_order": OutOfOrder(length=4, stride=2, augment=EVERYTHING),
+    "skip_rate": SkipRate(length=4, rates=(1, 4), augment=EVERYTHING),
 }
 
 
@@ -84,6 +89,7 @@ ABLATIONS = {
     "opn, even draws": changed("opn", sampling="uniform"),
     "shuffle_learn of 4 frames": changed("shuffle_learn", tuple_length=4),
     "shuffle_learn of 5 frames": changed("shuffle_learn", tuple_length=5),
+    "out_of_order of a clip": changed("out_of_order", level="clip"),
     "odd_one_out, grey": changed("odd_one_out", encoding="stack_of_grey_differences"),
 }
 
@@ -102,7 +108,10 @@ def test_nothing_is_learnt_where_nothing_shows_the_order(name: str, video: Calla
 def test_a_planted_leak_is_found(name: str) -> None:
     """Later frames shown brighter, under all the augmentation: the same net on the same noise sees it."""
     pretext = (SMALL | ABLATIONS)[name]
-    assert accuracy(pretext, noise, tamper=shade_by_time) > chance_bound(pretext.chance)
+    tamper = (
+        shade_by_distance if name in ("pace", "skip_rate") else shade_by_time
+    )  # the order of frames does not show their pace
+    assert accuracy(pretext, noise, tamper=tamper) > chance_bound(pretext.chance)
 
 
 @pytest.mark.parametrize("method", METHODS)

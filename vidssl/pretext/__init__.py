@@ -7,31 +7,40 @@
 | joint.py | several tasks at once |
 | model.py, heads.py | join an encoder and a task's head in one module |
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | each defines one task |
+| pace.py, arrow.py, out_of_order.py, skip_rate.py | tasks about speed, direction and order; each defines one |
 """
 
 from __future__ import annotations
 
+from vidssl.pretext.arrow import Arrow
 from vidssl.pretext.base import Objective, Pretext
 from vidssl.pretext.joint import Joint, join, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
 from vidssl.pretext.odd_one_out import OddOneOut
 from vidssl.pretext.opn import Opn
+from vidssl.pretext.out_of_order import OutOfOrder
+from vidssl.pretext.pace import Pace
 from vidssl.pretext.registry import METHODS, register
 from vidssl.pretext.shuffle_learn import ShuffleLearn
+from vidssl.pretext.skip_rate import SkipRate
 from vidssl.pretext.vcop import Vcop
 
-for _method in (ShuffleLearn, Opn, OddOneOut, Vcop):
+for _method in (ShuffleLearn, Opn, OddOneOut, Vcop, Pace, Arrow, OutOfOrder, SkipRate):
     register(_method)
 
 __all__ = [
     "METHODS",
+    "Arrow",
     "Joint",
     "Objective",
     "OddOneOut",
     "Opn",
+    "OutOfOrder",
+    "Pace",
     "Pretext",
     "PretextModel",
     "ShuffleLearn",
+    "SkipRate",
     "SlotModel",
     "Vcop",
     "build_encoder",

@@ -1,9 +1,11 @@
-"""A head that compares every pair of slots. OPN and VCOP share it."""
+"""Heads that several tasks share: one compares every pair of slots, one gives each slot a mark."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -53,3 +55,35 @@ class PairHead(nn.Module):
             pairs = [self.norm(pair) * self.scale[at] + self.shift[at] for at, pair in enumerate(pairs)]
         out: torch.Tensor = self.classify(self.dropout(torch.relu(torch.cat(pairs, dim=1))))
         return out
+
+
+class FrameHead(nn.Module):
+    """Maps the features [B, K, D] of the slots to logits [B, classes], where a class gives each slot a mark.
+
+    A transformer sees the features of all slots in their order, and scores every mark at every slot. The logit of a
+    class is the sum of the scores of its marks. So the softmax over the classes is that of independent marks, of which
+    only those combinations can occur that the task shows.
+
+    Args:
+        features: Features D of a slot, a multiple of `heads`.
+        marks: int [classes, K], numbers of the marks from 0.
+        depth: Layers of the transformer.
+        heads: Attention heads of a layer.
+    """
+
+    marks: torch.Tensor
+
+    def __init__(self, features: int, marks: npt.NDArray[np.int64], *, depth: int = 2, heads: int = 4) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(marks.shape[1], features) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            features, heads, 2 * features, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.transformer = nn.TransformerEncoder(layer, depth, nn.LayerNorm(features), enable_nested_tensor=False)
+        self.score = nn.Linear(features, int(marks.max()) + 1)
+        self.register_buffer("marks", nn.functional.one_hot(torch.from_numpy(marks)).float(), persistent=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map features [B, K, D] to logits [B, classes]."""
+        scores = self.score(self.transformer(features + self.place))  # [B, K, marks]
+        return torch.einsum("bkm,ckm->bc", scores, self.marks.to(scores.dtype))

@@ -1,0 +1,35 @@
+"""Recipes of out-of-order frames."""
+
+from __future__ import annotations
+
+from vidssl.kernels.augment import Augment
+from vidssl.pretext import OutOfOrder
+from vidssl.train.config import Recipe, TrainConfig
+
+
+def out_of_order_tiny() -> Recipe:
+    """Out-of-order frames with a narrow ResNet for a CPU: 8 frames, every fourth one. Videos need at least 29 frames.
+
+    Source: ours. Each frame has a crop and colours of its own.
+    """
+    augment = Augment(
+        resize=(36, 36),
+        crop=(32, 32),
+        flip=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.5,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+    )
+    train = TrainConfig(
+        epochs=400,
+        batch_size=32,
+        lr=0.02,
+        schedule="cosine",
+        slotwise_bn=False,
+        tuples_per_window=2,
+        val_every=200,
+        save_every=200,
+    )
+    return Recipe(pretext=OutOfOrder(augment=augment), encoder="resnet_tiny", train=train)
