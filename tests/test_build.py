@@ -76,7 +76,6 @@ TESTED_BY = {
     "index.summary": "index/test_table.py",
     "workers": "test_deadline.py",
     "index.scan": "index/test_table.py",
-    "kernels.augment": "kernels/test_plan.py",
     "kernels.decode_assemble": "loader/test_exact.py",
     "loader.buffers": "loader/test_loader.py",
     "loader.choose_decoder": "loader/test_graph_decoder.py",

@@ -251,6 +251,14 @@ def test_what_gets_brighter_gives_the_order_away(task: str, least: float, ramps:
     assert any("16 of 16 videos have no key frame after the first" in note for note in found.notes)
 
 
+def test_levelled_luma_gives_nothing_away(ramps: VideoIndex) -> None:
+    levelled = replace(TASKS["vcop"], augment=replace(SMALL, level_luma="clip"))
+    found = audit(replace(_recipe("vcop"), pretext=levelled), ramps, tuples=150, progress=False)
+    for cue in ("luma", "color"):
+        assert found.scores[cue].low <= found.chance + 0.05, cue
+    assert found.scores["gop"].accuracy > 0.97  # the file still does
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_noise_gives_nothing_away(task: str, noise: VideoIndex) -> None:
     """Nothing is further from chance than its interval is wide, twice what luck brings. Every frame is a key frame: no
@@ -304,6 +312,10 @@ def test_a_run_is_measured_on_the_same_tuples(ramps: VideoIndex, tmp_path: Path)
         (
             replace(recipe, pretext=replace(task, augment=replace(task.augment, flip=0.5))),
             "pretext.augment.flip: 0.0 in the run, 0.5 here",
+        ),
+        (
+            replace(recipe, pretext=replace(task, augment=replace(task.augment, level_luma="clip"))),
+            "pretext.augment.level_luma: None in the run, 'clip' here",
         ),
         (replace(recipe, train=replace(config, seed=4)), "train.seed: 3 in the run, 4 here"),
     ):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.pretext.synthetic import chi_squared
+from vidssl import ops
 from vidssl.pretext import Vcop
 from vidssl.pretext.heads import PairHead
 from vidssl.pretext.vcop import orders
@@ -37,6 +39,19 @@ def test_window_is_the_published_one() -> None:
         (0, 0, 0),
         (1, 1, 1),
     )
+
+
+def test_intervals_are_drawn_anew() -> None:
+    """Over 16 frames, the place between key frames that are 16 frames apart is the same for every clip."""
+    spec = Vcop(clip_length=4, interval=2, interval_max=17).plan
+    assert (spec.gap, spec.span) == ((2, 17), 3 * 4 + 2 * 17)
+    found = []
+    for sample in range(2000):
+        drawn = ops.plan(spec, frames=60, size=(112, 112), seed=0, epoch=0, sample=sample)
+        first = np.sort(drawn.frame[:, 0])
+        found.append(np.diff(first) % 16)
+    counts = np.bincount(np.concatenate(found), minlength=16)
+    assert chi_squared(counts, np.full(16, counts.sum() / 16)) > 1e-4
 
 
 @pytest.mark.parametrize(("length", "classes"), [(2, 2), (3, 6), (4, 24), (5, 120)])
@@ -85,6 +100,7 @@ def test_head_computes_what_the_paper_says() -> None:
         ({"clip_length": 0}, "clip_length=0"),
         ({"interval": -1}, "interval=-1"),
         ({"stride": 0}, "stride=0"),
+        ({"interval": 8, "interval_max": 7}, "interval_max=7: take at least interval=8, or None"),
     ],
 )
 def test_wrong_settings_are_named(setting: dict[str, Any], named: str) -> None:

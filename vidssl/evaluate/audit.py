@@ -291,9 +291,9 @@ def _decides(recipe: Recipe) -> dict[str, Any]:
     return found | {"store_size": "none or native" if as_decoded else recipe.store_size}
 
 
-def _shows(recipe: Recipe) -> tuple[str, list[Any], list[Any], Any]:
-    plan = recipe.pretext.plan
-    return plan.text, plan.arrangements.tolist(), plan.labels.tolist(), plan.window
+def _shows(recipe: Recipe) -> tuple[Any, ...]:
+    plan, levelled = recipe.pretext.plan, recipe.pretext.augment.level_luma
+    return plan.text, plan.arrangements.tolist(), plan.labels.tolist(), plan.window, levelled
 
 
 def _notes(train: Tuples, test: Tuples) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.augment import Augment
+from vidssl.kernels.augment import LUMA, Augment
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
 from vidssl.store.frames import FrameStore
@@ -34,7 +34,6 @@ NAMES = {
     "gop": "place between key frames*",
     "all": "all together*",
 }
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 
 def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Tensor]:
@@ -50,9 +49,11 @@ def cues(batch: Batch, augment: Augment, keys: KeyFrames) -> dict[str, torch.Ten
 
 
 def restore(clips: torch.Tensor, augment: Augment) -> torch.Tensor:
-    """Clips [B, K, 3, T, H, W] without normalisation by mean and std, in 0..1, subsampled to about SIDE pixels."""
+    """Clips [B, K, 3, T, H, W] with levelled luma, if the task levels it, but without normalisation by mean and std, in
+    0..1, subsampled to about SIDE pixels.
+    """
     step = max(1, min(clips.shape[-2:]) // SIDE)
-    shown: torch.Tensor = augment.denormalize(clips[..., ::step, ::step])
+    shown: torch.Tensor = augment.denormalize(augment.level(clips)[..., ::step, ::step])
     return shown
 
 
@@ -67,7 +68,7 @@ def color(shown: torch.Tensor) -> torch.Tensor:
 
 def luma(shown: torch.Tensor) -> torch.Tensor:
     """Mean luma of every frame, in 0..1 [B, K, T]."""
-    return torch.einsum("bkctyx,c->bkt", shown, torch.tensor(_LUMA)) / shown.shape[-2:].numel()
+    return torch.einsum("bkctyx,c->bkt", shown, torch.tensor(LUMA)) / shown.shape[-2:].numel()
 
 
 def difference(shown: torch.Tensor) -> torch.Tensor:

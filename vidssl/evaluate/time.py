@@ -33,6 +33,7 @@ from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import group_folds
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import LUMA
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
@@ -45,7 +46,6 @@ FRAMES = 4  # of an image encoder's clip: the features of its frames are concate
 FOLDS = 5  # of whole groups
 LEAST = 10  # groups, so that a fold has two
 _AT_ONCE = 64  # clips in one forward pass of an encoder
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
 
 # The question, and the two ways of playing a clip that it compares.
 QUESTIONS = {
@@ -122,7 +122,7 @@ def low_level(clips: torch.Tensor) -> torch.Tensor:
     """Low-level cues of clips [N, 3, T, H, W] in the order of time: mean luma of each frame, and mean absolute
     difference from frame to frame [N, 2 T - 1].
     """
-    luma = torch.einsum("nctyx,c->ntyx", clips, clips.new_tensor(_LUMA))
+    luma = torch.einsum("nctyx,c->ntyx", clips, clips.new_tensor(LUMA))
     return torch.cat([luma.mean((2, 3)), (luma[:, 1:] - luma[:, :-1]).abs().mean((2, 3))], 1)
 
 

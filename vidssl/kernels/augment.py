@@ -12,6 +12,7 @@ from vidssl.types import VidsslError
 Scope = Literal["frame", "clip", "tuple"]
 SCOPES = {"frame": 0, "clip": 1, "tuple": 2}  # as in csrc/kernels/spec.h
 MAX_COLOR = 1e6  # limit of mean and std, as in spec.cpp
+LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as the kernels take them
 
 
 def need(good: bool, owner: str, argument: str, value: object, fix: str) -> None:
@@ -45,6 +46,9 @@ class Augment:
         color_scope: The colours are drawn once for each "frame", each "clip" or each "tuple".
         mean: Mean of each channel (red, green, blue) of pictures in 0..1. The encoder gets (x / 255 - mean) / std.
         std: Standard deviation of each channel, see `mean`.
+        level_luma: The mean luma of each "clip" or each "frame" is moved to 0.5 (of 1) before the encoder sees it, also
+            in evaluation. All channels of its pixels move by the same amount. Brightness then tells no order: between
+            clips, or also within a clip (fades, exposure). None leaves it as it is.
 
     Raises:
         VidsslError: A value is out of its range, or the crop does not fit into the region or the resized picture.
@@ -65,6 +69,7 @@ class Augment:
     color_scope: Scope = "frame"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    level_luma: Literal["clip", "frame"] | None = None
 
     def __post_init__(self) -> None:
         for name in ("crop_scope", "flip_scope", "color_scope"):
@@ -81,6 +86,13 @@ class Augment:
             "flip_scope",
             self.flip_scope,
             'take "clip" or "tuple"; all frames of a slot are mirrored together',
+        )
+        need(
+            self.level_luma is None or is_word(self.level_luma, ("clip", "frame")),
+            "Augment",
+            "level_luma",
+            self.level_luma,
+            'take "clip", "frame" or None',
         )
         self._check_sizes()
         for name in ("mean", "std"):
@@ -136,6 +148,22 @@ class Augment:
             self.crop,
             f"it must fit into {outer}={whole}",
         )
+
+    def level(self, clips: Any) -> Any:
+        """Moves the mean luma of each clip, or of each frame, to 0.5, as `level_luma` says.
+
+        Args:
+            clips: Torch tensor [..., 3, T, H, W], normalised for the encoder.
+
+        Returns:
+            A tensor of the same shape and type; the same tensor if `level_luma` is None.
+        """
+        if self.level_luma is None:
+            return clips
+        axes = (-2, -1) if self.level_luma == "frame" else (-3, -2, -1)
+        means = self.denormalize(clips.float().mean(dim=axes, keepdim=True))  # [..., 3, T or 1, 1, 1]
+        luma = (means * means.new_tensor(LUMA).view(3, 1, 1, 1)).sum(dim=-4, keepdim=True)
+        return clips + ((0.5 - luma) / means.new_tensor(self.std).view(3, 1, 1, 1)).to(clips.dtype)
 
     def denormalize(self, clips: Any) -> Any:
         """Undoes the normalisation with mean and std.

@@ -75,7 +75,9 @@ class Pretext(ABC):
         """
 
     def encode(self, clips: torch.Tensor) -> torch.Tensor:
-        """Convert clips into the input of the encoder. By default, the clips stay as they are.
+        """Convert clips into the input of the encoder. By default, only `Augment.level` is applied.
+
+        A subclass that converts them further passes its clips through this method first.
 
         Args:
             clips: Normalised clips [N, 3, T, H, W], one for each slot.
@@ -83,7 +85,8 @@ class Pretext(ABC):
         Returns:
             The encoder's input [N, C, T', H, W].
         """
-        return clips
+        levelled: torch.Tensor = self.augment.level(clips)
+        return levelled
 
     @cached_property
     def plan(self) -> PlanSpec:

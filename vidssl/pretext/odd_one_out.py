@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vidssl.kernels.augment import Augment
+from vidssl.kernels.augment import LUMA, Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Pretext
 
-LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as Augment's grey takes them
 WARP = Augment(resize=(227, 227), crop=(227, 227))
 
 
@@ -184,6 +183,7 @@ class OddOneOut(Pretext):
             Pictures [N, C, 1, h, w], with C = 3 (W - 1) for "stack_of_differences", C = W - 1 for
             "stack_of_grey_differences", and C = 3 otherwise.
         """
+        clips = super().encode(clips)
         if self.encoding.startswith("stack"):
             if self.encoding == "stack_of_grey_differences":
                 clips = torch.einsum("nctyx,c->ntyx", clips, clips.new_tensor(LUMA)).unsqueeze(1)

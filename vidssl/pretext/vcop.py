@@ -40,6 +40,9 @@ class Vcop(Pretext):
         clip_length: Frames in a clip.
         stride: Distance in frames from one frame of a clip to the next; 1 takes every frame.
         interval: Number of unused frames between the last frame of a clip and the first frame of the next clip.
+        interval_max: Each of these numbers is drawn anew from interval..interval_max. If that are as many as there are
+            frames from one key frame to the next, the places between key frames do not tell the order. None, as
+            published, always takes `interval`.
         dropout: Dropout probability in the head, before the classifier.
         augment: How to resize, crop, flip, colour and normalise the frames. Default, as published: resize to 128 x 171
             and take one 112 x 112 crop for each clip, without flip, colour, mean and std.
@@ -50,12 +53,15 @@ class Vcop(Pretext):
     clip_length: int = 16
     stride: int = 1
     interval: int = 8
+    interval_max: int | None = None
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
         self._need("tuple_length", 2 <= self.tuple_length <= 5, "take 2 to 5 clips (6 would make 720 classes)")
         for name, least in (("clip_length", 1), ("stride", 1), ("interval", 0)):
             self._need(name, getattr(self, name) >= least, f"take at least {least}")
+        widest = self.interval_max is None or self.interval_max >= self.interval
+        self._need("interval_max", widest, f"take at least interval={self.interval}, or None")
         self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
 
     def table(self) -> PlanSpec:
@@ -67,7 +73,7 @@ class Vcop(Pretext):
             bases=self.tuple_length,
             length=self.clip_length,
             stride=self.stride,
-            gap=(self.interval, self.interval),
+            gap=(self.interval, self.interval if self.interval_max is None else self.interval_max),
             augment=self.augment,
         )
 
