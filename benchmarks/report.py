@@ -1,6 +1,6 @@
 """Tables of the committed results.
 
-python -m benchmarks.report          rewrites the tables of benchmarks/README.md, and the chart beside it
+python -m benchmarks.report          rewrites the tables of benchmarks/README.md and docs/, and the chart
 python -m benchmarks.report --show   only prints them
 """
 
@@ -15,12 +15,13 @@ from typing import Any
 
 import tyro
 
-from benchmarks import store_tables, why_table
+from benchmarks import shortcuts_table, store_tables, why_table
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
+OTHERS = (HERE.parent / "docs/shortcuts.md",)  # pages with tables, beside the README
 MOTION_HEAD = (
     "clip",
     "frames",
@@ -339,6 +340,7 @@ TABLES = {
     "representations": representations_table,
     "features": features_table,
     "why": why_table.table,
+    "shortcuts": shortcuts_table.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 
@@ -368,12 +370,19 @@ def rewrite(text: str, lines: list[dict[str, Any]]) -> str:
     return pattern.sub(lambda found: f"{found[1]}{section(found[2], lines)}\n{found[3]}", text)
 
 
-def main(*, results: Path = HERE / "results", readme: Path = HERE / "README.md", show: bool = False) -> None:
-    """Make the tables of the README anew from the results.
+def main(
+    *,
+    results: Path = HERE / "results",
+    readme: Path = HERE / "README.md",
+    others: tuple[Path, ...] = OTHERS,
+    show: bool = False,
+) -> None:
+    """Make the tables of the README, and of other pages, anew from the results.
 
     Args:
         results: Folder of .jsonl files.
-        readme: File with the markers.
+        readme: File with the markers, beside which the chart lies.
+        others: More files with markers.
         show: Print the tables instead.
     """
     lines = read(results)
@@ -381,7 +390,8 @@ def main(*, results: Path = HERE / "results", readme: Path = HERE / "README.md",
         for bench in dict.fromkeys(line["bench"] for line in lines):
             print(f"{section(bench, lines)}\n")
         return
-    readme.write_text(rewrite(readme.read_text(), lines))
+    for page in (readme, *others):
+        page.write_text(rewrite(page.read_text(), lines))
     peers = [line for line in lines if line["bench"] == "peers"]
     if peers:
         draw(peers, readme.with_name("peers.png"))

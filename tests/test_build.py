@@ -103,6 +103,7 @@ TESTED_BY = {
     "pretext.base": "pretext/test_model.py",
     "pretext.heads": "pretext/test_model.py",
     "recipes.arrow": "train/test_methods.py",
+    "recipes.jigsaw": "train/test_methods.py",
     "recipes.odd_one_out": "pretext/test_odd_one_out.py",
     "recipes.opn": "pretext/test_opn.py",
     "recipes.out_of_order": "train/test_methods.py",

@@ -150,7 +150,7 @@ def plan(
             start[group * spec.bases : (group + 1) * spec.bases] = bases
             status = found or status
     row = draws("arrangement", 0)[0] * len(spec.labels) >> 32
-    shown = spec.arrangements[row]
+    cell, shown = np.divmod(spec.arrangements[row], spec.groups * spec.bases * spec.length)
     frame = np.zeros_like(shown)
     if status != 3:
         frame = np.array(start)[shown // spec.length] + shown % spec.length * spec.stride
@@ -158,7 +158,10 @@ def plan(
         spec, size, sad, [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else []
     )
     box = np.array(
-        [[_box(spec, draws, size, region, k, t, train) for t in range(spec.times)] for k in range(spec.slots)],
+        [
+            [_box(spec, draws, size, _in_cell(spec, region, int(cell[k, t])), k, t, train) for t in range(spec.times)]
+            for k in range(spec.slots)
+        ],
         dtype=np.float32,
     )
     color = np.array(
@@ -240,6 +243,16 @@ def _region(
         min(int(best[axis]) * CELL * a.resize[axis] // size[axis], a.resize[axis] - a.region[axis]) for axis in range(2)
     )
     return (y, x), a.region
+
+
+def _in_cell(
+    spec: PlanSpec, region: tuple[tuple[int, int], tuple[int, int]], cell: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(y, x) and (height, width) of a cell of the grid within the region."""
+    (y, x), (height, width) = region
+    sides = (height // spec.grid[0], width // spec.grid[1])
+    row, column = divmod(cell, spec.grid[1])
+    return (y + row * sides[0], x + column * sides[1]), sides
 
 
 def _box(

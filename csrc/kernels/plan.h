@@ -2,9 +2,10 @@
 //
 // A window of F frames holds groups x bases "bases". A base is a run of `length` frames that are `stride` frames apart.
 // The frames of all bases are the pool; frame t of a base has the pool number (group * bases + base) * length + t. An
-// arrangement is a row of the table. It holds the pool number that slot k shows at time t. The kernel draws the bases
-// first (uniform, or weighted by motion), then the arrangement, then crop, flip and colour. Every draw is
-// `draw(seed, epoch, sample, purpose, index)` of philox.h.
+// arrangement is a row of the table. It holds the pool number that slot k shows at time t. If the picture is divided
+// into a grid of cells, it holds cell * (size of the pool) + pool number, and the crop lies in that cell. The kernel
+// draws the bases first (uniform, or weighted by motion), then the arrangement, then crop, flip and colour. Every draw
+// is `draw(seed, epoch, sample, purpose, index)` of philox.h.
 #pragma once
 
 #include "motion.h"
@@ -61,9 +62,10 @@ struct PlanSpec {
   int distinct_count;
   int distinct[kMaxDistinct][2];  // i, j: the thumbnails of these bases' first frames differ by at least
   std::uint32_t distinct_min;     // this sum of squared differences
+  int grid_h, grid_w;             // rows and columns of cells of the picture (or of the region); 1, 1: one cell
   int arrangement_count, slots, times;
   // [arrangement_count, slots, times], host memory for plan_cpu, device memory for plan_cuda. A number outside the pool
-  // is clamped to it: a kernel cannot raise an error, and faces check only the memory that they can read.
+  // of all cells is clamped to it: a kernel cannot raise an error, and faces check only the memory that they can read.
   const std::int32_t* arrangements;
   const std::int64_t* labels;  // [arrangement_count]
   Augment augment;

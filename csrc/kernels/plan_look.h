@@ -22,6 +22,12 @@ struct Region {
   int y, x, height, width;
 };
 
+// A cell of the grid, counted row by row. Pixels that the grid does not divide belong to no cell.
+VIDSSL_HD inline Region grid_cell(const PlanSpec& spec, const Region& region, int cell) {
+  const int height = region.height / spec.grid_h, width = region.width / spec.grid_w;
+  return {region.y + cell / spec.grid_w * height, region.x + cell % spec.grid_w * width, height, width};
+}
+
 VIDSSL_HD inline void plan_box(const PlanSpec& spec, const PlanArgs& args, const Region& region, int slot, int time,
                                float* box) {
   const Augment& a = spec.augment;

@@ -226,10 +226,11 @@ VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& s
   const std::int32_t* shown = spec.arrangements + static_cast<std::int64_t>(row) * spec.slots * spec.times;
   for (int at = team.lane(); at < spec.slots * spec.times; at += team.size()) {
     const int k = at / spec.times, t = at % spec.times;
-    const int number = shown[at] < 0 ? 0 : shown[at] < pool ? shown[at] : pool - 1;
+    const int last = pool * spec.grid_h * spec.grid_w - 1;
+    const int entry = shown[at] < 0 ? 0 : shown[at] < last ? shown[at] : last, number = entry % pool;
     args.frame[at] =
         status == PlanStatus::too_short ? 0 : work.start[number / spec.length] + number % spec.length * spec.stride;
-    plan_box(spec, args, region, k, t, args.box + at * 4);
+    plan_box(spec, args, grid_cell(spec, region, entry / pool), k, t, args.box + at * 4);
     plan_color(spec, args, k, t, args.color + at * 12);
   }
   for (int k = team.lane(); k < spec.slots; k += team.size()) {

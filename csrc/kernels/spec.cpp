@@ -49,6 +49,7 @@ class Fields {
     check(found.size() == 1 && found[0].size() == count, "spec: \"", key, "\" must hold ", count, " numbers");
     return found[0];
   }
+  bool has(const std::string& key) const { return values_.count(key) > 0; }
   // One whole number in low..high.
   std::int64_t integer(const std::string& key, std::int64_t low, std::int64_t high) {
     return whole(key, numbers(key, 1)[0], low, high);
@@ -161,6 +162,15 @@ PlanSpec parse_spec(const std::string& text) {
   check(std::int64_t{spec.slots} * spec.times <= kMaxShown, "spec: table=", table[0], ",", table[1], ",", table[2],
         ": a plan shows at most ", kMaxShown, " frames; take fewer slots or times");
   spec.augment = parse_augment(fields);
+  const auto grid = fields.has("grid") ? fields.integers<2>("grid", 1, kMaxSide) : std::array<int, 2>{1, 1};
+  spec.grid_h = grid[0], spec.grid_w = grid[1];
+  const Augment& a = spec.augment;
+  check((a.region_h > 0 ? a.region_h : a.resize_h) / spec.grid_h >= a.crop_h &&
+            (a.region_w > 0 ? a.region_w : a.resize_w) / spec.grid_w >= a.crop_w,
+        "spec: grid=", spec.grid_h, ",", spec.grid_w, ": the crop must fit into a cell; take a smaller crop or grid");
+  check(std::int64_t{spec.groups} * spec.bases * spec.length * spec.grid_h * spec.grid_w <= kMaxPlaces,
+        "spec: grid=", spec.grid_h, ",", spec.grid_w, ": the frames of all cells are more than ", kMaxPlaces,
+        "; take fewer");
   fields.finish();
   return spec;
 }
@@ -189,7 +199,7 @@ void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height
 }
 
 void check_tables(const PlanSpec& spec) {
-  const int pool = spec.groups * spec.bases * spec.length;
+  const int pool = spec.groups * spec.bases * spec.length * spec.grid_h * spec.grid_w;
   const std::int64_t count = static_cast<std::int64_t>(spec.arrangement_count) * spec.slots * spec.times;
   const auto [low, high] = std::minmax_element(spec.arrangements, spec.arrangements + count);
   check(*low >= 0 && *high < pool, "arrangements=", *low < 0 ? *low : *high, ": take pool numbers in 0..", pool - 1);

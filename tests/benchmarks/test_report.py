@@ -53,10 +53,12 @@ def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     readme.write_text(
         "before\n<!-- results: kernels -->\nold\n<!-- end -->\nafter\n<!-- results: loader -->\n<!-- end -->\n"
     )
-    report.main(results=tmp_path, readme=readme)
+    (tmp_path / "page.md").write_text("<!-- results: kernels -->\n<!-- end -->\n")
+    report.main(results=tmp_path, readme=readme, others=(tmp_path / "page.md",))
     first = readme.read_text()
-    report.main(results=tmp_path, readme=readme)
+    report.main(results=tmp_path, readme=readme, others=(tmp_path / "page.md",))
     assert readme.read_text() == first
+    assert "0123456* |" in (tmp_path / "page.md").read_text()
     assert "old" not in first
     assert "0123456* |" in first
     assert first.startswith("before\n")
@@ -71,5 +73,5 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 def test_the_committed_tables_are_those_of_the_committed_results() -> None:
-    readme = report.HERE / "README.md"
-    assert readme.read_text() == report.rewrite(readme.read_text(), report.read(report.HERE / "results"))
+    for page in (report.HERE / "README.md", *report.OTHERS):
+        assert page.read_text() == report.rewrite(page.read_text(), report.read(report.HERE / "results"))

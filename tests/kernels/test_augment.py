@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from vidssl.kernels.augment import LUMA, Augment
 from vidssl.types import VidsslError
 
-SCALED = {"mean": (0.1, 0.2, 0.3), "std": (0.2, 0.3, 0.4)}
+SCALED: dict[str, Any] = {"mean": (0.1, 0.2, 0.3), "std": (0.2, 0.3, 0.4)}
 
 
 def clips(dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -190,6 +190,13 @@ def test_the_region_is_the_centre_where_nothing_moves() -> None:
         ({"arrangements": np.full((6, 3, 16), 48)}, "pool numbers are 0..47"),
         ({"labels": np.arange(5)}, "labels.shape=(5,)"),
         ({"gap": (3, 2)}, "gap=(3, 2)"),
+        ({"grid": (0, 1)}, "grid=(0, 1): take (rows, columns), at least 1"),
+        ({"grid": 2}, "grid=2: take (rows, columns)"),
+        ({"grid": (1, 2)}, "grid=(1, 2): take (rows, columns), at least 1, of cells of (128, 171)"),
+        (
+            {"grid": (1, 2), "arrangements": np.full((6, 3, 16), 96), "augment": Augment(crop=(112, 80))},
+            "take cell * 48 + number, 0..95",
+        ),
         ({"window": 63}, "window=63"),
         ({"limits": ((1, 1, 0, 5),)}, "limits=(1, 1, 0, 5)"),
         ({"draw": "loose"}, "draw='loose'"),

@@ -60,7 +60,13 @@ def augments(draw: st.DrawFn) -> Augment:
 @st.composite
 def specs(draw: st.DrawFn) -> PlanSpec:
     groups, bases, length = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    pool, gap = groups * bases * length, sorted(draw(st.tuples(st.integers(0, 4), st.integers(0, 4))))
+    augment = draw(augments())
+    whole = augment.region or augment.resize
+    grid = (draw(st.integers(1, whole[0] // augment.crop[0])), draw(st.integers(1, whole[1] // augment.crop[1])))
+    pool, gap = (
+        groups * bases * length * grid[0] * grid[1],
+        sorted(draw(st.tuples(st.integers(0, 4), st.integers(0, 4)))),
+    )
     shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3)))
     rows = draw(arrays.arrays(np.int64, shape, elements=st.integers(0, pool - 1)))
     labels = draw(arrays.arrays(np.int64, shape[:1], elements=st.integers(0, 2**20)))
@@ -83,7 +89,8 @@ def specs(draw: st.DrawFn) -> PlanSpec:
         distinct=tuple(draw(some)),
         distinct_min=draw(st.integers(0, 2**20)),
         tries=draw(st.integers(1, 4)),
-        augment=draw(augments()),
+        grid=grid,
+        augment=augment,
     )
     window: Any = draw(st.sampled_from((None, "video", spec.span, spec.span + 3)))
     return dataclasses.replace(spec, window=window)

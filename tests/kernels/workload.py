@@ -95,6 +95,23 @@ SPECS = {
         stride=2,
         augment=Augment(resize=(50, 50), region=(50, 20), crop=(40, 20)),
     ),
+    "clips of cells": PlanSpec(  # pool of 6 frames: cells 0 to 5, and frames that differ in their cells
+        arrangements=np.array([[[0, 1], [8, 9], [34, 35]], [[18, 25], [3, 31], [16, 2]]]),
+        labels=np.array([0, 1]),
+        bases=3,
+        length=2,
+        gap=(1, 4),
+        grid=(2, 3),
+        augment=dataclasses.replace(EVERY_CHANGE, resize=(41, 50), crop=(15, 16)),
+    ),
+    "clips of cells of a region": PlanSpec(
+        arrangements=np.arange(16).reshape(1, 4, 4)[:, ::-1],
+        labels=np.array([0]),
+        bases=1,
+        length=4,
+        grid=(2, 2),
+        augment=Augment(resize=(50, 60), region=(31, 40), crop=(14, 18), crop_scope="tuple", jitter=1),
+    ),
     "a table of odd size": PlanSpec(
         arrangements=np.array([[[0, 1, 2]], [[2, 1, 0]], [[1, 1, 1]]]),
         labels=np.array([0, 1, 2]),

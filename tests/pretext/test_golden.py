@@ -16,7 +16,19 @@ import pytest
 import torch
 
 from vidssl import ops, reference
-from vidssl.pretext import METHODS, Arrow, OddOneOut, Opn, OutOfOrder, Pace, Pretext, ShuffleLearn, SkipRate, Vcop
+from vidssl.pretext import (
+    METHODS,
+    Arrow,
+    Jigsaw,
+    OddOneOut,
+    Opn,
+    OutOfOrder,
+    Pace,
+    Pretext,
+    ShuffleLearn,
+    SkipRate,
+    Vcop,
+)
 from vidssl.recipes import RECIPES
 from vidssl.types import Plan
 
@@ -31,6 +43,7 @@ TINY = {
     "arrow": "arrow_r3d_tiny",
     "out_of_order": "out_of_order_tiny",
     "skip_rate": "skip_rate_tiny",
+    "jigsaw": "jigsaw_r3d_tiny",
 }
 DEFAULTS: dict[str, type[Pretext]] = {
     "shuffle_learn": ShuffleLearn,
@@ -41,6 +54,7 @@ DEFAULTS: dict[str, type[Pretext]] = {
     "arrow": Arrow,
     "out_of_order": OutOfOrder,
     "skip_rate": SkipRate,
+    "jigsaw": Jigsaw,
 }
 SAMPLES = list(product((0, 632), (0, 3), (0, 1, 12_345_678_901)))  # seed, epoch, sample
 CASES = [(method, name) for method in DEFAULTS for name in ("defaults", TINY[method])]

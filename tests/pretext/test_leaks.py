@@ -32,7 +32,19 @@ from tests.pretext.synthetic import (
     without_brightness,
 )
 from vidssl.kernels.augment import Augment
-from vidssl.pretext import METHODS, Arrow, OddOneOut, Opn, OutOfOrder, Pace, Pretext, ShuffleLearn, SkipRate, Vcop
+from vidssl.pretext import (
+    METHODS,
+    Arrow,
+    Jigsaw,
+    OddOneOut,
+    Opn,
+    OutOfOrder,
+    Pace,
+    Pretext,
+    ShuffleLearn,
+    SkipRate,
+    Vcop,
+)
 from vidssl.types import Plan
 
 EVERYTHING = Augment(
@@ -75,6 +87,7 @@ SMALL: dict[str, Pretext] = {
     "pace": Pace(clip_length=4, paces=(1, 4), augment=EVERYTHING),
     "arrow": Arrow(clip_length=4, augment=EVERYTHING),
     "out_of_order": OutOfOrder(length=4, stride=2, augment=EVERYTHING),
+    "jigsaw": Jigsaw(axis="time", clip_length=4, dropout=0.0, augment=replace(EVERYTHING, resize=(40, 48))),
     "skip_rate": SkipRate(length=4, rates=(1, 4), augment=EVERYTHING),
 }
 

@@ -1,4 +1,7 @@
-"""plan: draws the frames of a tuple, their crops and colours, and its label. Source: csrc/kernels/plan.h."""
+"""plan: draws the frames of a tuple, their crops and colours, and its label. Source: csrc/kernels/plan.h.
+
+It is long because a spec describes and checks every part of a task.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ class PlanSpec:
 
     Args:
         arrangements: int [P, K, T], the table. Row p holds the pool number that slot k shows at time t. Each row is
-            drawn with the same probability; repeat a row to give it more weight.
+            drawn with the same probability; repeat a row to give it more weight. With a grid of cells, the entry is
+            cell * pool + number, where pool is the number of frames of the pool; cells are counted row by row.
         labels: int [P], the class of each row, 0 or more.
         groups: Number of groups. Each group draws its own bases.
         bases: Number of bases in a group.
@@ -53,6 +57,8 @@ class PlanSpec:
             video.
         windows: How training draws the first frame of a window. "even" draws each with the same probability. "motion"
             draws it in proportion to the change of luma within the window, which the index measured.
+        grid: (rows, columns) of cells into which the resized picture, or the region, is divided. Each crop lies in the
+            cell that the table names. Rows and columns of pixels that the grid does not divide belong to no cell.
         augment: Settings of crop, flip and colour.
 
     Raises:
@@ -74,6 +80,7 @@ class PlanSpec:
     tries: int = 10
     window: int | Literal["video"] | None = None
     windows: Literal["even", "motion"] = "even"
+    grid: tuple[int, int] = (1, 1)
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -83,9 +90,9 @@ class PlanSpec:
         self._need(rows.ndim == 3 and rows.size > 0, "arrangements.shape", rows.shape, "take [P, K, T]")
         fix = f"take one label a row: ({rows.shape[0]},)"
         self._need(labels.shape == rows.shape[:1], "labels.shape", labels.shape, fix)
+        self._need(isinstance(self.augment, Augment), "augment", self.augment, "pass an Augment")
         self._check_counts()
         self._check_draws()
-        self._need(isinstance(self.augment, Augment), "augment", self.augment, "pass an Augment")
         most = self.window is None or is_word(self.window, ("video",)) or is_whole(self.window, self.span, _MOST)
         fix = f'the bases need {self.span} frames; take at least {self.span}, None or "video"'
         self._need(most, "window", self.window, fix)
@@ -121,14 +128,28 @@ class PlanSpec:
         self._need(bases <= MAX_BASES, "groups * bases", bases, f"take at most {MAX_BASES}")
         fits = self.slots * self.times <= MAX_SHOWN
         self._need(fits, "arrangements.shape", rows.shape, f"take K * T of at most {MAX_SHOWN}")
+        self._check_grid()
         pool, ends = bases * self.length, (int(rows.min()), int(rows.max()))
-        self._need(ends[0] >= 0 and ends[1] < pool, "arrangements", ends, f"pool numbers are 0..{pool - 1}")
+        entries = pool * self.grid[0] * self.grid[1]
+        fix = f"pool numbers are 0..{pool - 1}" if entries == pool else f"take cell * {pool} + number, 0..{entries - 1}"
+        self._need(ends[0] >= 0 and ends[1] < entries, "arrangements", ends, fix)
         fits = numbers(self.gap, 2, int) and 0 <= self.gap[0] <= self.gap[1]
         self._need(fits, "gap", self.gap, "take whole numbers (min, max) with 0 <= min <= max")
         taken = max(pool, self.bases * ((self.length - 1) * self.stride + 1 + self.gap[1]))
         fix = f"the bases take up {taken} frames; take fewer than {MAX_PLACES}"
         given = (self.bases, self.length, self.stride, self.gap)
         self._need(taken <= MAX_PLACES, "bases, length, stride, gap", given, fix)
+
+    def _check_grid(self) -> None:
+        """Checks that a crop fits into each cell, and that the entries of the table fit into an int32."""
+        whole, crop = self.augment.region or self.augment.resize, self.augment.crop
+        fits = numbers(self.grid, 2, int) and min(self.grid) >= 1
+        fits = fits and crop[0] <= whole[0] // self.grid[0] and crop[1] <= whole[1] // self.grid[1]
+        fix = f"take (rows, columns), at least 1, of cells of {whole} into which crops of {crop} fit"
+        self._need(fits, "grid", self.grid, fix)
+        entries = self.groups * self.bases * self.length * self.grid[0] * self.grid[1]
+        fix = f"the frames of all cells are {entries}; take at most {MAX_PLACES}"
+        self._need(entries <= MAX_PLACES, "grid", self.grid, fix)
 
     def _check_draws(self) -> None:
         """Checks how bases are drawn, and the conditions that a draw must meet."""
@@ -230,6 +251,8 @@ class PlanSpec:
         words += [
             f"{key}={';'.join(','.join(map(str, row)) for row in getattr(self, key))}" for key in ("limits", "distinct")
         ]
+        if self.grid != (1, 1):  # so that the text of all other tasks, by which runs are resumed, stays the same
+            words.append(f"grid={self.grid[0]},{self.grid[1]}")
         return " ".join(words)
 
     @cached_property

@@ -7,13 +7,14 @@
 | joint.py | several tasks at once |
 | model.py, heads.py | join an encoder and a task's head in one module |
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | each defines one task |
-| pace.py, arrow.py, out_of_order.py, skip_rate.py | tasks about speed, direction and order; each defines one |
+| pace.py, arrow.py, out_of_order.py, skip_rate.py, jigsaw.py | each defines one of the tasks that resist shortcuts |
 """
 
 from __future__ import annotations
 
 from vidssl.pretext.arrow import Arrow
 from vidssl.pretext.base import Objective, Pretext
+from vidssl.pretext.jigsaw import Jigsaw
 from vidssl.pretext.joint import Joint, join, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
 from vidssl.pretext.odd_one_out import OddOneOut
@@ -25,12 +26,13 @@ from vidssl.pretext.shuffle_learn import ShuffleLearn
 from vidssl.pretext.skip_rate import SkipRate
 from vidssl.pretext.vcop import Vcop
 
-for _method in (ShuffleLearn, Opn, OddOneOut, Vcop, Pace, Arrow, OutOfOrder, SkipRate):
+for _method in (ShuffleLearn, Opn, OddOneOut, Vcop, Pace, Arrow, OutOfOrder, SkipRate, Jigsaw):
     register(_method)
 
 __all__ = [
     "METHODS",
     "Arrow",
+    "Jigsaw",
     "Joint",
     "Objective",
     "OddOneOut",

@@ -81,6 +81,8 @@ class FrameHead(nn.Module):
         )
         self.transformer = nn.TransformerEncoder(layer, depth, nn.LayerNorm(features), enable_nested_tensor=False)
         self.score = nn.Linear(features, int(marks.max()) + 1)
+        nn.init.normal_(self.score.weight, std=0.01)  # at first all classes are nearly equally likely
+        nn.init.zeros_(self.score.bias)
         self.register_buffer("marks", nn.functional.one_hot(torch.from_numpy(marks)).float(), persistent=False)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 | file | what it does |
 |---|---|
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | recipes of one method: published, modern, and tiny for CPUs |
-| pace.py, arrow.py, out_of_order.py, skip_rate.py | tiny recipes of one method |
+| pace.py, arrow.py, out_of_order.py, skip_rate.py, jigsaw.py | tiny recipes of one method |
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vidssl.recipes.arrow import arrow_r3d_tiny
+from vidssl.recipes.jigsaw import jigsaw_r3d_tiny
 from vidssl.recipes.odd_one_out import odd_one_out_alexnet, odd_one_out_resnet18, odd_one_out_tiny
 from vidssl.recipes.opn import opn_caffenet, opn_resnet18, opn_tiny
 from vidssl.recipes.out_of_order import out_of_order_tiny
@@ -42,6 +43,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         arrow_r3d_tiny,
         out_of_order_tiny,
         skip_rate_tiny,
+        jigsaw_r3d_tiny,
     )
 }
 
