@@ -84,6 +84,7 @@ def test_a_checkpoint_makes_it_again(registered: None) -> None:
         "clip_length": 8,
         "stride": 1,
         "interval": 2,
+        "interval_max": None,
         "dropout": 0.0,
     }
     assert recipe_from(written) == recipe
