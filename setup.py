@@ -174,7 +174,9 @@ setup(
     install_requires=DEPENDENCIES,
     extras_require={
         "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
+        "duplicates": ["ImageHash"],
         "dev": [
+            "ImageHash",
             "pytest",
             "hypothesis",
             "ruff",

@@ -9,7 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from vidssl.datasets import Dataset, hmdb51, kinetics, plain, ucf101, write_lists
+from vidssl.datasets import Dataset, hmdb51, kinetics, plain, ucf101, with_duplicates, write_lists
 from vidssl.index.lists import LISTS, is_list
 from vidssl.types import VidsslError
 
@@ -22,9 +22,16 @@ _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {
 
 
 def check(
-    kind: Positional[Kind], videos: Positional[Path], *, annotations: Path | None = None, group: str = ""
+    kind: Positional[Kind],
+    videos: Positional[Path],
+    *,
+    annotations: Path | None = None,
+    group: str = "",
+    duplicates: bool = False,
+    workers: int | None = None,
 ) -> None:
-    """Check that the videos of a data set exist. The exit code is 1 if any is missing. Nothing is decoded.
+    """Check that the videos of a data set exist. The exit code is 1 if any is missing, or if there are problems.
+    Nothing is decoded without --duplicates.
 
     Args:
         kind: Kind of data set: ucf101, hmdb51, kinetics, folder (a folder for each class) or csv (a list).
@@ -33,8 +40,14 @@ def check(
             of Kinetics. None looks for them in and beside videos.
         group: For folder and csv: regular expression; the text that it matches in a path is the group of the video.
             Example: "[a-z]+(?=_)".
+        duplicates: Also look for near-duplicates: copies that were re-encoded, resized, trimmed or mirrored. A pair
+            that may be on both sides of a split is a problem. Every video is decoded. It needs ImageHash: pip install
+            'vidssl[duplicates]'.
+        workers: Threads that decode; None takes one for each core.
     """
     found = _read(kind, videos, annotations, group)
+    if duplicates:
+        found = with_duplicates(found, workers=workers)
     print(found.text())
     if not found.whole:
         print(

@@ -6,15 +6,17 @@
 | ucf101.py, hmdb51.py, kinetics.py | read the official lists of one data set each |
 | plain.py | read one folder for each class, or your own list; split by groups |
 | lists.py | write a list for each part |
+| duplicates.py | near-duplicate videos, by perceptual hashes |
 """
 
 from __future__ import annotations
 
 from vidssl.datasets.base import Dataset, Entry
+from vidssl.datasets.duplicates import with_duplicates
 from vidssl.datasets.hmdb51 import hmdb51
 from vidssl.datasets.kinetics import kinetics
 from vidssl.datasets.lists import write_lists
 from vidssl.datasets.plain import plain
 from vidssl.datasets.ucf101 import ucf101
 
-__all__ = ["Dataset", "Entry", "hmdb51", "kinetics", "plain", "ucf101", "write_lists"]
+__all__ = ["Dataset", "Entry", "hmdb51", "kinetics", "plain", "ucf101", "with_duplicates", "write_lists"]
