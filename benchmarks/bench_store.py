@@ -19,6 +19,7 @@ not installed is left out, and said to be.
 from __future__ import annotations
 
 import gc
+import math
 import shutil
 import tempfile
 import time
@@ -77,7 +78,7 @@ def peers(path: Path, settings: Settings, workers: int) -> None:
     if settings.resume and measured("store_peers", title, settings.out):
         return
     store, videos = settings.filled([path], SMALL, "peers")
-    index, failed = settings.long(videos), Counter[str]()
+    index, failed = settings.long(videos, PRETEXT.plan.frames), Counter[str]()
     with ExitStack() as stack:
         make = partial(Loader, index, PRETEXT, batch_size=settings.batch_size, device="cpu", workers=workers, seed=0)
         kept, decoding = stack.enter_context(make(store=store)), stack.enter_context(make())
@@ -148,7 +149,7 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
     if settings.resume and measured("store_epochs", title, settings.out):
         return
     store, videos = settings.filled(paths, size, "epochs")
-    index, all_cores = settings.long(videos), cores == cpus()
+    index, all_cores = settings.long(videos, task.plan.frames), cores == cpus()
     with ExitStack() as stack:
         stack.enter_context(pinned(cores))
         make = partial(
@@ -170,7 +171,8 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
             cases[f"{STORED}, backend {backend}"] = loader_case(loader, settings.windows(loader, fast=True))
         first: dict[str, int] = {}
         if all_cores:
-            needed = -(-(WARMUP + settings.batches) * settings.batch_size // len(paths)) + 1
+            long_enough = len(videos.usable(task.plan.frames)) / len(videos) * len(paths)
+            needed = math.ceil((WARMUP + settings.batches) * settings.batch_size / long_enough) + 1
             empty = linked(paths, needed, settings.folder / "first-videos")
             windows = settings.windows(loader := make(empty, task), fast=False)
             loader.close()

@@ -91,7 +91,7 @@ def formats(path: Path, settings: Settings, workers: int) -> None:
     store, videos = settings.filled([path], SMALL, "small")
     native = FrameStore(settings.folder / "native-store", "native", backend="file")
     native.fill(videos, progress=False)
-    frames, index = videos.frames(0), settings.long(videos)
+    frames, index = videos.frames(0), settings.long(videos, PRETEXT.plan.frames)
     exact = truth(videos, frames)
     facts: dict[str, Any] = about(store, videos) | {"left out": {}, "error": {}, "bytes a frame of each": {}}
     with ExitStack() as stack:

@@ -80,7 +80,7 @@ def memory(paths: Sequence[Path], settings: Settings, epochs: int) -> None:
     store, videos = settings.filled(paths, SMALL, "memory", least=4)
     assert store.folder is not None
     file = settings.folder / "memory-videos" / "index.arrow"
-    settings.long(videos).save(file)
+    settings.long(videos, PRETEXT.plan.frames).save(file)
     spawn = multiprocessing.get_context("spawn")
     meet, told = spawn.Barrier(len(ROLES)), spawn.Queue()
     processes = [

@@ -52,10 +52,11 @@ class Settings:
         batches = self.batches * (_FAST if fast else 1)
         return Windows(loader.index, loader.sampler, self.batch_size, batches, 1)
 
-    def long(self, index: VideoIndex) -> VideoIndex:
-        """The index, its rows repeated until an epoch has all batches of a round."""
+    def long(self, index: VideoIndex, frames: int) -> VideoIndex:
+        """The rows that have so many frames, repeated until an epoch has all batches of a round."""
+        rows = index.usable(frames)
         tuples = (WARMUP + _FAST * self.batches) * self.batch_size
-        return index.select(np.tile(np.arange(len(index)), -(-tuples // len(index.usable()))))
+        return index.select(np.tile(rows, -(-tuples // len(rows))))
 
     def filled(self, paths: Sequence[Path], size: Size, name: str, least: int = 2) -> tuple[FrameStore, VideoIndex]:
         """A full store of the files, at least `least` times each, and the index of what it holds."""
