@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import shortcuts_table, store_tables, why_table
+from benchmarks import shortcuts_table, store_tables, time_tables, why_table
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
@@ -341,6 +341,7 @@ TABLES = {
     "features": features_table,
     "why": why_table.table,
     "shortcuts": shortcuts_table.table,
+    "time": time_tables.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 

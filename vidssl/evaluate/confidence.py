@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 Z = 1.959964  # 95 % of a normal distribution lie within
@@ -112,7 +113,19 @@ def gain(
     """
     _, at = np.unique(group.numpy(), return_inverse=True)
     difference = np.bincount(at, (after.double() - before.double()).numpy())
-    sizes = np.bincount(at).astype(np.float64)
+    return gain_of_groups(difference, np.bincount(at), seed=seed, draws=draws)
+
+
+def gain_of_groups(difference: npt.ArrayLike, sizes: npt.ArrayLike, *, seed: int = 0, draws: int = DRAWS) -> Estimate:
+    """As `gain`, from what each group gained.
+
+    Args:
+        difference: [G], right predictions of a group, after less before.
+        sizes: [G], predictions of a group.
+        seed: Seed of the bootstrap.
+        draws: Draws of the bootstrap.
+    """
+    difference, sizes = np.asarray(difference, np.float64), np.asarray(sizes, np.float64)
     random, means = np.random.default_rng(seed), []
     for start in range(0, draws, 500):  # so that the draws of many thousand videos stay small
         taken = random.multinomial(

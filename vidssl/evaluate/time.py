@@ -286,19 +286,8 @@ def evaluate_time(
     if unknown := [name for pair in pairs for name in pair if name not in labels]:
         has = ", ".join(sorted(str(label) for label in labels))
         raise VidsslError(f"evaluate time: pairs: no video has the label {unknown[0]!r}; take two of {has}")
-    clips = replace(view.of(run.recipe, store=run.store), encode=None)
-    if clips.length == 1:
-        clips = replace(clips, length=FRAMES)
-    player = Player(clips=clips, seed=run.recipe.train.seed)
-    notes: list[str] = []
-    short = len(index.usable(clips.extent)) - len(index.usable(player.extent))
-    if short > len(index.usable(clips.extent)) / 2:
-        notes.append(f"Speed is not measured: it needs {player.extent} frames, and most videos have fewer.")
-        player = replace(player, ways=PLAYED[:-1])
-    elif short:
-        notes.append(
-            f"{short} videos were left out: they are shorter than the {player.extent} frames that speed needs."
-        )
+    player, notes = make_player(run, index, view)
+    clips = player.clips
     found = played_features(
         run, run.encoders(), index, player, view=view, device=pick_device(device), progress=progress
     )
@@ -339,6 +328,20 @@ def evaluate_time(
     data = {"test": fingerprint(index), "test_root": index.root.name, "test_videos": len(index)}
     result.publish(run, data, out=out)
     return result
+
+
+def make_player(run: TrainedRun, index: VideoIndex, view: View) -> tuple[Player, list[str]]:
+    """Returns what plays the clips of a run, and notes on what the lengths of the videos do not allow."""
+    clips = replace(view.of(run.recipe, store=run.store), encode=None)
+    if clips.length == 1:
+        clips = replace(clips, length=FRAMES)
+    player, whole = Player(clips=clips, seed=run.recipe.train.seed), len(index.usable(clips.extent))
+    short = whole - len(index.usable(player.extent))
+    if short > whole / 2:
+        note = f"Speed is not measured: it needs {player.extent} frames, and most videos have fewer."
+        return replace(player, ways=PLAYED[:-1]), [note]
+    note = f"{short} videos were left out: they are shorter than the {player.extent} frames that speed needs."
+    return player, [note] if short else []
 
 
 def _class_numbers(features: PlayedFeatures, pairs: Sequence[tuple[str, str]]) -> dict[str, Estimate]:

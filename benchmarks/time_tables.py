@@ -1,0 +1,86 @@
+"""The tables of what bench_time measured, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from benchmarks.harness import commit
+from benchmarks.store_tables import lay
+from vidssl.evaluate.confidence import gain_of_groups, mean
+
+Line = dict[str, Any]
+GRID = "frame difference"  # the low-level feature with which encoders are compared
+
+
+def table(lines: Iterable[Line]) -> str:
+    """For each form and set a table: a row for each method, trained / untrained in percent, and the gain."""
+    parts = []
+    for form, group in groupby(sorted(lines, key=lambda line: str(line["form"])), lambda line: str(line["form"])):
+        found = list(group)
+        low = next((line for line in found if line["method"] == "low level"), None)
+        runs = [line for line in found if line["method"] != "low level"]
+        for name in dict.fromkeys(name for line in (*runs, *([low] if low else ())) for name in line["sets"]):
+            parts.append(f"**{form}, {name}**\n\n{_set_table(name, runs, low)}")
+    return "\n\n".join(parts)
+
+
+def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
+    """A table of one set in one form."""
+    runs = [line for line in runs if name in line["sets"]]
+    low_level: Line | None = low["sets"].get(name) if low else None
+    plain: dict[str, dict[str, float]] = low_level["numbers"] if low_level else {}
+    ways = list(runs[0]["sets"][name]["numbers"]["trained"] if runs else next(iter(plain.values())))
+    rows = []
+    for feature, numbers in plain.items():
+        cells = [f"{100 * numbers[way]:.1f}" if way in numbers else "" for way in ways]
+        rows.append([feature, "", "", *cells, commit(low) if low else ""])
+    methods = list(dict.fromkeys(line["method"] for line in runs))
+    for method in methods:
+        some = [line for line in runs if line["method"] == method]
+        of = [line["sets"][name] for line in some]
+        if "low level" in of[0]["numbers"]:
+            numbers = of[0]["numbers"]["low level"]
+            rows.append([f"low level, {method}", "", "", *(f"{100 * numbers[way]:.1f}" for way in ways), ""])
+        commits = ", ".join(dict.fromkeys(commit(line) for line in some))
+        steps = ", ".join(dict.fromkeys(str(line["steps"]) for line in some))
+        rows.append([method, str(len(some)), steps, *(_cell(of, low_level, way) for way in ways), commits])
+    return lay(["method", "seeds", "steps", *ways, "commit"], rows)
+
+
+def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
+    """Trained / untrained, the gain (bold where it is above zero in both intervals) and the gain over GRID.
+
+    In [] is Student's interval over the seeds, in () that of a paired bootstrap over the groups of all seeds.
+    """
+    trained, untrained = ([one["numbers"][name][way] for one in of] for name in ("trained", "untrained"))
+    seeds = mean([a - b for a, b in zip(trained, untrained, strict=True)])
+    after = _sums(of, "trained", way)
+    groups = gain_of_groups(after - _sums(of, "untrained", way), _sizes(of))
+    sure = seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
+    gain = f"**{100 * seeds.value:+.1f}**" if sure else f"{100 * seeds.value:+.1f}"
+    ends = "" if seeds.low is None or seeds.high is None else f" [{100 * seeds.low:+.1f}, {100 * seeds.high:+.1f}]"
+    text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}{ends} {_ends(groups)}"
+    plain = way.removeprefix("map: ")
+    same = low_level is not None and low_level["sizes"] == of[0]["sizes"]
+    if low_level is None or not same or plain not in low_level["right"][GRID]:
+        return text
+    grid = gain_of_groups(after - len(of) * np.array(low_level["right"][GRID][plain]), _sizes(of))
+    return f"{text}; over {GRID} {100 * grid.value:+.1f} {_ends(grid)}"
+
+
+def _ends(gain: Any) -> str:
+    return f"({100 * gain.low:+.1f}, {100 * gain.high:+.1f})"
+
+
+def _sums(of: list[Line], name: str, way: str) -> Any:
+    """[G]: right answers of each group, summed over the seeds."""
+    return np.sum([one["right"][name][way] for one in of], axis=0)
+
+
+def _sizes(of: list[Line]) -> Any:
+    """[G]: answers of each group, summed over the seeds."""
+    return np.sum([one["sizes"] for one in of], axis=0)
