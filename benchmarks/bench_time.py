@@ -9,8 +9,8 @@ k-NN and linear probes of the encoder's own feature and of a grid of its last ma
 direction, order and speed; beside them, low-level features under the same probes.
 
 A method is the name of a recipe, with the names of tasks behind it if it is to learn others or several at once:
-vcop_r3d_tiny:vcop,pace. All seeds of a method make as many steps: as many as fit into the minutes, by a measurement
-that is made once and kept in RUNS/steps.json.
+pace_r3d_tiny:vcop,pace,arrow. All seeds of a method make as many steps: as many as fit into the minutes, by a
+measurement that is made once and kept in RUNS/steps.json.
 
 The queue may be stopped at any time (Ctrl-C, or `timeout --signal=INT 2h python -m ...`). The same command continues:
 what the results have is left out, a training that was stopped is resumed, and features are kept.
@@ -51,7 +51,15 @@ from vidssl.train.config import Recipe
 from vidssl.train.train import train
 from vidssl.types import VidsslError
 
-METHODS = ("vcop_r3d_tiny", "odd_one_out_tiny", "shuffle_learn_tiny", "opn_tiny")
+METHODS = (
+    "vcop_r3d_tiny",
+    "odd_one_out_tiny",
+    "shuffle_learn_tiny",
+    "opn_tiny",
+    "pace_r3d_tiny",
+    "arrow_r3d_tiny",
+    "pace_r3d_tiny:vcop,pace,arrow",
+)
 WHOLE, MAP = View(), View(pool="map")
 PILOT = (10, 30)  # steps between which the time of a step is measured
 Right = Mapping[str, Mapping[str, torch.Tensor]]  # "trained", "untrained" or a low-level feature -> way -> bool [N]

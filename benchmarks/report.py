@@ -144,20 +144,6 @@ def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-def fidelity_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each size and crop, a column for each family. Mean / 99.9th percentile in grey levels."""
-    found = list(lines)
-    families = list(found[0]["grey levels"])
-    head = ("workload", *families, "all, in grey", "commit")
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in found:
-        levels = line["grey levels"]
-        cells = [f"{levels[name]['rgb mean']:.2f} / {levels[name]['rgb 99.9 %']:.1f}" for name in families]
-        grey = f"{levels['all']['grey mean']:.2f} / {levels['all']['grey 99.9 %']:.1f}"
-        rows.append(" | ".join([line["workload"], *cells, grey, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
 def methods_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each method: held-out tuples answered right, mean and standard deviation over the seeds."""
     head = (
@@ -332,7 +318,6 @@ def features_table(lines: Iterable[dict[str, Any]]) -> str:
 TABLES = {
     "motion": motion_table,
     "motion_sizes": motion_sizes_table,
-    "store_fidelity": fidelity_table,
     "methods": methods_table,
     "memory": memory_table,
     "peers": peers_table,

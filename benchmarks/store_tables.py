@@ -156,6 +156,20 @@ def memory_table(lines: Iterable[Line]) -> str:
     return lay((*head, "shards: private, written", "store, MB", "commit"), rows)
 
 
+def fidelity_table(lines: Iterable[Line]) -> str:
+    """Markdown: a row for each size and crop, a column for each family. Mean / 99.9th percentile in grey levels."""
+    found = list(lines)
+    families = list(found[0]["grey levels"])
+    head = ("workload", *families, "all, in grey", "commit")
+    rows = []
+    for line in found:
+        levels = line["grey levels"]
+        cells = [f"{levels[name]['rgb mean']:.2f} / {levels[name]['rgb 99.9 %']:.1f}" for name in families]
+        grey = f"{levels['all']['grey mean']:.2f} / {levels['all']['grey 99.9 %']:.1f}"
+        rows.append([line["workload"], *cells, grey, commit(line)])
+    return lay(head, rows)
+
+
 TABLES = {
     "store_peers": peers_table,
     "store_formats": formats_table,
@@ -163,4 +177,5 @@ TABLES = {
     "store_disk": disk_table,
     "store_index": index_table,
     "store_memory": memory_table,
+    "store_fidelity": fidelity_table,
 }

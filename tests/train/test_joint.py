@@ -208,11 +208,13 @@ def test_the_command_joins_tasks(index: VideoIndex, tmp_path: Path, capsys: pyte
     options = ["--clip-length", "8", "--interval", "2", "--resize", "24", "32", "--crop", "16", "16", "--device", "cpu"]
     options += ["--batch-size", "4", "--steps", "2", "--amp", "off", "--workers", "1", "--threads", "1"]
     command = ["train", "vcop_r3d_tiny", "--data", str(index.root), "--out", str(out), *options]
-    assert main([*command, "--pretext", "vcop,fast", "--task-weights", "1", "0.5"]) == 0
+    tasks = ["--pretext", "vcop,pace,arrow", "--task-weights", "1", "0.5", "0.25"]
+    assert main([*command, *tasks]) == 0
     recipe = load_run(out).recipe
-    assert recipe.pretext.name == "vcop+fast"
-    assert [one.weight for one in recipe.pretext.objectives] == [1.0, 0.5]
-    assert main([*command, "--pretext", "vcop,fast", "--task-weights", "1", "0.5", "--steps", "3", "--resume"]) == 0
+    assert recipe.pretext.name == "vcop+pace+arrow"
+    assert [one.weight for one in recipe.pretext.objectives] == [1.0, 0.5, 0.25]
+    assert [part.span for part in recipe.pretext.plan.parts] == [28, 29, 8]  # pace needs the longest window
+    assert main([*command, *tasks, "--steps", "3", "--resume"]) == 0
     assert main([*command, "--resume"]) == 2
     assert main([*command, "--task-weights", "1"]) == 2
     assert "name the tasks with --pretext" in capsys.readouterr().err
