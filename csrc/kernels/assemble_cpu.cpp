@@ -16,9 +16,27 @@ namespace vidssl {
 
 constexpr float kMaxBox = 1 << 28;  // a filter's ends are whole numbers below 2^31
 
+bool ColumnTiles::make(const AxisTable& cols, bool mirror) {
+  const int width = static_cast<int>(cols.first.size()), tiles = ceil_div(width, kLanes);
+  if (width < kLanes || cols.taps > kTaps) return false;
+  for (int j = 1; j < width; ++j)
+    if (const int apart = cols.first[j] - cols.first[j - 1]; apart < 0 || apart > 1) return false;
+  base.clear(), index.clear(), weight.clear();
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int x = std::min(tile * kLanes, width - kLanes);
+    const auto column = [&](int i) { return mirror ? width - 1 - x - i : x + i; };
+    const int low = cols.first[std::min(column(0), column(kLanes - 1))];
+    base.push_back(low - cols.low);
+    for (int i = 0; i < kLanes; ++i) index.push_back(cols.first[column(i)] - low);
+    for (int t = 0; t < kTaps; ++t)
+      for (int i = 0; i < kLanes; ++i) weight.push_back(t < cols.taps ? cols.weights(column(i))[t] : 0.0f);
+  }
+  return true;
+}
+
 void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float* box, Workspace& work) {
   if (work.made && std::equal(box, box + 4, work.box)) return;
-  work.made = false;  // until all grids are made
+  work.made = work.tiled = false;  // until all grids are made
   const FrameView& view = args.frames;
   work.grid[0].rows.make(make_axis(box[1], box[3], spec.height, view.height), spec.height);
   work.grid[0].cols.make(make_axis(box[0], box[2], spec.width, view.width), spec.width);
@@ -30,6 +48,15 @@ void make_grids(const AssembleSpec& spec, const AssembleArgs& args, const float*
   }
   std::copy(box, box + 4, work.box);
   work.made = true;
+}
+
+bool make_tiles(const AssembleSpec& spec, const AssembleArgs& args, bool mirror, Workspace& work) {
+  if (args.frames.format != Format::yuv420 || spec.layout != Layout::kcthw) return false;
+  if (!work.tiled || work.mirror != mirror) {
+    work.by_rows = work.tiles[0].make(work.grid[0].cols, mirror) && work.tiles[1].make(work.grid[1].cols, mirror);
+    work.tiled = true, work.mirror = mirror;
+  }
+  return work.by_rows;
 }
 
 Known known_zeros(const float* to_rgb, const float* color) {

@@ -81,15 +81,39 @@ inline Lanes multiply_add(const Lanes& a, const Lanes& b, const Lanes& c) {
   for (int i = 0; i < kLanes; ++i) out.v[i] = std::fma(a.v[i], b.v[i], c.v[i]);
   return out;
 }
+// pick: lane i = p[indices[i]]. The smallest is 0, and from lane to lane they ascend, or descend, by at most 1. So
+// kLanes floats hold all, and are read.
+struct Indices {
+  std::int32_t v[kLanes];
+};
+inline Indices load_indices(const std::int32_t* p) {
+  Indices out;
+  std::memcpy(out.v, p, sizeof out.v);
+  return out;
+}
+inline Lanes pick(const float* p, const Indices& indices) {
+  Lanes out;
+  for (int i = 0; i < kLanes; ++i) out.v[i] = p[indices.v[i]];
+  return out;
+}
 // to[col * kLanes + row] = from[row * stride + col], for kLanes rows and columns.
 inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
   for (int row = 0; row < kLanes; ++row)
     for (int col = 0; col < kLanes; ++col) to[col * kLanes + row] = from[row * stride + col];
 }
-// The same in place, of bytes whose rows lie behind each other.
-inline void transpose_bytes(std::uint8_t* bytes) {
+// Converts four columns of kLanes values to bytes, as `store` does: p[row * 4 + column].
+inline void store_four(std::uint8_t* p, const Lanes (&columns)[4]) {
+  for (int c = 0; c < 4; ++c) {
+    std::uint8_t bytes[kLanes];
+    store(bytes, columns[c]);
+    for (int row = 0; row < kLanes; ++row) p[row * 4 + c] = bytes[row];
+  }
+}
+// Stores kLanes rows of kLanes bytes, `stride` bytes apart, from what four calls of store_four have stored.
+inline void store_rows(const std::uint8_t* fours, std::uint8_t* out, std::ptrdiff_t stride) {
   for (int row = 0; row < kLanes; ++row)
-    for (int col = 0; col < row; ++col) std::swap(bytes[row * kLanes + col], bytes[col * kLanes + row]);
+    for (int four = 0; four < kLanes / 4; ++four)
+      std::memcpy(out + row * stride + four * 4, fours + four * 4 * kLanes + row * 4, 4);
 }
 
 }  // namespace plain
@@ -145,6 +169,22 @@ inline Lanes fill(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
 }
+struct Indices8 {  // of eight lanes, from their smallest on
+  std::int32_t low;
+  __m256i from_low;
+};
+inline Indices8 load_indices8(const std::int32_t* p) {
+  const std::int32_t low = std::min(p[0], p[7]);
+  return {low, _mm256_sub_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), _mm256_set1_epi32(low))};
+}
+inline __m256 pick8(const float* p, const Indices8& indices) {
+  return _mm256_permutevar8x32_ps(_mm256_loadu_ps(p + indices.low), indices.from_low);
+}
+struct Indices {
+  Indices8 a, b;
+};
+inline Indices load_indices(const std::int32_t* p) { return {load_indices8(p), load_indices8(p + 8)}; }
+inline Lanes pick(const float* p, const Indices& indices) { return {pick8(p, indices.a), pick8(p, indices.b)}; }
 __attribute__((always_inline)) inline void transpose8(const float* from, std::ptrdiff_t from_stride, float* to,
                                                       std::ptrdiff_t to_stride) {
   __m256 r[8], p[8], q[8];
@@ -169,19 +209,30 @@ inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {
     for (int col = 0; col < kLanes; col += 8)
       transpose8(from + row * stride + col, stride, to + col * kLanes + row, kLanes);
 }
-// Each round interleaves the bytes of the upper eight rows with those of the lower eight.
-inline void transpose_bytes(std::uint8_t* bytes) {
-  __m128i r[kLanes], p[kLanes];
-  auto* rows = reinterpret_cast<__m128i*>(bytes);
-  for (int i = 0; i < kLanes; ++i) r[i] = _mm_loadu_si128(rows + i);
-  for (int round = 0; round < 4; ++round) {
-    for (int i = 0; i < kLanes / 2; ++i) {
-      p[2 * i] = _mm_unpacklo_epi8(r[i], r[i + kLanes / 2]);
-      p[2 * i + 1] = _mm_unpackhi_epi8(r[i], r[i + kLanes / 2]);
-    }
-    std::copy_n(p, kLanes, r);
+// Packing saturates, so nothing is clamped before.
+inline __m256i four_of(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256i ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b)),
+                cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+  const __m256i turn = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  return _mm256_shuffle_epi8(_mm256_packus_epi16(ab, cd), turn);
+}
+inline void store_four(std::uint8_t* p, const Lanes (&x)[4]) {
+  auto* to = reinterpret_cast<__m256i*>(p);
+  _mm256_storeu_si256(to, four_of(x[0].a, x[1].a, x[2].a, x[3].a));
+  _mm256_storeu_si256(to + 1, four_of(x[0].b, x[1].b, x[2].b, x[3].b));
+}
+inline void store_rows(const std::uint8_t* fours, std::uint8_t* out, std::ptrdiff_t stride) {
+  for (int row = 0; row < kLanes; row += 4, out += 4 * stride) {
+    __m128i r[4];
+    for (int i = 0; i < 4; ++i)
+      r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(fours + i * 4 * kLanes + row * 4));
+    const __m128i a = _mm_unpacklo_epi32(r[0], r[1]), b = _mm_unpackhi_epi32(r[0], r[1]),
+                  c = _mm_unpacklo_epi32(r[2], r[3]), d = _mm_unpackhi_epi32(r[2], r[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi64(a, c));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + stride), _mm_unpackhi_epi64(a, c));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * stride), _mm_unpacklo_epi64(b, d));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 3 * stride), _mm_unpackhi_epi64(b, d));
   }
-  for (int i = 0; i < kLanes; ++i) _mm_storeu_si128(rows + i, r[i]);
 }
 
 }  // namespace avx2
@@ -223,8 +274,22 @@ inline void store(std::uint8_t* p, const Lanes& x) {
 inline void stream(float* p, const Lanes& x) { _mm512_stream_ps(p, x.v); }
 inline Lanes fill(float x) { return {_mm512_set1_ps(x)}; }
 inline Lanes multiply_add(const Lanes& x, const Lanes& y, const Lanes& z) { return {_mm512_fmadd_ps(x.v, y.v, z.v)}; }
+inline void store_four(std::uint8_t* p, const Lanes (&x)[4]) {
+  const auto whole = [&](int i) { return _mm512_maskz_cvtps_epi32(kAll, x[i].v); };
+  const __m512i ab = _mm512_packs_epi32(whole(0), whole(1)), cd = _mm512_packs_epi32(whole(2), whole(3));
+  const __m512i turn =
+      _mm512_maskz_broadcast_i32x4(kAll, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  _mm512_storeu_si512(p, _mm512_shuffle_epi8(_mm512_packus_epi16(ab, cd), turn));
+}
+struct Indices {
+  __m512i v;
+};
+inline Indices load_indices(const std::int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Lanes pick(const float* p, const Indices& indices) {
+  return {_mm512_maskz_permutexvar_ps(kAll, indices.v, _mm512_loadu_ps(p))};
+}
 using avx2::fence;
-using avx2::transpose_bytes;
+using avx2::store_rows;
 
 // Exchanges pairs, then fours within each quarter of a register, then the quarters.
 __attribute__((always_inline)) inline void transpose(const float* from, std::ptrdiff_t stride, float* to) {

@@ -14,9 +14,9 @@
 namespace vidssl {
 
 struct ReduceWorkspace {
-  Grid grid[2];                                         // of luma, and of chroma
-  std::vector<float> vertical, lanes;                   // see vertical_pass
-  alignas(64) std::uint8_t tile[kLanes * kLanes] = {};  // kLanes output columns, and then kLanes rows
+  Grid grid[2];                                                            // of luma, and of chroma
+  std::vector<float> vertical, lanes;                                      // see vertical_pass
+  alignas(64) std::uint8_t fours[kLanes * kLanes], tile[kLanes * kLanes];  // kLanes output columns, and as kLanes rows
 
   // Makes the grids of a sample.
   void prepare(const ReduceSpec& spec, const ReduceArgs& sample) {

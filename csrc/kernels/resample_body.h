@@ -59,36 +59,36 @@ inline void vertical_row(const std::uint8_t* source, std::ptrdiff_t stride, cons
 }
 
 // Filters output rows [y, y + rows) of one plane, or of the interleaved picture, in each column that is needed:
-// lanes[column][row]. vertical: scratch.
-inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, std::vector<float>& vertical,
-                          std::vector<float>& lanes) {
+// out[row][column], `span` columns.
+inline void vertical_rows(const PlaneView& plane, const Grid& grid, int y, int rows, int span, float* out) {
   const int low = grid.cols.low * plane.step, bytes = (grid.cols.high - grid.cols.low) * plane.step;
-  const int span = ceil_div(bytes, kLanes) * kLanes;
-  vertical.resize(static_cast<std::size_t>(kLanes) * static_cast<std::size_t>(span));
-  lanes.resize(vertical.size());
   with_taps(grid.rows.taps, [&](auto taps) {
     for (int r = 0; r < rows; ++r) {
       const std::uint8_t* source =
           plane.data + static_cast<std::ptrdiff_t>(grid.rows.first[y + r]) * plane.row_stride + low;
-      vertical_row(source, plane.row_stride, grid.rows.weights(y + r), taps, bytes, vertical.data() + r * span);
+      vertical_row(source, plane.row_stride, grid.rows.weights(y + r), taps, bytes, out + r * span);
     }
   });
+}
+
+// The same with rows as lanes: lanes[column][row]. vertical: scratch.
+inline void vertical_pass(const PlaneView& plane, const Grid& grid, int y, int rows, std::vector<float>& vertical,
+                          std::vector<float>& lanes) {
+  const int span = ceil_div((grid.cols.high - grid.cols.low) * plane.step, kLanes) * kLanes;
+  vertical.resize(static_cast<std::size_t>(kLanes) * static_cast<std::size_t>(span));
+  lanes.resize(vertical.size());
+  vertical_rows(plane, grid, y, rows, span, vertical.data());
   for (int x = 0; x < span; x += kLanes) transpose(vertical.data() + x, span, lanes.data() + x * kLanes);
 }
 
-// Filters output columns [from, from + count) horizontally. `lanes` holds the columns of the plane, `step` columns
-// apart (3 if channels are interleaved). Column j of the tile begins at tile + place(j) and holds kLanes rows.
-template <typename Place, typename Value>
-inline void horizontal_pass(const float* lanes, int step, const AxisTable& cols, int from, int count, Place&& place,
-                            Value* __restrict tile) {
+// Output column j, filtered horizontally: kLanes rows. `lanes` holds the columns of the plane, `step` columns apart (3
+// if channels are interleaved).
+template <typename Count>
+inline Lanes column(const float* lanes, int step, const AxisTable& cols, int j, Count taps) {
   const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(step) * kLanes;
-  with_taps(cols.taps, [&](auto taps) {
-    for (int j = from; j < from + count; ++j) {
-      const float* source = lanes + (cols.first[j] - cols.low) * stride;
-      const float* weight = cols.weights(j);
-      Lanes sum = zero();
-      for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load(source + t * stride), sum);
-      store(tile + place(j), sum);
-    }
-  });
+  const float* source = lanes + (cols.first[j] - cols.low) * stride;
+  const float* weight = cols.weights(j);
+  Lanes sum = zero();
+  for (int t = 0; t < taps; ++t) sum = multiply_add(fill(weight[t]), load(source + t * stride), sum);
+  return sum;
 }

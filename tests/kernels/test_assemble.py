@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -84,6 +85,27 @@ def test_types_and_layouts_hold_the_same_picture() -> None:
         last = ops.assemble(frames, plan, size=(33, 37), dtype=dtype, layout="kthwc")
         assert torch.equal(one, last.permute(0, 4, 1, 2, 3))
     assert torch.equal(ops.assemble(frames, plan, size=(33, 37), threads=2), full)
+
+
+@pytest.mark.parametrize("resize", [(33, 47), (33, 48), (66, 94), (50, 99), (33, 30)])
+@pytest.mark.parametrize("width", [15, 16, 27])  # of tiles of sixteen: none, one, and two that overlap
+@pytest.mark.parametrize("chroma", [(0.0, 0.5), (0.5, 0.5)])
+def test_rows_that_are_not_turned_hold_the_same_picture(
+    resize: tuple[int, int], width: int, chroma: tuple[float, float]
+) -> None:
+    """Channels-last pictures are always made with their rows as lanes; others are not if columns are not reduced."""
+    frames = make_frames(np.random.default_rng(8), 6, (33, 47), True, chroma)
+    augments = (
+        Augment(resize=resize, crop=(29, width), flip=0.5, flip_scope="clip"),
+        dataclasses.replace(EVERY_CHANGE, resize=resize, crop=(29, width), jitter=0),
+    )
+    for augment, sample in itertools.product(augments, range(4)):
+        plan = make_plan(frames, augment, sample)
+        one = ops.assemble(frames, plan, size=(29, width))
+        last = ops.assemble(frames, plan, size=(29, width), layout="kthwc")
+        assert np.array_equal(one, last.transpose(0, 4, 1, 2, 3))
+        expected = reference.assemble(frames.data, frames.size, frames.space, plan, size=(29, width))
+        np.testing.assert_allclose(one, expected, rtol=0, atol=0.02 * GREY_LEVEL / 0.2)
 
 
 def test_a_box_beyond_the_picture_shows_its_border() -> None:
