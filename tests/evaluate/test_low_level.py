@@ -7,9 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from vidssl import VideoIndex
+from vidssl import FrameStore, VideoIndex
 from vidssl.evaluate import low_level
 from vidssl.evaluate.low_level import (
     BINS,
@@ -24,6 +25,8 @@ from vidssl.evaluate.low_level import (
     low_level_features,
     stretches_of,
 )
+from vidssl.types import Frames
+from vidssl.video.decode import Video, decode
 
 
 def planes(luma: np.ndarray, chroma: int = 128) -> np.ndarray:
@@ -66,6 +69,41 @@ def test_all_frames_of_a_short_video_are_seen(index: VideoIndex) -> None:
     assert sum(len(part) - 1 for part in seen) == video.frames - 1 <= STRETCHES * LONGEST
     for before, after in pairwise(seen):
         np.testing.assert_array_equal(before[-1], after[0])
+
+
+def test_frames_of_a_native_store_are_not_decoded_again(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, decoded = index.usable(30)[:2], list[Video]()
+    native, small = FrameStore(tmp_path / "native", "native"), FrameStore(tmp_path / "small", (24, 32))
+    for store in (native, small):
+        assert not store.fill(index.select(rows[:1]), workers=1, progress=False)
+    expected = [stretches_of(index.video(int(row))) for row in rows]
+
+    def count(video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
+        decoded.append(video)
+        return decode(video, numbers)
+
+    monkeypatch.setattr(low_level, "decode", count)
+    for store, times in ((native, [0, 1]), (small, [1, 1])):  # of the second video nothing is kept
+        for row, right, often in zip(rows, expected, times, strict=True):
+            decoded.clear()
+            for found, wanted in zip(stretches_of(index.video(int(row)), store), right, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+            assert len(decoded) == often
+
+
+def test_features_of_a_full_native_store_need_no_decoding(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = index.usable()
+    store = FrameStore(tmp_path / "native", "native")
+    assert not store.fill(index, workers=1, progress=False)
+    made = low_level_features(tmp_path / "a", index, rows, progress=False)
+    monkeypatch.delattr(low_level, "decode")
+    again = low_level_features(tmp_path / "b", index, rows, store=store, progress=False)
+    for name, features in made.items():
+        assert again[name].feature.equal(features.feature)
 
 
 def test_features_are_cached_and_opencv_is_not_needed(

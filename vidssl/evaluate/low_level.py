@@ -18,6 +18,7 @@ optical flow with a bin for no motion).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce
 from vidssl.paths import output_path
+from vidssl.store.frames import FrameStore
 from vidssl.video.decode import Video, decode
 
 SIZE = (72, 96)  # (height, width) in pixels of the frames
@@ -120,10 +122,14 @@ def has_flow() -> bool:
     return True
 
 
-def stretches_of(video: Video) -> list[Planes]:
-    """Decodes the frames of each stretch, reduced to SIZE: uint8 [F, 3 * height / 2, width] each.
+def stretches_of(video: Video, store: FrameStore | None = None) -> list[Planes]:
+    """Returns the frames of each stretch, reduced to SIZE: uint8 [F, 3 * height / 2, width] each.
 
     A stretch begins with the last frame of the one before, so that no difference is lost.
+
+    Args:
+        video: The video.
+        store: Has frames that need no decoding, if its size is native. The planes are the same.
     """
     edges = np.linspace(0, video.frames - 1, STRETCHES + 1).round().astype(np.int64)
     ranges = []
@@ -131,13 +137,22 @@ def stretches_of(video: Video) -> list[Planes]:
         count = min(last - first + 1, LONGEST)
         start = first + (last - first + 1 - count) // 2
         ranges.append(np.arange(start, start + count))
+    if store is not None and store.size == "native":
+        kept = [store.read(video, int(each[0]), len(each)) for each in ranges]
+        if not any(frames is None for frames in kept):
+            return [np.asarray(reduce(frames, SIZE).data) for frames in kept if frames is not None]
     numbers = np.unique(np.concatenate(ranges))
     planes = np.asarray(reduce(decode(video, numbers), SIZE).data)
     return [planes[np.searchsorted(numbers, each)] for each in ranges]
 
 
 def low_level_features(
-    folder: Path, index: VideoIndex, rows: npt.NDArray[np.int64], *, progress: bool = True
+    folder: Path,
+    index: VideoIndex,
+    rows: npt.NDArray[np.int64],
+    *,
+    store: FrameStore | None = None,
+    progress: bool = True,
 ) -> dict[str, Features]:
     """Low-level features of videos, by name of KINDS. They are cached in `folder`.
 
@@ -147,6 +162,7 @@ def low_level_features(
         folder: Folder of the cache.
         index: The videos.
         rows: int64 [V], rows of the index.
+        store: As in `stretches_of`.
         progress: Show a progress bar.
 
     Returns:
@@ -163,7 +179,7 @@ def low_level_features(
     if missing:
 
         def read(row: int) -> list[npt.NDArray[np.float32]]:
-            seen = stretches_of(index.video(row))
+            seen = stretches_of(index.video(row), store)
             return [kinds[name](seen) for name in missing]
 
         bar = tqdm(
@@ -198,8 +214,9 @@ class Baselines:
         self, run: TrainedRun, data: Splits, train: Features, test: Features, *, progress: bool = True
     ) -> None:
         folder = output_path(run.folder, "features")
-        learnt = low_level_features(folder, data.train, train.row, progress=progress)
-        asked = learnt if data.leave_group_out else low_level_features(folder, data.test, test.row, progress=progress)
+        make = partial(low_level_features, folder, store=run.store, progress=progress)
+        learnt = make(data.train, train.row)
+        asked = learnt if data.leave_group_out else make(data.test, test.row)
         self.pairs: dict[str, tuple[Features, Features]] = {}
         for name, one in learnt.items():
             x, y = standardise(one.feature, asked[name].feature)
