@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from benchmarks.harness import append, circumstances
 from benchmarks.time_sets import FORMS, Sets, read_sets
+from vidssl.evaluate.attentive import Attentive, attentive_probe, last_maps
 from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.confidence import name_ids
 from vidssl.evaluate.features import Features
@@ -60,7 +61,7 @@ METHODS = (
     "arrow_r3d_tiny",
     "pace_r3d_tiny:vcop,pace,arrow",
 )
-WHOLE, MAP = View(), View(pool="map")
+WHOLE, MAP, FEW = View(), View(pool="map"), View(clips=4)
 PILOT = (10, 30)  # steps between which the time of a step is measured
 Right = Mapping[str, Mapping[str, torch.Tensor]]  # "trained", "untrained" or a low-level feature -> way -> bool [N]
 
@@ -130,8 +131,11 @@ def neighbours(known: Features, own: Features, *, leave_group_out: bool) -> dict
     }
 
 
-def told(run: TrainedRun, data: Splits) -> tuple[Right, list[str]]:
-    """What the trained and the untrained encoder tell of the clips asked for, and the groups of these."""
+def told(run: TrainedRun, data: Splits, attentive: Attentive | None = None) -> tuple[Right, list[str]]:
+    """What the trained and the untrained encoder tell of the clips asked for, and the groups of these.
+
+    attentive: also asks an attentive probe, made like this.
+    """
     encoders = run.encoders()
     found: dict[str, dict[str, torch.Tensor]] = {name: {} for name in encoders}
     for view, what in ((WHOLE, ""), (MAP, "map: ")):
@@ -139,6 +143,13 @@ def told(run: TrainedRun, data: Splits) -> tuple[Right, list[str]]:
         for name, known, own in zip(encoders, *pairs, strict=True):
             ways = neighbours(known, own, leave_group_out=data.leave_group_out)
             found[name] |= {f"{what}{way}": hit for way, hit in ways.items()}
+    if attentive is not None:
+        clips, left = FEW.of(run.recipe, store=run.store), data.leave_group_out
+        train = last_maps(encoders, data.train, clips, progress=False)
+        test = train if left else last_maps(encoders, data.test, clips, progress=False)
+        for name in encoders:
+            answer = attentive_probe(train[name], test[name], attentive, leave_group_out=left)
+            found[name]["attentive"] = answer.correct
     return found, own.groups()
 
 
@@ -160,9 +171,8 @@ def timed(run: TrainedRun, index: Any) -> tuple[Right, list[str]] | None:
     """Which questions about time the encoders and low-level cues answer; None if there are too few groups."""
     if len(set(index.column("group").to_pylist())) < LEAST:
         return None
-    view = View(clips=4)
-    player, _ = make_player(run, index, view)
-    played = played_features(run, run.encoders(), index, player, view=view, progress=False)
+    player, _ = make_player(run, index, FEW)
+    played = played_features(run, run.encoders(), index, player, view=FEW, progress=False)
     right: dict[str, dict[str, torch.Tensor]] = {name: {} for name in played}
     for question, ways in QUESTIONS.items():
         for name, features in played.items():
@@ -185,9 +195,9 @@ def summed(right: Right, groups: list[str]) -> dict[str, Any]:
     return {"numbers": numbers, "sizes": np.bincount(at.numpy()).tolist(), "right": counts}
 
 
-def asked(run: TrainedRun, sets: Sets, form: str) -> dict[str, Any]:
+def asked(run: TrainedRun, sets: Sets, form: str, attentive: Attentive | None) -> dict[str, Any]:
     """What is asked of a run, by set, and "time"."""
-    found = {name: summed(*told(run, sets.splits(form, name))) for name in sets.rows}
+    found = {name: summed(*told(run, sets.splits(form, name), attentive)) for name in sets.rows}
     answers = timed(run, sets.timed(form))
     return found | ({} if answers is None else {"time": summed(*answers)})
 
@@ -244,6 +254,7 @@ def main(
     fraction: float = 1 / 3,
     minutes: float = 20.0,
     steps: int | None = None,
+    attentive: bool = False,
     quick: bool = False,
     out: Path | None = None,
 ) -> None:
@@ -261,6 +272,7 @@ def main(
         fraction: Of the clips of such a set, in whole groups, that no inductive pretraining sees.
         minutes: Of a training, by which its steps are counted.
         steps: Of a training, in the place of minutes.
+        attentive: Also ask an attentive probe on the last map, which takes longer than everything else that is asked.
         quick: One seed, and two steps of the smallest batches: whether everything works.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
@@ -270,6 +282,8 @@ def main(
         recipe_of(method, 0, 1)  # raises before anything is measured
     sets = read_sets(data, weizmann, keep, asked=ask, fraction=fraction)
     split = {"split": sets.digest}
+    how = Attentive(lrs=(1e-3,), weight_decays=(0.01,), epochs=1) if quick else Attentive()
+    probe = how if attentive else None
     for form in forms:
 
         def low_level(form: str = form) -> dict[str, Any]:
@@ -284,10 +298,11 @@ def main(
             recipe, index = recipe_of(method, seed, length, quick=quick), sets.pretraining(form)
             run = pretrain(recipe, index, keep / "runs" / f"{form}-{folder_name(method)}-{seed}", keep / "store")
             about = {"encoder": recipe.encoder, "pretext": recipe.pretext.name, "clips": len(index)}
-            found = {"task": learnt(run), "rows": ["trained", "untrained"], "sets": asked(run, sets, form)}
+            found = {"task": learnt(run), "rows": ["trained", "untrained"], "sets": asked(run, sets, form, probe)}
             return {"method": method, "form": form, "seed": seed, **about, **found}
 
-        run_case(f"{form}, {method}, seed {seed}", {**split, "steps": length}, out, measure)
+        about = {**split, "steps": length, "attentive": attentive}
+        run_case(f"{form}, {method}, seed {seed}", about, out, measure)
 
 
 if __name__ == "__main__":

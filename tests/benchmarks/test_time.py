@@ -62,6 +62,7 @@ def test_every_case_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytes
         "methods": (METHOD,),
         "ask": ("tennis", "fights"),
         "fraction": 0.5,
+        "attentive": True,
         "quick": True,
         "out": tmp_path / "results",
     }
@@ -86,7 +87,7 @@ def test_every_case_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytes
         assert len(line["sets"]["fights"]["sizes"]) == (3 if inductive else 6)
         assert line["clips"] == (13 if inductive else 25)
         assert set(line["sets"]["tennis"]["numbers"]) == {"trained", "untrained"}
-        assert {"R@1", "linear", "map: linear"} <= set(line["sets"]["tennis"]["numbers"]["trained"])
+        assert {"R@1", "linear", "map: linear", "attentive"} <= set(line["sets"]["tennis"]["numbers"]["trained"])
         assert ("time" in line["sets"]) == (not inductive)  # nine groups are too few
         for one in line["sets"].values():
             for name, ways in one["numbers"].items():

@@ -14,6 +14,16 @@ def test_registering_again_changes_nothing() -> None:
     assert before == METHODS
 
 
+@pytest.mark.parametrize("text", ["a+b", "a,b", "a.b"])
+def test_a_name_that_reads_like_two_is_refused(text: str) -> None:
+    class Mine(Vcop):
+        name = text
+
+    with pytest.raises(VidsslError, match=r"name='a.b': \+, comma and dot join names; take letters, digits and _"):
+        register(Mine)
+    assert text not in METHODS
+
+
 def test_a_name_that_is_taken_is_refused() -> None:
     class Mine(Vcop):
         pass

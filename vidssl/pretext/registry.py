@@ -22,8 +22,10 @@ def register(method: P) -> P:
         The class itself.
 
     Raises:
-        VidsslError: Another class has this name.
+        VidsslError: Another class has this name, or it has a character that joins names of tasks.
     """
+    if any(mark in method.name for mark in "+,."):
+        raise VidsslError(f"register: name={method.name!r}: +, comma and dot join names; take letters, digits and _")
     known = METHODS.get(method.name)
     if known is not None and (known.__module__, known.__qualname__) != (method.__module__, method.__qualname__):
         raise VidsslError(
