@@ -175,6 +175,7 @@ setup(
     extras_require={
         "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
         "duplicates": ["ImageHash"],
+        "onnx": ["onnx", "onnxscript", "onnxruntime"],
         "dev": [
             "ImageHash",
             "pytest",
@@ -185,6 +186,9 @@ setup(
             "pre-commit",
             "opencv-python-headless",
             "scikit-learn",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
         ],
     },
     ext_modules=[Extension("vidssl._native", sources=[]), Extension(PLUGIN, sources=[])],

@@ -27,7 +27,7 @@ ROOMS = {
     **dict.fromkeys(("store", "pretext", "datasets"), 4),
     **dict.fromkeys(("loader",), 5),
     **dict.fromkeys(("train", "prepare"), 6),
-    **dict.fromkeys(("recipes", "evaluate", "report"), 7),
+    **dict.fromkeys(("recipes", "evaluate", "report", "trained"), 7),
     **dict.fromkeys(("cli", "demo", "__main__"), 8),
 }
 LONGEST_FILE, LONGEST_BODY = 400, 60  # lines
@@ -48,6 +48,7 @@ TESTED_BY = {
     "cli.report": "report/test_page.py",
     "cli.runs": "report/test_table.py",
     "cli.train": "test_cli.py",
+    "cli.trained": "trained/test_table.py",
     "datasets.base": "datasets/test_ucf101.py",
     "demo.canvas": "demo/test_demo.py",
     "demo.render": "demo/test_demo.py",

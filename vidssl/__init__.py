@@ -1,8 +1,8 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
 The names that others call: VideoIndex, FrameStore, Loader, Batch, PlanSpec and Augment, ops (motion, reduce, plan,
-assemble on any DLPack array), pretext.METHODS, models.ENCODERS. They are imported when first used, so that `import
-vidssl` is quick.
+assemble on any DLPack array), pretext.METHODS, models.ENCODERS, load (a trained encoder). They are imported when first
+used, so that `import vidssl` is quick.
 
 Each folder's docstring has a table of its files. The modules beside the folders:
 
@@ -36,8 +36,10 @@ _HOMES = {
     "FrameStore": "vidssl.store",
     "Loader": "vidssl.loader",
     "PlanSpec": "vidssl.kernels.plan",
+    "TrainedEncoder": "vidssl.trained",
     "VideoIndex": "vidssl.index.table",
     "VidsslError": "vidssl.types",
+    "load": "vidssl.trained",
 }
 _MODULES = ("models", "ops", "pretext")
 
@@ -47,9 +49,11 @@ __all__ = [
     "FrameStore",
     "Loader",
     "PlanSpec",
+    "TrainedEncoder",
     "VideoIndex",
     "VidsslError",
     "__version__",
+    "load",
     "models",
     "ops",
     "pretext",

@@ -5,6 +5,7 @@
 | commands.py | demo, info, index, recipes |
 | train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
 | evaluate_data.py | videos and kept frames, which the evaluations share |
+| trained.py | use an encoder: features, export |
 | check.py, prepare.py, bench.py, datasets.py | work on data |
 | store.py | keeps decoded frames |
 | store_data.py | `--store`: opens a store, and says what is in it |
@@ -84,6 +85,14 @@ COMMANDS = {
         "commands",
         "Measure how well low-level cues alone solve a task: `vidssl audit RECIPE --data DATA`.",
         True,
+    ),
+    "features": Command(
+        "trained",
+        "features",
+        "Compute a feature for each video: `vidssl features RUN --data DATA --out features.arrow`.",
+    ),
+    "export": Command(
+        "trained", "export", "Write an encoder for other programs: `vidssl export RUN --out FOLDER --to onnx`."
     ),
     "prepare": Command(
         "prepare", "prepare", "Re-encode videos once, so that they decode quickly: `vidssl prepare DATA OUT`."

@@ -111,7 +111,15 @@ class Clips:
         missed: Called if the store lacks frames, which are then decoded.
         """
         numbers = self.numbers(video.frames)
-        source = self._frames(video, numbers, missed)
+        return self._show(numbers, self._frames(video, numbers, missed))
+
+    def of_frames(self, frames: Frames) -> torch.Tensor:
+        """Makes the clips of a video whose frames are all there, on the CPU. Returns what `read` returns."""
+        whole = replace(frames, number=np.arange(len(frames.data)))
+        return self._show(self.numbers(len(frames.data)), [whole] * self.count)
+
+    def _show(self, numbers: npt.NDArray[np.int64], source: Sequence[Frames]) -> torch.Tensor:
+        """The clips of frame numbers [count, length]. source: frames that each clip is found in."""
         size = source[0].size
         spec = PlanSpec(
             arrangements=np.arange(self.length, dtype=np.int32)[None, None],
