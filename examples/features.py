@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+import vidssl
 from vidssl import VideoIndex
-from vidssl.evaluate.features import extract
-from vidssl.evaluate.run import View, load_run
 
 
 def main(run: Path, data: Path, out: Path, *, clips: int = 10) -> None:
@@ -24,9 +23,8 @@ def main(run: Path, data: Path, out: Path, *, clips: int = 10) -> None:
         out: File (.npz) to write.
         clips: Clips of each video, whose features are averaged.
     """
-    trained, index = load_run(run), VideoIndex.build(data)
-    encoder = trained.encoders()["trained"].eval()
-    features = extract([encoder], index, View(clips=clips).of(trained.recipe))[0]
+    index = VideoIndex.build(data)
+    features = vidssl.load(run).extract(index, clips=clips)
     paths = index.select(features.row).column("path").to_pylist()
     np.savez(out, feature=features.feature.numpy(), path=np.array(paths))
     print(f"wrote {out}: {list(features.feature.shape)}")

@@ -2,18 +2,48 @@
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from tests.clips import make_clip
+from vidssl.cli import main
+from vidssl.index.table import VideoIndex
+from vidssl.train.config import Recipe
+from vidssl.train.train import train
 
 README = Path(__file__).parents[1] / "README.md"
 
 
+def examples() -> list[str]:
+    found: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    return found
+
+
+def test_a_trained_encoder_is_used_as_the_text_says(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe, index, tmp_path / "RUN", device="cpu", steps=1, quiet=True)
+    (tmp_path / "VIDEO.mp4").symlink_to(index.video(0).path)
+    (tmp_path / "VIDEOS").symlink_to(index.root)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(examples()[0], names)
+    assert names["feature"].shape == (64,)
+    assert names["clips"].shape == (4, 3, 8, 16, 16)
+    lines = re.findall(r"^\.venv/bin/vidssl ((?:features|export) .*?)(?: +#.*)?$", README.read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        if "onnx" not in line or find_spec("onnxruntime"):
+            assert main(line.split()) == 0
+
+
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    use, code = examples()
+    assert "vidssl.load" in use
     assert len(code.splitlines()) <= 15
     short = code.replace("range(300)", "range(1)").replace("models.r3d()", "models.r3d_tiny()")
     assert short != code

@@ -104,7 +104,7 @@ def test_wrong_sources(run: Path, index: VideoIndex, tmp_path: Path) -> None:
         (3, "source is a int"),
     ):
         with pytest.raises(VidsslError, match=r"^source") as raised:
-            trained.features(source, device="cpu")  # type: ignore[arg-type]
+            trained.features(source, device="cpu")
         assert problem in str(raised.value)
 
 

@@ -15,7 +15,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from vidssl.arrays import Array
 from vidssl.device import pick_device
 from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.layers import Pool, pooled
@@ -26,7 +25,7 @@ from vidssl.models import Encoder
 from vidssl.paths import input_path
 from vidssl.pretext import build_encoder
 from vidssl.train.config import Recipe, recipe_from
-from vidssl.types import Frames, VidsslError, as_frames
+from vidssl.types import Array, Frames, VidsslError, as_frames
 
 WEIGHTS, CARD = "encoder.safetensors", "encoder.json"  # the files of an export
 Source = str | os.PathLike[str] | Frames | Array
@@ -255,6 +254,6 @@ def _index(paths: list[Path], frames: int, *, workers: int | None = None, progre
         index = VideoIndex.build(named, workers=workers, progress=progress)
     rows = {index.root / name: row for row, name in enumerate(index.column("path").to_pylist())}
     chosen = index.select([rows[path] for path in real])
-    for path, reason in chosen.skipped(frames):
-        raise VidsslError(f"source={str(chosen.root / path)!r}: it cannot be used: {reason}; leave it out")
+    for name, reason in chosen.skipped(frames):
+        raise VidsslError(f"source={str(chosen.root / name)!r}: it cannot be used: {reason}; leave it out")
     return chosen
