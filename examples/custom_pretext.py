@@ -1,8 +1,6 @@
-"""A fifth pretext task, the arrow of time: is this clip played forwards or backwards?
+"""A pretext task of your own: does this clip go on, or does it turn back in its middle?
 
-    python examples/custom_pretext.py --data VIDEOS --out RUN
-
-Source of the task: Wei et al., "Learning and Using the Arrow of Time", CVPR 2018.
+python examples/custom_pretext.py --data VIDEOS --out RUN
 """
 
 from __future__ import annotations
@@ -23,21 +21,21 @@ from vidssl.train.train import train
 
 @register
 @dataclass(frozen=True, kw_only=True)
-class Arrow(Pretext):
-    """One clip, forwards (class 0) or backwards (class 1).
+class TurnBack(Pretext):
+    """One clip that goes on (class 0), or whose second half shows the first half backwards (class 1).
 
     Args:
         clip_length: Frames of the clip.
     """
 
-    name: ClassVar[str] = "arrow"
+    name: ClassVar[str] = "turn_back"
     clip_length: int = 16
 
     def table(self) -> PlanSpec:
-        """Two arrangements of one slot: the frames as they come, and from the last to the first."""
-        forwards = np.arange(self.clip_length)
+        """Two arrangements of one slot: the frames as they come, and the first half forwards and backwards."""
+        shown = np.arange(self.clip_length)
         return PlanSpec(
-            arrangements=np.array([[forwards], [forwards[::-1]]]),  # [classes, slots, times]
+            arrangements=np.array([[shown], [np.minimum(shown, shown[::-1])]]),  # [classes, slots, times]
             labels=np.array([0, 1]),
             bases=1,  # one run of frames
             length=self.clip_length,
@@ -51,7 +49,7 @@ class Arrow(Pretext):
     @property
     def class_names(self) -> list[str]:
         """Names for the log."""
-        return ["forwards", "backwards"]
+        return ["goes on", "turns back"]
 
 
 def main(data: Path, out: Path, *, steps: int = 100, batch_size: int = 8) -> None:
@@ -63,7 +61,7 @@ def main(data: Path, out: Path, *, steps: int = 100, batch_size: int = 8) -> Non
         steps: Training steps.
         batch_size: Clips a step.
     """
-    task = Arrow(clip_length=8, augment=Augment(resize=(56, 72), crop=(48, 48)))
+    task = TurnBack(clip_length=8, augment=Augment(resize=(56, 72), crop=(48, 48)))
     recipe = Recipe(pretext=task, encoder="r3d_tiny", train=TrainConfig(batch_size=batch_size, lr=1e-2))
     result = train(recipe, VideoIndex.build(data), out, steps=steps, device="cpu")
     print(f"checkpoint: {result.checkpoint}")
