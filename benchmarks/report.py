@@ -288,6 +288,35 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
+def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each data set, recipe and length, of the groups that were set aside; then of the others, on
+    which settings were chosen.
+    """
+    head = (
+        "clips, variant, steps",
+        "held-out tuples right",
+        "tuples; videos; groups",
+        "chance",
+        "above chance from step",
+        "training tuples right",
+        "processor minutes",
+        "commit",
+    )
+    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    for line in sorted(lines, key=lambda line: "test groups" not in line["workload"]):
+        cells = [
+            line["workload"],
+            f"**{100 * line['accuracy']:.1f}** [{100 * line['low']:.1f}, {100 * line['high']:.1f}]",
+            f"{line['tuples']}; {line['videos']}; {line['groups']}",
+            f"{100 * line['chance']:.1f}",
+            str(line["left chance"] or "never"),
+            f"{100 * line['train/accuracy']:.1f}",
+            f"{line['cpu minutes']:.1f}",
+        ]
+        rows.append(" | ".join([*cells, commit(line)]))
+    return "\n".join(f"| {row} |" for row in rows)
+
+
 def features_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of
     each evaluation.
@@ -323,6 +352,7 @@ TABLES = {
     "peers": peers_table,
     "index": index_table,
     "representations": representations_table,
+    "recipes": recipes_table,
     "features": features_table,
     "why": why_table.table,
     "shortcuts": shortcuts_table.table,

@@ -6,7 +6,7 @@ import torch
 from vidssl.models import ENCODERS, Encoder, FrameEncoder
 
 FRAMES = ("caffenet", "caffenet_opn", "caffenet_opn_full", "alexnet_o3n", "resnet18", "resnet50", "resnet_tiny")
-CLIPS = ("c3d", "r3d", "r2plus1d", "r3d_18", "r2plus1d_18", "r3d_tiny")
+CLIPS = ("c3d", "r3d", "r2plus1d", "r3d_18", "r2plus1d_18", "r3d_tiny", "r3d_tiny_difference")
 
 
 @pytest.fixture(autouse=True)

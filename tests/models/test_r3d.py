@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidssl.models import R3D, r3d, r3d_tiny
+from vidssl.models import R3D, r3d, r3d_tiny, r3d_tiny_difference
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,17 @@ def test_features_are_the_mean_of_the_last_map() -> None:
     clips = torch.rand(2, 3, 8, 56, 56)
     with torch.no_grad():
         torch.testing.assert_close(encoder(clips), encoder.forward_map(clips).flatten(2).mean(2))
+
+
+def test_differences_hide_what_stands_still() -> None:
+    plain, encoder = r3d_tiny().eval(), r3d_tiny_difference().eval()
+    clips, still = torch.rand(2, 3, 8, 32, 32), torch.rand(2, 3, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(clips + still), encoder(clips), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(plain(clips + still), plain(clips), rtol=1e-2)
+        # It is the plain encoder on differences, with the same weights.
+        plain.load_state_dict({name.replace("stem.0.1.", "stem.0."): one for name, one in encoder.state_dict().items()})
+        torch.testing.assert_close(encoder(clips), plain(clips.diff(dim=2)))
 
 
 @pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 8, 8, 0)])

@@ -17,7 +17,7 @@ from vidssl.models.c3d import C3D, c3d
 from vidssl.models.caffenet import CaffeNet, alexnet_o3n, caffenet, caffenet_opn, caffenet_opn_full
 from vidssl.models.frame import FrameEncoder
 from vidssl.models.r2plus1d import r2plus1d
-from vidssl.models.r3d import R3D, r3d, r3d_tiny
+from vidssl.models.r3d import R3D, r3d, r3d_tiny, r3d_tiny_difference
 from vidssl.models.resnet import ResNet, resnet18, resnet50, resnet_tiny
 from vidssl.models.resnet3d import r2plus1d_18, r3d_18
 
@@ -32,6 +32,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "r3d_18": r3d_18,
     "r2plus1d_18": r2plus1d_18,
     "r3d_tiny": r3d_tiny,
+    "r3d_tiny_difference": r3d_tiny_difference,
     "resnet18": resnet18,
     "resnet50": resnet50,
     "resnet_tiny": resnet_tiny,
@@ -55,6 +56,7 @@ __all__ = [
     "r3d",
     "r3d_18",
     "r3d_tiny",
+    "r3d_tiny_difference",
     "resnet18",
     "resnet50",
     "resnet_tiny",

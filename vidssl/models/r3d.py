@@ -23,6 +23,19 @@ def plain_stem(channels: int, width: int) -> nn.Module:
     return nn.Conv3d(channels, width, (3, 7, 7), (1, 2, 2), (1, 3, 3), bias=False)
 
 
+class Difference(nn.Module):
+    """Subtracts from each frame the frame before it, so that only what changes is left."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """Computes the differences [N, C, T - 1, H, W] of clips [N, C, T, H, W]."""
+        return clips[:, :, 1:] - clips[:, :, :-1]
+
+
+def difference_stem(channels: int, width: int) -> nn.Sequential:
+    """Builds `plain_stem` on the differences of adjacent frames."""
+    return nn.Sequential(Difference(), plain_stem(channels, width))
+
+
 def plain_block(channels: int, width: int, stride: int) -> BasicBlock:
     """Builds a block of two 3x3x3 convolutions, with a 1x1x1 convolution in the shortcut."""
     return BasicBlock(channels, width, stride, conv=conv3d, norm=nn.BatchNorm3d)
@@ -87,3 +100,8 @@ def r3d(*, channels: int = 3) -> R3D:
 def r3d_tiny(*, channels: int = 3) -> R3D:
     """Builds a narrow R3D of our own for small clips on a CPU: 3 x 8 x 56 x 56, 64 features."""
     return R3D((16, 16, 24, 32, 64), channels=channels, made_for=(8, 56, 56))
+
+
+def r3d_tiny_difference(*, channels: int = 3) -> R3D:
+    """Builds `r3d_tiny` on the differences of adjacent frames: it does not see what stands still."""
+    return R3D((16, 16, 24, 32, 64), channels=channels, made_for=(8, 56, 56), stem=difference_stem)
