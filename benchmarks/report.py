@@ -311,7 +311,7 @@ def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
             f"{100 * line['chance']:.1f}",
             str(line["left chance"] or "never"),
             f"{100 * line['train/accuracy']:.1f}",
-            f"{line['cpu minutes']:.1f}",
+            "" if line["cpu minutes"] is None else f"{line['cpu minutes']:.1f}",
         ]
         rows.append(" | ".join([*cells, commit(line)]))
     return "\n".join(f"| {row} |" for row in rows)

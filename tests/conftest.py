@@ -1,6 +1,7 @@
 """A small folder of videos and a recipe that fits it; and tests that need a GPU, where there is none."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.native import build_info
 from vidssl.pretext import Vcop
+from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe, TrainConfig
 
 # Property tests try the same examples in every run, and keep none on disk.
@@ -42,6 +44,14 @@ def make_videos(root: Path) -> VideoIndex:
         make_clip(path, "mpeg4", frames=36, size=(48 + 4 * number, 64))  # each shows more of the texture
     make_clip(root / "a" / "short.avi", "mpeg4", frames=9, size=(48, 64))
     return VideoIndex.build(root, progress=False)
+
+
+def tiny_recipe(name: str) -> Recipe:
+    """A tiny recipe for `make_videos`: VCOP's clips lie closer, as its own window is longer than these videos."""
+    recipe = RECIPES[name]()
+    if not isinstance(recipe.pretext, Vcop):
+        return recipe
+    return replace(recipe, pretext=replace(recipe.pretext, interval=4))
 
 
 @pytest.fixture(scope="session")

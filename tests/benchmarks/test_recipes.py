@@ -51,3 +51,8 @@ def test_it_asks_about_other_groups_and_goes_on(tmp_path: Path, capsys: pytest.C
     assert f"| **{100 * line['accuracy']:.1f}** [" in recipes_table([line])
     main(data=folder, keep=tmp_path / "keep", variants=("odd_one_out_tiny",), groups=r"\d(?=_)", steps=6, out=out)
     assert len(out.read_text().splitlines()) == 1
+    again = tmp_path / "again.jsonl"
+    main(data=folder, keep=tmp_path / "keep", variants=("odd_one_out_tiny",), groups=r"\d(?=_)", steps=6, out=again)
+    one = json.loads(again.read_text())
+    assert one["curve"] == line["curve"]
+    assert (one["cpu minutes"], line["cpu minutes"] is None) == (None, False)

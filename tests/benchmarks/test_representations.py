@@ -46,6 +46,6 @@ def test_every_person_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert set(line["numbers"]) == set(WAYS)
         share = line["runs"][0]["trained"]["linear"] * 12
         assert share == pytest.approx(round(share))  # all twelve were asked for
-    assert "vcop, trained without the person | r3d_tiny | 1 | 1 |" in representations_table([first, strict])
+    assert "vcop, trained without the person | r3d_tiny_difference | 1 | 1 |" in representations_table([first, strict])
     with pytest.raises(VidsslError, match=r"methods=\['nope'\]"):
         bench_representations.main(methods=("nope",))

@@ -129,6 +129,7 @@ def test_the_second_run_decodes_nothing(
     make_clip(videos / "a.mp4", frames=40)
     make_clip(videos / "b.mp4", frames=40)
     run = ["train", "vcop_r3d_tiny", "--data", str(videos), "--steps", "1", "--batch-size", "2", "--holdout", "0"]
+    run += ["--interval", "4"]
     kept = ["--store", str(store), "--store-size", "64x86"]
 
     def forbidden(*_: object) -> None:

@@ -41,8 +41,8 @@ def python(script: str, *arguments: str | Path) -> str:
 def test_train_resume_and_features(videos: Path, tmp_path: Path) -> None:
     out, features = tmp_path / "run", tmp_path / "features.npz"
     small = ("--batch-size", "4", "--workers", "1")
-    assert "step 1;" in python("train.py", "--data", videos, "--out", out, "--epochs", "1", *small)
-    assert "step 2;" in python("train.py", "--data", videos, "--out", out, "--epochs", "2", *small)
+    assert "step 3;" in python("train.py", "--data", videos, "--out", out, "--epochs", "1", *small)
+    assert "step 6;" in python("train.py", "--data", videos, "--out", out, "--epochs", "2", *small)
     assert "wrote" in python("features.py", "--run", out, "--data", videos, "--out", features, "--clips", "2")
     with np.load(features) as found:
         assert found["feature"].shape[0] == len(found["path"]) == 8

@@ -120,7 +120,7 @@ def test_the_command_takes_a_store(index: VideoIndex, tmp_path: Path, capsys: py
         "--data",
         str(tmp_path / "index.arrow"),
         "--recipe",
-        "vcop_r3d_tiny",
+        "odd_one_out_tiny",
         "--windows",
         "3",
     ]
@@ -130,7 +130,7 @@ def test_the_command_takes_a_store(index: VideoIndex, tmp_path: Path, capsys: py
     written = json.loads((tmp_path / "found.json").read_text())
     assert (written["store_size"], written["stored"], written["steps"]["decode"]) == ("64x86", 3, 0)
     assert main(kept) == 2
-    assert "--store-size 64x86 takes" in capsys.readouterr().err
+    assert "--store-size 36x36 takes" in capsys.readouterr().err
     none = tmp_path / "none"
     assert main([*command, "--store", str(none), "--store-size", "64x86"]) == 2
     assert f"folder={str(none)!r}: No such file or directory; it is only read" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import make_videos
+from tests.conftest import make_videos, tiny_recipe
 from tests.train.processes import lines
 from vidssl.index.table import VideoIndex
 from vidssl.recipes import RECIPES
@@ -28,7 +28,7 @@ STEPS, TOLERANCE = 10, 2e-3  # of the loss
 
 def losses(name: str, index: VideoIndex, out: Path) -> list[float]:
     """Of the first steps of a recipe on the tests' videos, in float32 with one thread."""
-    recipe = RECIPES[name]()
+    recipe = tiny_recipe(name)
     slow = replace(recipe.train, lr=recipe.train.lr / 10, amp="off", workers=1, threads=1)
     settings = replace(slow, batch_size=8, holdout=0.0, log_every=1, steps=STEPS)
     train(replace(recipe, train=settings), index, out, device="cpu", quiet=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.conftest import tiny_recipe
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.run import trained_model
 from vidssl.index.table import VideoIndex
@@ -54,7 +55,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(recipe: str, encoder: str,
 
 @pytest.mark.parametrize("name", TINY)
 def test_it_trains_and_is_found_again(name: str, index: VideoIndex, tmp_path: Path) -> None:
-    recipe = RECIPES[name]()
+    recipe = tiny_recipe(name)
     few = replace(
         recipe.train, batch_size=4, accumulate=2, workers=1, threads=1, amp="off", holdout=0.3, steps=2, log_every=1
     )
