@@ -59,6 +59,7 @@ SMALL: Settings = {
 }
 VCOP: Settings = {**SMALL, "pretext.interval": 14}
 ADAM: Settings = {"train.optimizer": "adamw", "train.lr": 1e-3, "train.weight_decay": 0.05}
+FAR: Settings = {"pretext.interval_min": 8, "pretext.interval_max": 16}  # windows of 49 frames instead of 31
 DIFFERENCE: Settings = {"encoder": "r3d_tiny_difference"}
 VARIANTS: dict[str, tuple[str, Settings]] = {
     "vcop": ("vcop_r3d_tiny", VCOP),
@@ -67,6 +68,8 @@ VARIANTS: dict[str, tuple[str, Settings]] = {
     "vcop_difference_adam": ("vcop_r3d_tiny", {**VCOP, **DIFFERENCE, **ADAM}),
     "vcop_stride2_difference": ("vcop_r3d_tiny", {**VCOP, **DIFFERENCE, "pretext.stride": 2, "pretext.interval": 4}),
     "vcop_near_difference": ("vcop_r3d_tiny", {**VCOP, **DIFFERENCE, "pretext.interval": 4}),
+    "opn_far": ("opn_tiny", FAR),
+    "opn_far_adam": ("opn_tiny", {**FAR, **ADAM}),
     **{name: (name, {}) for name in RECIPES if name.endswith("_tiny")},
 }
 
