@@ -91,7 +91,7 @@ def changed(recipe: Recipe, settings: Settings) -> Recipe:
 def answers(checkpoint: Path, held: VideoIndex, store: FrameStore, tuples: int) -> dict[str, Any]:
     """Accuracy of a checkpoint on held-out videos. Tuples of one group count as dependent."""
     model, recipe = trained_model(checkpoint)
-    found = predict_tuples(model, held, tuples=tuples, workers=1, store=store)
+    (found,) = predict_tuples(model, held, tuples=tuples, workers=1, store=store)
     paths, names = (held.column(column).to_pylist() for column in ("path", "group"))
     (group,) = name_ids([names[row] or paths[row] for row in found.video.tolist()])
     right: Estimate = proportion(found.right, group)
