@@ -96,8 +96,8 @@ def test_bad_input_ends_with_two_and_one_message(arguments: tuple[str, ...], nam
 def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     small = ("--batch-size", "2", "--interval", "4", "--resize", "24", "32", "--crop", "16", "16")
-    small += ("--holdout", "0.5", "--amp", "off")
-    train = ("train", "vcop_r3d_tiny", "--data", videos, "--out", run, "--device", "cpu", *small)
+    rest = ("--holdout", "0.5", "--amp", "off", "--device", "cpu")
+    train = ("train", "vcop_r3d_tiny", "--data", videos, "--out", run, *small, *rest)
     done = _vidssl(*train, "--steps", "2")
     assert done.returncode == 0, done.stderr
     assert (run / "index.arrow").is_file()
