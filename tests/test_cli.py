@@ -68,6 +68,7 @@ def test_info_and_recipes() -> None:
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "/tmp/unused", "--lrr", "1"), "--lr "),
         (("train", "vcop_r3d_tiny", "--data", "/no/such/folder", "--out", "{tmp}/run"), "no such folder"),
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--lr", "-1"), "lr=-1"),
+        (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--encoder", "resnet"), "'resnet': not known"),
         (("train", "vcop_r3d_tiny", "--data", "x", "--out", "{tmp}/run", "--resume"), "has no run in it"),
         (("train", "vcop_r3d_tiny", "--data", "/no/such.arrow", "--out", "{tmp}/run"), "no such file"),
         (("index", "{tmp}", "--out", "{tmp}/index.arrow"), "no video in it"),

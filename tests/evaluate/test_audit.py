@@ -342,7 +342,12 @@ def test_bad_input_is_named(ramps: VideoIndex, tmp_path: Path) -> None:
         audit(recipe, ramps, out=tmp_path / "file")
     picky = replace(recipe, pretext=replace(cast(Any, TASKS["shuffle_learn"]), similar=60000.0, tries=1))
     with pytest.raises(VidsslError, match="met the task's limits"):
-        audit(picky, ramps, tuples=50, progress=False)
+        audit(picky, ramps, tuples=50, progress=False, out=tmp_path / "new" / "audit")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(VidsslError, match="met the task's limits"):
+        audit(picky, ramps, tuples=50, progress=False, out=tmp_path / "mine")
+    assert (tmp_path / "mine").is_dir()
 
 
 def test_the_chart_shows_value_and_chance(tmp_path: Path) -> None:
@@ -385,3 +390,6 @@ def test_command(ramps: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads((out / "audit.json").read_text())["settings"]["pretext"]["interval"] == 3
     assert main(["audit", "vcop_r3d_tiny", "--data", str(saved), "--run", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
+    missing = ["--data", str(tmp_path / "none"), "--out", str(tmp_path / "left" / "audit")]
+    assert main(["audit", "vcop_r3d_tiny", *missing]) == 2
+    assert not (tmp_path / "left").exists()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from vidssl.kernels.augment import Augment
 from vidssl.models import r3d_tiny
@@ -61,3 +62,32 @@ def test_every_class_has_a_name() -> None:
         pretext = method()
         assert len(set(pretext.class_names)) == pretext.plan.classes
     assert METHODS["vcop"]().class_names[:4] == ["012", "021", "102", "120"]
+
+
+class Plain(nn.Module):
+    """The mean colour of each frame: 3 x 8 numbers."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return clips.mean((3, 4)).flatten(1)
+
+
+def test_any_module_is_an_encoder() -> None:
+    model = PretextModel(Plain(), SMALL)
+    assert model(torch.rand(2, 3, 3, 8, 32, 32)).shape == (2, 6)
+    norm = nn.Sequential(nn.BatchNorm3d(3), Plain()).train()
+    PretextModel(norm, SMALL)
+    assert norm.training
+    assert int(norm.state_dict()["0.num_batches_tracked"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("encoder", "problem"),
+    [
+        (nn.Linear(3, 4), r"encoder=Linear: for clips \[2, 3, 8, 32, 32\] of vcop, it raises mat1 and mat2"),
+        (nn.Identity(), r"it returns \[2, 3, 8, 32, 32\]; return one vector for each clip, \[N, D\]"),
+        (nn.LSTM(32, 4), "it raises .*; give a module that takes"),
+    ],
+)
+def test_modules_that_are_no_encoders(encoder: nn.Module, problem: str) -> None:
+    with pytest.raises(VidsslError, match=problem):
+        PretextModel(encoder, SMALL)

@@ -110,6 +110,15 @@ def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, t
     assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
 
 
+def test_a_resumed_run_says_where_it_ends_now(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    for steps in (1, 3):
+        train(recipe, index, out, steps=steps, resume=steps > 1, device="cpu", quiet=True)
+        about = json.loads((out / "run.json").read_text())
+        assert about["recipe"]["train"]["steps"] == steps
+        assert about["init"] is None
+
+
 def test_a_run_without_a_checkpoint_begins_anew(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,7 +34,7 @@ from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
 
-_STOPPED = 130  # exit code after Ctrl-C
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes after Ctrl-C, and after a polite kill
 _SPACE, _PERMISSION = "free some space there", "change its permissions, or name another folder"
 _REMEDIES = {  # of errors of files and disks, which are none of programming
     errno.ENOSPC: _SPACE,
@@ -117,7 +117,8 @@ class _Shown(logging.Formatter):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 141 closed pipe.
+    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 143 stopped by
+    SIGTERM, 141 closed pipe.
 
     Args:
         arguments: The arguments. None takes those of the program, which then also reads names of files as UTF-8 in
@@ -129,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None:
         return _main(list(arguments))
     code = _main(sys.argv[1:])
-    if code == _STOPPED:
+    if code in _STOPPED:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
-    if code == _STOPPED and running():
+    if code in _STOPPED and running():
         # A thread may be inside FFmpeg for long, and Python cannot end it. The files are closed, so nothing is lost.
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):
@@ -192,7 +193,7 @@ def _main(arguments: list[str]) -> int:
         return 2
     except KeyboardInterrupt as stopped:
         print(printable(str(stopped) or "stopped; the same command starts again", lines=True), file=sys.stderr)
-        return _STOPPED
+        return 128 + int(getattr(stopped, "signal", signal.SIGINT))
     return 0
 
 

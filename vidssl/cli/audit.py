@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidssl.cli.store_data import open_data_and_store, say_read
-from vidssl.evaluate.audit import audit, make_folder
+from vidssl.evaluate.audit import audit, made_folder
 from vidssl.recipes import RECIPES
 from vidssl.train.checkpoint import locate
 from vidssl.train.config import Recipe
@@ -46,10 +46,10 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         allow_outside: bool = False,
     ) -> None:
         where = locate(run, allow_outside=allow_outside)[0] if run is not None else out
-        if out is not None:
-            make_folder(out)  # report a wrong run or folder before indexing the videos
-        index, frames = open_data_and_store(settings, data, where, store, store_limit, allow_outside=allow_outside)
-        print(audit(settings, index, name=name, run=run, tuples=tuples, device=device, out=out, store=frames).text())
+        with made_folder(out):  # report a wrong run or folder before indexing the videos
+            index, frames = open_data_and_store(settings, data, where, store, store_limit, allow_outside=allow_outside)
+            found = audit(settings, index, name=name, run=run, tuples=tuples, device=device, out=out, store=frames)
+        print(found.text())
         say_read(frames)
         if out is not None:
             print(f"wrote {out / 'audit.json'} and {out / 'audit.png'}")

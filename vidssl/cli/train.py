@@ -17,7 +17,7 @@ from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.setup import open_run
-from vidssl.train.train import check_first_weights, train
+from vidssl.train.train import check_model, train
 from vidssl.types import VidsslError
 
 _ARGS = """
@@ -62,7 +62,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
             # Both raise before videos are indexed.
             if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
-                processes.run_on_first(partial(check_first_weights, settings))
+                processes.run_on_first(partial(check_model, settings))
             with processes.first_before_others():
                 index, frames = open_data_and_store(
                     settings,

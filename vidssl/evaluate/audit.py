@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -159,9 +161,30 @@ def audit(
     _need(
         config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
     )
+    with made_folder(out):
+        found = _audit(recipe, index, name, run, tuples, device, store, progress)
+        if out is not None:
+            about = asdict(found) | {
+                "settings": recipe.as_dict(),
+                "data": fingerprint(index),
+                "run": None if run is None else str(run),
+            }
+            _write(out, about, found)
+    return found
+
+
+def _audit(
+    recipe: Recipe,
+    index: VideoIndex,
+    name: str,
+    run: Path | None,
+    tuples: int,
+    device: str,
+    store: FrameStore | None,
+    progress: bool,
+) -> Audit:
+    config, pretext = recipe.train, recipe.pretext
     picked, shown = pick_device(device), shown_by(recipe, store)
-    if out is not None:
-        make_folder(out)
     model, step = (None, "") if run is None else _open(run, recipe, index)
     train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
     with torch_threads(config.threads):
@@ -170,7 +193,7 @@ def audit(
         # Another seed, or position p of both parts would show the same arrangement.
         test = of(index=held, seed=(config.seed + 1) % 2**63, desc="held out", model=model, device=picked)
         scores = {cue: _score(cue, recipe, train, test) for cue in train.cues}
-    found = Audit(
+    return Audit(
         recipe=name or pretext.name,
         classes=pretext.plan.classes,
         chance=pretext.chance,
@@ -183,14 +206,6 @@ def audit(
         else measure(f"trained, {step}", test.logits, test.label, test.video, pretext.plan.labels),
         notes=(*_notes(train, test), *_overfit(scores), *size_notes(recipe, pretext.augment.resize)),
     )
-    if out is not None:
-        about = asdict(found) | {
-            "settings": recipe.as_dict(),
-            "data": fingerprint(index),
-            "run": None if run is None else str(run),
-        }
-        _write(out, about, found)
-    return found
 
 
 def measure(
@@ -335,12 +350,28 @@ def _overfit(scores: dict[str, Score]) -> tuple[str, ...]:
     )
 
 
-def make_folder(out: Path) -> None:
-    """Makes the folder `out` if it does not exist. Raises VidsslError if it cannot be made."""
+@contextmanager
+def made_folder(out: Path | None) -> Iterator[None]:
+    """Makes the folder `out` if it does not exist. If the block fails, folders that it leaves empty are deleted again.
+
+    Raises:
+        VidsslError: It cannot be made.
+    """
+    if out is None:
+        yield
+        return
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(out, error) from error
+    try:
+        yield
+    except BaseException:
+        for folder in new:
+            with suppress(OSError):  # something lies in it
+                folder.rmdir()
+        raise
 
 
 def _write(out: Path, about: dict[str, Any], found: Audit) -> None:

@@ -238,7 +238,7 @@ def _set_up(
         meta["init"] = checkpoint.load_meta(start).get("init")
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
-    if start is None and process_group.is_first:
+    if process_group.is_first:  # a resumed run may end at another step
         with atomic_write(out / "run.json") as aside:
             aside.write_text(json.dumps(meta, indent=1) + "\n")
     total = config.steps if config.steps is not None else config.epochs * len(loader)

@@ -83,11 +83,11 @@ def train(
         return fit(task, index, out, start=start, process_group=processes, quiet=quiet)
 
 
-def check_first_weights(recipe: Recipe) -> None:
-    """Raises VidsslError if the encoder cannot begin with the weights of recipe.init; nothing is trained."""
+def check_model(recipe: Recipe) -> None:
+    """Raises VidsslError if there is no such encoder, clips do not fit it, or it cannot begin with recipe.init."""
+    with torch.device("meta"):
+        encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
     if recipe.init is not None:
-        with torch.device("meta"):
-            encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
         _begin(recipe, encoder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,13 @@ class TrainResult:
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was asked to stop, and has written a checkpoint, which the message names."""
+    """The run was asked to stop, and has written a checkpoint, which the message names.
+
+    Attributes:
+        signal: Number of the signal that asked.
+    """
+
+    signal: int = signal.SIGINT
 
 
 @dataclass(kw_only=True)
@@ -144,10 +151,12 @@ class Trainer:
                     check_finite(recent, self.index, self.out / "nonfinite.jsonl")
                     saved = self.save()
                 if stopping:
-                    raise Stopped(
+                    stopped = Stopped(
                         f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; "
                         "the same command with --resume continues"
                     )
+                    stopped.signal = stop.signal
+                    raise stopped
         saved = self._say_end(log, saved)
         best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)

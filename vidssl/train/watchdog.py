@@ -17,14 +17,24 @@ from vidssl.paths import printable
 HUNG = 3  # exit code of a run whose loader took longer than the timeout
 
 
+class StopRequest(threading.Event):
+    """Is set by a request to stop.
+
+    Attributes:
+        signal: Number of the signal that made the request.
+    """
+
+    signal: int = signal.SIGINT
+
+
 @contextmanager
-def stop_requests() -> Iterator[threading.Event]:
+def stop_requests() -> Iterator[StopRequest]:
     """Turns Ctrl-C and SIGTERM into a request to stop after the current step; a second Ctrl-C stops at once.
 
     Yields:
         The event that such a request sets. Outside of the main thread, which alone receives signals, nothing sets it.
     """
-    stop = threading.Event()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -32,6 +42,7 @@ def stop_requests() -> Iterator[threading.Event]:
     def request(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
+        stop.signal = number
         stop.set()
 
     before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
