@@ -22,6 +22,7 @@ from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
 P = TypeVar("P", bound=Pretext)
+EACH = 4  # tuples of a window: decoding is most of the time
 GOP = 16  # frames from one key frame to the next, as `vidssl prepare` writes them
 TINY = tuple(name for name in RECIPES if name.endswith("_tiny"))
 
@@ -63,10 +64,8 @@ def level(pretext: Pretext) -> Pretext:
 
 
 def gaps(pretext: Pretext) -> Pretext:
-    """Intervals that are drawn anew from as many as there are frames between key frames."""
-    if not isinstance(pretext, Vcop | Jigsaw):
-        return pretext
-    return replace(pretext, interval_max=pretext.interval + GOP - 1)
+    """VCOP's intervals, drawn anew from as many as there are frames between key frames; jigsaws would get too long."""
+    return replace(pretext, interval=0, interval_max=GOP - 1) if isinstance(pretext, Vcop) else pretext
 
 
 SWITCHES: dict[str, Callable[[Pretext], Pretext]] = {
@@ -120,7 +119,7 @@ def main(
         if resume and measured("shortcuts", workload, out):
             continue
         recipe: Recipe = RECIPES[name]()
-        train = replace(recipe.train, holdout=holdout, workers=1, threads=1)
+        train = replace(recipe.train, holdout=holdout, tuples_per_window=EACH, workers=1, threads=1)
         found: dict[str, Any] = {}
         for switch, pretext in variants(recipe.pretext).items():
             changed = replace(recipe, pretext=pretext, train=train)

@@ -2,6 +2,7 @@
 again.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import tiny_recipe
+from tests.train.processes import lines
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.run import trained_model
 from vidssl.index.table import VideoIndex
@@ -68,6 +70,21 @@ def test_it_trains_and_is_found_again(name: str, index: VideoIndex, tmp_path: Pa
     found = pretext_accuracy(model, index, tuples=2)
     assert found.tuples == round(18 * (1 - found.rejected))
     assert found.chance == recipe.pretext.chance
+
+
+@pytest.mark.parametrize(
+    "name", ["pace_r3d_tiny", "arrow_r3d_tiny", "jigsaw_r3d_tiny", "out_of_order_tiny", "skip_rate_tiny"]
+)
+def test_fifty_steps_do_not_diverge(name: str, index: VideoIndex, tmp_path: Path) -> None:
+    """The loss stays near that of guessing, on the videos that are learnt and on those that are held out."""
+    recipe = RECIPES[name]()
+    few = replace(recipe.train, batch_size=8, workers=1, threads=1, amp="off", holdout=0.3, steps=50, log_every=5)
+    result = train(replace(recipe, train=few), index, tmp_path / "run", device="cpu", quiet=True)
+    guessing = math.log(recipe.pretext.plan.classes)
+    losses = [float(line["train/loss"]) for line in lines(tmp_path / "run") if "train/loss" in line]
+    assert len(losses) == 10
+    assert max(losses) < 1.5 * guessing
+    assert result.metrics["val/loss"] < 1.5 * guessing
 
 
 @pytest.mark.skipif(not WEIZMANN.is_dir(), reason=f"{WEIZMANN} is not there")

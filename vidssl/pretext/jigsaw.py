@@ -30,8 +30,8 @@ class Jigsaw(Pretext):
     one cell. The cell or stretch that they share is drawn evenly. Each piece is cut at random from its cell, so that
     its edges do not continue those of its neighbour.
 
-    The cuboid, the pieces and their orders are those of the paper. Not taken over are its rotated pieces, a second
-    question. With axis="both", the class tells the axis as well as the order; that, the sizes and the head are ours.
+    The cuboid, the pieces and their orders are those of the paper, of which we know notes. With axis="both", the class
+    tells the axis as well as the order; that, the sizes and the head are ours.
 
     Args:
         axis: "space" and "time" ask for an order along one axis, in 24 classes; "both" asks for either, in 48.

@@ -1,7 +1,7 @@
 """Out-of-order frames: which frames of a clip are in a wrong place?
 
 Source: Dave, Jenni, Shah, "No More Shortcuts: Realizing the Potential of Temporal Self-Supervision", AAAI 2024,
-arXiv:2312.13008, who call it out-of-order frame localization. They published no code.
+arXiv:2312.13008, who call it out-of-order frame localization. We know no code of theirs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Skip rates: how fast is a clip played at each of its frames?
 
 Source: Dave, Jenni, Shah, "No More Shortcuts: Realizing the Potential of Temporal Self-Supervision", AAAI 2024,
-arXiv:2312.13008, who call it time-varying skip-rate prediction. They published no code.
+arXiv:2312.13008, who call it time-varying skip-rate prediction. We know no code of theirs.
 """
 
 from __future__ import annotations
