@@ -6,7 +6,8 @@ VCOP and Odd-One-Out are trained on one set without labels. Then the trained and
 class of each video, with neighbours and with a linear probe, while one thing changes at a time: how features are
 rescaled before the cosine, the layer, the mean of a map against a grid of it, one clip against ten, batch norm's
 statistics, and how long was trained. On the demo's scenes, the recipe's held-out videos are asked for; on the real sets
-each group (a background, a person) with what the others tell. The encoder has seen all videos, without a label.
+each group (a background, a person) with what the others tell. The encoder has seen all videos, without a label. Beside
+them stands what low-level features tell without any encoder.
 
 What is stopped is gone on with by the same command and --resume: runs and features stay in --keep.
 """
@@ -33,6 +34,7 @@ from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.confidence import gain, name_ids
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.knn import label_ids
+from vidssl.evaluate.low_level import Baselines
 from vidssl.evaluate.probe import knn_probe, linear_probe, majority_fraction
 from vidssl.evaluate.retrieval import retrieval
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, load_run, trained_encoder, trained_model, untrained_encoder
@@ -179,6 +181,7 @@ def answer(run: TrainedRun, index: VideoIndex, data: Splits) -> dict[str, Any]:
         encoders[f"after {step} of {run.step} steps"] = trained_encoder(path)[0]
     known = seen(encoders, data.train, clips)
     own = known if data.leave_group_out else seen(encoders, data.test, clips)
+    pairs = Baselines(run, data, known["trained"].about, own["trained"].about, progress=False).pairs
     return {
         "steps": run.step,
         "seed": config.seed,
@@ -188,8 +191,16 @@ def answer(run: TrainedRun, index: VideoIndex, data: Splits) -> dict[str, Any]:
         "chance": majority_fraction(own["trained"].about.label),
         "task": {"right": task.accuracy, "chance": task.chance, "tuples": task.tuples},
         "numbers": compared(known, own, data),
+        "low level": {
+            name: fractions(asked(*pair, leave_group_out=data.leave_group_out)) for name, pair in pairs.items()
+        },
         "facts": {name: facts(known[name]) for name in ("trained", "untrained")},
     }
+
+
+def fractions(right: Mapping[str, torch.Tensor]) -> dict[str, float]:
+    """Fraction of the videos whose class is told, by way."""
+    return {way: float(one.double().mean()) for way, one in right.items()}
 
 
 def sets(where: Path, seed: int, demo: bool, tennis: Path | None, weizmann: Path | None) -> dict[str, VideoIndex]:
@@ -236,7 +247,7 @@ def main(
     store = FrameStore(keep / "store")
     for name, index in sets(keep, seed, demo, tennis, weizmann).items():
         for method in methods:
-            title = f"{name}, {method}"
+            title = f"{name}, {method}" + (f", seed {seed}" if seed else "")
             if resume and measured("why", title, out):
                 continue
             length = steps or STEPS[name][method]

@@ -26,6 +26,8 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
         rows = [["what is changed", *WAYS], ["---"] * (1 + len(WAYS))]
         for name, ways in line["numbers"].items():
             rows.append([name, *(_gain_cell(ways[way]) for way in WAYS)])
+        for name, right in line.get("low level", {}).items():
+            rows.append([f"no encoder: {name}", *(f"{100 * right[way]:.1f}" for way in WAYS)])
         facts = [["features", *line["facts"]["trained"]], ["---"] * (1 + len(line["facts"]["trained"]))]
         for name, found in line["facts"].items():
             facts.append([name, *(f"{value:.1f}" if "rank" in key else f"{value:.2f}" for key, value in found.items())])

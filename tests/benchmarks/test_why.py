@@ -95,7 +95,9 @@ def test_a_line_for_each_set_and_method(videos: VideoIndex, tmp_path: Path) -> N
             assert one["trained"] * 12 == pytest.approx(round(one["trained"] * 12))
             assert one["gain"] == pytest.approx(one["trained"] - one["untrained"])
     assert 0 < line["facts"]["trained"]["common mean"] <= 1
+    assert set(line["low level"]["frame difference"]) == set(WAYS)
     shown = table([line])
+    assert "| no encoder: colour histogram |" in shown
     assert "**weizmann, vcop**" in shown
     assert shown.count("| stages.0, map |") == 1
     saved = {path: path.stat().st_mtime_ns for path in keep.rglob("meta.json")}
