@@ -143,6 +143,7 @@ def main(
     groups: str = "",
     steps: int = 1000,
     test: bool = False,
+    aside: float = ASIDE,
     seed: int = 632,
     out: Path | None = None,
 ) -> None:
@@ -155,6 +156,7 @@ def main(
         groups: Regular expression; what it matches in a path is the video's group. Empty: the list says.
         steps: Training steps.
         test: Ask about the groups that were set aside, after training on all others.
+        aside: Fraction of the videos in the groups that are set aside. Intervals of fewer than four groups say little.
         seed: Seed of weights, tuples and augmentation.
         out: File (.jsonl) for the results.
     """
@@ -164,7 +166,7 @@ def main(
     done = [json.loads(line)["workload"] for line in out.read_text().splitlines()] if out and out.exists() else []
     store = FrameStore(keep / "store")
     index = with_groups(open_data(data, None, store=store), groups)
-    known, held = split(index, ASIDE, seed=SEED)
+    known, held = split(index, aside, seed=SEED)
     if not test:
         known, held = split(known, ASIDE, seed=SEED)
     about = circumstances()
