@@ -160,11 +160,13 @@ class Batch(NamedTuple):
 
     Attributes:
         clips: [B, K, C, T, H, W].
-        label: int64 [B]; of several tasks at once, [B, tasks].
+        label: int64 [B], of the task's table; of several tasks at once, [B, tasks].
         video: int64 [B], row of the index.
         frame: int64 [B, K, T], frame number in that video.
         status: int32, of the shape of `label`. 0: the plan meets the spec. 1: no try met the limits. 2: no try found
             frames that differ enough.
+        target: int64 [B], the class of the video: its place in `classes` of the loader's index; -1 if the video has no
+            label. Parts of an index have the same classes only if each part has a video of every class.
     """
 
     clips: Tensor
@@ -172,3 +174,4 @@ class Batch(NamedTuple):
     video: Tensor
     frame: Tensor
     status: Tensor
+    target: Tensor

@@ -65,7 +65,7 @@ def batch(status: list[list[int]]) -> Batch:
     clips = torch.randn(count, 6, 3, 8, 16, 16, generator=random)
     label = torch.stack([torch.arange(count) % classes for classes in (6, 2, 3)], dim=1)
     number = torch.zeros(count, dtype=torch.int64)
-    return Batch(clips, label, number, torch.zeros(count, 6, 8, dtype=torch.int64), torch.tensor(status))
+    return Batch(clips, label, number, torch.zeros(count, 6, 8, dtype=torch.int64), torch.tensor(status), number)
 
 
 def test_the_loss_is_the_weighted_sum_of_the_means_over_kept_tuples() -> None:

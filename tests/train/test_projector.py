@@ -33,7 +33,8 @@ def batch(rows: list[int]) -> Batch:
     count = len(rows)
     frame = torch.arange(8).expand(count, 3, 8) + 10 * torch.arange(3)[:, None]
     clips = torch.full((count, 3, 3, 8, 16, 16), 0.5)
-    return Batch(clips, torch.zeros(count, dtype=torch.int64), torch.tensor(rows), frame, torch.zeros(count))
+    none = torch.zeros(count, dtype=torch.int64)
+    return Batch(clips, none, torch.tensor(rows), frame, none.int(), none)
 
 
 def test_a_point_is_a_slot(index: VideoIndex) -> None:

@@ -31,9 +31,8 @@ def batch(status: list[int]) -> Batch:
     count = len(status)
     clips = torch.randn(count, 3, 3, 8, 16, 16, generator=random)
     label, number = torch.arange(count) % 6, torch.zeros(count, dtype=torch.int64)
-    return Batch(
-        clips, label, number, torch.zeros(count, 3, 8, dtype=torch.int64), torch.tensor(status, dtype=torch.int32)
-    )
+    frame = torch.zeros(count, 3, 8, dtype=torch.int64)
+    return Batch(clips, label, number, frame, torch.tensor(status, dtype=torch.int32), number)
 
 
 def gradients(one: Stepper) -> list[torch.Tensor]:

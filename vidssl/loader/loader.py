@@ -50,7 +50,7 @@ class Loader:
 
     Args:
         index: Videos. The loader uses those with at least `pretext.plan.frames` frames; the attribute `skipped` lists
-            the others as (path, reason).
+            the others as (path, reason). `Batch.target` is each video's place in `index.classes`.
         pretext: A pretext task, or the PlanSpec of another task, or a JointSpec of several.
         batch_size: Tuples per batch of this rank.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -83,7 +83,7 @@ class Loader:
             None takes 60. A file that takes longer counts as corrupt.
 
     Raises:
-        VidsslError: An argument is invalid, or no video is long enough.
+        VidsslError: An argument is invalid, no video is long enough, or the column of labels is damaged.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Loader:
         self.index, self.spec, self.train = index, spec, train
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
+        self._targets = index.labels
         self.sampler = Sampler.of(index, spec, seed=seed, train=train, tuples=tuples_per_window)
         self._schedule = Schedule(sampler=self.sampler, batch_size=batch_size, rank=rank, world_size=world_size)
         _need(
@@ -338,10 +339,11 @@ class Loader:
             self._quarantine.add(failures, len(self._pipeline.worker.corrupt))
         tuples = self.sampler.tuples
         where = [(request.window.video, request.window.first) for request in requests for _ in range(tuples)]
-        video, first = upload(np.ascontiguousarray(np.array(where, dtype=np.int64).T), self.device)
+        rows, firsts = np.array(where, dtype=np.int64).T
+        video, first, target = upload(np.stack((rows, firsts, self._targets[rows])), self.device)
         self._rejected += (output.status != 0).sum()
         frame = output.position + first[:, None, None]
-        return Batch(clips=output.clips, label=output.label, video=video, frame=frame, status=output.status)
+        return Batch(output.clips, output.label, video, frame, output.status, target)
 
     def _fingerprint(self) -> dict[str, Any]:
         spec, sampler = self.spec, self.sampler
