@@ -115,6 +115,56 @@ def test_paths_and_pairs(text: str, expected: list[tuple[str, str | None]], name
     assert [row[:2] for row in rows_of(text, tmp_path / name)] == expected
 
 
+# Paths and labels as lists of PySlowFast, VideoMAE and mmaction2 have them, and odder ones.
+PATHS = ("a.mp4", "riding a bike/b c.MKV", "k,omma/d;e.avi", 'say "hi".webm')
+LABEL_NAMES = ("0", "12", "run", "riding a bike", "lift, then drop", 'say "hi"')
+SEPARATORS = (" ", "  ", "\t", ",", ", ", ";")
+
+
+def marked(text: str, *, when: bool) -> str:
+    return '"' + text.replace('"', '""') + '"' if when else text
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("quotes", [False, True])
+@pytest.mark.parametrize("name", ["l.csv", "l.txt", "l.tsv"])
+def test_every_combination_of_separator_header_mark_line_end_and_quotes(
+    separator: str, header: bool, mark: str, end: str, quotes: bool, name: str, tmp_path: Path
+) -> None:
+    pairs = [(path, label) for path in PATHS for label in LABEL_NAMES]
+    lines = [separator.join(marked(text, when=quotes) for text in ("path", "label"))] if header else []
+    table = header and separator.strip(" ") != ""  # in a table, paths with delimiters need marks too
+    for path, label in pairs:
+        special, named = (bool(set(text) & set(',;\t"')) for text in (path, label))
+        first = marked(path, when=quotes or (table and special))
+        second = marked(label, when=quotes or named or (separator.isspace() and " " in label))
+        lines.append(f"{first}{separator}{second}")
+    assert [row[:2] for row in rows_of(mark + end.join(lines) + end, tmp_path / name)] == pairs
+
+
+def test_a_pretraining_list_of_videomae_has_no_labels(tmp_path: Path) -> None:
+    text = "k400/a b.mp4 0 -1\nk400/c.mp4 0 -1\n"
+    assert rows_of(text, tmp_path / "l.csv") == [("k400/a b.mp4", None, None), ("k400/c.mp4", None, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"a b.mp4"\n"c""d.mp4"\n', [("a b.mp4", None), ('c"d.mp4', None)]),
+        ('"clips/0001"\n"clips 2/0002"\n', [("clips/0001", None), ("clips 2/0002", None)]),
+        ('" a.mp4 " 1\n', [(" a.mp4 ", "1")]),
+        ('a.mp4,"b.mp4 c"\n', [("a.mp4", "b.mp4 c")]),
+    ],
+)
+def test_quotation_marks_are_no_part_of_a_name(
+    text: str, expected: list[tuple[str, str | None]], tmp_path: Path
+) -> None:
+    assert [row[:2] for row in rows_of(text, tmp_path / "l.txt")] == expected
+
+
 def test_a_path_of_another_kind_stands_alone_in_a_txt(tmp_path: Path) -> None:
     assert rows_of("clips/0001\nclips/0002.bin\n", tmp_path / "l.txt") == [
         ("clips/0001", None, None),
@@ -143,6 +193,11 @@ def test_a_path_of_another_kind_stands_alone_in_a_txt(tmp_path: Path) -> None:
         ),
         ("frames/v1 120 3\n", r"first line is 'frames/v1 120 3'; write it"),
         ("a.mp4 1\nb.mp4 1 5\nc 3\n", r"line 2: 'b.mp4 1 5' is neither .*; line 3: 'c 3' is neither"),
+        ('"a.mp4 1\n', r"first line is '\"a.mp4 1'; write it .*; put a whole text into quotation marks"),
+        ('a.mp4 1\nb.mp4 "run\n', r"line 2: 'b.mp4 \"run' is neither .*; put a whole text into quotation marks"),
+        ('a.mp4 1\n"b" 1\n"" 1\n', r"line 2: '\"b\" 1' is neither .*; line 3: '\"\" 1' is neither"),
+        ("a.mp4 run fast\n", r"first line is 'a.mp4 run fast'; write it"),
+        ("label,youtube_id,time_start\n", r"first line is 'label,.*`vidssl datasets check --help` names the data sets"),
         ("a.mp4 1\nb.mp4\n", r"line 2: 'b.mp4' has no label, but line 1 has one"),
         ("a.mp4\n\nb.mp4 1\n", r"line 3: 'b.mp4 1' has a label, but line 1 has none"),
         ("a.mp4 1\n" * 2 + "b 1\n" * 12, r"line 12: .*; and 2 more lines$"),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, VideoFiles, duplicate_names, empty_files
-from vidssl.index.lists import clean_label, delimiter_of, read_list_text, read_table
+from vidssl.index.lines import clean_label
+from vidssl.index.lists import delimiter_of, read_list_text, read_table
 from vidssl.types import VidsslError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists do not have

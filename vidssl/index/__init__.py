@@ -16,6 +16,7 @@
 | tars.py | lists the videos of one shard, with their labels |
 | found.py | `VideoFile`, and the count of what is ignored |
 | lists.py | reads and writes lists of videos |
+| lines.py | reads a path, or a path and a label, on each line |
 | kinds.py | tells by a name what a file is |
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |

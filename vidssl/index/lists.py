@@ -4,9 +4,7 @@ A list has one of three layouts, whatever its name ends in:
 
 * a table: the first line names the columns `path`, and optionally `label` and `group`, in any order and among others;
   they are separated by commas, semicolons or tabs;
-* paths: a path on each line;
-* pairs: a path and a label on each line, with blanks, a tab or a comma between them, as PySlowFast, VideoMAE and
-  mmaction2 write them.
+* paths, or pairs of a path and a label, one on each line: vidssl.index.lines reads them.
 
 Blanks around a path, label or group do not count, except for a path in quotation marks. Blank lines are skipped. In a
 table, a text with delimiters, quotation marks, line breaks or blanks at its ends stands in quotation marks, and a mark
@@ -20,45 +18,17 @@ import codecs
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from vidssl.files import read_bytes
-from vidssl.index.kinds import EXTENSIONS
+from vidssl.index.lines import BREAK, ListEntry, clean_label, read_pairs, refuse, shown, split_lines
 from vidssl.paths import atomic_write, printable
 from vidssl.types import VidsslError
 
 LISTS = (".csv", ".txt", ".tsv")
 COLUMNS = ("path", "label", "group")
-LAYOUTS = (
-    "write it as one of these: a first line path[,label[,group]] and rows below it; a path on each line; "
-    "or PATH LABEL on each line, where PATH ends like a video file"
-)
 _DELIMITERS = ",;\t"
-_SHOWN = 10  # refused lines that one error names
-_WIDTH = 100  # characters of a line that an error shows
-_BREAK = re.compile(r"\r\n|\n|\r")
-_PAIR = re.compile(
-    rf"(?P<path>.*\.(?:{'|'.join(sorted(kind[1:] for kind in EXTENSIONS))}))"
-    r"(?:[ ]+(?P<word>\S+)|[ ]*[\t,;][ \t]*(?P<words>[^\t,;]+))",
-    re.IGNORECASE,
-)
-
-
-class ListEntry(NamedTuple):
-    """One video of a list.
-
-    Attributes:
-        line: Number of the line where it begins, from 1.
-        path: The path as written.
-        label: Name of the class, or None.
-        group: Name of the group, or None.
-    """
-
-    line: int
-    path: str
-    label: str | None
-    group: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +94,7 @@ def read_list(path: Path, argument: str) -> VideoList:
         ]
         labelled = "label" in header
     else:
-        found, labelled = _without_header(text, where, bare=path.suffix.lower() == ".txt")
+        found, labelled = read_pairs(text, where, bare=path.suffix.lower() == ".txt")
     refuse(where, [(one.line, "its path holds a NUL character") for one in found if "\0" in one.path])
     return VideoList(entries=found, labelled=labelled)
 
@@ -160,11 +130,6 @@ def quote(text: str, delimiter: str = ",", *, always: bool = False) -> str:
     return text
 
 
-def clean_label(text: str | None) -> str | None:
-    """The name of a class or group: without blanks at its ends, and None for a blank one."""
-    return (text or "").strip() or None
-
-
 def read_list_text(path: Path, argument: str) -> str:
     """The text of a list, with its line ends as they are.
 
@@ -191,16 +156,6 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         VidsslError: As `read_list_text`.
     """
     return list(split_lines(read_list_text(path, f"annotations: {path}")))
-
-
-def split_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, numbered from 1, without blanks at their ends.
-
-    Only line feeds and carriage returns end a line: names may hold Unicode's other line separators.
-    """
-    for number, line in enumerate(_BREAK.split(text), start=1):
-        if stripped := line.strip():
-            yield number, stripped
 
 
 def delimiter_of(text: str, wanted: Collection[str]) -> str | None:
@@ -274,10 +229,10 @@ def split_records(text: str, where: str, delimiter: str) -> Iterator[Record]:
         at = found.end()
         if found["end"] == delimiter:
             continue
-        inside = sum(len(_BREAK.findall(field.text)) for field in fields if field.quoted)
+        inside = sum(len(BREAK.findall(field.text)) for field in fields if field.quoted)
         if inside and not all(field.quoted for field in fields):
             raise VidsslError(
-                f"{where} line {line}: {_shown(text[fields[0].start :])}: a text in quotation marks goes on over "
+                f"{where} line {line}: {shown(text[fields[0].start :])}: a text in quotation marks goes on over "
                 f"{inside + 1} lines; close its quotation mark or, if a name does hold a line break, put all texts of "
                 "its row into quotation marks"
             )
@@ -288,51 +243,10 @@ def split_records(text: str, where: str, delimiter: str) -> Iterator[Record]:
             return
 
 
-def refuse(where: str, lines: Sequence[tuple[int, str]]) -> None:
-    """Raise VidsslError if there are refused lines, given by their numbers and what is wrong.
-
-    The error names the first lines, and counts the others.
-    """
-    if lines:
-        more = f"; and {len(lines) - _SHOWN} more lines" if len(lines) > _SHOWN else ""
-        raise VidsslError(f"{where} {'; '.join(f'line {line}: {why}' for line, why in lines[:_SHOWN])}{more}")
-
-
-def _without_header(text: str, where: str, *, bare: bool) -> tuple[list[ListEntry], bool]:
-    """The videos of a list of paths or of pairs, and whether they have labels.
-
-    Args:
-        text: The list.
-        where: Beginning of error messages.
-        bare: Accept paths that do not end like a video file, if they hold no blank or delimiter.
-    """
-    found: list[ListEntry] = []
-    refused: list[tuple[int, str]] = []
-    for number, line in split_lines(text):
-        pair = None if PurePosixPath(line).suffix.lower() in EXTENSIONS else _PAIR.fullmatch(line)
-        if pair is not None:
-            label = clean_label(pair["word"] or pair["words"])
-        elif PurePosixPath(line).suffix.lower() in EXTENSIONS or (bare and not re.search(r"[\s,;]", line)):
-            label = None
-        elif not found and not refused:
-            raise VidsslError(f"{where} its first line is {_shown(line)}; {LAYOUTS}")
-        else:
-            refused.append((number, f"{_shown(line)} is neither a path of a video nor such a path and one label"))
-            continue
-        path = line if pair is None else pair["path"]
-        if found and (label is None) != (found[0].label is None):
-            few, many = ("no label", "one") if label is None else ("a label", "none")
-            refused.append((number, f"{_shown(line)} has {few}, but line {found[0].line} has {many}"))
-        else:
-            found.append(ListEntry(number, path, label, None))
-    refuse(where, refused)
-    return found, bool(found) and found[0].label is not None
-
-
 def _marks(text: str, at: int, delimiter: str) -> str:
     """What is wrong with the quotation marks of the field that begins at `at`."""
     start = next((place for place in range(at, len(text)) if text[place] not in " \t"), at)
-    before = [found.end() for found in _BREAK.finditer(text, 0, start)]
+    before = [found.end() for found in BREAK.finditer(text, 0, start)]
     fix = f"put the whole text between two {delimiter!r} into quotation marks, and write a mark inside it twice"
     if text[start] != '"':
         what = "a quotation mark inside a text that does not begin with one"
@@ -340,10 +254,4 @@ def _marks(text: str, at: int, delimiter: str) -> str:
         what = "text after a closing quotation mark"
     else:
         what, fix = "a quotation mark that is never closed", f"close or remove it; or {fix}"
-    return f"line {len(before) + 1}: {_shown(text[before[-1] if before else 0 :])}: {what}; {fix}"
-
-
-def _shown(text: str) -> str:
-    """The first line of a text as read, cut to a readable length."""
-    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
-    return repr(first if len(first) <= _WIDTH else f"{first[:_WIDTH]}...")
+    return f"line {len(before) + 1}: {shown(text[before[-1] if before else 0 :])}: {what}; {fix}"

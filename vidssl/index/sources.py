@@ -10,7 +10,8 @@ from pathlib import Path, PosixPath
 
 from vidssl.index.found import NOT_UTF8, Found, Ignored, VideoFile, as_utf8
 from vidssl.index.kinds import EXTENSIONS, PICTURES
-from vidssl.index.lists import LISTS, ListEntry, clean_label, is_list, read_list, refuse
+from vidssl.index.lines import ListEntry, clean_label, refuse
+from vidssl.index.lists import LISTS, is_list, read_list
 from vidssl.index.tars import ENDINGS, find_in_tar, is_tar
 from vidssl.paths import leads_outside
 from vidssl.types import VidsslError
@@ -51,7 +52,8 @@ def find_videos(source: Path) -> Found:
         rule = f"video files end in {' '.join(sorted(EXTENSIONS))}"
     else:
         raise VidsslError(
-            f"{where} not a folder; name a folder of videos, a list of them ({', '.join(LISTS)}) or a shard (.tar)"
+            f"{where} not a folder; name a folder of videos, a list of them ({', '.join(LISTS)}) or a shard (.tar); "
+            "`vidssl datasets lists` makes lists of a data set's own files"
         )
     if not found.videos:
         raise VidsslError(f"{where} no video in it; {'; '.join([rule, *found.notes])}")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from vidssl.files import parse_json, stat_regular
 from vidssl.index.found import NOT_UTF8, Ignored, VideoFile, as_utf8
 from vidssl.index.kinds import EXTENSIONS
-from vidssl.index.lists import clean_label
+from vidssl.index.lines import clean_label
 from vidssl.index.transient import NOT_READ, machine_reason
 from vidssl.paths import leads_outside
 

@@ -1,0 +1,138 @@
+"""Reads lists without a table's columns: a path on each line, or a path and a label.
+
+Between a path and its label stand blanks, a tab, a comma or a semicolon. PySlowFast (slowfast/datasets/DATASET.md),
+VideoMAE (DATASET.md) and mmaction2 (`VideoDataset`) write such pairs. `PATH 0 -1`, which VideoMAE V2 writes for
+pretraining (docs/DATASET.md), is the whole video, without a label. A first line `path label` is skipped.
+
+A path or label may stand in quotation marks; a mark inside them is written twice. After a blank, a label with blanks
+needs them, because `PATH 1 3` could also be two labels. A path without them may hold blanks and delimiters, because it
+ends with the ending of a video file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from vidssl.index.kinds import EXTENSIONS
+from vidssl.types import VidsslError
+
+LAYOUTS = (
+    "write it as one of these: a first line path[,label[,group]] and rows below it; a path on each line; "
+    "or PATH LABEL on each line, where PATH ends like a video file. `vidssl datasets check --help` names the data sets "
+    "whose own lists are read"
+)
+BREAK = re.compile(r"\r\n|\n|\r")
+_SHOWN = 10  # refused lines that one error names
+_WIDTH = 100  # characters of a line that an error shows
+_MARKED = r'"(?P<{}>[^"]*(?:""[^"]*)*)"'
+_GAP = r"(?:[ ]+|[ ]*[\t,;][ \t]*)"
+_LINE = re.compile(
+    rf"(?:{_MARKED.format('path')}|(?P<plain>(?!\").*\.(?:{'|'.join(sorted(kind[1:] for kind in EXTENSIONS))})))"
+    rf"(?P<tail>{_GAP}0{_GAP}-1|{_GAP}{_MARKED.format('label')}"
+    r'|[ ]+(?P<word>[^\s"]+)|[ ]*[\t,;][ \t]*(?P<words>[^\t,;"]+))?',
+    re.IGNORECASE,
+)
+
+
+class ListEntry(NamedTuple):
+    """One video of a list.
+
+    Attributes:
+        line: Number of the line where it begins, from 1.
+        path: The path as written.
+        label: Name of the class, or None.
+        group: Name of the group, or None.
+    """
+
+    line: int
+    path: str
+    label: str | None
+    group: str | None
+
+
+def split_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, numbered from 1, without blanks at their ends.
+
+    Only line feeds and carriage returns end a line: names may hold Unicode's other line separators.
+    """
+    for number, line in enumerate(BREAK.split(text), start=1):
+        if stripped := line.strip():
+            yield number, stripped
+
+
+def refuse(where: str, lines: Sequence[tuple[int, str]]) -> None:
+    """Raise VidsslError if there are refused lines, given by their numbers and what is wrong.
+
+    The error names the first lines, and counts the others.
+    """
+    if lines:
+        more = f"; and {len(lines) - _SHOWN} more lines" if len(lines) > _SHOWN else ""
+        raise VidsslError(f"{where} {'; '.join(f'line {line}: {why}' for line, why in lines[:_SHOWN])}{more}")
+
+
+def clean_label(text: str | None) -> str | None:
+    """The name of a class or group: without blanks at its ends, and None for a blank one."""
+    return (text or "").strip() or None
+
+
+def read_pairs(text: str, where: str, *, bare: bool) -> tuple[list[ListEntry], bool]:
+    """The videos of a list of paths or of pairs, and whether they have labels.
+
+    Args:
+        text: The list.
+        where: Beginning of error messages.
+        bare: Accept paths that do not end like a video file, if they hold no blank or delimiter, or stand in quotation
+            marks.
+
+    Raises:
+        VidsslError: The first line has another layout, or lines are refused.
+    """
+    lines = list(split_lines(text))
+    if lines and [name.strip('"').lower() for name in lines[0][1].split()] == ["path", "label"]:
+        del lines[0]
+    found: list[ListEntry] = []
+    refused: list[tuple[int, str]] = []
+    for number, line in lines:
+        pair = _pair(line, bare)
+        if pair is None:
+            fix = "; put a whole text into quotation marks, and write a mark inside it twice" if '"' in line else ""
+            if not found and not refused:
+                raise VidsslError(f"{where} its first line is {shown(line)}; {LAYOUTS}{fix}")
+            refused.append((number, f"{shown(line)} is neither a path of a video nor such a path and one label{fix}"))
+            continue
+        path, label = pair
+        if found and (label is None) != (found[0].label is None):
+            few, many = ("no label", "one") if label is None else ("a label", "none")
+            refused.append((number, f"{shown(line)} has {few}, but line {found[0].line} has {many}"))
+        else:
+            found.append(ListEntry(number, path, label, None))
+    refuse(where, refused)
+    return found, bool(found) and found[0].label is not None
+
+
+def _pair(line: str, bare: bool) -> tuple[str, str | None] | None:
+    """The path and label of a line, without quotation marks; None if the line has another layout."""
+    if _is_video(line) and not line.startswith('"'):
+        return line, None
+    match = _LINE.fullmatch(line)
+    if match is None:
+        return (line, None) if bare and not re.search(r'[\s,;]|^"', line) else None
+    path = match["plain"] or match["path"].replace('""', '"')
+    if not (match["plain"] or _is_video(path.strip()) or (bare and path and not match["tail"])):
+        return None
+    if match["label"] is not None:
+        return path, clean_label(match["label"].replace('""', '"'))
+    return path, clean_label(match["word"] or match["words"])
+
+
+def _is_video(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in EXTENSIONS
+
+
+def shown(text: str) -> str:
+    """The first line of a text as read, cut to a readable length."""
+    first = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    return repr(first if len(first) <= _WIDTH else f"{first[:_WIDTH]}...")
