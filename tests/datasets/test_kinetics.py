@@ -63,3 +63,20 @@ def test_wrong_lists_are_named(videos: Path) -> None:
     (videos / "k.csv").unlink()
     with pytest.raises(VidsslError, match=r"no \.csv; name the release's list"):
         kinetics(videos)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize(("mark", "end", "quotation"), [("", "\n", ""), ("\ufeff", "\r\n", '"'), ("", "\r", '"')])
+def test_marks_line_ends_and_quotation_do_not_count(
+    delimiter: str, mark: str, end: str, quotation: str, videos: Path
+) -> None:
+    found = kinetics(videos).parts
+    rows = [delimiter.join(f"{quotation}{text}{quotation}" for text in line.split(",")) for line in LINES]
+    (videos / "k.csv").write_bytes((mark + end.join(rows) + end).encode())
+    assert kinetics(videos).parts == found
+
+
+def test_a_test_list_has_no_labels_and_more_columns_do_not_count(videos: Path) -> None:
+    (videos / "k.csv").write_text("youtube_id,time_start,time_end,split,is_cc\n0wR5,28,38,test,0\n")
+    (entry,) = kinetics(videos).parts["test"]
+    assert entry == ("0wR5_000028_000038", videos / "abseiling/0wR5_000028_000038.mp4", None, "0wR5", ())

@@ -3,7 +3,8 @@
 | file | what it does |
 |---|---|
 | base.py | `Dataset` with its parts and problems; find files by name |
-| ucf101.py, hmdb51.py, kinetics.py | read the official lists of one data set each |
+| ucf101.py, hmdb51.py, kinetics.py, ssv2.py, diving48.py | read the official lists of one data set each |
+| records.py | read JSON files of a release |
 | plain.py | read one folder for each class, or your own list; split by groups |
 | lists.py | write a list for each part |
 | duplicates.py | near-duplicate videos, by perceptual hashes |
@@ -12,11 +13,24 @@
 from __future__ import annotations
 
 from vidssl.datasets.base import Dataset, Entry
+from vidssl.datasets.diving48 import diving48
 from vidssl.datasets.duplicates import with_duplicates
 from vidssl.datasets.hmdb51 import hmdb51
 from vidssl.datasets.kinetics import kinetics
 from vidssl.datasets.lists import write_lists
 from vidssl.datasets.plain import plain
+from vidssl.datasets.ssv2 import ssv2
 from vidssl.datasets.ucf101 import ucf101
 
-__all__ = ["Dataset", "Entry", "hmdb51", "kinetics", "plain", "ucf101", "with_duplicates", "write_lists"]
+__all__ = [
+    "Dataset",
+    "Entry",
+    "diving48",
+    "hmdb51",
+    "kinetics",
+    "plain",
+    "ssv2",
+    "ucf101",
+    "with_duplicates",
+    "write_lists",
+]

@@ -189,13 +189,13 @@ def duplicate_names(entries: Sequence[Entry], part: str) -> list[str]:
     ]
 
 
-def annotations_in(videos: Path, given: Path | None, name: str, pattern: str) -> Path:
+def annotations_in(videos: Path, given: Path | None, names: Sequence[str], pattern: str) -> Path:
     """Find the folder of a data set's lists.
 
     Args:
         videos: Folder of the videos.
-        given: The folder that the user names; None searches for `name` in and beside videos.
-        name: Name of the folder in the release.
+        given: The folder that the user names; None searches for each of `names` in and beside videos.
+        names: Names of the folder in the release; "." is the folder of the videos, or the one around it.
         pattern: Glob pattern of the lists.
 
     Returns:
@@ -204,11 +204,11 @@ def annotations_in(videos: Path, given: Path | None, name: str, pattern: str) ->
     Raises:
         VidsslError: No folder contains a list.
     """
-    folders = [given] if given is not None else [videos / name, videos.parent / name]
+    places = [base / name for name in names for base in (videos, videos.parent)]
+    folders = [given] if given is not None else places
     for folder in folders:
         if any(folder.glob(pattern)):
             return folder
     value = "" if given is None else f"={str(given)!r}"
-    raise VidsslError(
-        f"annotations{value}: no {pattern} in {' or '.join(map(str, folders))}; name the folder {name} of the release"
-    )
+    fix = "name the folder that has them" if "." in names else f"name the folder {names[0]} of the release"
+    raise VidsslError(f"annotations{value}: no {pattern} in {' or '.join(map(str, folders))}; {fix}")

@@ -39,7 +39,7 @@ def hmdb51(videos: Path, annotations: Path | None = None) -> Dataset:
     Raises:
         VidsslError: videos is not a folder, there are no lists, or a list is corrupt.
     """
-    where = annotations_in(videos, annotations, "testTrainMulti_7030_splits", "*_test_split[123].txt")
+    where = annotations_in(videos, annotations, ("testTrainMulti_7030_splits",), "*_test_split[123].txt")
     files = VideoFiles(videos)
     parts: dict[str, list[Entry]] = {}
     problems, notes, unused = [], [], 0

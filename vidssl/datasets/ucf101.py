@@ -42,7 +42,7 @@ def ucf101(videos: Path, annotations: Path | None = None) -> Dataset:
     Raises:
         VidsslError: videos is not a folder, there are no lists, or classInd.txt is corrupt.
     """
-    where = annotations_in(videos, annotations, "ucfTrainTestlist", "trainlist0*.txt")
+    where = annotations_in(videos, annotations, ("ucfTrainTestlist",), "trainlist0*.txt")
     classes, problems = _classes(where / "classInd.txt")
     files, notes = VideoFiles(videos), []
     parts: dict[str, list[Entry]] = {}
