@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
+from vidssl.plots import axis
 from vidssl.plots.curves import svg_curves
 
 
@@ -34,3 +36,17 @@ def test_long_curves_are_thinned_to_means() -> None:
     text = svg_curves("loss", {"run": [(float(at), float(at % 2)) for at in range(10_000)]})
     (points,) = re.findall(r'points="([^"]+)"', text)
     assert len(points.split()) == 400
+
+
+def test_texts_of_ticks_differ() -> None:
+    """1.765, 1.77, 1.775 were shown as 1.76, 1.77, 1.77."""
+    assert axis.labels([1.765, 1.77, 1.775]) == ["1.765", "1.770", "1.775"]
+    assert axis.labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1.0"]
+    assert axis.labels([0.0, 1000.0, 2000.0]) == ["0", "1k", "2k"]
+    assert axis.labels([500.0, 1000.0, 1500.0]) == ["500", "1000", "1500"]
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        low = float(rng.normal()) * 10 ** float(rng.uniform(-6, 6))
+        high = low + abs(low) * 10 ** float(rng.uniform(-3, 2)) + 1e-9
+        ticks = axis.ticks(low, high)
+        assert len(set(axis.labels(ticks))) == len(ticks) >= 2

@@ -13,6 +13,7 @@ import pytest
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.evaluate.confidence import wilson
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import View, load_run
@@ -67,6 +68,14 @@ def test_all_is_in_the_page(runs: list[Path], tmp_path: Path) -> None:
     assert all(
         name in text for name in ("train/loss", "val/accuracy", "first", "second", "vcop", "r3d_tiny", "Not evaluated")
     )
+    logged = [json.loads(line) for line in (runs[0] / "metrics.jsonl").read_text().splitlines()]
+    (last,) = [line for line in logged if "val/accuracy" in line][-1:]
+    accuracy, count = last["val/accuracy"], last["val/tuples"]
+    low, high = wilson(accuracy * count, count)
+    whole = (
+        f"{100 * accuracy:.1f} <small>[{100 * low:.1f}, {100 * high:.1f}] of {count:.0f} tuples, chance 16.7</small>"
+    )
+    assert whole in text
     assert text.count("<polyline") >= 2 * 5  # two runs, at least five metrics
     assert len(re.findall(r"taken for", text)) == 3 * 3
 

@@ -25,8 +25,10 @@ def ticks(low: float, high: float) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def label(value: float) -> str:
-    """Text of a tick, in few characters."""
-    if abs(value) >= 1000:
-        return f"{value / 1000:g}k"
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
+def labels(values: Sequence[float]) -> list[str]:
+    """Texts of ticks, all with the same number of decimals, so that different ticks have different texts."""
+    thousands = all(abs(value) >= 1000 for value in values if value)
+    shown = [value / 1000 for value in values] if thousands else list(values)
+    digits = next((n for n in range(6) if all(abs(round(value, n) - value) < 1e-9 for value in shown)), None)
+    texts = [f"{value:.6g}" if digits is None else f"{value:.{digits}f}" for value in shown]
+    return [f"{text}{'k' * thousands}" if value else "0" for text, value in zip(texts, shown, strict=True)]

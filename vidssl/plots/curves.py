@@ -40,12 +40,12 @@ def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
         return f"{_LEFT + across * x / right:.1f},{_TOP + up * (1 - (y - low) / (high - low)):.1f}"
 
     parts = [svg.text(_LEFT, 18, title, "title")]
-    for value in axis.ticks(low, high):
+    for value, text in _labelled(low, high):
         x, y = at(0, value).split(",")
         parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}"/>')
-        parts.append(svg.text(_LEFT - 6, float(y) + 4, axis.label(value), "tick", "end"))
-    for step in axis.ticks(0, right):
-        parts.append(svg.text(float(at(step, low).split(",")[0]), _HEIGHT - 10, axis.label(step), "tick", "middle"))
+        parts.append(svg.text(_LEFT - 6, float(y) + 4, text, "tick", "end"))
+    for step, text in _labelled(0, right):
+        parts.append(svg.text(float(at(step, low).split(",")[0]), _HEIGHT - 10, text, "tick", "middle"))
     for (name, line), color in zip(shown.items(), series(len(shown)), strict=True):
         path = " ".join(at(x, y) for x, y in line)
         x, y = path.split(" ")[0].split(",") if path else ("0", "0")
@@ -102,12 +102,12 @@ def _panel(pen: Pen, metric: str, curves: Sequence[Curve], left: float, top: flo
     def at(step: float, value: float) -> tuple[float, float]:
         return left + wide * step / last, top + high * (1 - (value - bottom) / (ceiling - bottom))
 
-    for value in axis.ticks(bottom, ceiling):
+    for value, text in _labelled(bottom, ceiling):
         y = at(0, value)[1]
         pen.line(left, y, left + wide, y, GRID)
-        pen.text(left - 8, y, axis.label(value), SOFT, 12, "rm")
-    for step in axis.ticks(0, last):
-        pen.text(at(step, bottom)[0], top + high + 14, axis.label(step), SOFT, 12, "mm")
+        pen.text(left - 8, y, text, SOFT, 12, "rm")
+    for step, text in _labelled(0, last):
+        pen.text(at(step, bottom)[0], top + high + 14, text, SOFT, 12, "mm")
     for curve, color in zip(curves, series(len(curves)), strict=True):
         places = [at(*point) for point in curve]
         for (x0, y0), (x1, y1) in pairwise(places):
@@ -115,6 +115,12 @@ def _panel(pen: Pen, metric: str, curves: Sequence[Curve], left: float, top: flo
         if len(places) == 1:
             (x, y), *_ = places
             pen.box(x - 2, y - 2, x + 2, y + 2, color)
+
+
+def _labelled(low: float, high: float) -> list[tuple[float, str]]:
+    """Ticks from low to high, and their texts."""
+    values = axis.ticks(low, high)
+    return list(zip(values, axis.labels(values), strict=True))
 
 
 def _thinned(line: Curve) -> Curve:

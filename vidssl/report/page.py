@@ -9,12 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from vidssl.evaluate.confidence import wilson
 from vidssl.paths import atomic_write, check_output, input_path, printable
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.curves import html_legend, svg_curves
 from vidssl.plots.palette import BLUE, GRID, INK, SOFT
 from vidssl.report.read import RunRecord, read_runs
-from vidssl.train.config import flat
+from vidssl.train.config import flat, recipe_from
 from vidssl.train.log import METRICS
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -107,13 +108,12 @@ def _overview(runs: Sequence[RunRecord]) -> str:
     kinds = sorted({kind for run in runs for kind in run.results})
     given = [(kind, "accuracy", f"fine-tuned {kind[9:]}") for kind in kinds if kind.startswith("finetune_from_")]
     columns = [shown for shown in (*_SHOWN, *given) if shown[0] in kinds]
-    head = ["run", "task", "encoder", "step", "validation accuracy", *(heading for _, _, heading in columns)]
+    head = ["run", "task", "encoder", "step", "validation accuracy, %", *(heading for _, _, heading in columns)]
     rows = []
     for run in runs:
         recipe, last = run.meta["recipe"], {name: curve[-1][1] for name, curve in run.curves.items() if curve}
-        right = {name[13:]: value for name, value in last.items() if f"{name}/".startswith("val/accuracy/")}  # by task
         cells = [_html(run.name), _html(recipe["method"]), _html(recipe["encoder"]), f"{run.meta['step']:,}"]
-        cells.append("<br>".join(_html(f"{task} {100 * value:.1f} %".strip()) for task, value in right.items()))
+        cells.append("<br>".join(_validation(recipe, last)))
         for kind, column, _ in columns:
             numbers = run.results.get(kind, {}).get("numbers", {})
             shown = (
@@ -124,6 +124,26 @@ def _overview(runs: Sequence[RunRecord]) -> str:
             cells.append("<br>".join(shown))
         rows.append(cells)
     return _table(head, rows) + "".join(_unlike(runs, kind, heading) for kind, _, heading in columns)
+
+
+def _validation(recipe: Mapping[str, Any], last: Mapping[str, float]) -> list[str]:
+    """The last accuracy of each task on held-out tuples, with its interval, the number of tuples, and chance."""
+    try:
+        chance = {one.metric("accuracy"): one.chance for one in recipe_from(dict(recipe)).pretext.objectives}
+    except VidsslError:  # a task of somebody else's, which is not imported
+        chance = {}
+    lines = []
+    for name, accuracy in last.items():
+        if f"{name}/".startswith("val/accuracy/"):
+            count = last.get(name.replace("accuracy", "tuples", 1), 0)
+            about = []
+            if count:
+                low, high = wilson(accuracy * count, count)
+                about.append(f"[{100 * low:.1f}, {100 * high:.1f}] of {count:.0f} tuples")
+            if (guessed := chance.get(name[4:])) is not None:
+                about.append(f"chance {100 * guessed:.1f}")
+            lines.append(f"{_html(f'{name[13:]} {100 * accuracy:.1f}'.strip())} <small>{', '.join(about)}</small>")
+    return lines
 
 
 def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
