@@ -1,8 +1,9 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
-The names that others call: VideoIndex, FrameStore, Loader, Batch, PlanSpec and Augment, ops (motion, reduce, plan,
-assemble on any DLPack array), pretext.METHODS, models.ENCODERS, load (a trained encoder). They are imported when first
-used, so that `import vidssl` is quick.
+The names that others call: VideoIndex, FrameStore, Loader, Batch, PlanSpec and Augment, tables of common tasks
+(labelled_clips, two_views, views, masked_clips with tube_masks), ops (motion, reduce, plan, assemble on any DLPack
+array), pretext.METHODS, models.ENCODERS, load (a trained encoder). They are imported when first used, so that
+`import vidssl` is quick.
 
 Each folder's docstring has a table of its files. The modules beside the folders:
 
@@ -39,7 +40,12 @@ _HOMES = {
     "TrainedEncoder": "vidssl.trained",
     "VideoIndex": "vidssl.index.table",
     "VidsslError": "vidssl.types",
+    "labelled_clips": "vidssl.kernels.views",
     "load": "vidssl.trained",
+    "masked_clips": "vidssl.kernels.views",
+    "tube_masks": "vidssl.kernels.views",
+    "two_views": "vidssl.kernels.views",
+    "views": "vidssl.kernels.views",
 }
 _MODULES = ("models", "ops", "pretext")
 
@@ -53,10 +59,15 @@ __all__ = [
     "VideoIndex",
     "VidsslError",
     "__version__",
+    "labelled_clips",
     "load",
+    "masked_clips",
     "models",
     "ops",
     "pretext",
+    "tube_masks",
+    "two_views",
+    "views",
 ]
 
 

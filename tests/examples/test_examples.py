@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,17 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("videos")
     for number in range(8):
         make_clip(folder / f"{number}.mp4", frames=64 + number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four videos of each of two classes."""
+    folder = tmp_path_factory.mktemp("classes")
+    for number in range(8):
+        path = folder / ("run", "sit")[number % 2] / f"{number}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        make_clip(path, frames=40)
     return folder
 
 
@@ -59,6 +71,27 @@ def test_own_loop_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
 def test_custom_pretext(videos: Path, tmp_path: Path) -> None:
     said = python("custom_pretext.py", "--data", videos, "--out", tmp_path / "run", "--steps", "3", "--batch-size", "4")
     assert "step_00000003" in said
+
+
+def test_supervised(classes: Path) -> None:
+    said = python("supervised.py", "--data", classes, "--epochs", "2", "--batch-size", "2").splitlines()
+    assert [line.partition(":")[0] for line in said[:2]] == ["epoch 1", "epoch 2"]
+    assert re.fullmatch(r"[0-2] of 2 held-out videos right, of 2 classes", said[2])
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("--window", "40"), ("--count", "4", "--grid", "2", "2")], ids=["same", "moments", "four"]
+)
+def test_views(videos: Path, how: tuple[str, ...]) -> None:
+    said = python("two_views.py", "--data", videos, "--steps", "2", "--batch-size", "4", *how)
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["step 1", "step 2"]
+
+
+def test_masked_learns(videos: Path) -> None:
+    said = python("masked.py", "--data", videos, "--steps", "40", "--batch-size", "4")
+    losses = [float(line.rpartition(" ")[2]) for line in said.splitlines()]
+    assert len(losses) == 40
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])  # of a texture that is mostly noise
 
 
 def test_torchrun(videos: Path, tmp_path: Path) -> None:

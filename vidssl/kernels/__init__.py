@@ -9,6 +9,7 @@ csrc/kernels.
 | reduce.py | resizes frames once, to the size that a store keeps |
 | augment.py | settings of crop, flip and colour |
 | plan.py | describes a pretext as a table, and draws one tuple from it |
+| views.py | tables of tasks without a question about order: labelled clips, several views, masked clips |
 | joint.py | several tables that share a window, and one tuple of each |
 | assemble.py | gathers, resizes, crops, flips, colours, normalises and permutes in one pass |
 | decode_assemble.py | decodes and assembles frame by frame on the CPU |
