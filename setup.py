@@ -176,6 +176,7 @@ setup(
         "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
         "duplicates": ["ImageHash"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
+        "transformers": ["transformers>=5"],
         "dev": [
             "ImageHash",
             "pytest",
@@ -189,6 +190,7 @@ setup(
             "onnx",
             "onnxscript",
             "onnxruntime",
+            "transformers>=5; python_version >= '3.11'",
         ],
     },
     ext_modules=[Extension("vidssl._native", sources=[]), Extension(PLUGIN, sources=[])],

@@ -18,9 +18,16 @@ from vidssl.train.train import train
 README = Path(__file__).parents[1] / "README.md"
 
 
-def examples() -> list[str]:
+def example(having: str) -> str:
+    """The text's only piece of Python that has these words."""
     found: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    return found
+    (one,) = (code for code in found if having in code)
+    return one
+
+
+def lines_of(pattern: str) -> list[str]:
+    """The text's command lines of vidssl that begin with a pattern, without a comment."""
+    return re.findall(rf"^\.venv/bin/vidssl ({pattern}.*?)(?: +#.*)?$", README.read_text(), re.MULTILINE)
 
 
 def test_a_trained_encoder_is_used_as_the_text_says(
@@ -31,19 +38,35 @@ def test_a_trained_encoder_is_used_as_the_text_says(
     (tmp_path / "VIDEOS").symlink_to(index.root)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(examples()[0], names)
+    exec(example("vidssl.load"), names)
     assert names["feature"].shape == (64,)
     assert names["clips"].shape == (4, 3, 8, 16, 16)
-    lines = re.findall(r"^\.venv/bin/vidssl ((?:features|export) .*?)(?: +#.*)?$", README.read_text(), re.MULTILINE)
+    lines = lines_of("(?:features|export) ")
     assert len(lines) == 2
     for line in lines:
         if "onnx" not in line or find_spec("onnxruntime"):
             assert main(line.split()) == 0
 
 
+def test_encoders_of_ones_own_train_as_the_text_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "VIDEOS").mkdir()
+    for number in range(6):
+        make_clip(tmp_path / "VIDEOS" / f"{number}.mp4", frames=64 + number)
+    (tmp_path / "my_encoder.py").write_text(example("def small(channels=3)"))
+    monkeypatch.chdir(tmp_path)
+    file, folder = (line for line in lines_of("train ") if "--encoder" in line)
+    short = ["--steps", "1", "--batch-size", "2", "--holdout", "0", "--device", "cpu", "--amp", "off"]
+    assert main([*file.split(), *short]) == 0
+    if find_spec("transformers"):
+        from transformers import VideoMAEConfig
+
+        small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        VideoMAEConfig(patch_size=56, **small).save_pretrained("FOLDER")
+        assert main([*folder.split(), *short]) == 0
+
+
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use, code = examples()
-    assert "vidssl.load" in use
+    code = example("range(300)")
     assert len(code.splitlines()) <= 15
     short = code.replace("range(300)", "range(1)").replace("models.r3d()", "models.r3d_tiny()")
     assert short != code

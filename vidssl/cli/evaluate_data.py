@@ -73,6 +73,7 @@ class Data:
             them in and beside train.
         splits: Numbers of the official splits.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+        trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
     """
 
     train: Path
@@ -84,6 +85,7 @@ class Data:
     annotations: Path | None = None
     splits: tuple[int, ...] = ALL
     allow_outside: bool = False
+    trust_code: bool = False
 
     @property
     def numbers(self) -> tuple[int | None, ...]:
@@ -137,7 +139,7 @@ class Data:
                 "add dataset, or leave them out"
             )
         check_output(out, ".json", BEGINS)
-        return frames.of(load_run(run, allow_outside=self.allow_outside))
+        return frames.of(load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code))
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}

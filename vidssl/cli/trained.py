@@ -29,6 +29,7 @@ def features(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     workers: int | None = None,
     allow_outside: bool = False,
+    trust_code: bool = False,
 ) -> None:
     """Compute one feature for each video of a data set. A call that was interrupted goes on where it stopped.
 
@@ -43,9 +44,10 @@ def features(
         device: Where to compute.
         workers: Threads that decode; None takes one for each core.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+        trust_code: Import the code that builds the encoder, if it is module:function or file.py:function.
     """
     check_table(out)  # before videos are indexed
-    trained = load(run, allow_outside=allow_outside)
+    trained = load(run, allow_outside=allow_outside, trust_code=trust_code)
     is_export = run.is_file() or (run / CARD).is_file()
     opened = (
         open_data(data, None, allow_outside=allow_outside)
@@ -60,7 +62,12 @@ def features(
 
 
 def export(
-    run: Positional[Path], *, out: Path, to: tuple[Format, ...] = ("safetensors",), allow_outside: bool = False
+    run: Positional[Path],
+    *,
+    out: Path,
+    to: tuple[Format, ...] = ("safetensors",),
+    allow_outside: bool = False,
+    trust_code: bool = False,
 ) -> None:
     """Write a trained encoder for other programs. Each file is read again and compared with the encoder.
 
@@ -70,8 +77,9 @@ def export(
         to: safetensors: weights that `vidssl.load` reads. onnx: a graph for ONNX Runtime; it needs the extra
             vidssl[onnx]. torch: a program of torch.export, which needs no vidssl.
         allow_outside: Accept a run whose links lead out of its folder.
+        trust_code: Import the code that builds the encoder, if it is module:function or file.py:function.
     """
-    trained = load(run, allow_outside=allow_outside)
+    trained = load(run, allow_outside=allow_outside, trust_code=trust_code)
     for path, difference in write_export(trained, out, to):
         agrees = "the same features" if difference == 0 else f"features differ by {difference:.1e} of the largest value"
         print(printable(f"wrote {path}: {readable(path.stat().st_size)}; read again: {agrees}"))

@@ -178,7 +178,8 @@ def evaluate_pretext(
     """
     picked, spec, tasks = pick_device(device), run.recipe.pretext.plan, run.recipe.pretext.objectives
     numbers: Numbers = {}
-    for name, model in {"trained": trained_model(run.path)[0], "untrained": untrained_model(run.recipe)}.items():
+    trained, _ = trained_model(run.path, trust_code=True)  # the run was loaded with it
+    for name, model in {"trained": trained, "untrained": untrained_model(run.recipe)}.items():
         found = predict_tuples(model, test, tuples=tuples, device=picked, workers=workers, store=run.store)
         numbers[name] = {}
         for task, answers in zip(tasks, found, strict=True):

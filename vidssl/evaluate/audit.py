@@ -278,7 +278,8 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
     """The run's model and its step. Raises VidsslError if its task, videos or held-out videos differ from these."""
     path = checkpoint.find(run)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
-    theirs = recipe_from(meta["recipe"])
+    named_again = meta["recipe"].get("encoder") == recipe.encoder  # by the caller, who thereby trusts its code
+    theirs = recipe_from(meta["recipe"], trust_code=named_again)
     then, now = (_decides(one) for one in (theirs, recipe))
     keys = [key for key in now if then.get(key) != now[key]]
     if then["method"] != now["method"]:
@@ -295,7 +296,7 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
         f"run={str(run)!r}: trained on other videos ({meta['videos']}, here {len(index)}), so some held out here may "
         "have been among them; take the videos it was trained on, or leave run out",
     )
-    return trained_model(path)[0], f"step {meta['step']}"
+    return trained_model(path, trust_code=named_again)[0], f"step {meta['step']}"
 
 
 def _decides(recipe: Recipe) -> dict[str, Any]:

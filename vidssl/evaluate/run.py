@@ -22,20 +22,23 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
     """The encoder with the random weights of the recipe's seed: those that a run without `init` begins with."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
+        return build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
 
 
-def trained_encoder(path: Path) -> tuple[Encoder, Recipe]:
-    """The encoder of a checkpoint, and the recipe that trained it."""
-    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"])
-    encoder = build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
+def trained_encoder(path: Path, *, trust_code: bool = False) -> tuple[Encoder, Recipe]:
+    """The encoder of a checkpoint, and the recipe that trained it. trust_code: Import the code that builds it."""
+    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
+    encoder = build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
     encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     return encoder, recipe
 
 
-def trained_model(path: Path) -> tuple[PretextModel, Recipe]:
-    """The encoder and head of a checkpoint in evaluation mode, and the recipe that trained them."""
-    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"])
+def trained_model(path: Path, *, trust_code: bool = False) -> tuple[PretextModel, Recipe]:
+    """The encoder and head of a checkpoint in evaluation mode, and the recipe that trained them.
+
+    trust_code: Import the code that builds the encoder.
+    """
+    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
     model = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm)
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     model.head.load_state_dict(checkpoint.load_weights(path, "head"))
@@ -51,7 +54,7 @@ def untrained_model(recipe: Recipe) -> PretextModel:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A run that is evaluated.
+    """A run that is evaluated. If code builds its encoder, `load_run` was told to trust it.
 
     Attributes:
         folder: Folder of the run.
@@ -74,10 +77,12 @@ class TrainedRun:
 
     def encoders(self) -> dict[str, Encoder]:
         """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""
-        return {"trained": trained_encoder(self.path)[0], "untrained": untrained_encoder(self.recipe)}
+        return {"trained": trained_encoder(self.path, trust_code=True)[0], "untrained": untrained_encoder(self.recipe)}
 
 
-def load_run(run: Path, *, store: FrameStore | None = None, allow_outside: bool = False) -> TrainedRun:
+def load_run(
+    run: Path, *, store: FrameStore | None = None, allow_outside: bool = False, trust_code: bool = False
+) -> TrainedRun:
     """Loads a run for evaluation.
 
     Args:
@@ -85,16 +90,18 @@ def load_run(run: Path, *, store: FrameStore | None = None, allow_outside: bool 
         store: Frames are taken from this store and kept in it. Its size must be the run's. None keeps nothing; the
             results are the same.
         allow_outside: Accept links that lead out of the run's folder.
+        trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
 
     Returns:
         The run.
 
     Raises:
-        VidsslError: There is no checkpoint, a link leads out of the run's folder, or the store has another size.
+        VidsslError: There is no checkpoint, a link leads out of the run's folder, the store has another size, or code
+            builds the encoder and is not trusted.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
-    recipe = recipe_from(meta["recipe"])
+    recipe = recipe_from(meta["recipe"], trust_code=trust_code)
     return TrainedRun(folder=folder, path=path, recipe=recipe, meta=meta, store=shown_by(recipe, store))
 
 

@@ -18,6 +18,9 @@ class Encoder(nn.Module, ABC):
         minimum: The smallest (T, H, W) that the encoder accepts.
         maximum: The largest (T, H, W); None where there is no bound. A dense layer on the last map fixes H and W; they
             are then the same in minimum and maximum.
+        mean: Mean of red, green and blue in 0..1, with which the encoder's first weights were trained; None if this is
+            not known.
+        std: Their standard deviation, likewise.
     """
 
     features: int
@@ -25,6 +28,8 @@ class Encoder(nn.Module, ABC):
     made_for: tuple[int, int, int]
     minimum: tuple[int, int, int]
     maximum: tuple[int | None, int | None, int | None] = (None, None, None)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
     @abstractmethod
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidssl.encoders import KINDS, build_named, is_named
 from vidssl.models import ENCODERS, Encoder
 from vidssl.models.norm import with_group_norm
 from vidssl.pretext.base import Pretext
@@ -106,23 +107,24 @@ def _count_features(encoder: nn.Module, pretext: Pretext) -> int:
     return found.shape[1]
 
 
-def build_encoder(name: str, *, channels: int = 3, norm: str = "batch") -> Encoder:
+def build_encoder(name: str, shape: tuple[int, int, int, int], *, norm: str = "batch") -> Encoder:
     """Build a newly initialised encoder.
 
     Args:
-        name: Name of the encoder in ENCODERS.
-        channels: Input channels.
+        name: Name of the encoder in ENCODERS, or where to find it: module:function, path/to/file.py:function, or
+            hf:FOLDER. Code that is named is imported and run.
+        shape: (C, T, H, W) of the clips that it will see.
         norm: "batch" keeps batch norm; "group" replaces it by group norm.
 
     Returns:
         The encoder.
 
     Raises:
-        VidsslError: No encoder has this name.
+        VidsslError: No encoder has this name, or it cannot be built from what is named.
     """
-    if name not in ENCODERS:
-        raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}")
-    encoder = ENCODERS[name](channels=channels)
+    if name not in ENCODERS and not is_named(name):
+        raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}, or {KINDS}")
+    encoder = build_named(name, shape) if name not in ENCODERS else ENCODERS[name](channels=shape[0])
     return with_group_norm(encoder) if norm == "group" else encoder
 
 
@@ -131,7 +133,7 @@ def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, nor
 
     Args:
         pretext: The task.
-        encoder: Name of the encoder in ENCODERS.
+        encoder: Name of the encoder, as for `build_encoder`.
         slotwise_bn: Call the encoder once for each slot in training; see `PretextModel`.
         norm: "batch" keeps batch norm. "group" replaces it by group norm in the encoder and the head; slotwise_bn then
             has no effect.
@@ -142,8 +144,8 @@ def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, nor
     Raises:
         VidsslError: No encoder has this name, or the clips of the task do not fit the encoder.
     """
-    channels, *size = pretext.input
-    module = build_encoder(encoder, channels=channels, norm=norm)
+    _, *size = pretext.input
+    module = build_encoder(encoder, pretext.input, norm=norm)
     for axis, have, least, most in zip(
         ("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True
     ):

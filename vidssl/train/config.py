@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from vidssl.encoders import check_trusted
 from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import Pretext, pretext_from
 from vidssl.store.frames import parse_size
@@ -173,7 +174,9 @@ class Recipe:
 
     Args:
         pretext: Settings of the pretext task.
-        encoder: Name of the encoder, one of vidssl.models.ENCODERS.
+        encoder: Name of the encoder, one of vidssl.models.ENCODERS; or module:function or path/to/file.py:function, a
+            function that takes channels=3 and returns a torch module; or hf:FOLDER, a folder of transformers with
+            config.json (VideoMAE, V-JEPA 2 or ViT) and, if it is there, model.safetensors.
         train: How to train.
         init: First weights of the encoder: a run, a checkpoint or a .safetensors file whose names are the encoder's.
             None begins with random weights. A resumed run does not read it again.
@@ -220,10 +223,18 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def recipe_from(values: dict[str, Any]) -> Recipe:
-    """Makes the recipe that a checkpoint's meta.json holds. Raises VidsslError if this version lacks a setting."""
+def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
+    """Makes the recipe that a checkpoint's meta.json holds.
+
+    Args:
+        values: What `Recipe.as_dict` returned.
+        trust_code: Accept an encoder that is built by code, which a later call will import.
+
+    Raises:
+        VidsslError: This version lacks a setting, or the encoder is built by code that is not trusted.
+    """
     try:
-        return Recipe(
+        recipe = Recipe(
             pretext=pretext_from(values["method"], _tuples(values["pretext"])),
             encoder=values["encoder"],
             train=TrainConfig(**_tuples(values["train"])),
@@ -235,6 +246,8 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
         raise VidsslError(
             f"recipe={values!r}: this version of vidssl cannot read it ({error}); use the version that wrote it"
         ) from error
+    check_trusted(recipe.encoder, trust_code=trust_code)
+    return recipe
 
 
 def _tuples(value: Any) -> Any:

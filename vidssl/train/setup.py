@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import torch
 
 from vidssl.cpus import cpus
+from vidssl.encoders import color_notes
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.joint import Spec
@@ -256,6 +257,7 @@ def _set_up(
     return trainer, [
         where,
         *(begun.lines() if begun else ()),
+        *color_notes(model.encoder, augment.mean, augment.std),
         *_summary(trainer, index, held_out, task.plan.frames),
     ]
 

@@ -188,27 +188,28 @@ class TrainedEncoder:
         return found
 
 
-def load(path: str | os.PathLike[str], *, allow_outside: bool = False) -> TrainedEncoder:
+def load(path: str | os.PathLike[str], *, allow_outside: bool = False, trust_code: bool = False) -> TrainedEncoder:
     """Load a trained encoder with its preprocessing.
 
     Args:
         path: Folder of a run, whose latest checkpoint is taken; one of its checkpoints; or a folder that
             `vidssl export` wrote, or the encoder.safetensors in it.
         allow_outside: Accept links that lead out of the folder.
+        trust_code: Import the code that builds the encoder, if it was trained as module:function or file.py:function.
 
     Raises:
-        VidsslError: It is none of these, or damaged.
+        VidsslError: It is none of these, or damaged, or code builds the encoder and is not trusted.
     """
     given = Path(path)
     weights = given if given.suffix == ".safetensors" else given / WEIGHTS
     if (given.is_file() and given == weights) or (given / CARD).is_file():
-        return _load_export(input_path(weights.parent, weights.name, allow_outside=allow_outside))
-    run = load_run(given, allow_outside=allow_outside)
-    encoder, recipe = trained_encoder(run.path)
+        return _load_export(input_path(weights.parent, weights.name, allow_outside=allow_outside), trust_code)
+    run = load_run(given, allow_outside=allow_outside, trust_code=trust_code)
+    encoder, recipe = trained_encoder(run.path, trust_code=trust_code)
     return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=run.step)
 
 
-def _load_export(path: Path) -> TrainedEncoder:
+def _load_export(path: Path, trust_code: bool) -> TrainedEncoder:
     try:
         with safe_open(path, "pt") as file:
             about: Any = parse_json((file.metadata() or {}).get("vidssl", "null"))
@@ -220,8 +221,8 @@ def _load_export(path: Path) -> TrainedEncoder:
             f"path={str(path)!r}: it does not say which encoder these weights are of; name a run, or a file that "
             "`vidssl export` wrote"
         )
-    recipe = recipe_from(about["recipe"])
-    encoder = build_encoder(recipe.encoder, channels=recipe.pretext.input[0], norm=recipe.train.norm)
+    recipe = recipe_from(about["recipe"], trust_code=trust_code)
+    encoder = build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:

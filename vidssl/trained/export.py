@@ -138,7 +138,7 @@ def _write_safetensors(trained: TrainedEncoder, _encoder: nn.Module, _clips: tor
 
 
 def _read_safetensors(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
-    return torch.no_grad()(_Encoder(load(path)))
+    return torch.no_grad()(_Encoder(load(path, trust_code=True)))  # `trained` has run it already
 
 
 def _write_torch(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tensor, path: Path) -> None:

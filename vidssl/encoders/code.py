@@ -1,0 +1,87 @@
+"""Encoders from a Python function: `module:function`, or `path/to/file.py:function`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from vidssl.types import VidsslError
+
+_FUNCTION = "name a function that takes channels and returns a torch module"
+
+
+def is_code(encoder: str) -> bool:
+    """Whether the name of an encoder is one of code that is imported."""
+    return ":" in encoder and not encoder.startswith("hf:")
+
+
+def check_trusted(encoder: str, *, trust_code: bool) -> None:
+    """Raise VidsslError if a run's encoder is built by code that the caller has not allowed to run."""
+    if is_code(encoder) and not trust_code:
+        raise VidsslError(
+            f"encoder={encoder!r}: this run's encoder is built by that code, which would be imported and run; read it, "
+            "and add --trust-code (trust_code=True in Python) if you trust it"
+        )
+
+
+def call_code(encoder: str, *, channels: int) -> nn.Module:
+    """Import a function and call it with `channels`.
+
+    Args:
+        encoder: module:function, of a module that Python finds, or path/to/file.py:function.
+        channels: Input channels.
+
+    Returns:
+        The module that it returns.
+
+    Raises:
+        VidsslError: It cannot be imported or called, or returns no torch module.
+    """
+    place, _, function = encoder.rpartition(":")
+    where = f"encoder={encoder!r}:"
+    if not place or not function:
+        raise VidsslError(f"{where} take module:function or path/to/file.py:function")
+    try:
+        module = _run_file(Path(place), where) if place.endswith(".py") else importlib.import_module(place)
+    except VidsslError:
+        raise
+    except Exception as error:  # the code may raise anything
+        raise VidsslError(
+            f"{where} it cannot be imported: {type(error).__name__}: {error}; name a file, or a module that Python "
+            "finds (PYTHONPATH)"
+        ) from error
+    if not callable(make := getattr(module, function, None)):
+        raise VidsslError(f"{where} {place} has no function {function!r}; {_FUNCTION}")
+    try:
+        made = make(channels=channels)
+    except Exception as error:
+        raise VidsslError(
+            f"{where} {function}(channels={channels}) raises {type(error).__name__}: {error}; {_FUNCTION}"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise VidsslError(f"{where} {function} returns a {type(made).__name__}; {_FUNCTION}")
+    return made
+
+
+def _run_file(path: Path, where: str) -> ModuleType:
+    """Import a file under a name of its own, so that it hides no other module."""
+    if not path.is_file():
+        raise VidsslError(f"{where} no such file (from the folder {str(Path.cwd())!r}); name one that exists")
+    name = f"vidssl_encoder_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # of every file that ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where pickle and dataclasses look for it
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
