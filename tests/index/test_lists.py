@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,19 @@ def test_every_combination_of_separator_header_mark_line_end_and_quotes(
         second = marked(label, when=quotes or named or (separator.isspace() and " " in label))
         lines.append(f"{first}{separator}{second}")
     assert [row[:2] for row in rows_of(mark + end.join(lines) + end, tmp_path / name)] == pairs
+
+
+ONE_LINE = NAMES.map(lambda name: re.sub("[\r\n]", "_", name))
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(ONE_LINE, ONE_LINE.filter(str.strip)), min_size=1, max_size=4), st.sampled_from(SEPARATORS))
+@example([('" 1', '","'), ("a.mp4 0 -1", "0 -1"), ("path", "label")], " ")
+def test_any_name_in_quotation_marks_is_read(tmp_path: Path, pairs: list[tuple[str, str]], separator: str) -> None:
+    lines = [f"{marked(f'{path}.mp4', when=True)}{separator}{marked(label, when=True)}" for path, label in pairs]
+    assert rows_of("\n".join(lines), tmp_path / "l.csv") == [
+        (f"{path}.mp4", label.strip(), None) for path, label in pairs
+    ]
 
 
 def test_a_pretraining_list_of_videomae_has_no_labels(tmp_path: Path) -> None:
