@@ -113,6 +113,7 @@ TESTED_BY = {
     "recipes.pace": "train/test_methods.py",
     "recipes.shuffle_learn": "pretext/test_shuffle_learn.py",
     "recipes.skip_rate": "train/test_methods.py",
+    "recipes.tiny": "train/test_methods.py",
     "recipes.vcop": "pretext/test_vcop.py",
     "reference": "kernels/test_plan.py",
     "report.read": "report/test_page.py",

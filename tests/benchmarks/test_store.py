@@ -125,8 +125,9 @@ def test_a_run_writes_what_the_tables_show(tmp_path: Path, monkeypatch: pytest.M
         quick=True,
     )
     lines = [json.loads(text) for text in (tmp_path / "all.jsonl").read_text().splitlines()]
-    assert {line["bench"] for line in lines} == set(TABLES)
-    for bench, make in TABLES.items():
+    mine = {bench: make for bench, make in TABLES.items() if bench != "store_fidelity"}  # of another benchmark
+    assert {line["bench"] for line in lines} == set(mine)
+    for bench, make in mine.items():
         head, _, *rows = make([line for line in lines if line["bench"] == bench]).split("\n\n")[0].splitlines()
         assert rows
         assert {row.count("|") for row in rows} == {head.count("|")}

@@ -4,6 +4,7 @@
 |---|---|
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | recipes of one method: published, modern, and tiny for CPUs |
 | pace.py, arrow.py, out_of_order.py, skip_rate.py, jigsaw.py | tiny recipes of one method |
+| tiny.py | what the tiny recipes share |
 """
 
 from __future__ import annotations

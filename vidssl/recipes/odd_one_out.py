@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import OddOneOut
+from vidssl.recipes.tiny import TRAIN
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -35,14 +36,4 @@ def odd_one_out_tiny() -> Recipe:
     Source: ours.
     """
     augment = Augment(resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, std=(0.25, 0.25, 0.25))
-    train = TrainConfig(
-        epochs=100,
-        batch_size=32,
-        lr=0.02,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=2,
-        val_every=200,
-        save_every=200,
-    )
-    return Recipe(pretext=OddOneOut(stride=2, augment=augment), encoder="resnet_tiny", train=train)
+    return Recipe(pretext=OddOneOut(stride=2, augment=augment), encoder="resnet_tiny", train=TRAIN)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import Opn
+from vidssl.recipes.tiny import TRAIN
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -61,15 +64,6 @@ def opn_tiny() -> Recipe:
         mean=(0.5, 0.5, 0.5),
         std=(0.25, 0.25, 0.25),
     )
-    train = TrainConfig(
-        epochs=400,
-        batch_size=64,
-        lr=0.01,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=4,
-        val_every=200,
-        save_every=200,
-    )
+    train = replace(TRAIN, epochs=400, batch_size=64, lr=0.01, tuples_per_window=4)
     pretext = Opn(interval_min=4, interval_max=10, tries=256, dropout=0.0, augment=augment)
     return Recipe(pretext=pretext, encoder="resnet_tiny", train=train)

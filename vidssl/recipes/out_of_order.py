@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from vidssl.kernels.augment import Augment
+from dataclasses import replace
+
 from vidssl.pretext import OutOfOrder
-from vidssl.train.config import Recipe, TrainConfig
+from vidssl.recipes.tiny import AUGMENT, TRAIN
+from vidssl.train.config import Recipe
 
 
 def out_of_order_tiny() -> Recipe:
@@ -12,24 +14,6 @@ def out_of_order_tiny() -> Recipe:
 
     Source: ours. Each frame has a crop and colours of its own.
     """
-    augment = Augment(
-        resize=(36, 36),
-        crop=(32, 32),
-        flip=0.5,
-        brightness=0.2,
-        contrast=0.2,
-        saturation=0.5,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    train = TrainConfig(
-        epochs=400,
-        batch_size=32,
-        lr=0.02,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=2,
-        val_every=200,
-        save_every=200,
-    )
+    augment = AUGMENT
+    train = replace(TRAIN, epochs=400)
     return Recipe(pretext=OutOfOrder(augment=augment), encoder="resnet_tiny", train=train)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from vidssl.kernels.augment import Augment
+from dataclasses import replace
+
 from vidssl.pretext import Pace
-from vidssl.train.config import Recipe, TrainConfig
+from vidssl.recipes.tiny import AUGMENT, TRAIN
+from vidssl.train.config import Recipe
 
 
 def pace_r3d_tiny() -> Recipe:
@@ -12,25 +14,5 @@ def pace_r3d_tiny() -> Recipe:
 
     Source: ours. As published, each frame has colours of its own, which hide frame differences that grow with the pace.
     """
-    augment = Augment(
-        resize=(36, 36),
-        crop=(32, 32),
-        flip=0.5,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.5,
-        color_scope="frame",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    train = TrainConfig(
-        epochs=100,
-        batch_size=32,
-        lr=0.02,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=2,
-        val_every=200,
-        save_every=200,
-    )
-    return Recipe(pretext=Pace(clip_length=8, paces=(1, 2, 4), augment=augment), encoder="r3d_tiny", train=train)
+    augment = replace(AUGMENT, brightness=0.4, contrast=0.4, color_scope="frame")
+    return Recipe(pretext=Pace(clip_length=8, paces=(1, 2, 4), augment=augment), encoder="r3d_tiny", train=TRAIN)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import ShuffleLearn
+from vidssl.recipes.tiny import TRAIN
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -61,16 +64,7 @@ def shuffle_learn_tiny() -> Recipe:
     augment = Augment(
         resize=(36, 36), crop=(32, 32), crop_scope="tuple", flip=0.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
     )
-    train = TrainConfig(
-        epochs=400,
-        batch_size=64,
-        lr=0.02,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=4,
-        val_every=200,
-        save_every=200,
-    )
+    train = replace(TRAIN, epochs=400, batch_size=64, tuples_per_window=4)
     pretext = ShuffleLearn(
         tau_max=20, tau_min=7, positives=1, negatives=1, similar=0.25, tries=256, hidden=128, augment=augment
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from vidssl.kernels.augment import Augment
+from dataclasses import replace
+
 from vidssl.pretext import SkipRate
-from vidssl.train.config import Recipe, TrainConfig
+from vidssl.recipes.tiny import AUGMENT, TRAIN
+from vidssl.train.config import Recipe
 
 
 def skip_rate_tiny() -> Recipe:
@@ -13,24 +15,6 @@ def skip_rate_tiny() -> Recipe:
     Source: ours. Each frame has a crop and colours of its own. The logits are sums over the frames: at the rate of
     `out_of_order_tiny`, 0.02, the loss of the first steps grows to several times that of guessing.
     """
-    augment = Augment(
-        resize=(36, 36),
-        crop=(32, 32),
-        flip=0.5,
-        brightness=0.2,
-        contrast=0.2,
-        saturation=0.5,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-    )
-    train = TrainConfig(
-        epochs=400,
-        batch_size=32,
-        lr=0.005,
-        schedule="cosine",
-        slotwise_bn=False,
-        tuples_per_window=2,
-        val_every=200,
-        save_every=200,
-    )
+    augment = AUGMENT
+    train = replace(TRAIN, epochs=400, lr=0.005)
     return Recipe(pretext=SkipRate(augment=augment), encoder="resnet_tiny", train=train)

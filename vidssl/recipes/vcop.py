@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import Vcop
+from vidssl.recipes.tiny import AUGMENT, TRAIN
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -57,27 +60,8 @@ def vcop_r3d_tiny() -> Recipe:
     from the frames themselves not within 900. Clips that are closer are harder to order: interval=4, for which 32
     frames are enough, takes longer.
     """
-    augment = Augment(
-        resize=(36, 36),
-        crop=(32, 32),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        flip=0.5,
-        brightness=0.2,
-        contrast=0.2,
-        saturation=0.5,
-        color_scope="tuple",
-    )
-    train = TrainConfig(
-        epochs=100,
-        batch_size=16,
-        lr=0.015,
-        momentum=0.8,
-        slotwise_bn=False,
-        tuples_per_window=2,
-        val_every=200,
-        save_every=200,
-    )
+    augment = replace(AUGMENT, color_scope="tuple")
+    train = replace(TRAIN, batch_size=16, lr=0.015, momentum=0.8, schedule="constant")
     pretext = Vcop(clip_length=8, interval=14, dropout=0.0, augment=augment)
     return Recipe(pretext=pretext, encoder="r3d_tiny_difference", train=train)
 
