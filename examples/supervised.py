@@ -15,7 +15,7 @@ from vidssl import Augment, Loader, VideoIndex, labelled_clips, models
 from vidssl.index.holdout import split
 
 
-def main(data: Path, *, epochs: int = 20, batch_size: int = 4, lr: float = 1e-3) -> None:
+def main(data: Path, *, epochs: int = 60, batch_size: int = 4, lr: float = 3e-3) -> None:
     """Train a classifier, and count how many held-out videos it gets right.
 
     Args:

@@ -61,6 +61,12 @@ def test_train_resume_and_features(videos: Path, tmp_path: Path) -> None:
         assert np.isfinite(found["feature"]).all()
 
 
+@pytest.mark.parametrize("recipe", ["pace_r3d_tiny", "arrow_r3d_tiny"])
+def test_train_another_task(videos: Path, recipe: str, tmp_path: Path) -> None:
+    how = ("--recipe", recipe, "--epochs", "1", "--batch-size", "4", "--workers", "1")
+    assert "step 3; " in python("train.py", "--data", videos, "--out", tmp_path / "run", *how)
+
+
 def test_own_loop_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
     whole = python("own_loop.py", "--data", videos, "--state", tmp_path / "whole.pt", "--steps", "4")
     losses = [line.partition(": ")[2] for line in whole.splitlines() if "loss" in line]
