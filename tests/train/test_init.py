@@ -20,6 +20,7 @@ from vidssl.evaluate.run import untrained_encoder
 from vidssl.index.table import VideoIndex
 from vidssl.models import ENCODERS, Encoder
 from vidssl.pretext import Vcop
+from vidssl.recipes.vcop import vcop_r3d_tiny
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe
 from vidssl.train.init import Weights, parts, read_weights, transfer
@@ -238,14 +239,15 @@ def test_a_run_from_before_there_was_init_is_resumed(index: VideoIndex, recipe: 
     assert train(recipe, index, tmp_path, steps=2, resume=True, device="cpu", quiet=True).step == 2
 
 
-def test_two_processes_begin_with_the_same_weights(
-    source: Path, index: VideoIndex, recipe: Recipe, tmp_path: Path
-) -> None:
+def test_two_processes_begin_with_the_same_weights(source: Path, index: VideoIndex, tmp_path: Path) -> None:
     """Rank 0 alone reads them, and the losses are those of one process; also where it goes on without the file."""
     given = tmp_path / "given.safetensors"
     save_file(checkpoint.load_weights(checkpoint.find(source), "encoder"), given)
-    pretext = Vcop(clip_length=8, interval=2, dropout=0.0, augment=recipe.pretext.augment)
-    alone = replace(recipe.train, lr=1e-3, batch_size=4, accumulate=2, threads=1, log_every=1)
+    base = vcop_r3d_tiny()  # the recipe of `run`
+    augment = replace(base.pretext.augment, resize=(24, 32), crop=(16, 16))
+    pretext = Vcop(clip_length=8, interval=2, dropout=0.0, augment=augment)
+    small = replace(base.train, amp="off", holdout=0.2, workers=1, seed=5)
+    alone = replace(small, lr=1e-3, batch_size=4, accumulate=2, threads=1, log_every=1)
     train(
         Recipe(pretext=pretext, encoder="r3d_tiny", train=alone, init=str(given)),
         index,
@@ -254,7 +256,8 @@ def test_two_processes_begin_with_the_same_weights(
         device="cpu",
         quiet=True,
     )
-    options = ("--init", str(given), "--dropout", "0", "--lr", "0.001", "--log-every", "1", "--save-every", "2")
+    first = ("--encoder", "r3d_tiny", "--init", str(given), "--dropout", "0", "--lr", "0.001")
+    options = (*first, "--log-every", "1", "--save-every", "2")
     assert "first weights" in run(index.root, tmp_path / "two", *options, "--steps", "2", ranks=2)
     given.unlink()
     run(index.root, tmp_path / "two", *options, "--steps", "4", "--resume", ranks=2)
