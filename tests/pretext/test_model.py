@@ -83,9 +83,9 @@ def test_any_module_is_an_encoder() -> None:
 @pytest.mark.parametrize(
     ("encoder", "problem"),
     [
-        (nn.Linear(3, 4), r"encoder=Linear: for clips \[2, 3, 8, 32, 32\] of vcop, it raises mat1 and mat2"),
-        (nn.Identity(), r"it returns \[2, 3, 8, 32, 32\]; return one vector for each clip, \[N, D\]"),
-        (nn.LSTM(32, 4), "it raises .*; give a module that takes"),
+        (nn.Linear(3, 4), r"encoder='Linear': for clips \[2, 3, 8, 32, 32\] of the task: .*; give a module that"),
+        (nn.Flatten(0, 1), r"encoder='Flatten': .*it returns \[6, 8, 32, 32\]; return features \[N, D\], a map"),
+        (nn.LSTM(32, 4), "encoder='LSTM': .*; give a module that maps clips"),
     ],
 )
 def test_modules_that_are_no_encoders(encoder: nn.Module, problem: str) -> None:

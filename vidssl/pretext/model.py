@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from vidssl.encoders import KINDS, build_named, is_named
+from vidssl.encoders import KINDS, Adapted, build_named, is_named
 from vidssl.models import ENCODERS, Encoder
 from vidssl.models.norm import with_group_norm
 from vidssl.pretext.base import Pretext
@@ -57,24 +56,23 @@ class PretextModel(SlotModel):
     """The model of a pretext task.
 
     Args:
-        encoder: The encoder for every slot: an `Encoder`, or any module that maps clips [N, C, T, H, W], of the shape
-            that `pretext.input` says, to features [N, D]. D is its attribute `features` or, without one, what it
-            returns for clips of zeros.
+        encoder: The encoder for every slot: an `Encoder`, or any module that `vidssl.encoders.Adapted` makes one of.
         pretext: The task, which makes the head.
         slotwise_bn: In training, call the encoder once for each slot, as VCOP's authors do. Batch norm then normalises
             the B clips of each slot separately and updates its running statistics K times in a step. False calls the
             encoder once for all B * K clips, which is faster but gives other statistics.
 
     Raises:
-        VidsslError: The encoder does not take these clips, or does not return features [N, D].
+        VidsslError: The module does not take the clips of the task, or returns no features.
     """
 
     def __init__(self, encoder: nn.Module, pretext: Pretext, *, slotwise_bn: bool = True) -> None:
         super().__init__()
-        self.encoder = cast(Encoder, encoder)  # any module, of which only the call is used here
+        if not isinstance(encoder, Encoder):
+            encoder = Adapted(encoder, pretext.input, name=type(encoder).__name__)
+        self.encoder = encoder
         self.pretext, self.slotwise_bn = pretext, slotwise_bn
-        features = getattr(encoder, "features", None)
-        self.head = pretext.head(features if isinstance(features, int) else _count_features(encoder, pretext))
+        self.head = pretext.head(self.encoder.features)
         self.classes = tuple(len(one.class_names) for one in pretext.objectives)
         self.weights = tuple(one.weight for one in pretext.objectives)
         self.plain_biases = tuple(f"head.{name}" for name in pretext.plain_biases)
@@ -87,24 +85,6 @@ class PretextModel(SlotModel):
         flat = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
         features: torch.Tensor = flat.unflatten(0, clips.shape[:2])
         return features
-
-
-@torch.no_grad()
-def _count_features(encoder: nn.Module, pretext: Pretext) -> int:
-    """The size D of the features [N, D] that a module returns for clips of a task."""
-    like = next((one for one in encoder.parameters()), torch.empty(0))
-    clips, training = torch.zeros(2, *pretext.input, device=like.device, dtype=like.dtype), encoder.training
-    where = f"PretextModel: encoder={type(encoder).__name__}: for clips {list(clips.shape)} of {pretext.name}"
-    try:
-        found = encoder.eval()(clips)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise VidsslError(f"{where}, it raises {error}; give a module that takes [N, C, T, H, W]") from error
-    finally:
-        encoder.train(training)
-    if not isinstance(found, torch.Tensor) or found.dim() != 2 or len(found) != 2:
-        what = list(found.shape) if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
-        raise VidsslError(f"{where}, it returns {what}; return one vector for each clip, [N, D]")
-    return found.shape[1]
 
 
 def build_encoder(name: str, shape: tuple[int, int, int, int], *, norm: str = "batch") -> Encoder:
