@@ -85,6 +85,12 @@ def test_info_and_recipes() -> None:
         (("report", "{tmp}"), "no checkpoint in it"),
         (("datasets", "check", "ucf101", "{tmp}"), "no trainlist0*.txt"),
         ((), "train"),
+        (("evaluate", "attentive", "x", "--train", "x", "--step", "3"), "run vidssl evaluate attentive --help"),
+        (
+            ("train", "vcop_r3d_tiny", "--data", "x", "--out", "x", "--stp", "3"),
+            "run vidssl train vcop_r3d_tiny --help",
+        ),
+        (("store", "rm", "x", "--kep", "y"), "run vidssl store rm --help"),
     ],
 )
 def test_bad_input_ends_with_two_and_one_message(arguments: tuple[str, ...], named: str, tmp_path: Path) -> None:

@@ -209,11 +209,17 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     if command.grouped:
         _choose(found(), f"vidssl {name}", command.help, arguments)
     else:
-        config = (tyro.conf.OmitArgPrefixes,)
-        tyro.cli(found, prog=f"vidssl {name}", args=arguments, config=config, registry=REGISTRY)
+        _call(found, f"vidssl {name}", arguments)
+
+
+def _call(function: Callable[..., Any], prog: str, arguments: Sequence[str]) -> None:
+    tyro.cli(function, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=REGISTRY)
 
 
 def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str, arguments: Sequence[str]) -> None:
+    if arguments and arguments[0] in commands:  # errors of its options then speak of this command alone
+        _call(commands[arguments[0]], f"{prog} {arguments[0]}", arguments[1:])
+        return
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     tyro.extras.subcommand_cli_from_dict(
         dict(commands), prog=prog, description=description, args=arguments, config=config, registry=REGISTRY
