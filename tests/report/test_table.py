@@ -33,7 +33,7 @@ def test_what_differs_is_named(folder: Path, capsys: pytest.CaptureFixture[str])
     assert [run.name for run in found] == ["slow", "tried/fast"]
     assert [run.step for run in found] == [run.saved for run in found] == [4, 8]
     assert differences(found) == {"train.lr": [0.01, 0.02], "train.steps": [4, 8]}
-    assert "train.lr\n    slow        0.01\n    tried/fast  0.02" in said
+    assert "  train.steps  4 (slow); 8 (tried/fast)\n  train.lr     0.01 (slow); 0.02 (tried/fast)\n" in said
     assert Image.open(folder / "runs.png").size[0] > 1000
 
 
@@ -72,3 +72,19 @@ def test_a_run_whose_description_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("null")
     with pytest.raises(VidsslError, match=r"run\.json cannot be read \(it is not the description of a run\)"):
         find_runs(tmp_path)
+
+
+def test_values_are_shown_once_with_the_runs_that_have_them(tmp_path: Path) -> None:
+    for number in range(6):
+        run = tmp_path / f"run{number}"
+        run.mkdir()
+        (run / "metrics.jsonl").touch()
+        recipe = {"method": "vcop", "train": {"lr": 0.1 if number < 4 else 0.2, "seed": number % 2}}
+        about = {"recipe": recipe, "fixed": {"finetune.init": "checkpoint"} if number == 5 else {}}
+        (run / "run.json").write_text(json.dumps(about))
+    said = text(find_runs(tmp_path)).splitlines()
+    assert said[said.index("settings that differ:") + 1 :] == [
+        "  method      vcop (5 runs); vcop, fine-tuned (run5)",
+        "  train.lr    0.1 (4 runs); 0.2 (run4, run5)",
+        "  train.seed  0 (run0, run2, run4); 1 (run1, run3, run5)",
+    ]

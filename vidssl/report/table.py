@@ -14,6 +14,7 @@ from vidssl.train import checkpoint
 from vidssl.train.config import flat
 from vidssl.types import VidsslError
 
+_NAMED = 3  # runs that share a value are counted if there are more
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 
 
@@ -95,6 +96,8 @@ def _read(run: Path, folder: Path, allow_outside: bool) -> RunSummary:
         about = checkpoint.load_meta(saved[-1])
     name = run.name if run == folder else str(run.relative_to(folder))
     settings = flat(about.get("recipe", {}))
+    if "finetune.init" in about.get("fixed", {}):
+        settings["method"] = f"{settings.get('method', '-')}, fine-tuned"
     if about.get("data") and "videos" in about:
         settings["data"] = f"{about['videos']} videos, {about['data']}"
     return RunSummary(
@@ -140,12 +143,21 @@ def text(runs: Sequence[RunSummary]) -> str:
     changed = differences(runs)
     if len(runs) > 1:
         lines.append("\nsettings that differ:" if changed else "\nno setting differs")
+    setting_wide = max((len(printable(name)) for name in changed), default=0) + 2
     for name, values in changed.items():
-        lines.append(f"  {printable(name)}")
-        lines += [
-            f"    {printable(run.name):{wide}}{printable(value)}" for run, value in zip(runs, values, strict=True)
-        ]
+        lines.append(f"  {printable(name):{setting_wide}}{_who_has(values, [run.name for run in runs])}")
     return printable("\n".join(lines), lines=True)
+
+
+def _who_has(values: Sequence[Any], names: Sequence[str]) -> str:
+    """The values, the most frequent one first, and which runs have them."""
+    having: dict[str, list[str]] = {}
+    for value, name in zip(values, names, strict=True):
+        having.setdefault("none" if value is None else printable(value), []).append(printable(name))
+    groups = sorted(having.items(), key=lambda item: -len(item[1]))
+    return "; ".join(
+        f"{value} ({', '.join(some) if len(some) <= _NAMED else f'{len(some)} runs'})" for value, some in groups
+    )
 
 
 def draw(runs: Sequence[RunSummary], path: Path) -> None:
