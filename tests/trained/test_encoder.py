@@ -76,7 +76,7 @@ def test_an_encoder_of_differences_gets_differences(index: VideoIndex, recipe: R
     assert trained.features([index.video(0).path], device="cpu").shape == (1, trained.encoder.features)
 
 
-@pytest.mark.parametrize("name", ["a b.avi", 'comma,quote".avi', "umlaut ä.avi", "# 1.avi"])
+@pytest.mark.parametrize("name", ["a b.avi", 'comma,quote".avi', "umlaut ä.avi", "# 1.avi", "line\nbreak.avi"])
 def test_any_name(name: str, run: Path, index: VideoIndex, tmp_path: Path) -> None:
     source = index.video(2).path
     shutil.copy(source, tmp_path / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -20,6 +19,7 @@ from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.layers import Pool, pooled
 from vidssl.evaluate.run import View, load_run, trained_encoder
 from vidssl.files import parse_json
+from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
 from vidssl.paths import input_path
@@ -249,9 +249,8 @@ def _index(paths: list[Path], frames: int, *, workers: int | None = None, progre
         raise VidsslError("source=[]: pass at least one path")
     real = [Path(os.path.realpath(path)) for path in paths]
     with tempfile.TemporaryDirectory(prefix="vidssl-") as folder:
-        named = Path(folder) / "videos.csv"
-        with named.open("w", newline="") as file:
-            csv.writer(file).writerows([["path"], *([str(path)] for path in dict.fromkeys(real))])
+        named = Path(folder, "videos.csv")
+        write_list(named, [(str(path), None, None) for path in dict.fromkeys(real)])
         index = VideoIndex.build(named, workers=workers, progress=progress)
     rows = {index.root / name: row for row, name in enumerate(index.column("path").to_pylist())}
     chosen = index.select([rows[path] for path in real])

@@ -132,18 +132,18 @@ def _card(trained: TrainedEncoder, features: int, done: Sequence[Exported]) -> d
     }
 
 
-def _write_safetensors(trained: TrainedEncoder, _encoder: nn.Module, _clips: torch.Tensor, path: Path) -> None:
+def _write_safetensors(trained: TrainedEncoder, _encoder: nn.Module, _clips: torch.Tensor, aside: Path) -> None:
     tensors = {name: one.detach().cpu().contiguous() for name, one in trained.encoder.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", "vidssl": json.dumps(described(trained))})
+    save_file(tensors, aside, metadata={"format": "pt", "vidssl": json.dumps(described(trained))})
 
 
 def _read_safetensors(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
     return torch.no_grad()(_Encoder(load(path, trust_code=True)))  # `trained` has run it already
 
 
-def _write_torch(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tensor, path: Path) -> None:
+def _write_torch(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tensor, aside: Path) -> None:
     program = torch.export.export(encoder, (clips,), dynamic_shapes={"clips": {0: torch.export.Dim("n", min=1)}})
-    with path.open("wb") as file:
+    with aside.open("wb") as file:
         torch.export.save(program, file)
 
 
@@ -152,7 +152,7 @@ def _read_torch(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
         return torch.no_grad()(torch.export.load(file).module())
 
 
-def _write_onnx(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tensor, path: Path) -> None:
+def _write_onnx(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tensor, aside: Path) -> None:
     quiet = logging.getLogger("torch.onnx")
     before = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -167,7 +167,7 @@ def _write_onnx(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tenso
             verbose=False,
         )
         assert program is not None
-        program.save(str(path), external_data=False)
+        program.save(str(aside), external_data=False)
     finally:
         quiet.setLevel(before)
 
