@@ -203,3 +203,11 @@ def test_ctrl_c_ends_a_process_whose_workers_hang(folder: Path) -> None:
             child.kill()
     assert "KeyboardInterrupt" in said
     assert child.returncode in (1, -signal.SIGINT)
+
+
+def test_no_thread_is_left_after_closing() -> None:
+    """A thread that still ends while the interpreter shuts down may abort the process."""
+    for _ in range(50):
+        with Workers(2, "gone") as pool:
+            pool.submit(int, 3).result()
+        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("gone")] == []

@@ -113,7 +113,8 @@ class _Crew:
         self._ended = threading.Event()
         for _ in range(count):
             self._start()
-        threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name=f"{name}-watch", daemon=True)
+        self._watcher.start()
         _ALL.add(self)
 
     def end(self) -> None:
@@ -137,8 +138,9 @@ class _Crew:
                 deadline.abandon()
 
     def join(self, seconds: float) -> None:
+        """Wait for the threads, also for those that have returned from their last job but have not ended yet."""
         until = time.monotonic() + seconds
-        for thread in list(self._threads):
+        for thread in [*self._threads, self._watcher]:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, until - time.monotonic()))
 
@@ -150,7 +152,6 @@ class _Crew:
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None and self._do(*job):
             del job  # free what the job holds while waiting for the next one
-        self._threads.discard(threading.current_thread())
 
     def _do(self, future: Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
         """Run a job. Returns False if this thread was given up in the meantime and must end."""
