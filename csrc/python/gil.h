@@ -2,7 +2,6 @@
 #pragma once
 
 #include <Python.h>
-#include <cxxabi.h>
 #include <unistd.h>
 
 namespace vidssl {
@@ -19,7 +18,7 @@ class WithoutLock {
   ~WithoutLock() {
     try {
       PyEval_RestoreThread(thread_);
-    } catch (abi::__forced_unwind&) {
+    } catch (...) {  // the unwinding: C throws nothing
       for (;;) pause();
     }
   }
