@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.bench_methods import EACH, RECIPES
 from benchmarks.harness import append, circumstances
+from benchmarks.runs import train_or_resume
 from vidssl.demo.render import render
 from vidssl.evaluate.accuracy import pretext_accuracy
 from vidssl.evaluate.cache import run_features
@@ -33,7 +34,7 @@ from vidssl.evaluate.confidence import Estimate, gain, mean
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, load_run, trained_model
+from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, trained_model
 from vidssl.evaluate.splits import Splits, make_splits, with_groups
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
@@ -41,9 +42,7 @@ from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.recipes.opn import opn_tiny
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.recipes.vcop import vcop_r3d_tiny
-from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
-from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 # "trained", "untrained" -> way -> bool [V]: whether each video is told
@@ -93,10 +92,9 @@ FOLDS = 3  # of the persons, in the strict form
 
 
 def pretrain(recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path) -> TrainedRun:
-    """A run of so many steps, gone on with where it is there already. One thread computes, one decodes."""
+    """Trains for so many steps, or resumes. One thread computes, and one decodes."""
     config = replace(recipe.train, seed=seed, steps=steps, val_every=steps, save_every=steps, workers=1, threads=1)
-    train(replace(recipe, train=config), index, out, resume=bool(complete(out)), device="cpu", quiet=True)
-    return load_run(out)
+    return train_or_resume(replace(recipe, train=config), index, out)
 
 
 def asked(known: Features, own: Features, *, leave_group_out: bool = False) -> dict[str, torch.Tensor]:
@@ -228,7 +226,7 @@ def main(
         demo: Whether to take the demo's set.
         strict: Methods that are also trained without the persons asked for, with the first seed; three trainings each.
         steps: Of training; none takes each method's own.
-        keep: Folder for scenes and runs, which stay there and are gone on with; none takes one that does not.
+        keep: Folder for scenes and runs. They stay there, and the next call continues them; none takes a temporary one.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     if unknown := set(methods + strict) - set(RECIPES):

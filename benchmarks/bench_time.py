@@ -32,6 +32,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.harness import append, circumstances
+from benchmarks.runs import train_or_resume
 from benchmarks.time_sets import FORMS, Sets, read_sets
 from vidssl.evaluate.attentive import Attentive, attentive_probe, last_maps
 from vidssl.evaluate.cache import run_features
@@ -41,16 +42,14 @@ from vidssl.evaluate.logistic import standardise
 from vidssl.evaluate.low_level import low_level_features
 from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.run import TrainedRun, View, load_run
+from vidssl.evaluate.run import TrainedRun, View
 from vidssl.evaluate.splits import Splits
 from vidssl.evaluate.time import LEAST, QUESTIONS, make_player, played_features, question_probe
 from vidssl.paths import atomic_write
 from vidssl.pretext import join
 from vidssl.recipes import RECIPES
 from vidssl.store.frames import FrameStore, parse_size
-from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
-from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 METHODS = (
@@ -90,9 +89,7 @@ def recipe_of(method: str, seed: int, steps: int, *, quick: bool = False) -> Rec
 def pretrain(recipe: Recipe, index: Any, out: Path, store: Path) -> TrainedRun:
     """A run of a recipe; one that was begun is resumed."""
     frames = FrameStore(store, parse_size(recipe.store_size))
-    begun = bool(complete(out)) or (out / "run.json").is_file()
-    train(recipe, index, out, resume=begun, device="cpu", quiet=True, store=frames)
-    return load_run(out, store=frames)
+    return train_or_resume(recipe, index, out, frames)
 
 
 def count_steps(method: str, sets: Sets, keep: Path, minutes: float) -> int:

@@ -9,7 +9,7 @@ statistics, and how long was trained. On the demo's scenes, the recipe's held-ou
 each group (a background, a person) with what the others tell. The encoder has seen all videos, without a label. Beside
 them stands what low-level features tell without any encoder.
 
-What is stopped is gone on with by the same command and --resume: runs and features stay in --keep.
+The same command with --resume continues what was stopped: runs and features stay in --keep.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tqdm import tqdm
 from benchmarks.bench_methods import EACH
 from benchmarks.clip_features import LAST, LAYERS, POOLS, Seen, facts, recalibrated, seen
 from benchmarks.harness import append, circumstances, measured
+from benchmarks.runs import train_or_resume
 from vidssl.demo.render import render
 from vidssl.demo.run import demo_recipe
 from vidssl.evaluate.accuracy import pretext_accuracy
@@ -37,7 +38,7 @@ from vidssl.evaluate.knn import label_ids
 from vidssl.evaluate.low_level import Baselines
 from vidssl.evaluate.probe import knn_probe, linear_probe, majority_fraction
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, load_run, trained_encoder, trained_model, untrained_encoder
+from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, trained_encoder, trained_model, untrained_encoder
 from vidssl.evaluate.scaling import Scaling
 from vidssl.evaluate.splits import Splits, make_splits, with_groups
 from vidssl.index.holdout import split
@@ -47,7 +48,6 @@ from vidssl.recipes.odd_one_out import odd_one_out_tiny
 from vidssl.store.frames import FrameStore
 from vidssl.train.checkpoint import complete
 from vidssl.train.config import Recipe
-from vidssl.train.train import train
 from vidssl.types import VidsslError
 
 PERSON = "[a-z]+(?=_)"  # of a path such as bend/daria_bend.avi
@@ -61,7 +61,7 @@ PARTS = 4  # of a training, after each of which a checkpoint is kept
 DRAWS = 2000  # of the bootstrap
 SCALED: dict[str, Scaling] = {"R@1, centred": "centre", "R@1, standardised": "standardise", "R@1, whitened": "whiten"}
 WAYS = ("R@1", "R@1, not normalised", *SCALED, "5-NN", "5-NN, standardised", "linear")
-Pair = tuple[Features, Features]  # of the videos that are known, and of those asked for
+Pair = tuple[Features, Features]  # of the training videos, and of the test videos
 
 
 def recipe_of(name: str, method: str, seed: int) -> Recipe:
@@ -77,14 +77,12 @@ def recipe_of(name: str, method: str, seed: int) -> Recipe:
 
 
 def pretrain(recipe: Recipe, index: VideoIndex, steps: int, out: Path, store: FrameStore) -> TrainedRun:
-    """A run of so many steps, gone on with where it is there already. One thread computes, one decodes."""
+    """Trains for so many steps, or resumes. One thread computes, and one decodes."""
     each = max(1, steps // PARTS)
     settings = replace(
         recipe.train, steps=steps, val_every=steps, watch=steps, save_every=each, keep=PARTS + 1, workers=1, threads=1
     )
-    recipe = replace(recipe, train=settings)
-    train(recipe, index, out, resume=bool(complete(out)), device="cpu", quiet=True, store=store)
-    return load_run(out, store=store)
+    return train_or_resume(replace(recipe, train=settings), index, out, store)
 
 
 def not_normalised(known: Features, own: Features, *, leave_group_out: bool) -> torch.Tensor:
@@ -231,7 +229,7 @@ def main(
     """Train, ask, and append a line a set and method to a results file.
 
     Args:
-        keep: Folder for scenes, decoded frames and runs, which stay there and are gone on with.
+        keep: Folder for scenes, decoded frames and runs. They stay there, and the next call continues them.
         tennis: List of labelled videos with groups; none leaves it out.
         weizmann: Folder of the Weizmann set (<action>/<person>_<action>.avi); none leaves it out.
         methods: Which.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bench_time, time_sets
+from benchmarks import bench_time, runs, time_sets
 from benchmarks.bench_time import main
 from benchmarks.report import read
 from benchmarks.time_tables import table
@@ -55,7 +55,7 @@ def test_every_case_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytes
         assert how["store"].folder == (tmp_path / "keep" / "store").resolve()
         return train(recipe, index, out, **how)
 
-    monkeypatch.setattr(bench_time, "train", spy)
+    monkeypatch.setattr(runs, "train", spy)
     how: dict[str, Any] = {
         "data": data,
         "keep": tmp_path / "keep",
@@ -97,7 +97,7 @@ def test_every_case_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytes
     assert "**inductive, tennis**" in text
     assert "over frame difference" in text
     assert f"| {METHOD} | 1 | 2 |" in text
-    monkeypatch.setattr(bench_time, "train", None)  # what the results have is not trained again
+    monkeypatch.setattr(runs, "train", None)  # what the results have is not trained again
     main(**how)
     assert len(lines(tmp_path / "results")) == 4
 
@@ -148,7 +148,7 @@ def test_steps_are_counted_once(data: Path, tmp_path: Path, monkeypatch: pytest.
     count = bench_time.count_steps(METHOD, sets, tmp_path, 0.5)
     kept = json.loads((tmp_path / "steps.json").read_text())[METHOD]
     assert count == kept["steps"] == max(1, round(30 / kept["seconds a step"]))
-    monkeypatch.setattr(bench_time, "train", None)
+    monkeypatch.setattr(runs, "train", None)
     assert bench_time.count_steps(METHOD, sets, tmp_path, 0.5) == count
     with pytest.raises(
         VidsslError, match=r"minutes=0.25: .*steps.json has 0.5 for opn_tiny; take 0.5, or another keep"

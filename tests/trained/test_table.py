@@ -10,10 +10,12 @@ import pyarrow as pa
 import pytest
 
 import vidssl
+from tests.clips import make_clip
 from tests.conftest import make_videos
 from vidssl.cli import main
 from vidssl.index.journal import journal_of
 from vidssl.index.table import VideoIndex
+from vidssl.train import checkpoint
 from vidssl.trained import table as module
 from vidssl.trained import write_features
 from vidssl.trained.encoder import TrainedEncoder
@@ -104,3 +106,20 @@ def test_bad_output(run: Path, index: VideoIndex, tmp_path: Path, capsys: pytest
         assert main(["features", str(run), "--data", str(index.root), "--out", str(tmp_path / name)]) == 2
         assert problem in capsys.readouterr().err
     assert (tmp_path / "labels.csv").read_text() == "mine"
+
+
+def test_short_videos_are_named_and_a_checkpoint_stays_as_it_is(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, frames in (("long", 12), ("short", 5)):
+        make_clip(tmp_path / "videos" / f"{name}.avi", "mpeg4", frames=frames)
+    path = checkpoint.find(run)
+    before = sorted(os.listdir(path))
+    out = tmp_path / "all.arrow"
+    assert main(["features", str(path), "--data", str(tmp_path / "videos"), "--out", str(out), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "skipped: short.avi: 5 frames, but 8 are needed" in said
+    assert "features of 1 videos" in said
+    assert read(out)["path"].to_pylist() == ["long.avi"]
+    assert sorted(os.listdir(path)) == before

@@ -11,9 +11,10 @@ from vidssl.cli.data import open_data, open_kept
 from vidssl.evaluate.layers import Pool
 from vidssl.index.summary import listed
 from vidssl.paths import printable, readable
+from vidssl.train.checkpoint import locate
 from vidssl.trained import export as write_export
 from vidssl.trained import load, write_features
-from vidssl.trained.encoder import CARD
+from vidssl.trained.encoder import is_export
 from vidssl.trained.export import Format
 from vidssl.trained.table import check_table
 
@@ -48,17 +49,15 @@ def features(
     """
     check_table(out)  # before videos are indexed
     trained = load(run, allow_outside=allow_outside, trust_code=trust_code)
-    is_export = run.is_file() or (run / CARD).is_file()
-    opened = (
-        open_data(data, None, allow_outside=allow_outside)
-        if is_export
-        else open_kept(data, run, allow_outside=allow_outside)
-    )
-    if skipped := opened.skipped():
+    if is_export(run):
+        opened = open_data(data, None, allow_outside=allow_outside)
+    else:
+        opened = open_kept(data, locate(run, allow_outside=allow_outside)[0], allow_outside=allow_outside)
+    if skipped := opened.skipped(trained.extent):
         print("\n".join(listed("skipped", skipped)))
     again = write_features(trained, opened, out, clips=clips, layer=layer, pool=pool, device=device, workers=workers)
     kept = f", {again} of them by an earlier call" if again else ""
-    print(printable(f"wrote {out}: features of {len(opened.usable())} videos{kept}"))
+    print(printable(f"wrote {out}: features of {len(opened.usable(trained.extent))} videos{kept}"))
 
 
 def export(

@@ -201,10 +201,15 @@ def _key(encoder: nn.Module, index: VideoIndex, clips: Clips, pool: Pool, layer:
         _name(clips.encode),
     )
     digest = hashlib.sha256(f"{settings}{size} {type(encoder).__module__}.{type(encoder).__qualname__}".encode())
+    hash_weights(digest, encoder)
+    return digest.hexdigest()[:16]
+
+
+def hash_weights(digest: hashlib._Hash, encoder: nn.Module) -> None:
+    """Adds the names, types, shapes and bytes of a network's tensors to a digest."""
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def text_key(*parts: object) -> str:

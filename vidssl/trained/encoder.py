@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from vidssl.device import pick_device
-from vidssl.evaluate.features import Clips, Features, extract
+from vidssl.evaluate.features import Features, extract
 from vidssl.evaluate.layers import Pool, pooled
 from vidssl.evaluate.run import View, load_run, trained_encoder
 from vidssl.files import parse_json
@@ -54,6 +54,11 @@ class TrainedEncoder:
     def stride(self) -> int:
         """Distance of a clip's frames, in frames of the video."""
         return self.recipe.pretext.plan.stride
+
+    @property
+    def extent(self) -> int:
+        """Frames that a clip spans, which a video must have at least."""
+        return View().of(self.recipe).extent
 
     @property
     def resize(self) -> tuple[int, int]:
@@ -133,14 +138,15 @@ class TrainedEncoder:
                 [source], clips=clips, layer=layer, pool=pool, device=device, workers=workers, progress=progress
             )[0]
         if isinstance(source, Frames) or hasattr(source, "__dlpack__"):
-            encoder, views = self.encoder.to(pick_device(device)).eval(), self.preprocess(source, clips=clips)
-            return pooled(encoder, views.to(pick_device(device)), pool, layer).float().mean(0).cpu()
+            picked, views = pick_device(device), self.preprocess(source, clips=clips)
+            return pooled(self.encoder.to(picked).eval(), views.to(picked), pool, layer).float().mean(0).cpu()
         if not isinstance(source, Iterable):
             raise VidsslError(f"source is a {type(source).__name__}: pass a path, several paths, or frames")
         paths = [Path(path) for path in source]
-        shown = View(clips=clips).of(self.recipe)
-        index = _index(paths, shown.extent, workers=workers, progress=progress)
-        return self._extract(index, shown, layer, pool, device, workers, progress).feature
+        index = _index(paths, self.extent, workers=workers, progress=progress)
+        return self.extract(
+            index, clips=clips, layer=layer, pool=pool, device=device, workers=workers, progress=progress
+        ).feature
 
     def extract(
         self,
@@ -163,22 +169,10 @@ class TrainedEncoder:
         Raises:
             VidsslError: No video is long enough, or one cannot be read.
         """
-        return self._extract(index, View(clips=clips).of(self.recipe), layer, pool, device, workers, progress)
-
-    def _extract(
-        self,
-        index: VideoIndex,
-        shown: Clips,
-        layer: str | None,
-        pool: Pool,
-        device: str,
-        workers: int | None,
-        progress: bool,
-    ) -> Features:
         (found,) = extract(
             [self.encoder],
             index,
-            shown,
+            View(clips=clips).of(self.recipe),
             pool=pool,
             layer=layer,
             device=pick_device(device),
@@ -201,12 +195,17 @@ def load(path: str | os.PathLike[str], *, allow_outside: bool = False, trust_cod
         VidsslError: It is none of these, or damaged, or code builds the encoder and is not trusted.
     """
     given = Path(path)
-    weights = given if given.suffix == ".safetensors" else given / WEIGHTS
-    if (given.is_file() and given == weights) or (given / CARD).is_file():
+    if is_export(given):
+        weights = given if given.is_file() else given / WEIGHTS
         return _load_export(input_path(weights.parent, weights.name, allow_outside=allow_outside), trust_code)
     run = load_run(given, allow_outside=allow_outside, trust_code=trust_code)
     encoder, recipe = trained_encoder(run.path, trust_code=trust_code)
     return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=run.step)
+
+
+def is_export(path: Path) -> bool:
+    """Whether a path is a folder that `export` wrote, or a file of weights."""
+    return (path / CARD).is_file() or (path.suffix == ".safetensors" and path.is_file())
 
 
 def _load_export(path: Path, trust_code: bool) -> TrainedEncoder:

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from safetensors.torch import save
 from tqdm import tqdm
 
+from vidssl.evaluate.cache import hash_weights
 from vidssl.evaluate.layers import Pool
-from vidssl.evaluate.run import View
 from vidssl.index.journal import Journal, hold_journal, journal_of
 from vidssl.index.table import VideoIndex
 from vidssl.paths import atomic_write, check_output
@@ -75,12 +74,13 @@ def write_features(
     """
     target = Path(out)
     check_table(target)
-    rows = index.usable(View(clips=clips).of(trained.recipe).extent)
+    rows = index.usable(trained.extent)
     if not len(rows):
         raise VidsslError(f"features: none of the {len(index)} videos has the frames of a clip; name longer videos")
     journal = journal_of(target)
+    text = _about(trained, clips, layer, pool)
     with hold_journal(journal):
-        with Journal(journal, _schema(trained, clips, layer, pool)) as book:
+        with Journal(journal, _schema(text)) as book:
             known = _known(book.found)
             missing = [row for row in rows.tolist() if _identity(index, row) not in known]
             with tqdm(
@@ -102,14 +102,15 @@ def write_features(
                     book.add([_batch(keys, found, book.schema)])
                     bar.update(len(block))
         feature = np.stack([known[_identity(index, row)] for row in rows.tolist()])
-        _write(target, index.select(rows), feature, about(trained, clips, layer, pool))
+        _write(target, index.select(rows), feature, text)
         journal.unlink(missing_ok=True)
     return len(rows) - len(missing)
 
 
-def about(trained: TrainedEncoder, clips: int, layer: str | None, pool: Pool) -> str:
+def _about(trained: TrainedEncoder, clips: int, layer: str | None, pool: Pool) -> str:
     """JSON: everything that a feature depends on beside the video."""
-    weights = hashlib.sha256(save({name: one.contiguous() for name, one in trained.encoder.state_dict().items()}))
+    weights = hashlib.sha256()
+    hash_weights(weights, trained.encoder)
     shown = {"clips": clips, "layer": layer, "pool": pool, "weights": weights.hexdigest()}
     return json.dumps({**described(trained), **shown})
 
@@ -124,10 +125,10 @@ def _identity(index: VideoIndex, row: int) -> Key:
     return index.column("path")[row].as_py(), offset, video.bytes, video.mtime_ns
 
 
-def _schema(trained: TrainedEncoder, clips: int, layer: str | None, pool: Pool) -> pa.Schema:
+def _schema(about: str) -> pa.Schema:
     """Of the journal. The metadata makes it ignore rows of another encoder or of other clips."""
     columns = [("path", pa.string()), ("offset", pa.int64()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())]
-    text = json.dumps([about(trained, clips, layer, pool), versions()["vidssl"]])
+    text = json.dumps([about, versions()["vidssl"]])
     return pa.schema([*columns, ("feature", pa.list_(pa.float32()))], {_SUMMARY: text.encode()})
 
 
