@@ -38,6 +38,7 @@ from vidssl.recipes import RECIPES
 from vidssl.train.compute import count, pick_amp
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.schedule import Schedule
 from vidssl.train.step import Stepper
 from vidssl.types import Batch, VidsslError
 
@@ -97,7 +98,7 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
     torch.manual_seed(0)
     model = build_model(recipe.pretext, recipe.encoder, slotwise_bn=config.slotwise_bn).to(device).train()
     amp = pick_amp(config.amp, device, count(model))
-    stepper = Stepper(model, config, ProcessGroup(device=device), amp=amp, total=1)
+    stepper = Stepper(model, config, ProcessGroup(device=device), amp=amp, schedule=Schedule(config, total=1, epoch=1))
     loader = Loader(
         index,
         recipe.pretext,

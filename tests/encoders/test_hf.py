@@ -92,6 +92,24 @@ def test_weights_of_the_folder_and_tokens_at_their_places(kind: str, tmp_path: P
 
 
 @needed
+@pytest.mark.parametrize("kind", KINDS)
+def test_drop_path(kind: str, tmp_path: Path) -> None:
+    """Only the last of the two blocks has it; evaluation and the names of weights are as without it."""
+    from transformers import AutoModel
+
+    AutoModel.from_config(config(kind)).save_pretrained(tmp_path)
+    plain, dropped = (read_hf(f"hf:{tmp_path}", shape(kind), drop_path=rate) for rate in (None, 0.5))
+    assert list(dropped.state_dict()) == list(plain.state_dict())
+    clips = torch.randn(1, *shape(kind)).expand(64, -1, -1, -1, -1)
+    with torch.no_grad():
+        assert torch.equal(dropped.eval()(clips), plain.eval()(clips))
+        shown = dropped.train()(clips).round(decimals=4).unique(dim=0)
+        both = plain.train()(clips).round(decimals=4).unique(dim=0)
+    assert len(both) == 1
+    assert len(shown) == 4  # with and without attention, with and without the MLP
+
+
+@needed
 def test_colours_of_the_weights_are_noted(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

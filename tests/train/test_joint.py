@@ -26,6 +26,7 @@ from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.metrics import Metrics, TaskMetrics
+from vidssl.train.schedule import Schedule
 from vidssl.train.step import Stepper, StepResult
 from vidssl.train.train import train
 from vidssl.types import Batch, VidsslError
@@ -56,7 +57,8 @@ def joint(recipe: Recipe) -> Recipe:
 def stepper(*, weights: tuple[float, ...] = WEIGHTS, norm: str = "group") -> Stepper:
     torch.manual_seed(0)
     model = build_model(replace(JOINT, weights=weights), "r3d_tiny", norm=norm)
-    return Stepper(model, TrainConfig(norm="group"), CPU, amp=False, total=100)
+    config = TrainConfig(norm="group")
+    return Stepper(model, config, CPU, amp=False, schedule=Schedule(config, total=100, epoch=10))
 
 
 def batch(status: list[list[int]]) -> Batch:

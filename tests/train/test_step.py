@@ -13,17 +13,20 @@ from vidssl.pretext import Vcop, build_model
 from vidssl.recipes import RECIPES
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
-from vidssl.train.step import Stepper, make_optimizer, step_seed
+from vidssl.train.optimizer import make_optimizer
+from vidssl.train.schedule import Schedule
+from vidssl.train.step import Stepper, step_seed
 from vidssl.types import Batch
 
 CPU = ProcessGroup(device=torch.device("cpu"))
 PRETEXT = Vcop(clip_length=8, interval=2, dropout=0.0, augment=Augment(resize=(24, 32), crop=(16, 16)))
 
 
-def stepper(**settings: Any) -> Stepper:
+def stepper(epoch: int = 10, **settings: Any) -> Stepper:
     torch.manual_seed(0)
     config = TrainConfig(norm="group", **settings)
-    return Stepper(build_model(PRETEXT, "r3d_tiny", norm="group"), config, CPU, amp=False, total=100)
+    schedule = Schedule(config, total=100, epoch=epoch)
+    return Stepper(build_model(PRETEXT, "r3d_tiny", norm="group"), config, CPU, amp=False, schedule=schedule)
 
 
 def batch(status: list[int]) -> Batch:
@@ -59,11 +62,11 @@ def test_tuples_outside_the_limits_do_not_count() -> None:
 
 
 def test_learning_rates_are_functions_of_the_step() -> None:
-    assert stepper(lr=0.5).learning_rate(99) == 0.5
+    assert stepper(lr=0.5).schedule(99) == 0.5
     steps = stepper(lr=0.5, schedule="step", milestones=(10, 20))
-    assert [steps.learning_rate(step) for step in (9, 10, 20)] == pytest.approx([0.5, 0.05, 0.005])
+    assert [steps.schedule(step) for step in (9, 10, 20)] == pytest.approx([0.5, 0.05, 0.005])
     cosine = stepper(lr=0.5, schedule="cosine")
-    assert [cosine.learning_rate(step) for step in (0, 50, 100, 150)] == pytest.approx([0.5, 0.25, 0.0, 0.0])
+    assert [cosine.schedule(step) for step in (0, 50, 100, 150)] == pytest.approx([0.5, 0.25, 0.0, 0.0])
 
 
 def test_weights_move_by_the_learning_rate() -> None:
@@ -74,6 +77,35 @@ def test_weights_move_by_the_learning_rate() -> None:
     one.update(5)
     for old, gradient, new in zip(before, moved, one.model.parameters(), strict=True):
         torch.testing.assert_close(new.detach(), old - 0.01 * gradient)
+
+
+def test_gradients_are_clipped_to_the_norm() -> None:
+    free, clipped = stepper(), stepper(clip_norm=0.01)
+    norms = [one.backward(batch([0, 0, 0, 0]), 0).grad_norm for one in (free, clipped)]
+    assert torch.equal(norms[0], norms[1])  # the log has the norm before clipping
+    before, after = gradients(free), gradients(clipped)
+    norm = torch.cat([one.flatten() for one in before]).double().norm()
+    torch.testing.assert_close(norms[0].double(), norm, rtol=1e-5, atol=0)
+    assert norm > 0.01
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one * 0.01 / norms[0], other, rtol=1e-4, atol=1e-9)
+    loose = stepper(clip_norm=1000.0)
+    loose.backward(batch([0, 0, 0, 0]), 0)
+    assert all(torch.equal(one, other) for one, other in zip(before, gradients(loose), strict=True))
+
+
+def test_each_layer_moves_by_its_own_rate() -> None:
+    """Plain SGD: each weight moves by the rate of the step, times the factor of its layer, along its gradient."""
+    one = stepper(lr=0.1, momentum=0.0, weight_decay=0.0, layer_decay=0.5, warmup_steps=4)
+    before = {name: weight.detach().clone() for name, weight in one.model.named_parameters()}
+    one.backward(batch([0, 0]), 1)
+    moved = {name: weight.grad.clone() for name, weight in one.model.named_parameters() if weight.grad is not None}
+    one.update(1)
+    after = dict(one.model.named_parameters())
+    for name, rate in (("head.pair.weight", 0.05), ("encoder.stages.3.conv1.weight", 0.025)):
+        torch.testing.assert_close(after[name].detach(), before[name] - rate * moved[name])
+    name = "encoder.stem.0.weight"
+    torch.testing.assert_close(after[name].detach(), before[name] - 0.05 / 32 * moved[name])
 
 
 def test_biases_as_in_caffe() -> None:
@@ -109,7 +141,9 @@ def test_biases_learn_as_published(name: str) -> None:
 def test_the_stepper_passes_the_models_plain_biases_on() -> None:
     recipe = RECIPES["opn_tiny"]()
     config = replace(recipe.train, caffe_bias=True)
-    one = Stepper(build_model(recipe.pretext, recipe.encoder), config, CPU, amp=False, total=1)
+    one = Stepper(
+        build_model(recipe.pretext, recipe.encoder), config, CPU, amp=False, schedule=Schedule(config, total=1, epoch=1)
+    )
     biases = one.optimizer.param_groups[1]["params"]
     assert [tuple(bias.shape) for bias in biases] == [(512,)]  # of the layer before the classifier; norms keep theirs
 

@@ -24,13 +24,14 @@ class Adapted(Encoder):
         module: It takes clips [N, C, T, H, W] or, if T = 1, frames [N, C, H, W]. It returns features [N, D], a map
             [N, M, t, h, w] (of frames [N, M, h, w]), or tokens [N, L, D]. A module of tokens has an attribute `grid`:
             (t, h, w) of its last t * h * w tokens, in this order; tokens before them, such as a class token, are left
-            out. The feature is the mean of the map or of the tokens.
+            out. The feature is the mean of the map or of the tokens. Its attribute `layer_names`, if it has one, names
+            its layers as `Encoder.layer_names` does; those of an nn.Sequential are its children.
         shape: (C, T, H, W) of the clips.
         name: How errors speak of it.
 
     Raises:
         VidsslError: It does not take these clips, or returns something else, or something of another size than its
-            attribute `features` says.
+            attribute `features` says; or its attribute `layer_names` does not hold names.
     """
 
     minimum = (1, 1, 1)
@@ -40,6 +41,7 @@ class Adapted(Encoder):
         self.module = module
         self.channels, *size = shape
         self.made_for = (size[0], size[1], size[2])
+        self.layer_names = _layer_names(module, name)
         self.takes_frames = False
         self.features = int(self._find(shape, name).shape[1])
         if self.takes_frames:
@@ -119,6 +121,28 @@ class Adapted(Encoder):
         of_frames = f"; for frames [2, {shape[0]}, {shape[2]}, {shape[3]}]: {problems[1]}" if shape[1] == 1 else ""
         clips = f"for clips [2, {', '.join(map(str, shape))}] of the task"
         raise VidsslError(f"encoder={name!r}: {clips}: {problems[0]}{of_frames}; {_TAKES}")
+
+
+def _layer_names(module: nn.Module, name: str) -> tuple[tuple[str, ...], ...]:
+    """The layers of a module, by their names in `Adapted`; () if it does not declare them."""
+    declared = getattr(module, "layer_names", None)
+    if declared is None and isinstance(module, nn.Sequential):
+        declared = [at for at, child in module.named_children() if any(True for _ in child.parameters())]
+    if declared is None:
+        return ()
+    layers = (
+        [[one] if isinstance(one, str) else one for one in declared] if isinstance(declared, (list, tuple)) else [[]]
+    )
+    if not all(isinstance(layer, (list, tuple)) and layer and all(map(_is_text, layer)) for layer in layers):
+        raise VidsslError(
+            f"encoder={name!r}: its attribute layer_names is {declared!r}; take a list of names of its parts, from the "
+            'input to the output, such as ["stem", "blocks.0"], or of several names where a layer has several parts'
+        )
+    return tuple(tuple(f"module.{part}" for part in layer) for layer in layers)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def color_notes(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:

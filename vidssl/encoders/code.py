@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,18 +32,20 @@ def check_trusted(encoder: str, *, trust_code: bool) -> None:
         )
 
 
-def call_code(encoder: str, *, channels: int) -> nn.Module:
-    """Import a function and call it with `channels`.
+def call_code(encoder: str, *, channels: int, drop_path: float | None = None) -> nn.Module:
+    """Import a function and call it with `channels` and, if it is given, `drop_path`.
 
     Args:
         encoder: module:function, of a module that Python finds, or path/to/file.py:function.
         channels: Input channels.
+        drop_path: Rate of the last block in training, which a function with this argument takes.
 
     Returns:
         The module that it returns.
 
     Raises:
-        VidsslError: It cannot be imported or called, or returns no torch module.
+        VidsslError: It cannot be imported or called, has no argument `drop_path` and shall take one, or returns no
+            torch module.
     """
     place, _, function = encoder.rpartition(":")
     where = f"encoder={encoder!r}:"
@@ -58,15 +62,31 @@ def call_code(encoder: str, *, channels: int) -> nn.Module:
         ) from error
     if not callable(make := getattr(module, function, None)):
         raise VidsslError(f"{where} {place} has no function {function!r}; {_FUNCTION}")
+    settings = {"channels": channels, **takes_drop_path(make, drop_path, encoder)}
     try:
-        made = make(channels=channels)
+        made = make(**settings)
     except Exception as error:
-        raise VidsslError(
-            f"{where} {function}(channels={channels}) raises {type(error).__name__}: {error}; {_FUNCTION}"
-        ) from error
+        given = ", ".join(f"{key}={value}" for key, value in settings.items())
+        raise VidsslError(f"{where} {function}({given}) raises {type(error).__name__}: {error}; {_FUNCTION}") from error
     if not isinstance(made, nn.Module):
         raise VidsslError(f"{where} {function} returns a {type(made).__name__}; {_FUNCTION}")
     return made
+
+
+def takes_drop_path(make: Callable[..., nn.Module], rate: float | None, encoder: str) -> dict[str, float]:
+    """Returns the argument `drop_path` for a function that builds an encoder; nothing if the rate is None.
+
+    Raises:
+        VidsslError: The function has no argument of this name.
+    """
+    if rate is None:
+        return {}
+    if "drop_path" not in inspect.signature(make).parameters:
+        raise VidsslError(
+            f"train: drop_path={rate!r}: {encoder} has none; leave it out, or take an encoder that has it: of "
+            "transformers (hf:FOLDER), or a function with an argument drop_path, for vidssl.models.DropPath"
+        )
+    return {"drop_path": rate}
 
 
 def _run_file(path: Path, where: str) -> ModuleType:

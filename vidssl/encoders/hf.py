@@ -13,6 +13,7 @@ from torch import nn
 
 from vidssl.encoders.adapter import Adapted
 from vidssl.files import parse_json, read_text
+from vidssl.models.drop_path import DropPath, drop_path_rates
 from vidssl.types import VidsslError
 
 PREFIX = "hf:"
@@ -33,6 +34,8 @@ class Tokens(nn.Module):
     def __init__(self, model: nn.Module, kind: str, grid: tuple[int, int, int]) -> None:
         super().__init__()
         self.model, self.kind, self.grid = model, kind, grid
+        path, blocks = _blocks(model)
+        self.layer_names = ("model.embeddings", *(f"model.{path}.{at}" for at in range(len(blocks))))
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the tokens; the last t * h * w are those of the grid."""
@@ -41,13 +44,14 @@ class Tokens(nn.Module):
         return found
 
 
-def read_hf(encoder: str, shape: tuple[int, int, int, int]) -> Adapted:
+def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float | None = None) -> Adapted:
     """Read an encoder from a folder that `save_pretrained` wrote.
 
     Args:
         encoder: hf:FOLDER. The folder has config.json and may have weights (model.safetensors). Without them, the
             encoder gets new ones. Mean and std are read from preprocessor_config.json, if it is there.
         shape: (C, T, H, W) of the clips.
+        drop_path: Rate of the last block in training; None takes that of config.json, or none.
 
     Returns:
         The encoder. Its map has the tokens at their places, and its feature is their mean.
@@ -72,7 +76,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int]) -> Adapted:
             "save_pretrained, which makes model.safetensors"
         )
     try:
-        model, settings = _build(folder, kind)
+        model, settings = _build(folder, kind, drop_path)
         grid = _grid(settings, kind, shape, where)
     except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError) as error:
         said = " ".join(str(error).split())
@@ -86,7 +90,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int]) -> Adapted:
     return adapted
 
 
-def _build(folder: Path, kind: str) -> tuple[nn.Module, Any]:
+def _build(folder: Path, kind: str, drop_path: float | None) -> tuple[nn.Module, Any]:
     """The model, of which nothing stays that its tokens do not need, and its config.
 
     Raises ValueError if the weights lack some of the encoder's.
@@ -94,6 +98,8 @@ def _build(folder: Path, kind: str) -> tuple[nn.Module, Any]:
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if kind == "vjepa2" and drop_path is not None:
+        config.drop_path_rate = drop_path
     more: dict[str, Any] = {"add_pooling_layer": False} if kind == "vit" else {}
     more |= {"trust_remote_code": False, "dtype": torch.float32}
     if any((folder / name).is_file() for name in _WEIGHTS):
@@ -105,7 +111,23 @@ def _build(folder: Path, kind: str) -> tuple[nn.Module, Any]:
             raise ValueError(f"its weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}")
     else:
         model = AutoModel.from_config(config, **more)
-    return (model.encoder if kind == "vjepa2" else model).train(), config
+    model = model.encoder if kind == "vjepa2" else model
+    if kind != "vjepa2" and drop_path is not None:
+        _add_drop_path(_blocks(model)[1], drop_path)
+    return model.train(), config
+
+
+def _blocks(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The blocks of a transformer, which are its only list of modules, with the list's name."""
+    return next((name, part) for name, part in model.named_modules() if isinstance(part, nn.ModuleList))
+
+
+def _add_drop_path(blocks: nn.ModuleList, rate: float) -> None:
+    """Puts drop path behind the dropout in which each branch of a block ends. Names of weights stay."""
+    for block, its in zip(blocks, drop_path_rates(rate, len(blocks)), strict=True):
+        for end in ("",) if hasattr(block, "dropout") else ("attention.output", "output"):
+            branch = block.get_submodule(end)
+            branch.dropout = nn.Sequential(branch.get_submodule("dropout"), DropPath(its))
 
 
 @contextmanager

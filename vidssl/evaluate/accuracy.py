@@ -18,7 +18,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
 from vidssl.store.frames import FrameStore
-from vidssl.train.step import by_task
+from vidssl.train.step import task_columns
 from vidssl.types import VidsslError
 
 
@@ -94,7 +94,12 @@ def predict_tuples(
     }
     with Loader(index, model.pretext, train=False, **loading) as loader:
         for batch in loader:
-            each = (model.predict(model(batch.clips)), by_task(batch.label), by_task(batch.status) == 0, batch.video)
+            each = (
+                model.predict(model(batch.clips)),
+                task_columns(batch.label),
+                task_columns(batch.status) == 0,
+                batch.video,
+            )
             parts.append([part.cpu() for part in each])
     predicted, label, kept, video = (torch.cat(part) for part in zip(*parts, strict=True))
     return [

@@ -36,6 +36,7 @@ from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, of_checkpoint, read_weights, transfer
+from vidssl.train.optimizer import layer_factors
 from vidssl.train.setup import CommandText, Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
@@ -69,7 +70,8 @@ class FineTune:
         crop: Height and width cut out of it; None takes the recipe's.
         train: How to train. With tuples_per_window > 1, a window gives that many clips of the same frames with
             different crops. norm has to be the run's. slotwise_bn and sync_bn have no effect, because a tuple is one
-            clip and one process trains.
+            clip and one process trains. Fine-tuned transformers usually take optimizer=adamw with a warm-up,
+            layer_decay, clip_norm and drop_path.
     """
 
     init: str = "checkpoint"
@@ -169,11 +171,14 @@ def open_finetuned(folder: Path, *, resume: bool) -> Path | None:
 
 
 def check_first_weights(run: TrainedRun, how: FineTune) -> None:
-    """Raises VidsslError if the encoder cannot begin with these weights; nothing is trained."""
+    """Raises VidsslError if the encoder cannot begin with these weights, or has no layers for layer_decay; nothing is
+    trained.
+    """
+    recipe = _recipe(run.recipe, how)
+    with torch.device("meta"):
+        encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder
+    layer_factors(encoder, how.train.layer_decay)
     if how.start != "scratch":
-        recipe = _recipe(run.recipe, how)
-        with torch.device("meta"):
-            encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
         _begin(run, recipe, how, encoder)
 
 
@@ -224,7 +229,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
 
 
 def _build(recipe: Recipe, how: FineTune, classes: int) -> Classifier:
-    encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder  # checks the clips' size
+    encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder  # checks the clips' size
     return Classifier(encoder, recipe.pretext.encode, classes, how.freeze)
 
 

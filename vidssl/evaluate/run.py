@@ -22,13 +22,13 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
     """The encoder with the random weights of the recipe's seed: those that a run without `init` begins with."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
+        return build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
 
 
 def trained_encoder(path: Path, *, trust_code: bool = False) -> tuple[Encoder, Recipe]:
     """The encoder of a checkpoint, and the recipe that trained it. trust_code: Import the code that builds it."""
     recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
-    encoder = build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
+    encoder = build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
     encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     return encoder, recipe
 
@@ -39,7 +39,7 @@ def trained_model(path: Path, *, trust_code: bool = False) -> tuple[PretextModel
     trust_code: Import the code that builds the encoder.
     """
     recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
-    model = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm)
+    model = build_model(recipe.pretext, recipe.encoder, **recipe.train.built)
     model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
     model.head.load_state_dict(checkpoint.load_weights(path, "head"))
     return model.eval(), recipe
@@ -49,7 +49,7 @@ def untrained_model(recipe: Recipe) -> PretextModel:
     """The encoder and head that a run of this recipe begins with, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).eval()
+        return build_model(recipe.pretext, recipe.encoder, **recipe.train.built).eval()
 
 
 @dataclass(frozen=True, kw_only=True)

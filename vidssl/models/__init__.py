@@ -6,6 +6,7 @@
 | c3d.py, r3d.py, r2plus1d.py, resnet3d.py | encoders of clips |
 | caffenet.py, resnet.py | encoders of frames |
 | residual.py, norm.py | blocks that residual encoders share; replacement of batch norm by group norm |
+| drop_path.py | `DropPath`: stochastic depth, for encoders of your own and of transformers |
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from vidssl.models.base import Encoder
 from vidssl.models.c3d import C3D, c3d
 from vidssl.models.caffenet import CaffeNet, alexnet_o3n, caffenet, caffenet_opn, caffenet_opn_full
+from vidssl.models.drop_path import DropPath
 from vidssl.models.frame import FrameEncoder
 from vidssl.models.r2plus1d import r2plus1d
 from vidssl.models.r3d import R3D, r3d, r3d_tiny, r3d_tiny_difference
@@ -43,6 +45,7 @@ __all__ = [
     "ENCODERS",
     "R3D",
     "CaffeNet",
+    "DropPath",
     "Encoder",
     "FrameEncoder",
     "ResNet",

@@ -21,6 +21,9 @@ class Encoder(nn.Module, ABC):
         mean: Mean of red, green and blue in 0..1, with which the encoder's first weights were trained; None if this is
             not known.
         std: Their standard deviation, likewise.
+        layer_names: Its layers from the input to the output, for layer-wise learning rates. Each is the name of a part
+            or of a parameter, or several names in a tuple. What comes after the last layer, such as a norm, is in none.
+            () if they are not known.
     """
 
     features: int
@@ -30,6 +33,7 @@ class Encoder(nn.Module, ABC):
     maximum: tuple[int | None, int | None, int | None] = (None, None, None)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    layer_names: tuple[str | tuple[str, ...], ...] = ()
 
     @abstractmethod
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:

@@ -43,6 +43,8 @@ class C3D(Encoder):
                 layers += [nn.Conv3d(before, width, 3, padding=1), nn.BatchNorm3d(width), nn.ReLU(inplace=True)]
             last = widths[-1]
         self.layers = nn.Sequential(*layers)
+        convs = [at for at, layer in enumerate(layers) if isinstance(layer, nn.Conv3d)]
+        self.layer_names = tuple((f"layers.{at}", f"layers.{at + 1}") for at in convs)  # with their batch norms
 
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
         """Computes the last feature map.

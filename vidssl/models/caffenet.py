@@ -130,6 +130,10 @@ class CaffeNet(FrameEncoder):
             layers[f"drop{at}"] = nn.Dropout(dropout)
             inputs = width
         self.dense = nn.Sequential(layers)
+        pairs = [*((f"convs.conv{at}", f"convs.bn{at}") for at in range(1, len(CONVS) + 1))]
+        pairs += ((f"dense.fc{at}", f"dense.bn{at}") for at in range(6, 6 + len(dense)))
+        weighted = {name.rpartition(".")[0] for name, _ in self.named_parameters()}  # norms may have no weights
+        self.layer_names = tuple(tuple(part for part in layer if part in weighted) for layer in pairs)
         parts = [part for part in self.modules() if isinstance(part, (nn.Conv2d, nn.Linear))]
         for part, bias in zip(parts, [*conv_bias, *[1.0] * len(dense)], strict=True):
             nn.init.normal_(part.weight, std=0.01 if isinstance(part, nn.Conv2d) else 0.005)

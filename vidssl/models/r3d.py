@@ -78,6 +78,7 @@ class R3D(Encoder):
         self.features, self.channels, self.made_for = widths[-1], channels, made_for
         self.stem = nn.Sequential(stem(channels, widths[0]), nn.BatchNorm3d(widths[0]), nn.ReLU(inplace=True))
         self.stages = stages(widths, [blocks] * 4, block)
+        self.layer_names = ("stem", *(f"stages.{at}" for at in range(len(self.stages))))
 
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
         """Computes the last feature map.

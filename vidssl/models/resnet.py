@@ -87,6 +87,7 @@ class ResNet(FrameEncoder):
         stem = [conv2d(channels, widths[0], 3 if small else 7, 2), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         self.stem = nn.Sequential(*stem, *([] if small else [nn.MaxPool2d(3, 2, padding=1)]))
         self.stages = stages(widths, blocks, block)
+        self.layer_names = ("stem", *(f"stages.{at}" for at in range(len(self.stages))))
         begin_he(self)
 
     def frame_map(self, frames: torch.Tensor) -> torch.Tensor:

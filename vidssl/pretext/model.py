@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vidssl.encoders import KINDS, Adapted, build_named, is_named
+from vidssl.encoders import KINDS, Adapted, build_named, is_named, takes_drop_path
 from vidssl.models import ENCODERS, Encoder
 from vidssl.models.norm import with_group_norm
 from vidssl.pretext.base import Pretext
@@ -87,7 +87,9 @@ class PretextModel(SlotModel):
         return features
 
 
-def build_encoder(name: str, shape: tuple[int, int, int, int], *, norm: str = "batch") -> Encoder:
+def build_encoder(
+    name: str, shape: tuple[int, int, int, int], *, norm: str = "batch", drop_path: float | None = None
+) -> Encoder:
     """Build a newly initialised encoder.
 
     Args:
@@ -95,20 +97,31 @@ def build_encoder(name: str, shape: tuple[int, int, int, int], *, norm: str = "b
             hf:FOLDER. Code that is named is imported and run.
         shape: (C, T, H, W) of the clips that it will see.
         norm: "batch" keeps batch norm; "group" replaces it by group norm.
+        drop_path: Rate of its last block in training; None leaves the encoder as it is built.
 
     Returns:
         The encoder.
 
     Raises:
-        VidsslError: No encoder has this name, or it cannot be built from what is named.
+        VidsslError: No encoder has this name, it cannot be built from what is named, or it has no drop path.
     """
     if name not in ENCODERS and not is_named(name):
         raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}, or {KINDS}")
-    encoder = build_named(name, shape) if name not in ENCODERS else ENCODERS[name](channels=shape[0])
+    if name in ENCODERS:
+        encoder = ENCODERS[name](channels=shape[0], **takes_drop_path(ENCODERS[name], drop_path, name))
+    else:
+        encoder = build_named(name, shape, drop_path=drop_path)
     return with_group_norm(encoder) if norm == "group" else encoder
 
 
-def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, norm: str = "batch") -> PretextModel:
+def build_model(
+    pretext: Pretext,
+    encoder: str,
+    *,
+    slotwise_bn: bool = True,
+    norm: str = "batch",
+    drop_path: float | None = None,
+) -> PretextModel:
     """Build a newly initialised model for a pretext task.
 
     Args:
@@ -117,6 +130,7 @@ def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, nor
         slotwise_bn: Call the encoder once for each slot in training; see `PretextModel`.
         norm: "batch" keeps batch norm. "group" replaces it by group norm in the encoder and the head; slotwise_bn then
             has no effect.
+        drop_path: Rate of the encoder's last block in training; None leaves the encoder as it is built.
 
     Returns:
         The model.
@@ -125,7 +139,7 @@ def build_model(pretext: Pretext, encoder: str, *, slotwise_bn: bool = True, nor
         VidsslError: No encoder has this name, or the clips of the task do not fit the encoder.
     """
     _, *size = pretext.input
-    module = build_encoder(encoder, pretext.input, norm=norm)
+    module = build_encoder(encoder, pretext.input, norm=norm, drop_path=drop_path)
     for axis, have, least, most in zip(
         ("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True
     ):

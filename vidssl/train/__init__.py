@@ -12,7 +12,9 @@
 | hold.py | one process, or one group of processes, at a time writes to a run's folder |
 | trainer.py | the loop: steps, and between them log, validation, pictures and checkpoints |
 | heldout.py, watch.py | measure the model and its features on the held-out videos; warn of what goes wrong |
-| step.py | one step of the optimizer; learning rate; seeds |
+| step.py | one step of the optimizer; seeds |
+| schedule.py | the learning rate of each step |
+| optimizer.py | learning rate and weight decay of each weight; layer-wise decay |
 | metrics.py | sums of loss and accuracy between two lines of the log |
 | nonfinite.py | steps whose loss or gradient is not finite |
 | distributed.py | the process group of torchrun |

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -28,9 +29,23 @@ class TrainConfig:
         weight_decay: Weight decay of the optimizer.
         caffe_bias: Biases of convolutions and dense layers have twice the learning rate and no weight decay, as in
             Caffe's models. Norms keep both, and so does OPN's classifier, as published.
+        decay_vectors: True: all weights decay. False: biases, and scales and shifts of norms (tensors of one
+            dimension), have no weight decay, as is usual for transformers.
+        layer_decay: Each layer of the encoder has the learning rate of the layer above it times this number; the head
+            has lr. 1 gives all the same rate. BEiT and VideoMAE fine-tune with 0.65 to 0.75. The encoder has to
+            declare its layers (`layer_names`), as ours and those of transformers do.
         schedule: How the learning rate changes: "constant"; "step" multiplies it by 0.1 at each milestone; "cosine"
-            lowers it to zero at the last step.
+            lowers it to lr_floor at the last step.
         milestones: Steps at which schedule="step" lowers the rate.
+        lr_floor: Learning rate at which schedule="cosine" ends.
+        warmup_epochs: Epochs in which the learning rate first rises in equal steps to lr. A cosine begins after them.
+        warmup_steps: The same as a number of steps; None takes warmup_epochs.
+        clip_norm: Largest norm of the gradient of all weights together; a longer one is shortened to it. None does not
+            clip. The log has the norm before clipping.
+        drop_path: In training, each residual branch of the encoder's last block is left out for this fraction of the
+            clips, and of earlier blocks for less, down to 0 in the first (stochastic depth). None leaves the encoder
+            as it is built. Only encoders that have it take a rate: those of transformers, and functions with an
+            argument drop_path.
         amp: "bf16" autocast; "off"; or "auto", which takes bf16 where it is faster: on CUDA, on a CPU with AMX, and for
             a wide model on a CPU with AVX512_BF16.
         norm: "batch" for batch norm; "group" for group norm, which does not depend on how tuples are spread over
@@ -72,8 +87,15 @@ class TrainConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     caffe_bias: bool = False
+    decay_vectors: bool = True
+    layer_decay: float = 1.0
     schedule: Literal["constant", "step", "cosine"] = "constant"
     milestones: tuple[int, ...] = ()
+    lr_floor: float = 0.0
+    warmup_epochs: int = 0
+    warmup_steps: int | None = None
+    clip_norm: float | None = None
+    drop_path: float | None = None
     amp: Literal["auto", "bf16", "off"] = "auto"
     norm: Literal["batch", "group"] = "batch"
     slotwise_bn: bool = True
@@ -132,9 +154,7 @@ class TrainConfig:
                 (self.schedule == "step") == bool(self.milestones),
                 'take milestones together with schedule="step"',
             ),
-            ("lr", self.lr > 0, "take a rate > 0"),
-            ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
-            ("weight_decay", self.weight_decay >= 0, "take at least 0"),
+            *self._rates(),
             ("holdout", 0 <= self.holdout < 1, "take a fraction of the videos, 0 <= holdout < 1"),
             ("max_corrupt", 0 <= self.max_corrupt <= 1, "take a fraction of the videos in 0..1"),
             (
@@ -148,6 +168,31 @@ class TrainConfig:
             if not good:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: {hint}")
         self.local_batch_size(1)
+
+    def _rates(self) -> tuple[tuple[str, bool, str], ...]:
+        """What must be true of the optimizer's numbers: name, whether it is, fix."""
+        return (
+            ("lr", self.lr > 0, "take a rate > 0"),
+            ("layer_decay", 0 < self.layer_decay <= 1, "take 0 < layer_decay <= 1; 1 gives all layers the same rate"),
+            ("lr_floor", 0 <= self.lr_floor <= self.lr, f"take a rate from 0 to lr={self.lr!r}"),
+            ("lr_floor", not self.lr_floor or self.schedule == "cosine", 'take it together with schedule="cosine"'),
+            ("warmup_epochs", self.warmup_epochs >= 0, "take at least 0"),
+            ("warmup_steps", self.warmup_steps is None or self.warmup_steps >= 0, "take at least 0, or None"),
+            (
+                "warmup_steps",
+                self.warmup_steps is None or not self.warmup_epochs,
+                f"warmup_epochs={self.warmup_epochs} says it already; leave one of them out",
+            ),
+            ("clip_norm", self.clip_norm is None or 0 < self.clip_norm < math.inf, "take a norm > 0, or None"),
+            ("drop_path", self.drop_path is None or 0 <= self.drop_path < 1, "take 0 <= drop_path < 1, or None"),
+            ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
+            ("weight_decay", self.weight_decay >= 0, "take at least 0"),
+        )
+
+    @property
+    def built(self) -> dict[str, Any]:
+        """How the encoder is built: arguments of vidssl.pretext.build_encoder and build_model."""
+        return {"norm": self.norm, "drop_path": self.drop_path}
 
     def local_batch_size(self, processes: int) -> int:
         """Returns the tuples a step of each process. Raises VidsslError if the batch cannot be divided among them."""

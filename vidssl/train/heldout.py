@@ -14,7 +14,7 @@ from vidssl.pretext import Objective
 from vidssl.train.log import Log
 from vidssl.train.metrics import TaskMetrics
 from vidssl.train.projector import Points
-from vidssl.train.step import Stepper, by_task
+from vidssl.train.step import Stepper, task_columns
 from vidssl.train.watch import COLLAPSED, Watch
 
 LEARNS_BY = 1000  # steps; a task that is still at chance then is named
@@ -65,7 +65,7 @@ class HeldOut:
         model.eval()
         watch = Watch(self.index)
         for batch in self._loader or ():
-            label, status = (by_task(part.to(process_group.device)) for part in (batch.label, batch.status))
+            label, status = (task_columns(part.to(process_group.device)) for part in (batch.label, batch.status))
             with self._stepper.autocast():
                 features = model.features(batch.clips.to(process_group.device))
                 logits = model.head(features).float()

@@ -18,7 +18,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,11 +38,13 @@ from vidssl.pretext import Objective, SlotModel
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
-from vidssl.train.config import Recipe, flat
+from vidssl.train.config import Recipe, TrainConfig, flat
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
 from vidssl.train.log import TIMED, Log
+from vidssl.train.optimizer import rates
+from vidssl.train.schedule import Schedule
 from vidssl.train.step import Stepper
 from vidssl.train.trainer import Trainer, TrainResult
 from vidssl.types import VidsslError
@@ -56,6 +58,8 @@ CHANGEABLE = (
     *("log_every", "show_every", "val_every", "watch", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
+# Settings that were added later: their defaults train as the versions without them did.
+_DEFAULTS = flat({"train": asdict(TrainConfig())})
 # The only files of a run before its first step.
 _BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)
 
@@ -243,7 +247,9 @@ def _set_up(
         with atomic_write(out / "run.json") as aside:
             aside.write_text(json.dumps(meta, indent=1) + "\n")
     total = config.steps if config.steps is not None else config.epochs * len(loader)
-    stepper = Stepper(model.to(process_group.device), config, process_group, amp=meta["amp"] == "bf16", total=total)
+    schedule = Schedule(config, total=total, epoch=len(loader))
+    amp = meta["amp"] == "bf16"
+    stepper = Stepper(model.to(process_group.device), config, process_group, amp=amp, schedule=schedule)
     augment = task.recipe.pretext.augment
     watched = HeldOut(stepper, val_loader, held_out, augment, objectives=task.objectives)
     trainer = Trainer(stepper, loader, watched, train_part, out, meta, objectives=task.objectives, augment=augment)
@@ -258,6 +264,7 @@ def _set_up(
         where,
         *(begun.lines() if begun else ()),
         *color_notes(model.encoder, augment.mean, augment.std),
+        *rates(stepper.optimizer, config),
         *_summary(trainer, index, held_out, task.plan.frames),
     ]
 
@@ -363,9 +370,10 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
         {**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]}
         for one in (old, meta)
     )
+    before = {**_DEFAULTS, **before}  # a setting of this version that the checkpoint's did not have yet
     differ = [
         f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted(before | now)
+        for key in sorted(old["fixed"] | now)
         if before.get(key) != now.get(key)
     ]
     if differ:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import warnings
-from collections.abc import Collection
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -16,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 from vidssl.pretext import SlotModel
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
+from vidssl.train.optimizer import layer_factors, make_optimizer
+from vidssl.train.schedule import Schedule
 from vidssl.types import Batch, VidsslError
-
-_WITH_CAFFE_BIAS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class StepResult(NamedTuple):
@@ -28,7 +26,7 @@ class StepResult(NamedTuple):
     loss: torch.Tensor  # float [B, tasks], without the weights of the tasks
     label: torch.Tensor  # int64 [B, tasks]
     kept: torch.Tensor  # bool [B, tasks], within the task's limits
-    grad_norm: torch.Tensor  # float []
+    grad_norm: torch.Tensor  # float [], before clipping
 
 
 class Stepper:
@@ -42,20 +40,20 @@ class Stepper:
         config: How to train it.
         process_group: The processes that train together.
         amp: Whether to compute in bfloat16 autocast.
-        total: Steps of the whole run, where a cosine schedule ends.
+        schedule: Learning rate of each step.
 
     Attributes:
         model: What is saved and evaluated.
         forward: The same, compiled and distributed if the config asks for it.
 
     Raises:
-        VidsslError: sync_bn is asked for on CPUs.
+        VidsslError: sync_bn is asked for on CPUs, or layer_decay of an encoder that does not declare its layers.
     """
 
     def __init__(
-        self, model: SlotModel, config: TrainConfig, process_group: ProcessGroup, *, amp: bool, total: int
+        self, model: SlotModel, config: TrainConfig, process_group: ProcessGroup, *, amp: bool, schedule: Schedule
     ) -> None:
-        self.config, self.process_group, self.amp, self.total = config, process_group, amp, total
+        self.config, self.process_group, self.amp, self.schedule = config, process_group, amp, schedule
         channels_last(model.encoder)
         if config.sync_bn and process_group.world_size > 1:
             if process_group.device.type != "cuda":
@@ -64,7 +62,10 @@ class Stepper:
                 )
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self.model = model
-        self.optimizer = make_optimizer(model, config, plain=self.model.plain_biases)
+        factors = {
+            f"encoder.{name}": factor for name, factor in layer_factors(model.encoder, config.layer_decay).items()
+        }
+        self.optimizer = make_optimizer(model, config, plain=self.model.plain_biases, factors=factors)
         self._weights = torch.tensor(model.weights, device=process_group.device)  # of the tasks
         self._distributed: DistributedDataParallel | None = None
         if process_group.world_size > 1:
@@ -79,24 +80,22 @@ class Stepper:
         """Returns the precision in which the model computes, as a context."""
         return torch.autocast(self.process_group.device.type, dtype=torch.bfloat16, enabled=self.amp)
 
-    def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of a step, counted from 0. It depends on nothing else, so it is not saved."""
-        if self.config.schedule == "cosine":
-            return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.total)))
-        return self.config.lr * 0.1 ** sum(step >= milestone for milestone in self.config.milestones)
-
     def backward(self, batch: Batch, step: int) -> StepResult:
-        """Computes the gradients of this process's batch of a step, counted from 0. `update` then moves the weights."""
+        """Computes and clips the gradients of this process's batch of a step, counted from 0. `update` then moves the
+        weights.
+        """
         config, process_group, device = self.config, self.process_group, self.process_group.device
         torch.manual_seed(step_seed(config.seed, step, process_group.rank))  # dropout then depends on the step alone
         self.optimizer.zero_grad(set_to_none=True)
-        kept = by_task(batch.status.to(device, non_blocking=True)) == 0  # [B, tasks]; the others are outside the limits
+        kept = (
+            task_columns(batch.status.to(device, non_blocking=True)) == 0
+        )  # [B, tasks]; the others are outside the limits
         count = kept.sum(0).float()
         process_group.all_reduce(count)
         weights = kept * (process_group.world_size / count.clamp(min=1))  # [B, tasks]; processes average gradients
         weights = weights * self._weights
         clips = batch.clips.to(device, non_blocking=True)  # [B, K, C, T, H, W]
-        label = by_task(batch.label.to(device, non_blocking=True))
+        label = task_columns(batch.label.to(device, non_blocking=True))
         logits, losses = [], []
         parts = list(zip(*(whole.chunk(config.accumulate) for whole in (clips, label, weights)), strict=True))
         for at, (shown, target, weight) in enumerate(parts):
@@ -109,13 +108,16 @@ class Stepper:
                 (loss * weight).sum().backward()
             logits.append(output.detach().float())
             losses.append(loss.detach())
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        moved = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+        if config.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(moved, config.clip_norm, norm)
         return StepResult(torch.cat(logits), torch.cat(losses), label, kept, norm)
 
     def update(self, step: int) -> None:
         """Moves the weights along the gradients. step: counted from 0."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(step) * group["factor"]
+            group["lr"] = self.schedule(step) * group["factor"]
         self.optimizer.step()
 
     def share_buffers(self) -> None:
@@ -125,8 +127,8 @@ class Stepper:
                 torch.distributed.broadcast(buffer, 0)
 
 
-def by_task(values: torch.Tensor) -> torch.Tensor:
-    """Returns labels or status of a batch, [B] or [B, tasks], as [B, tasks]."""
+def task_columns(values: torch.Tensor) -> torch.Tensor:
+    """Returns labels or status of a batch, [B] or [B, tasks], as [B, tasks]: one column for each task."""
     return values.view(len(values), -1)
 
 
@@ -141,23 +143,3 @@ def channels_last(encoder: nn.Module) -> None:
         if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             order = torch.channels_last if isinstance(module, nn.Conv2d) else torch.channels_last_3d
             module.weight.data = module.weight.data.contiguous(memory_format=order)
-
-
-def make_optimizer(model: nn.Module, config: TrainConfig, *, plain: Collection[str] = ()) -> torch.optim.Optimizer:
-    """Makes the optimizer, fused: one kernel for all. A group's learning rate is multiplied by its `factor`.
-
-    plain: names of biases that `caffe_bias` treats like weights.
-    """
-    if not config.caffe_bias:
-        groups = [{"params": list(model.parameters()), "factor": 1.0}]
-    else:
-        doubled = {
-            f"{name}.bias".lstrip(".") for name, module in model.named_modules() if isinstance(module, _WITH_CAFFE_BIAS)
-        } - set(plain)
-        named = list(model.named_parameters())
-        biases = [parameter for name, parameter in named if name in doubled]
-        others = [parameter for name, parameter in named if name not in doubled]
-        groups = [{"params": others, "factor": 1.0}, {"params": biases, "factor": 2.0, "weight_decay": 0.0}]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)

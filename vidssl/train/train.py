@@ -18,6 +18,7 @@ from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, read_weights, transfer
+from vidssl.train.optimizer import layer_factors
 from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import Stopped, TrainResult
 from vidssl.types import VidsslError
@@ -63,7 +64,7 @@ def train(
     if steps is not None:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))
     config, pretext = recipe.train, recipe.pretext
-    build = partial(build_model, pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, norm=config.norm)
+    build = partial(build_model, pretext, recipe.encoder, slotwise_bn=config.slotwise_bn, **config.built)
     init = partial(_begin, recipe) if recipe.init is not None else None
     frames = open_store(recipe, store)
     loader = partial(Loader, store=frames) if frames is not None else Loader
@@ -84,9 +85,12 @@ def train(
 
 
 def check_model(recipe: Recipe) -> None:
-    """Raises VidsslError if there is no such encoder, clips do not fit it, or it cannot begin with recipe.init."""
+    """Raises VidsslError if there is no such encoder, clips do not fit it, it cannot begin with recipe.init, or
+    has no layers for layer_decay.
+    """
     with torch.device("meta"):
-        encoder = build_model(recipe.pretext, recipe.encoder, norm=recipe.train.norm).encoder
+        encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder
+    layer_factors(encoder, recipe.train.layer_decay)
     if recipe.init is not None:
         _begin(recipe, encoder)
 

@@ -99,7 +99,7 @@ class Trainer:
         self.stepper, self.loader = stepper, loader
         self.index, self.held_out = index, held_out
         self.model, self.process_group = stepper.model, stepper.process_group
-        self.config, self.total = stepper.config, stepper.total
+        self.config, self.total = stepper.config, stepper.schedule.total
         self.out, self.meta, self.augment = out, meta, augment
         self.sums = TaskMetrics(objectives, self.process_group.device)
         self._mark = out / "run.json"
@@ -244,7 +244,7 @@ class Trainer:
         each = [one.metric(name) for one in total.objectives for name in ("loss", "accuracy")]
         values = {f"train/{name}": means[name] for name in dict.fromkeys(["loss", *each, "rejected", "grad_norm"])}
         values |= {
-            "train/learning_rate": self.stepper.learning_rate(self.step - 1),
+            "train/learning_rate": self.stepper.schedule(self.step - 1),
             "train/clips_per_second": clips / seconds,
             "train/frames_per_second": frames / seconds,
             "train/data_wait": waited / self.process_group.world_size / seconds,

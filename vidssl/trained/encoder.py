@@ -221,7 +221,7 @@ def _load_export(path: Path, trust_code: bool) -> TrainedEncoder:
             "`vidssl export` wrote"
         )
     recipe = recipe_from(about["recipe"], trust_code=trust_code)
-    encoder = build_encoder(recipe.encoder, recipe.pretext.input, norm=recipe.train.norm)
+    encoder = build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:

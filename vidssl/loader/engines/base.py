@@ -97,7 +97,7 @@ def as_tuples(clips: torch.Tensor, settings: Settings) -> torch.Tensor:
     return clips.permute(0, 1, 5, 2, 3, 4) if settings.channels_last else clips
 
 
-def by_task(values: torch.Tensor, settings: Settings) -> torch.Tensor:
+def per_tuple(values: torch.Tensor, settings: Settings) -> torch.Tensor:
     """Returns labels or status of all tuples, in order, as [B], or as [B, tasks] of several tasks."""
     tasks = len(settings.spec.parts)
     return values.reshape(-1) if tasks == 1 else values.reshape(-1, tasks)

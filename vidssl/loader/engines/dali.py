@@ -19,7 +19,7 @@ from nvidia.dali.tensors import TensorCPU
 
 from vidssl.kernels.joint import part_sample
 from vidssl.loader.buffers import upload
-from vidssl.loader.engines.base import Engine, Output, Settings, W, as_tuples, by_task
+from vidssl.loader.engines.base import Engine, Output, Settings, W, as_tuples, per_tuple
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.windows import DecodedWindow, Request, SegmentWindow
 from vidssl.native import load_plugin
@@ -91,9 +91,9 @@ class Graph(Engine[W]):
             )
         return Output(
             clips=as_tuples(clips, settings),
-            label=by_task(label, settings),
+            label=per_tuple(label, settings),
             position=position.reshape(-1, spec.slots, spec.times),
-            status=by_task(status, settings),
+            status=per_tuple(status, settings),
         )
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from vidssl.kernels.assemble import Layout, assemble
 from vidssl.kernels.joint import part_sample
 from vidssl.kernels.motion import Motion, motion
 from vidssl.kernels.plan import plan
-from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, by_task
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, per_tuple
 from vidssl.loader.windows import DecodedWindow, Request
 from vidssl.types import Frames, Plan
 
@@ -31,9 +31,9 @@ class Eager(Engine[DecodedWindow]):
         clips, label, position, status = zip(*(self._window(window) for window in self._taken()), strict=True)
         return Output(
             clips=as_tuples(torch.stack(clips), self.settings),
-            label=by_task(torch.cat(label), self.settings),
+            label=per_tuple(torch.cat(label), self.settings),
             position=torch.cat(position).reshape(-1, spec.slots, spec.times),
-            status=by_task(torch.cat(status), self.settings),
+            status=per_tuple(torch.cat(status), self.settings),
         )
 
     def _window(self, window: DecodedWindow) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

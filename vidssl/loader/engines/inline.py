@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vidssl.loader.buffers import Buffers
-from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, by_task
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, per_tuple
 from vidssl.loader.windows import AssembledWindow, OutputSlot
 from vidssl.types import Plan, VidsslError
 
@@ -45,7 +45,7 @@ class Inline(Engine[AssembledWindow]):
         position = np.concatenate([window.request.positions() for window in windows])
         return Output(
             clips=as_tuples(windows[0].slot.batch, self.settings),
-            label=by_task(torch.from_numpy(np.concatenate([plan.label for plan in plans])), self.settings),
+            label=per_tuple(torch.from_numpy(np.concatenate([plan.label for plan in plans])), self.settings),
             position=torch.from_numpy(position).reshape(-1, spec.slots, spec.times),
-            status=by_task(torch.from_numpy(np.concatenate([plan.status for plan in plans])), self.settings),
+            status=per_tuple(torch.from_numpy(np.concatenate([plan.status for plan in plans])), self.settings),
         )

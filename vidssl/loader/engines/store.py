@@ -18,7 +18,7 @@ from vidssl.kernels.joint import draw_plans
 from vidssl.kernels.motion import Motion, motion_many
 from vidssl.kernels.plan import MAX_SHOWN
 from vidssl.loader.buffers import upload, upload_together
-from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, by_task
+from vidssl.loader.engines.base import Engine, Output, Settings, as_tuples, per_tuple
 from vidssl.loader.windows import DecodedWindow, StoredWindow
 from vidssl.store.device import Arenas
 from vidssl.types import Frames, Plan
@@ -74,9 +74,9 @@ class Stored(Engine[_Window]):
         found, label, shown, status = parts
         return Output(
             clips=as_tuples(found, self.settings),
-            label=by_task(label, self.settings),
+            label=per_tuple(label, self.settings),
             position=shown.reshape(-1, self.settings.spec.slots, self.settings.spec.times),
-            status=by_task(status, self.settings),
+            status=per_tuple(status, self.settings),
         )
 
     def close(self) -> None:
