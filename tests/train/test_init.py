@@ -165,8 +165,8 @@ def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
         ("cut.safetensors", "it cannot be read"),
         ("empty.safetensors", "it cannot be read"),
         ("pipe.safetensors", "a named pipe, not a regular file"),
-        ("none.safetensors", "it cannot be read"),
-        ("weights.pt", r"not a folder and not a .safetensors file; .*weights_only=True"),
+        ("none.safetensors", "no such file or folder"),
+        ("weights.pt", r"torch cannot read it as a state dict .*torch.save\(encoder.state_dict\(\), FILE\)"),
         ("none", "no such file or folder"),
         (".", "no checkpoint in it"),
     ):
@@ -224,7 +224,7 @@ def test_a_resumed_run_reads_no_weights_and_has_the_same_bits(
     assert checkpoint.load_meta(resumed.checkpoint)["init"] == checkpoint.load_meta(whole.checkpoint)["init"]
     with pytest.raises(VidsslError, match=r"init: '\S+given.safetensors' then, None now"):
         train(recipe, index, tmp_path / "parts", steps=7, resume=True, device="cpu", quiet=True)
-    with pytest.raises(VidsslError, match=r"train: init=.*it cannot be read"):
+    with pytest.raises(VidsslError, match=r"train: init=.*no such file or folder"):
         train(begun, index, tmp_path / "new", steps=1, device="cpu", quiet=True)
 
 
@@ -290,3 +290,53 @@ def test_commands_name_wrong_weights_before_they_read_videos(
 def test_fresh_without_init_is_refused(recipe: Recipe) -> None:
     with pytest.raises(VidsslError, match=r"fresh=\('stem',\): without init, all parts are fresh"):
         replace(recipe, fresh=("stem",))
+
+
+def test_a_state_dict_of_torch(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    """As it is, under a key, and with names that begin otherwise; a pickle that would run code is refused."""
+    theirs = encoder(seed=1)
+    for at, found in enumerate(
+        (
+            theirs.state_dict(),
+            {"model": theirs.state_dict(), "epoch": 3},
+            {f"module.encoder.{name}": value for name, value in theirs.state_dict().items()},
+        )
+    ):
+        path = tmp_path / f"weights{at}.pth"
+        torch.save(found, path)
+        ours = encoder()
+        begun = transfer(ours, read_weights(path))
+        assert all(torch.equal(value, ours.state_dict()[name]) for name, value in theirs.state_dict().items())
+        assert begun.renamed == ("module.encoder.* there is * here" if at == 2 else "")
+        assert not begun.ignored
+    torch.save({"epoch": 3}, tmp_path / "none.pt")
+    with pytest.raises(VidsslError, match=r"it holds epoch, and a state dict holds tensors alone"):
+        read_weights(tmp_path / "none.pt")
+    torch.save(theirs, tmp_path / "whole.pt")
+    with pytest.raises(VidsslError, match=r"torch cannot read it as a state dict"):
+        read_weights(tmp_path / "whole.pt")
+
+
+def test_weights_of_a_plain_module_begin_its_encoder() -> None:
+    from torch import nn
+
+    from vidssl.encoders import Adapted
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Conv3d(3, 4, 1), nn.Conv3d(4, 4, 1))
+
+    theirs, ours = make(), Adapted(make(), (3, 2, 4, 4), name="own")
+    begun = transfer(ours, Weights("a test", None, "", theirs.state_dict()))
+    assert begun.renamed == "* there is module.* here"
+    assert "  names: * there is module.* here" in begun.lines()
+    assert all(torch.equal(value, ours.module.state_dict()[name]) for name, value in theirs.state_dict().items())
+
+
+def test_an_exported_folder(source: Path, tmp_path: Path) -> None:
+    assert main(["export", str(source), "--out", str(tmp_path / "export")]) == 0
+    given, run_s = (
+        read_weights(tmp_path / "export").tensors,
+        checkpoint.load_weights(checkpoint.find(source), "encoder"),
+    )
+    assert given.keys() == run_s.keys()
+    assert all(torch.equal(value, run_s[name]) for name, value in given.items())

@@ -63,6 +63,7 @@ def everything(recipe: Recipe, tmp_path: Path) -> Recipe:
         lr_floor=1e-4,
         warmup_epochs=1,
         clip_norm=0.5,
+        ema=0.9,
         drop_path=0.3,
         save_every=3,
         log_every=1,
@@ -74,8 +75,9 @@ def everything(recipe: Recipe, tmp_path: Path) -> Recipe:
 def same(one: Path, other: Path) -> None:
     assert steady(one) == steady(other)
     for part in ("encoder", "head"):
-        first, second = (checkpoint.load_weights(checkpoint.find(out), part) for out in (one, other))
-        assert all(torch.equal(first[name], second[name]) for name in first)
+        for weights in ("raw", "ema"):
+            first, second = (checkpoint.load_weights(checkpoint.find(out), part, weights) for out in (one, other))
+            assert all(torch.equal(first[name], second[name]) for name in first)
     states = [checkpoint.load_state(checkpoint.find(out))["optimizer"] for out in (one, other)]
     assert states[0]["param_groups"] == states[1]["param_groups"]
     for name, moments in states[0]["state"].items():

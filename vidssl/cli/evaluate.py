@@ -31,6 +31,7 @@ from vidssl.evaluate.scaling import Scaling
 from vidssl.evaluate.splits import Splits, with_groups, with_labels
 from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
+from vidssl.train.checkpoint import Which
 from vidssl.types import VidsslError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -223,6 +224,7 @@ def pretext(
     out: Path | None = None,
     allow_outside: bool = False,
     trust_code: bool = False,
+    weights: Which = "auto",
 ) -> None:
     """How accurate is the run in its own pretext task on other videos? Compares it with the untrained model.
 
@@ -234,9 +236,11 @@ def pretext(
         out: JSON file to write; None writes RUN/pretext.json.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
+        weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+            takes the average if the run kept one.
     """
     check_output(out, ".json", BEGINS)
-    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code))
+    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights))
     index = open_kept(test, opened.folder, store=opened.store, allow_outside=allow_outside)
     _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out), opened)
 
@@ -254,6 +258,7 @@ def time(
     out: Path | None = None,
     allow_outside: bool = False,
     trust_code: bool = False,
+    weights: Which = "auto",
 ) -> None:
     """Do the features know in which direction, in which order and how fast a clip is played? Compares linear probes on
     the trained encoder, the untrained one and low-level cues. Needs no labels; with labels, it also shows how much of
@@ -270,12 +275,14 @@ def time(
         out: JSON file to write; None writes RUN/time.json.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
+        weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+            takes the average if the run kept one.
     """
     check_output(out, ".json", BEGINS)
     named = [tuple(pair.split(":")) for pair in pairs]
     if wrong := [pair for pair, names in zip(pairs, named, strict=True) if len(names) != 2]:
         raise VidsslError(f"evaluate time: pairs={wrong[0]!r}: take FIRST:SECOND, two classes")
-    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code))
+    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights))
     index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside)
     index = with_groups(with_labels(index, labels) if labels else index, groups)
     two = [(names[0], names[1]) for names in named]

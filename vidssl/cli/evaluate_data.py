@@ -16,6 +16,7 @@ from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
 from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.paths import check_output, printable
 from vidssl.store.frames import parse_size
+from vidssl.train.checkpoint import Which
 from vidssl.types import VidsslError
 
 ALL = (1, 2, 3)  # the official splits of UCF101 and HMDB51
@@ -74,6 +75,8 @@ class Data:
         splits: Numbers of the official splits.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
+        weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+            takes the average if the run kept one.
     """
 
     train: Path
@@ -86,6 +89,7 @@ class Data:
     splits: tuple[int, ...] = ALL
     allow_outside: bool = False
     trust_code: bool = False
+    weights: Which = "auto"
 
     @property
     def numbers(self) -> tuple[int | None, ...]:
@@ -139,7 +143,9 @@ class Data:
                 "add dataset, or leave them out"
             )
         check_output(out, ".json", BEGINS)
-        return frames.of(load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code))
+        return frames.of(
+            load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code, weights=self.weights)
+        )
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}

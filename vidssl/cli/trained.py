@@ -11,7 +11,7 @@ from vidssl.cli.data import open_data, open_kept
 from vidssl.evaluate.layers import Pool
 from vidssl.index.summary import listed
 from vidssl.paths import printable, readable
-from vidssl.train.checkpoint import locate
+from vidssl.train.checkpoint import Which, locate
 from vidssl.trained import export as write_export
 from vidssl.trained import load, write_features
 from vidssl.trained.encoder import is_export
@@ -31,6 +31,7 @@ def features(
     workers: int | None = None,
     allow_outside: bool = False,
     trust_code: bool = False,
+    weights: Which = "auto",
 ) -> None:
     """Compute one feature for each video of a data set. A call that was interrupted goes on where it stopped.
 
@@ -46,9 +47,11 @@ def features(
         workers: Threads that decode; None takes one for each core.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the encoder, if it is module:function or file.py:function.
+        weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+            takes the average if the run kept one.
     """
     check_table(out)  # before videos are indexed
-    trained = load(run, allow_outside=allow_outside, trust_code=trust_code)
+    trained = load(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
     if is_export(run):
         opened = open_data(data, None, allow_outside=allow_outside)
     else:
@@ -67,6 +70,7 @@ def export(
     to: tuple[Format, ...] = ("safetensors",),
     allow_outside: bool = False,
     trust_code: bool = False,
+    weights: Which = "auto",
 ) -> None:
     """Write a trained encoder for other programs. Each file is read again and compared with the encoder.
 
@@ -77,8 +81,10 @@ def export(
             vidssl[onnx]. torch: a program of torch.export, which needs no vidssl.
         allow_outside: Accept a run whose links lead out of its folder.
         trust_code: Import the code that builds the encoder, if it is module:function or file.py:function.
+        weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+            takes the average if the run kept one.
     """
-    trained = load(run, allow_outside=allow_outside, trust_code=trust_code)
+    trained = load(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
     for path, difference in write_export(trained, out, to):
         agrees = "the same features" if difference == 0 else f"features differ by {difference:.1e} of the largest value"
         print(printable(f"wrote {path}: {readable(path.stat().st_size)}; read again: {agrees}"))

@@ -183,7 +183,7 @@ def evaluate_pretext(
     """
     picked, spec, tasks = pick_device(device), run.recipe.pretext.plan, run.recipe.pretext.objectives
     numbers: Numbers = {}
-    trained, _ = trained_model(run.path, trust_code=True)  # the run was loaded with it
+    trained, _ = trained_model(run.path, trust_code=True, weights=run.weights)  # the run was loaded with it
     for name, model in {"trained": trained, "untrained": untrained_model(run.recipe)}.items():
         found = predict_tuples(model, test, tuples=tuples, device=picked, workers=workers, store=run.store)
         numbers[name] = {}

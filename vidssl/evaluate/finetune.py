@@ -51,8 +51,8 @@ class FineTune:
 
     Args:
         init: First weights of the encoder: "checkpoint" takes those of the run's checkpoint, and "scratch" random ones
-            of the run's seed. A path takes those of another run, of a checkpoint, or of a .safetensors file whose names
-            are the encoder's.
+            of the run's seed. A path takes those of another run, of a checkpoint, of a folder that `vidssl export`
+            wrote, of a .safetensors file, or of a state dict of torch.
         fresh: Names of parts of the encoder that do not take these weights, such as "dense" (the fully connected layers
             of a CaffeNet) or "convs.conv1". From scratch, no part does.
         encoder: Name of the encoder that is fine-tuned; None takes the run's. Its weights are matched by name.
@@ -70,8 +70,7 @@ class FineTune:
         crop: Height and width cut out of it; None takes the recipe's.
         train: How to train. With tuples_per_window > 1, a window gives that many clips of the same frames with
             different crops. norm has to be the run's. slotwise_bn and sync_bn have no effect, because a tuple is one
-            clip and one process trains. Fine-tuned transformers usually take optimizer=adamw with a warm-up,
-            layer_decay, clip_norm and drop_path.
+            clip and one process trains. With ema, the moving average is validated and tested.
     """
 
     init: str = "checkpoint"
@@ -139,8 +138,8 @@ def evaluate_finetune(
         result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
     path = _selected(result, select)
     model = task.build()
-    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
-    model.head.load_state_dict(checkpoint.load_weights(path, "head"))
+    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", "auto"))
+    model.head.load_state_dict(checkpoint.load_weights(path, "head", "auto"))
     trained = {
         "steps": result.step,
         "checkpoint": str(path),
@@ -220,6 +219,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
                 "classes": classes,
                 "data": run.meta["data"],
                 "step": run.step,
+                "weights": "ema" if run.weights == "ema" else None,  # None as in runs that were begun before
             }
         },
         meta={"classes": classes},
@@ -239,7 +239,11 @@ def _begin(run: TrainedRun, recipe: Recipe, how: FineTune, encoder: Encoder) -> 
         seeded = replace(recipe, train=replace(recipe.train, seed=run.recipe.train.seed))
         encoder.load_state_dict(untrained_encoder(seeded).state_dict())
         return Transfer("scratch", fresh=tuple(encoder.state_dict()))
-    weights = of_checkpoint(run.path) if how.start == "checkpoint" else read_weights(Path(how.init), command="finetune")
+    weights = (
+        of_checkpoint(run.path, run.weights)
+        if how.start == "checkpoint"
+        else read_weights(Path(how.init), command="finetune")
+    )
     return transfer(encoder, weights, fresh=how.fresh, command="finetune")
 
 

@@ -88,6 +88,7 @@ class Result:
             "seed": run.recipe.train.seed,
             "checkpoint": str(run.path),
             "step": run.step,
+            "weights": run.weights,
             "pretrained_on": run.meta["data"],
             "recipe": run.recipe.as_dict(),
             "versions": versions(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -25,23 +25,32 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
         return build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
 
 
-def trained_encoder(path: Path, *, trust_code: bool = False) -> tuple[Encoder, Recipe]:
-    """The encoder of a checkpoint, and the recipe that trained it. trust_code: Import the code that builds it."""
+def trained_encoder(
+    path: Path, *, trust_code: bool = False, weights: checkpoint.Which = "auto"
+) -> tuple[Encoder, Recipe]:
+    """The encoder of a checkpoint, and the recipe that trained it.
+
+    trust_code: Import the code that builds it.
+    weights: Which of the checkpoint's weights; auto takes their moving average if there is one.
+    """
     recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
     encoder = build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
-    encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
+    encoder.load_state_dict(checkpoint.load_weights(path, "encoder", weights))
     return encoder, recipe
 
 
-def trained_model(path: Path, *, trust_code: bool = False) -> tuple[PretextModel, Recipe]:
+def trained_model(
+    path: Path, *, trust_code: bool = False, weights: checkpoint.Which = "auto"
+) -> tuple[PretextModel, Recipe]:
     """The encoder and head of a checkpoint in evaluation mode, and the recipe that trained them.
 
     trust_code: Import the code that builds the encoder.
+    weights: Which of the checkpoint's weights; auto takes their moving average if there is one.
     """
     recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
     model = build_model(recipe.pretext, recipe.encoder, **recipe.train.built)
-    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
-    model.head.load_state_dict(checkpoint.load_weights(path, "head"))
+    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", weights))
+    model.head.load_state_dict(checkpoint.load_weights(path, "head", weights))
     return model.eval(), recipe
 
 
@@ -62,6 +71,7 @@ class TrainedRun:
         recipe: The recipe that trained it.
         meta: Contents of the checkpoint's meta.json.
         store: Shows the videos, at the size at which the run saw them. None shows them as they are decoded.
+        weights: Which of the checkpoint's weights: "raw", or their moving average ("ema").
     """
 
     folder: Path
@@ -69,6 +79,7 @@ class TrainedRun:
     recipe: Recipe
     meta: dict[str, Any]
     store: FrameStore | None = None
+    weights: Literal["ema", "raw"] = "raw"
 
     @property
     def step(self) -> int:
@@ -77,11 +88,17 @@ class TrainedRun:
 
     def encoders(self) -> dict[str, Encoder]:
         """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""
-        return {"trained": trained_encoder(self.path, trust_code=True)[0], "untrained": untrained_encoder(self.recipe)}
+        trained, _ = trained_encoder(self.path, trust_code=True, weights=self.weights)
+        return {"trained": trained, "untrained": untrained_encoder(self.recipe)}
 
 
 def load_run(
-    run: Path, *, store: FrameStore | None = None, allow_outside: bool = False, trust_code: bool = False
+    run: Path,
+    *,
+    store: FrameStore | None = None,
+    allow_outside: bool = False,
+    trust_code: bool = False,
+    weights: checkpoint.Which = "auto",
 ) -> TrainedRun:
     """Loads a run for evaluation.
 
@@ -91,18 +108,21 @@ def load_run(
             results are the same.
         allow_outside: Accept links that lead out of the run's folder.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
+        weights: Which of the checkpoint's weights: "raw", those that were trained; "ema", their moving average; "auto"
+            takes the average if the run kept one.
 
     Returns:
         The run.
 
     Raises:
-        VidsslError: There is no checkpoint, a link leads out of the run's folder, the store has another size, or code
-            builds the encoder and is not trusted.
+        VidsslError: There is no checkpoint, it has no moving average and weights="ema", a link leads out of the run's
+            folder, the store has another size, or code builds the encoder and is not trusted.
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
     recipe = recipe_from(meta["recipe"], trust_code=trust_code)
-    return TrainedRun(folder=folder, path=path, recipe=recipe, meta=meta, store=shown_by(recipe, store))
+    picked = checkpoint.pick_weights(path, weights)
+    return TrainedRun(folder=folder, path=path, recipe=recipe, meta=meta, store=shown_by(recipe, store), weights=picked)
 
 
 def shown_by(recipe: Recipe, store: FrameStore | None) -> FrameStore | None:

@@ -14,6 +14,7 @@
 | heldout.py, watch.py | measure the model and its features on the held-out videos; warn of what goes wrong |
 | step.py | one step of the optimizer; seeds |
 | schedule.py | the learning rate of each step |
+| average.py | the moving average of the weights |
 | optimizer.py | learning rate and weight decay of each weight; layer-wise decay |
 | metrics.py | sums of loss and accuracy between two lines of the log |
 | nonfinite.py | steps whose loss or gradient is not finite |

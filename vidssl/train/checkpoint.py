@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,8 @@ from vidssl.paths import fsync, input_path, output_path
 from vidssl.types import VidsslError
 
 FILES = ("encoder.safetensors", "head.safetensors", "state.pt", "meta.json")
+AVERAGES = {"encoder": "encoder_ema.safetensors", "head": "head_ema.safetensors"}  # of a run with a moving average
+Which = Literal["auto", "ema", "raw"]  # weights of a checkpoint: the moving average, or those that were trained
 _NAME = re.compile(r"step_\d{8,}")
 
 # What run.json and meta.json say of a run, as far as vidssl reads it again.
@@ -49,6 +51,7 @@ def save(
     meta: Mapping[str, Any],
     keep: int,
     best: int | None = None,
+    average: Mapping[str, Tensors] | None = None,
 ) -> Path:
     """Writes OUT/checkpoints/step_NNNNNNNN, then removes all but the latest `keep` and the best one.
 
@@ -61,6 +64,7 @@ def save(
         meta: What meta.json holds, beside the sizes and digests of the files.
         keep: Number of latest checkpoints to keep.
         best: Step of the best checkpoint so far; checkpoints/best becomes a link to it.
+        average: Moving averages of "encoder" and "head"; None if the run keeps none.
 
     Returns:
         The folder of the checkpoint.
@@ -77,12 +81,15 @@ def save(
         aside.mkdir(parents=True)
         save_file(_plain(encoder), aside / FILES[0])
         save_file(_plain(head), aside / FILES[1])
+        for part, tensors in (average or {}).items():
+            save_file(_plain(tensors), aside / AVERAGES[part])
         torch.save(dict(state), aside / FILES[2])
-        about = {name: {"bytes": (aside / name).stat().st_size, "sha256": digest(aside / name)} for name in FILES[:3]}
+        names = sorted(path.name for path in aside.iterdir())
+        about = {name: {"bytes": (aside / name).stat().st_size, "sha256": digest(aside / name)} for name in names}
         (aside / FILES[3]).write_text(json.dumps({**meta, "files": about}, indent=1) + "\n")
-        for name in FILES[:2]:  # safetensors lets only the owner read its files
+        for name in names:  # safetensors lets only the owner read its files
             (aside / name).chmod((aside / FILES[3]).stat().st_mode)
-        for path in (*(aside / name for name in FILES), aside):
+        for path in (*(aside / name for name in (*names, FILES[3])), aside):
             fsync(path)
         shutil.rmtree(target, ignore_errors=True)
         aside.rename(target)
@@ -140,9 +147,10 @@ def _whole(path: Path, *, digests: bool = False) -> bool:
     """Whether every file exists and has the size, and with `digests` the SHA-256, that meta.json holds."""
     try:
         about = parse_json(read_text(path / FILES[3]))["files"]
-        if not all((path / name).stat().st_size == about[name]["bytes"] for name in FILES[:3]):
+        names = (*FILES[:3], *(name for name in AVERAGES.values() if name in about))
+        if not all((path / name).stat().st_size == about[name]["bytes"] for name in names):
             return False
-        return not digests or all(digest(path / name) == about[name]["sha256"] for name in FILES[:3])
+        return not digests or all(digest(path / name) == about[name]["sha256"] for name in names)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -199,7 +207,7 @@ def locate(run: Path, *, allow_outside: bool = False) -> tuple[Path, Path]:
     folder, place = (
         (real.parents[1], real.relative_to(real.parents[1])) if found == run else (real, found.relative_to(run))
     )
-    for name in FILES:
+    for name in (*FILES, *(name for name in AVERAGES.values() if os.path.lexists(found / name))):
         input_path(folder, str(place / name), allow_outside=allow_outside)
     return folder, found
 
@@ -245,13 +253,40 @@ def load_meta(checkpoint: Path, *needed: str) -> dict[str, Any]:
     return meta
 
 
-def load_weights(checkpoint: Path, part: str) -> Tensors:
-    """Reads the state dict of a part, "encoder" or "head", to the CPU. Raises VidsslError if it is damaged."""
+def pick_weights(checkpoint: Path, weights: Which) -> Literal["ema", "raw"]:
+    """Returns which weights of a checkpoint are taken: of "auto", the moving average if it has one.
+
+    Raises:
+        VidsslError: "ema" is asked for, and the checkpoint has no moving average.
+    """
+    has = (checkpoint / AVERAGES["encoder"]).is_file()
+    if weights == "ema" and not has:
+        raise VidsslError(
+            f"checkpoint={str(checkpoint)!r}: weights='ema': the run was trained without ema, so it has no average; "
+            "take weights=raw, or leave it out"
+        )
+    if weights not in ("auto", "ema", "raw"):
+        raise VidsslError(f"weights={weights!r}: take auto, ema or raw")
+    return "ema" if has and weights != "raw" else "raw"
+
+
+def load_weights(checkpoint: Path, part: str, weights: Which = "raw") -> Tensors:
+    """Reads the state dict of a part, "encoder" or "head", to the CPU.
+
+    Args:
+        checkpoint: The checkpoint.
+        part: "encoder" or "head".
+        weights: "raw" for those that were trained, "ema" for their moving average, "auto" for it if there is one.
+
+    Raises:
+        VidsslError: It is damaged, or has no moving average.
+    """
+    name = AVERAGES[part] if pick_weights(checkpoint, weights) == "ema" else f"{part}.safetensors"
     try:
-        return dict(load_file(checkpoint / f"{part}.safetensors"))
+        return dict(load_file(checkpoint / name))
     except (SafetensorError, OSError) as error:
         raise VidsslError(
-            f"checkpoint={str(checkpoint)!r}: {part}.safetensors cannot be read ({error}); take another checkpoint"
+            f"checkpoint={str(checkpoint)!r}: {name} cannot be read ({error}); take another checkpoint"
         ) from error
 
 

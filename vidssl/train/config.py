@@ -42,6 +42,10 @@ class TrainConfig:
         warmup_steps: The same as a number of steps; None takes warmup_epochs.
         clip_norm: Largest norm of the gradient of all weights together; a longer one is shortened to it. None does not
             clip. The log has the norm before clipping.
+        ema: Decay of a moving average of all weights, such as 0.9999: after each step, the average moves by 1 - ema of
+            the way to the weights. Checkpoints keep it beside them. The held-out videos are measured with it, and
+            `evaluate`, `features`, `export`, vidssl.load and init take it unless told otherwise (weights). None: no
+            average.
         drop_path: In training, each residual branch of the encoder's last block is left out for this fraction of the
             clips, and of earlier blocks for less, down to 0 in the first (stochastic depth). None leaves the encoder
             as it is built. Only encoders that have it take a rate: those of transformers, and functions with an
@@ -95,6 +99,7 @@ class TrainConfig:
     warmup_epochs: int = 0
     warmup_steps: int | None = None
     clip_norm: float | None = None
+    ema: float | None = None
     drop_path: float | None = None
     amp: Literal["auto", "bf16", "off"] = "auto"
     norm: Literal["batch", "group"] = "batch"
@@ -184,6 +189,7 @@ class TrainConfig:
                 f"warmup_epochs={self.warmup_epochs} says it already; leave one of them out",
             ),
             ("clip_norm", self.clip_norm is None or 0 < self.clip_norm < math.inf, "take a norm > 0, or None"),
+            ("ema", self.ema is None or 0 < self.ema < 1, "take 0 < ema < 1, or None for no average"),
             ("drop_path", self.drop_path is None or 0 <= self.drop_path < 1, "take 0 <= drop_path < 1, or None"),
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
@@ -223,8 +229,9 @@ class Recipe:
             function that takes channels=3 and returns a torch module; or hf:FOLDER, a folder of transformers with
             config.json (VideoMAE, V-JEPA 2 or ViT) and, if it is there, model.safetensors.
         train: How to train.
-        init: First weights of the encoder: a run, a checkpoint or a .safetensors file whose names are the encoder's.
-            None begins with random weights. A resumed run does not read it again.
+        init: First weights of the encoder: a run, a checkpoint (their moving average if they have one), a folder that
+            `vidssl export` wrote, a .safetensors file, or a state dict of torch; names must be the encoder's, or have
+            one other beginning. None begins with random weights. A resumed run does not read it again.
         fresh: Names of parts of the encoder that do not take the weights of init, such as "dense" (the fully connected
             layers of a CaffeNet) or "convs.conv1". None is no part.
         store_size: Size to which frames are reduced once, after decoding, whether they are kept in a store or not:

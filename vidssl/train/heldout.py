@@ -24,7 +24,7 @@ class HeldOut:
     """The held-out videos of a run.
 
     Args:
-        stepper: The model.
+        stepper: The model, of which its moving average is measured if there is one.
         loader: Batches of the held-out videos; None if this process has none of them.
         index: The held-out videos.
         augment: How clips are normalised, which pictures undo.
@@ -57,7 +57,7 @@ class HeldOut:
             Metrics under names of vidssl.train.log.METRICS, "val/..." and "watch/..." (in rank 0), of what could be
             measured; confusion int64 [classes, classes].
         """
-        process_group, model = self._stepper.process_group, self._stepper.model
+        process_group, model = self._stepper.process_group, self._stepper.measured
         sums, points = TaskMetrics(self._objectives, process_group.device), Points(self.index, self._augment)
         if not len(self.index):
             return {}, sums.confusion

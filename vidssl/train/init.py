@@ -23,6 +23,8 @@ from vidssl.train import checkpoint
 from vidssl.types import VidsslError
 
 _COUNTED = "num_batches_tracked"  # not a weight: files from elsewhere may lack it
+EXPORTED = ("encoder.json", "encoder.safetensors")  # files of a folder that `vidssl export` wrote
+_NESTED = ("state_dict", "model_state_dict", "model", "module")  # where files of others keep their state dict
 _PARTS = 4  # if more parts do not fit, the weights are of another encoder
 
 
@@ -52,6 +54,7 @@ class Transfer(NamedTuple):
         transferred: Names of the tensors that were copied.
         fresh: Names of the encoder's tensors that were left as they are initialised.
         ignored: Names of the source's tensors that the encoder does not have, or that stay fresh in it.
+        renamed: How names of the source were changed; "" if they are the encoder's.
     """
 
     source: str
@@ -60,6 +63,7 @@ class Transfer(NamedTuple):
     transferred: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    renamed: str = ""
 
     def lines(self) -> list[str]:
         """Returns lines for people. A part stands for all tensors in it where they had the same fate."""
@@ -67,6 +71,7 @@ class Transfer(NamedTuple):
         own = (*self.transferred, *self.fresh)
         return [
             f"first weights of the encoder: {printable(self.source)}{step}",
+            *([f"  names: {printable(self.renamed)}"] if self.renamed else ()),
             *(
                 f"  {fate}: {printable(', '.join(parts(names, known)) or 'the whole encoder')} ({len(names)} tensors)"
                 for fate, names, known in (
@@ -106,42 +111,107 @@ def read_weights(path: Path, *, command: str = "train") -> Weights:
     """Reads the weights of an encoder.
 
     Args:
-        path: Folder of a run, whose latest checkpoint is taken; one of its checkpoints; or a .safetensors file.
+        path: Folder of a run, whose latest checkpoint is taken; one of its checkpoints; a folder that `vidssl export`
+            wrote; a .safetensors file; or a state dict that torch.save wrote. Of a checkpoint with a moving average,
+            this is taken; name its encoder.safetensors for the weights that were trained.
         command: How errors speak of the command.
 
     Raises:
         VidsslError: It is none of these, or damaged.
     """
     say = f"{command}: init={str(path)!r}"
+    given = path
+    if path.is_dir() and all((path / name).is_file() for name in EXPORTED):
+        path = path / EXPORTED[1]
     if path.is_dir():
         try:
             _, found = checkpoint.locate(path)
             return of_checkpoint(found)
         except VidsslError as error:
             raise VidsslError(f"{say}: {error}") from error
-    if path.suffix != ".safetensors":
+    if not path.exists():
         raise VidsslError(
-            f"{say}: {'not a folder and not a .safetensors file' if path.exists() else 'no such file or folder'}; name "
-            "a run, a checkpoint or a .safetensors file. safetensors.torch.save_file(torch.load(FILE, "
-            "weights_only=True), 'FILE.safetensors') converts a state dict"
+            f"{say}: no such file or folder; name a run, a checkpoint, a folder that `vidssl export` wrote, a "
+            ".safetensors file or a state dict of torch"
         )
     try:
         stat_regular(path)
-        return Weights(str(path), None, checkpoint.digest(path), dict(load_file(path)))
+        tensors = dict(load_file(path)) if path.suffix == ".safetensors" else _load_torch(path, say)
+        return Weights(str(given), None, checkpoint.digest(path), tensors)
     except (SafetensorError, OSError) as error:
         why = getattr(error, "strerror", None) or error
         raise VidsslError(f"{say}: it cannot be read ({why}); name a .safetensors file that is whole") from error
 
 
-def of_checkpoint(path: Path) -> Weights:
-    """Reads the weights of a checkpoint's encoder. Raises VidsslError if it is damaged."""
+def of_checkpoint(path: Path, weights: checkpoint.Which = "auto") -> Weights:
+    """Reads the weights of a checkpoint's encoder.
+
+    Args:
+        path: The checkpoint.
+        weights: "raw", those that were trained; "ema", their moving average; "auto" takes the average if there is one.
+
+    Raises:
+        VidsslError: It is damaged, or has no moving average.
+    """
     meta = checkpoint.load_meta(path, "step")
-    tensors = checkpoint.load_weights(path, "encoder")
-    return Weights(str(path), int(meta["step"]), str(meta["files"]["encoder.safetensors"]["sha256"]), tensors)
+    averaged = checkpoint.pick_weights(path, weights) == "ema"
+    name = checkpoint.AVERAGES["encoder"] if averaged else "encoder.safetensors"
+    source = path / name if averaged else path
+    tensors = checkpoint.load_weights(path, "encoder", weights)
+    return Weights(str(source), int(meta["step"]), str(meta["files"][name]["sha256"]), tensors)
+
+
+def _load_torch(path: Path, say: str) -> dict[str, torch.Tensor]:
+    """Reads a state dict that torch.save wrote. No code of the file is run."""
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError ... for other files
+        raise VidsslError(
+            f"{say}: it is not a .safetensors file, and torch cannot read it as a state dict "
+            f"({str(error).splitlines()[0][:200]}); write it with torch.save(encoder.state_dict(), FILE) or "
+            "safetensors.torch.save_file(encoder.state_dict(), 'FILE.safetensors')"
+        ) from error
+    while isinstance(found, Mapping) and (inside := [key for key in _NESTED if isinstance(found.get(key), Mapping)]):
+        found = found[inside[0]]
+    others = [key for key, value in found.items() if not isinstance(value, torch.Tensor)] if found else ["nothing"]
+    if not isinstance(found, Mapping) or others:
+        raise VidsslError(
+            f"{say}: it holds {_few(list(map(str, others)))}, and a state dict holds tensors alone; take the "
+            f"tensors out, or keep them under one of the keys {', '.join(_NESTED)}"
+        )
+    return dict(found)
+
+
+def _renamed(own: Collection[str], given: Mapping[str, torch.Tensor]) -> tuple[Mapping[str, torch.Tensor], str]:
+    """Weights under the encoder's names, if theirs have one other beginning, and what was done.
+
+    Such as "vit.embeddings.x" for "module.model.embeddings.x". They stay as they are if one name is the encoder's, or
+    if not all of its names are found in exactly one way.
+    """
+    if any(name in own for name in given):
+        return given, ""
+    first = next(iter(own)).split(".")
+    begins = set()
+    for name in given:
+        parts = name.split(".")
+        shared = 0
+        while shared < min(len(first), len(parts)) and first[-1 - shared] == parts[-1 - shared]:
+            shared += 1
+        if shared:
+            begins.add(tuple("".join(f"{part}." for part in one[: len(one) - shared]) for one in (parts, first)))
+    fits = []
+    for theirs, ours in begins:
+        names = {
+            (ours + name.removeprefix(theirs) if name.startswith(theirs) else name): tensor
+            for name, tensor in given.items()
+        }
+        if all(name in names for name in own if not name.endswith(_COUNTED)):
+            fits.append((names, f"{theirs}* there is {ours}* here"))
+    return fits[0] if len(fits) == 1 else (given, "")
 
 
 def transfer(encoder: Encoder, weights: Weights, *, fresh: Sequence[str] = (), command: str = "train") -> Transfer:
-    """Copies weights into an encoder, in place. Names are matched as they are.
+    """Copies weights into an encoder, in place. Names are matched as they are, or all with one other beginning.
 
     Args:
         encoder: The encoder, newly initialised.
@@ -154,7 +224,8 @@ def transfer(encoder: Encoder, weights: Weights, *, fresh: Sequence[str] = (), c
             finite; or nothing is left to transfer. The encoder is then not changed.
     """
     say = f"{command}: init={weights.source!r}"
-    own, given = encoder.state_dict(), weights.tensors
+    own = encoder.state_dict()
+    given, renamed = _renamed(own, weights.tensors)
     modules = [name for name, _ in encoder.named_modules() if name]
     if unknown := [part for part in fresh if part not in modules]:
         known = ", ".join(name for name in modules if name.count(".") < 2)
@@ -187,6 +258,7 @@ def transfer(encoder: Encoder, weights: Weights, *, fresh: Sequence[str] = (), c
         transferred=tuple(wanted),
         fresh=tuple(name for name in own if name not in taken),
         ignored=tuple(name for name in given if name not in taken),
+        renamed=renamed,
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import warnings
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vidssl.pretext import SlotModel
+from vidssl.train.average import moving_average
 from vidssl.train.config import TrainConfig
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.optimizer import layer_factors, make_optimizer
@@ -43,8 +44,9 @@ class Stepper:
         schedule: Learning rate of each step.
 
     Attributes:
-        model: What is saved and evaluated.
+        model: What is trained and saved.
         forward: The same, compiled and distributed if the config asks for it.
+        average: The moving average of the model; None without `ema`.
 
     Raises:
         VidsslError: sync_bn is asked for on CPUs, or layer_decay of an encoder that does not declare its layers.
@@ -75,6 +77,12 @@ class Stepper:
             self._distributed = DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)
         forward: nn.Module = self._distributed or model
         self.forward = torch.compile(forward) if config.compile else forward
+        self.average = None if config.ema is None else moving_average(model, config.ema)
+
+    @property
+    def measured(self) -> SlotModel:
+        """The model that is measured on held-out videos: the moving average if there is one."""
+        return self.model if self.average is None else cast("SlotModel", self.average.module)
 
     def autocast(self) -> torch.autocast:
         """Returns the precision in which the model computes, as a context."""
@@ -119,12 +127,15 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule(step) * group["factor"]
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def share_buffers(self) -> None:
         """Broadcasts the running statistics of rank 0, which are the ones that are saved."""
         if self.process_group.world_size > 1:
-            for buffer in self.model.buffers():
-                torch.distributed.broadcast(buffer, 0)
+            for model in dict.fromkeys((self.model, self.measured)):
+                for buffer in model.buffers():
+                    torch.distributed.broadcast(buffer, 0)
 
 
 def task_columns(values: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.plots.tuples import tuple_strips
-from vidssl.pretext import Objective
+from vidssl.pretext import Objective, SlotModel
 from vidssl.train import checkpoint
 from vidssl.train.heldout import HeldOut
 from vidssl.train.log import Log
@@ -305,11 +305,15 @@ class Trainer:
                 "loader": self.loader.state_dict(),
                 "pending": pending,
             }
+            average = self.stepper.average
+            if average is not None:
+                state["averaged"] = average.n_averaged.cpu()
             checkpoint.save(
                 self.out,
                 self.step,
                 encoder=self.model.encoder.state_dict(),
                 head=self.model.head.state_dict(),
+                average=None if average is None else _parts(self.stepper.measured),
                 state=state,
                 meta=self.meta
                 | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
@@ -333,6 +337,11 @@ class Trainer:
         self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
         self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
         state = checkpoint.load_state(path)
+        if self.stepper.average is not None:
+            measured = self.stepper.measured
+            measured.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", "ema"))
+            measured.head.load_state_dict(checkpoint.load_weights(path, "head", "ema"))
+            self.stepper.average.n_averaged.copy_(state["averaged"])
         meta = checkpoint.load_meta(path, "step", "metrics", "best", "skipped")
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
@@ -340,6 +349,10 @@ class Trainer:
             self.sums.load_state_dict(state["pending"][self.process_group.rank])
         self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
         self._replaced = self.metrics.get("train/replaced_windows", 0.0)
+
+
+def _parts(model: SlotModel) -> dict[str, checkpoint.Tensors]:
+    return {"encoder": model.encoder.state_dict(), "head": model.head.state_dict()}
 
 
 def host_memory() -> float:

@@ -24,10 +24,12 @@ from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
 from vidssl.paths import input_path
 from vidssl.pretext import build_encoder
+from vidssl.train.checkpoint import Which
 from vidssl.train.config import Recipe, recipe_from
+from vidssl.train.init import EXPORTED
 from vidssl.types import Array, Frames, VidsslError, as_frames
 
-WEIGHTS, CARD = "encoder.safetensors", "encoder.json"  # the files of an export
+CARD, WEIGHTS = EXPORTED  # the files of an export
 Source = str | os.PathLike[str] | Frames | Array
 
 
@@ -39,11 +41,13 @@ class TrainedEncoder:
         encoder: The encoder. Its input is float32 [N, C, T, H, W], see `preprocess`; its output is [N, features].
         recipe: The recipe that trained it.
         step: Training step of the checkpoint.
+        weights: "raw" for the weights that were trained, "ema" for their moving average.
     """
 
     encoder: Encoder
     recipe: Recipe
     step: int
+    weights: str = "raw"
 
     @property
     def frames(self) -> int:
@@ -182,7 +186,9 @@ class TrainedEncoder:
         return found
 
 
-def load(path: str | os.PathLike[str], *, allow_outside: bool = False, trust_code: bool = False) -> TrainedEncoder:
+def load(
+    path: str | os.PathLike[str], *, allow_outside: bool = False, trust_code: bool = False, weights: Which = "auto"
+) -> TrainedEncoder:
     """Load a trained encoder with its preprocessing.
 
     Args:
@@ -190,17 +196,25 @@ def load(path: str | os.PathLike[str], *, allow_outside: bool = False, trust_cod
             `vidssl export` wrote, or the encoder.safetensors in it.
         allow_outside: Accept links that lead out of the folder.
         trust_code: Import the code that builds the encoder, if it was trained as module:function or file.py:function.
+        weights: Which of a checkpoint's weights: "raw", those that were trained; "ema", their moving average; "auto"
+            takes the average if the run kept one. An export holds one of them.
 
     Raises:
         VidsslError: It is none of these, or damaged, or code builds the encoder and is not trusted.
     """
     given = Path(path)
     if is_export(given):
-        weights = given if given.is_file() else given / WEIGHTS
-        return _load_export(input_path(weights.parent, weights.name, allow_outside=allow_outside), trust_code)
-    run = load_run(given, allow_outside=allow_outside, trust_code=trust_code)
-    encoder, recipe = trained_encoder(run.path, trust_code=trust_code)
-    return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=run.step)
+        file = given if given.is_file() else given / WEIGHTS
+        found = _load_export(input_path(file.parent, file.name, allow_outside=allow_outside), trust_code)
+        if weights not in ("auto", found.weights):
+            raise VidsslError(
+                f"path={str(path)!r}: weights={weights!r}: this export holds the {found.weights} ones; leave weights "
+                "out, or export the run again with them"
+            )
+        return found
+    run = load_run(given, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
+    encoder, recipe = trained_encoder(run.path, trust_code=trust_code, weights=run.weights)
+    return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=run.step, weights=run.weights)
 
 
 def is_export(path: Path) -> bool:
@@ -229,13 +243,14 @@ def _load_export(path: Path, trust_code: bool) -> TrainedEncoder:
         raise VidsslError(
             f"path={str(path)!r}: not the weights of {recipe.encoder} ({why}); export it again"
         ) from error
-    return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=about["step"])
+    weights = str(about.get("weights", "raw"))
+    return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=about["step"], weights=weights)
 
 
 def described(trained: TrainedEncoder) -> dict[str, Any]:
     """What `load` needs beside the weights, as values of JSON."""
     recipe: dict[str, Any] = json.loads(json.dumps(trained.recipe.as_dict()))
-    return {"recipe": recipe, "step": trained.step}
+    return {"recipe": recipe, "step": trained.step, "weights": trained.weights}
 
 
 def _index(paths: list[Path], frames: int, *, workers: int | None = None, progress: bool = False) -> VideoIndex:
