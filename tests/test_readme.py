@@ -27,7 +27,8 @@ def example(having: str) -> str:
 
 def lines_of(pattern: str) -> list[str]:
     """The text's command lines of vidssl that begin with a pattern, without a comment."""
-    return re.findall(rf"^\.venv/bin/vidssl ({pattern}.*?)(?: +#.*)?$", README.read_text(), re.MULTILINE)
+    text = re.sub(r" *\\\n *", " ", README.read_text())  # a command may go on in the next line
+    return re.findall(rf"^\.venv/bin/vidssl ({pattern}.*?)(?: +#.*)?$", text, re.MULTILINE)
 
 
 def test_a_trained_encoder_is_used_as_the_text_says(
@@ -54,7 +55,7 @@ def test_encoders_of_ones_own_train_as_the_text_says(tmp_path: Path, monkeypatch
         make_clip(tmp_path / "VIDEOS" / f"{number}.mp4", frames=64 + number)
     (tmp_path / "my_encoder.py").write_text(example("def small(channels=3)"))
     monkeypatch.chdir(tmp_path)
-    file, folder = (line for line in lines_of("train ") if "--encoder" in line)
+    file, folder, settings = (line for line in lines_of("train ") if "--encoder" in line)
     short = ["--steps", "1", "--batch-size", "2", "--holdout", "0", "--device", "cpu", "--amp", "off"]
     assert main([*file.split(), *short]) == 0
     if find_spec("transformers"):
@@ -63,6 +64,9 @@ def test_encoders_of_ones_own_train_as_the_text_says(tmp_path: Path, monkeypatch
         small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
         VideoMAEConfig(patch_size=56, **small).save_pretrained("FOLDER")
         assert main([*folder.split(), *short]) == 0
+        one_step = settings.replace("--warmup-epochs 5", "--warmup-epochs 0")
+        assert one_step != settings
+        assert main([*one_step.split(), *short]) == 0
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
