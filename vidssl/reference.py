@@ -5,6 +5,7 @@ They are slow, and only for tests and benchmarks.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from vidssl.types import Array, ColorSpace, Plan
 
 CELL = 16
 _MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
-_PURPOSES = {"base": 2, "gap": 3, "arrangement": 4, "crop": 5, "flip": 6, "color": 7, "jitter": 8}
+_PURPOSES = {"base": 2, "gap": 3, "arrangement": 4, "crop": 5, "flip": 6, "color": 7, "jitter": 8, "crop_size": 10}
 
 
 def _module(array: Array) -> Any:
@@ -154,12 +155,13 @@ def plan(
     frame = np.zeros_like(shown)
     if status != 3:
         frame = np.array(start)[shown // spec.length] + shown % spec.length * spec.stride
-    region = _region(
-        spec, size, sad, [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else []
-    )
+    picture = _resized(spec, size)
+    pool = [base + t * spec.stride for base in start for t in range(spec.length)] if status != 3 else []
+    region = _region(spec, size, picture, sad, pool)
+    cells = [[_in_cell(spec, region, int(number)) for number in row] for row in cell]
     box = np.array(
         [
-            [_box(spec, draws, size, _in_cell(spec, region, int(cell[k, t])), k, t, train) for t in range(spec.times)]
+            [_box(spec, draws, size, picture, cells[k][t], k, t, train) for t in range(spec.times)]
             for k in range(spec.slots)
         ],
         dtype=np.float32,
@@ -223,24 +225,34 @@ def _key(scope: str, slot: int, time: int, times: int) -> int:
     return {"frame": slot * times + time, "clip": slot * times, "tuple": 0}[scope]
 
 
+def _resized(spec: PlanSpec, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the resized picture."""
+    short = spec.augment.short_side
+    return spec.augment.resize if short is None else (short * size[0] // min(size), short * size[1] // min(size))
+
+
 def _region(
-    spec: PlanSpec, size: tuple[int, int], sad: npt.NDArray[np.uint32] | None, pool: list[int]
+    spec: PlanSpec,
+    size: tuple[int, int],
+    picture: tuple[int, int],
+    sad: npt.NDArray[np.uint32] | None,
+    pool: list[int],
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """(y, x) and (height, width), in resized pixels, of the used part of the picture."""
     a = spec.augment
     if a.region is None:
-        return (0, 0), a.resize
-    centre = (round((a.resize[0] - a.region[0]) / 2), round((a.resize[1] - a.region[1]) / 2))  # halves become even
+        return (0, 0), picture
+    centre = (round((picture[0] - a.region[0]) / 2), round((picture[1] - a.region[1]) / 2))  # halves become even
     if sad is None or not len(sad) or not pool:
         return centre, a.region
     motion = sum(sad[max(f - 1, 0)].astype(np.int64) for f in pool)
-    cells = [max(1, a.region[axis] * size[axis] // (a.resize[axis] * CELL)) for axis in range(2)]
+    cells = [max(1, a.region[axis] * size[axis] // (picture[axis] * CELL)) for axis in range(2)]
     score = np.lib.stride_tricks.sliding_window_view(motion, cells).sum(axis=(2, 3))
     if score.max() == 0:
         return centre, a.region
     best = np.unravel_index(score.argmax(), score.shape)
     y, x = (
-        min(int(best[axis]) * CELL * a.resize[axis] // size[axis], a.resize[axis] - a.region[axis]) for axis in range(2)
+        min(int(best[axis]) * CELL * picture[axis] // size[axis], picture[axis] - a.region[axis]) for axis in range(2)
     )
     return (y, x), a.region
 
@@ -255,10 +267,38 @@ def _in_cell(
     return (y + row * sides[0], x + column * sides[1]), sides
 
 
+def _power_of_two(x: float) -> float:
+    whole = math.floor(x)
+    f = x - whole
+    return math.ldexp(1 + f - f * (1 - f) * (0.306995 + f * (0.065456 + f * 0.013689)), whole)
+
+
+def _crop_size(spec: PlanSpec, draws: _Draws, extent: tuple[int, int], key: int, train: bool) -> tuple[int, int]:
+    """(height, width) of a crop in resized pixels; 64-bit floats, in the order of operations of the kernels."""
+    a = spec.augment
+    if not train or a.crop_area is None:
+        return a.crop
+    low, high = (round(math.log2(end) * 2**20) / 2**20 for end in a.crop_aspect)
+    for attempt in range(10):
+        words = draws("crop_size", key * 10 + attempt)
+        cut = extent[0] * extent[1] * (a.crop_area[0] + (a.crop_area[1] - a.crop_area[0]) * (words[0] / 2**32))
+        aspect = _power_of_two(low + (high - low) * (words[1] / 2**32))
+        width, height = math.floor(math.sqrt(cut * aspect) + 0.5), math.floor(math.sqrt(cut / aspect) + 0.5)
+        if 1 <= width <= extent[1] and 1 <= height <= extent[0]:
+            return height, width
+    height, width = extent
+    if width < height * _power_of_two(low):
+        height = math.floor(width / _power_of_two(low) + 0.5)
+    if width > height * _power_of_two(high):
+        width = math.floor(height * _power_of_two(high) + 0.5)
+    return max(1, height), max(1, width)
+
+
 def _box(
     spec: PlanSpec,
     draws: _Draws,
     size: tuple[int, int],
+    picture: tuple[int, int],
     region: tuple[tuple[int, int], tuple[int, int]],
     slot: int,
     time: int,
@@ -267,16 +307,17 @@ def _box(
     a, (corner, extent) = spec.augment, region
     at, box = [], []
     jitter = draws("jitter", slot * spec.times + time)
-    crop = draws("crop", _key(a.crop_scope, slot, time, spec.times))
+    key = _key(a.crop_scope, slot, time, spec.times)
+    crop, cut = draws("crop", key), _crop_size(spec, draws, extent, key, train)
     for axis in range(2):
-        margin = extent[axis] - a.crop[axis]
+        margin = extent[axis] - cut[axis]
         offset = round(margin / 2)  # a half becomes the even number, as in torchvision's CenterCrop
         if train:
             offset = crop[axis] * (margin + 1) >> 32
             moved = offset + (jitter[axis] * (2 * a.jitter + 1) >> 32) - a.jitter
             offset = moved if 0 <= moved <= margin else offset
-        at.append(np.float32((corner[axis] + offset) * size[axis]) / np.float32(a.resize[axis]))
-        box.append(np.float32(a.crop[axis] * size[axis]) / np.float32(a.resize[axis]))
+        at.append(np.float32((corner[axis] + offset) * size[axis]) / np.float32(picture[axis]))
+        box.append(np.float32(cut[axis] * size[axis]) / np.float32(picture[axis]))
     return [at[1], at[0], box[1], box[0]]
 
 
@@ -293,6 +334,11 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
         map_ = factor[0] * map_
         map_ = factor[1] * map_ + np.array([0, 0, 0, 128 * (1 - factor[1])])
         map_ = (factor[2] * np.eye(3) + (1 - factor[2]) * grey) @ map_
+        angle = 2 * math.pi * float(np.float32(a.hue)) * (2 * _unit(more[2]) - 1)
+        if a.hue > 0:  # a rotation around the axis of the greys, by Rodrigues' formula
+            axis = np.ones(3) / math.sqrt(3)
+            turned = np.cos(angle) * np.eye(3) + (1 - np.cos(angle)) * np.outer(axis, axis)
+            map_ = (turned + np.sin(angle) * np.cross(np.eye(3), axis)) @ map_
         if _unit(words[3]) < np.float32(a.grey):
             map_ = grey @ map_
         if _unit(more[0]) < np.float32(a.split):

@@ -42,7 +42,8 @@ enum class Purpose : std::uint32_t {
   flip = 6,
   color = 7,
   jitter = 8,
-  motion_window = 9
+  motion_window = 9,
+  crop_size = 10
 };
 
 // Counter: low = epoch | purpose << 32 (8 bits) | index << 40 (24 bits), high = sample.

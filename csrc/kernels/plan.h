@@ -37,15 +37,20 @@ constexpr int kMaxPlaces = 1 << 30;  // most frames that bases cover, and most p
 
 struct Augment {
   int resize_h, resize_w;  // the picture is resized to this size; the aspect ratio is not kept
+  int short_side;          // if > 0: its shorter side is resized to this length instead; the aspect ratio is kept
   int region_h, region_w;  // if > 0: crops come only from the region of this size in which the pool's frames move most;
                            // without motion it is the centre
   int crop_h, crop_w;      // size of the crop, at random in training, otherwise at the centre
   Scope crop_scope;
+  double area_min, area_max;  // if > 0: a crop covers a fraction in this range of the picture (or region, or cell), and
+                              // is then resized to crop_h x crop_w
+  double aspect_min, aspect_max;  // log2 of such a crop's width / height
   int jitter;  // each frame's crop moves by up to +-jitter pixels along each axis, but not along an axis where it would
                // leave the picture or the region
   float flip;  // probability of a mirrored slot
   Scope flip_scope;                        // clip or tuple
   float brightness, contrast, saturation;  // spread: factors in 1 +- spread; contrast keeps 128
+  float hue;                               // spread, in turns around the grey axis
   float grey, split;                       // probability of grey, and of one channel copied to all three
   Scope color_scope;
   float mean[3], std[3];  // of values divided by 255
@@ -95,6 +100,13 @@ VIDSSL_HD inline int plan_extent(const PlanSpec& spec) { return (spec.length - 1
 VIDSSL_HD inline int plan_span(const PlanSpec& spec) {
   return spec.draw == Draw::chain ? spec.bases * plan_extent(spec) + (spec.bases - 1) * spec.gap_max
                                   : spec.bases - 1 + plan_extent(spec);
+}
+
+// The size of the resized picture: the length along one axis, of which `other` is the other one. The longer side of a
+// picture that keeps its aspect ratio is rounded down, as torchvision rounds it.
+VIDSSL_HD inline std::int64_t resized(int short_side, int resize, std::int64_t length, std::int64_t other) {
+  if (short_side == 0) return resize;
+  return length <= other ? short_side : short_side * length / other;
 }
 
 // True if the plan depends on the sad of motion.

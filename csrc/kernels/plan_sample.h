@@ -160,14 +160,15 @@ VIDSSL_HD inline std::uint64_t cell_motion(const PlanSpec& spec, const PlanArgs&
 // For each row of corners, column[cx] is the motion of the region's cells in column cx, and sums[cx] is the motion of
 // all columns before cx.
 template <typename Team>
-VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args) {
+VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec& spec, const PlanArgs& args,
+                                const Region& picture) {
   const Augment& a = spec.augment;
-  if (a.region_h == 0) return {0, 0, a.resize_h, a.resize_w};
-  Region region{centre(a.resize_h - a.region_h), centre(a.resize_w - a.region_w), a.region_h, a.region_w};
+  if (a.region_h == 0) return picture;
+  Region region{centre(picture.height - a.region_h), centre(picture.width - a.region_w), a.region_h, a.region_w};
   if (args.frames < 2 || args.frames < plan_span(spec)) return region;
   const int gh = motion_cells(args.height), gw = motion_cells(args.width);
-  const std::int64_t down = static_cast<std::int64_t>(a.resize_h) * kMotionCell,
-                     right = static_cast<std::int64_t>(a.resize_w) * kMotionCell;
+  const std::int64_t down = static_cast<std::int64_t>(picture.height) * kMotionCell,
+                     right = static_cast<std::int64_t>(picture.width) * kMotionCell;
   const int fit_h = static_cast<int>(static_cast<std::int64_t>(a.region_h) * args.height / down);
   const int fit_w = static_cast<int>(static_cast<std::int64_t>(a.region_w) * args.width / right);
   const int rows = fit_h < 1 ? 1 : fit_h, cols = fit_w < 1 ? 1 : fit_w;  // size of the region in whole cells
@@ -199,8 +200,8 @@ VIDSSL_TEAM Region place_region(const Team& team, PlanWork& work, const PlanSpec
   team.first_best(&best, &best_y, &best_x);
   if (best_y < 0) return region;
   const int y = static_cast<int>(best_y * down / args.height), x = static_cast<int>(best_x * right / args.width);
-  region.y = y < a.resize_h - a.region_h ? y : a.resize_h - a.region_h;
-  region.x = x < a.resize_w - a.region_w ? x : a.resize_w - a.region_w;
+  region.y = y < picture.height - a.region_h ? y : picture.height - a.region_h;
+  region.x = x < picture.width - a.region_w ? x : picture.width - a.region_w;
   return region;
 }
 
@@ -220,7 +221,10 @@ VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& s
     if (group != PlanStatus::ok) status = group;
   }
   team.sync();
-  const Region region = place_region(team, work, spec, args);
+  const Augment& a = spec.augment;
+  const Region picture{0, 0, static_cast<int>(resized(a.short_side, a.resize_h, args.height, args.width)),
+                       static_cast<int>(resized(a.short_side, a.resize_w, args.width, args.height))};
+  const Region region = place_region(team, work, spec, args, picture);
   const Random4 r = draw(args.seed, args.epoch, args.sample, Purpose::arrangement, 0);
   const int row = static_cast<int>(below(r.v[0], static_cast<std::uint32_t>(spec.arrangement_count)));
   const std::int32_t* shown = spec.arrangements + static_cast<std::int64_t>(row) * spec.slots * spec.times;
@@ -230,7 +234,7 @@ VIDSSL_TEAM void plan_sample(const Team& team, PlanWork& work, const PlanSpec& s
     const int entry = shown[at] < 0 ? 0 : shown[at] < last ? shown[at] : last, number = entry % pool;
     args.frame[at] =
         status == PlanStatus::too_short ? 0 : work.start[number / spec.length] + number % spec.length * spec.stride;
-    plan_box(spec, args, grid_cell(spec, region, entry / pool), k, t, args.box + at * 4);
+    plan_box(spec, args, picture, grid_cell(spec, region, entry / pool), k, t, args.box + at * 4);
     plan_color(spec, args, k, t, args.color + at * 12);
   }
   for (int k = team.lane(); k < spec.slots; k += team.size()) {

@@ -17,6 +17,7 @@ namespace vidssl {
 namespace {
 
 constexpr int kMost = std::numeric_limits<int>::max();
+constexpr double kMaxAspect = 64.0;  // of a random crop
 constexpr float kColorRange = 1e6f;  // limit of mean and std, so that no colour map overflows
 
 class Fields {
@@ -104,6 +105,9 @@ int fill(Fields& fields, const char* key, int bases, int (&table)[N][Columns]) {
   return static_cast<int>(rows.size());
 }
 
+// log2 to a multiple of 2^-20, which the last bit of a machine's logarithm does not change.
+double fine_log2(double value) { return std::round(std::log2(value) * 1048576.0) / 1048576.0; }
+
 Augment parse_augment(Fields& fields) {
   Augment a{};
   const auto resize = fields.integers<2>("resize", 1, kMaxSide), region = fields.integers<2>("region", 0, kMaxSide),
@@ -116,16 +120,31 @@ Augment parse_augment(Fields& fields) {
     check(inner[0] <= outer[0] && inner[1] <= outer[1], "spec: ", name, "=", inner[0], ",", inner[1],
           ": it must fit into ", other, "=", outer[0], ",", outer[1]);
   };
+  a.short_side = fields.has("short_side") ? fields.integer("short_side", 1, kMaxSide) : 0;
+  // The longer side is at least as long, so what fits into this square fits into every picture.
+  const std::array<int, 2> square{a.short_side, a.short_side}, &whole = a.short_side > 0 ? square : resize;
+  const char* const of = a.short_side > 0 ? "short_side" : "resize";
   check((a.region_h > 0) == (a.region_w > 0), "spec: region=", a.region_h, ",", a.region_w,
         ": take two positive sizes, or 0,0 for none");
-  fits("region", region, "resize", resize);
-  a.region_h > 0 ? fits("crop", crop, "region", region) : fits("crop", crop, "resize", resize);
+  fits("region", region, of, whole);
+  a.region_h > 0 ? fits("crop", crop, "region", region) : fits("crop", crop, of, whole);
   a.crop_scope = static_cast<Scope>(fields.integer("crop_scope", 0, 2));
+  if (fields.has("crop_area")) {
+    const auto area = fields.numbers("crop_area", 2), aspect = fields.numbers("crop_aspect", 2);
+    check(0.0 < area[0] && area[0] <= area[1] && area[1] <= 1.0, "spec: crop_area=", area[0], ",", area[1],
+          ": take fractions 0 < min <= max <= 1");
+    check(1.0 / kMaxAspect <= aspect[0] && aspect[0] <= aspect[1] && aspect[1] <= kMaxAspect,
+          "spec: crop_aspect=", aspect[0], ",", aspect[1], ": take ratios min <= max in 1/", kMaxAspect, "..",
+          kMaxAspect);
+    a.area_min = area[0], a.area_max = area[1];
+    a.aspect_min = fine_log2(aspect[0]), a.aspect_max = fine_log2(aspect[1]);
+  }
   a.jitter = fields.integer("jitter", 0, kMaxSide);
   a.flip = fields.real("flip", 0.0f, 1.0f);
   a.flip_scope = static_cast<Scope>(fields.integer("flip_scope", 1, 2));
   a.brightness = fields.real("brightness", 0.0f, 1.0f), a.contrast = fields.real("contrast", 0.0f, 1.0f);
   a.saturation = fields.real("saturation", 0.0f, 1.0f);
+  a.hue = fields.has("hue") ? fields.real("hue", 0.0f, 0.5f) : 0.0f;
   a.grey = fields.real("grey", 0.0f, 1.0f), a.split = fields.real("split", 0.0f, 1.0f);
   a.color_scope = static_cast<Scope>(fields.integer("color_scope", 0, 2));
   for (std::size_t i = 0; i < 3; ++i) a.mean[i] = Fields::within("mean", mean[i], -kColorRange, kColorRange);
@@ -165,9 +184,12 @@ PlanSpec parse_spec(const std::string& text) {
   const auto grid = fields.has("grid") ? fields.integers<2>("grid", 1, kMaxSide) : std::array<int, 2>{1, 1};
   spec.grid_h = grid[0], spec.grid_w = grid[1];
   const Augment& a = spec.augment;
-  check((a.region_h > 0 ? a.region_h : a.resize_h) / spec.grid_h >= a.crop_h &&
-            (a.region_w > 0 ? a.region_w : a.resize_w) / spec.grid_w >= a.crop_w,
-        "spec: grid=", spec.grid_h, ",", spec.grid_w, ": the crop must fit into a cell; take a smaller crop or grid");
+  const auto side = [&](int region, int resize) {
+    return region > 0 ? region : a.short_side > 0 ? a.short_side : resize;
+  };
+  check(
+      side(a.region_h, a.resize_h) / spec.grid_h >= a.crop_h && side(a.region_w, a.resize_w) / spec.grid_w >= a.crop_w,
+      "spec: grid=", spec.grid_h, ",", spec.grid_w, ": the crop must fit into a cell; take a smaller crop or grid");
   check(std::int64_t{spec.groups} * spec.bases * spec.length * spec.grid_h * spec.grid_w <= kMaxPlaces,
         "spec: grid=", spec.grid_h, ",", spec.grid_w, ": the frames of all cells are more than ", kMaxPlaces,
         "; take fewer");
@@ -193,9 +215,10 @@ void check_window(const PlanSpec& spec, std::int64_t frames, std::int64_t height
   check(frames > 0 && frames <= most, "frames=", frames, ": take a number in 1..", most);
   check_picture("size", height, width);
   const Augment& a = spec.augment;
-  check(height * a.resize_h <= kMost && width * a.resize_w <= kMost, "resize=(", a.resize_h, ", ", a.resize_w,
-        "), size=(", height, ", ", width, "): their products are more than ", kMost,
-        "; take a smaller resize and crop");
+  const std::int64_t down = resized(a.short_side, a.resize_h, height, width),
+                     right = resized(a.short_side, a.resize_w, width, height);
+  check(height * down <= kMost && width * right <= kMost, "resize=(", down, ", ", right, "), size=(", height, ", ",
+        width, "): their products are more than ", kMost, "; take a smaller resize (or short_side) and crop");
 }
 
 void check_tables(const PlanSpec& spec) {

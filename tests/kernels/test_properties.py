@@ -46,22 +46,27 @@ JUNK = st.one_of(
 
 @st.composite
 def augments(draw: st.DrawFn) -> Augment:
-    resize = draw(SIZES)
-    region = draw(st.none() | st.tuples(*(st.integers(1, side) for side in resize)))
-    crop = tuple(draw(st.integers(1, side)) for side in region or resize)
+    resize, short_side = draw(SIZES), draw(st.none() | st.integers(1, 70))
+    picture = resize if short_side is None else (short_side, short_side)
+    region = draw(st.none() | st.tuples(*(st.integers(1, side) for side in picture)))
+    crop = tuple(draw(st.integers(1, side)) for side in region or picture)
     flip_scope = draw(st.sampled_from(("clip", "tuple")))
     spread = {name: draw(UNIT) for name in ("flip", "brightness", "contrast", "saturation", "grey", "split")}
     mean, std = (draw(st.tuples(*[st.floats(low, 2)] * 3)) for low in (-2, 0.1))
     scopes = {"crop_scope": draw(SCOPE), "flip_scope": flip_scope, "color_scope": draw(SCOPE)}
     jitter = draw(st.integers(0, 9))
-    return Augment(resize=resize, region=region, crop=crop, jitter=jitter, mean=mean, std=std, **scopes, **spread)  # type: ignore[arg-type]
+    spread["hue"] = draw(UNIT) / 2
+    area, aspect = (sorted((draw(ends), draw(ends))) for ends in (st.floats(0.01, 1), st.floats(1 / 64, 64)))
+    cut = {"crop_area": draw(st.sampled_from((None, tuple(area)))), "crop_aspect": tuple(aspect)}
+    sizes: Any = {"resize": resize, "short_side": short_side, "region": region, "crop": crop, "jitter": jitter, **cut}
+    return Augment(mean=mean, std=std, **sizes, **scopes, **spread)  # type: ignore[arg-type]
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> PlanSpec:
     groups, bases, length = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
     augment = draw(augments())
-    whole = augment.region or augment.resize
+    whole = augment.region or augment.surely
     grid = (draw(st.integers(1, whole[0] // augment.crop[0])), draw(st.integers(1, whole[1] // augment.crop[1])))
     pool, gap = (
         groups * bases * length * grid[0] * grid[1],

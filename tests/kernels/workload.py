@@ -127,6 +127,33 @@ SPECS = {
         draw="free",
         augment=Augment(resize=(40, 50), crop=(40, 50), crop_scope="tuple"),
     ),
+    "random crops of a kept aspect": PlanSpec(
+        arrangements=orders(3, 4),
+        labels=np.arange(6),
+        bases=3,
+        length=4,
+        stride=2,
+        gap=(0, 5),
+        augment=dataclasses.replace(
+            EVERY_CHANGE, short_side=44, crop_area=(0.08, 1.0), crop_aspect=(0.5, 3.0), hue=0.5, split=0.0
+        ),
+    ),
+    "random crops of cells where it moves": PlanSpec(
+        arrangements=np.arange(16).reshape(1, 4, 4)[:, ::-1],
+        labels=np.array([0]),
+        bases=1,
+        length=4,
+        grid=(2, 2),
+        augment=Augment(
+            short_side=60,
+            region=(31, 40),
+            crop=(14, 18),
+            jitter=1,
+            crop_area=(0.9, 1.0),
+            crop_aspect=(8.0, 9.0),
+            hue=0.1,
+        ),
+    ),
     "clips anywhere": PlanSpec(
         arrangements=np.arange(30).reshape(1, 6, 5),
         labels=np.array([0]),

@@ -16,7 +16,7 @@ from vidssl.loader import Loader
 from vidssl.pretext import build_model
 from vidssl.train import checkpoint, setup
 from vidssl.train.compute import pick_amp
-from vidssl.train.config import Recipe
+from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.setup import CHANGEABLE, CommandText, Task, check_resumable, fit, fixed_settings, open_run
 from vidssl.types import VidsslError
@@ -95,6 +95,24 @@ def test_each_difference_is_named_with_its_fix(tmp_path: Path) -> None:
     (tmp_path / "index.arrow").touch()
     with pytest.raises(VidsslError, match=r"--data \S+index.arrow lists the videos as they were"):
         check_resumable(start, other, tmp_path)
+
+
+def test_a_run_from_before_a_setting_existed_is_resumed(recipe: Recipe, tmp_path: Path) -> None:
+    """The setting then had its default; another value is a difference."""
+    new = "pretext.augment.hue"
+    meta: dict[str, Any] = {
+        "fixed": flat(recipe.as_dict()),
+        "recipe": recipe.as_dict(),
+        "data": "aa",
+        "videos": 3,
+        "amp": "off",
+    }
+    old = json.loads(json.dumps(meta))
+    del old["fixed"][new], old["recipe"]["pretext"]["augment"]["hue"]
+    start = saved(tmp_path, old)
+    check_resumable(start, meta, tmp_path)
+    with pytest.raises(VidsslError, match=f"another out: {new}: 0.0 then, 0.25 now$"):
+        check_resumable(start, meta | {"fixed": meta["fixed"] | {new: 0.25}}, tmp_path)
 
 
 def test_a_task_brings_its_loader_its_decoder_stays_and_its_precision_is_compared(

@@ -56,8 +56,8 @@ def open_data_and_store(
         return open_data(data, out, allow_outside=allow_outside), None
     if recipe.store_size == "none":
         index = open_data(data, out, allow_outside=allow_outside)
-        height, width = recipe.pretext.augment.resize
-        sizes: list[Size] = ["native", (height, width)]
+        augment = recipe.pretext.augment  # a short side keeps the aspect ratio, which only the native size does
+        sizes: list[Size] = ["native"] if augment.short_side is not None else ["native", augment.resize]
         choices = ", ".join(
             f"--store-size {store.size_text} takes {readable(store.bytes_of(index))}"
             for store in (FrameStore(None, size) for size in sizes)

@@ -212,7 +212,7 @@ def evaluate_pretext(
             f"{drawn - predicted} of {drawn} tuples met the task's limits in no try; they are left out. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
             "Balanced: the mean over the classes of the accuracy in each.",
-            *size_notes(run.recipe, run.recipe.pretext.augment.resize),
+            *size_notes(run.recipe),
         ),
     )
     place = {

@@ -204,7 +204,7 @@ def _audit(
         trained=None
         if test.logits is None
         else measure(f"trained, {step}", test.logits, test.label, test.video, pretext.plan.labels),
-        notes=(*_notes(train, test), *_overfit(scores), *size_notes(recipe, pretext.augment.resize)),
+        notes=(*_notes(train, test), *_overfit(scores), *size_notes(recipe)),
     )
 
 

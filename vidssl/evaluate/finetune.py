@@ -333,14 +333,17 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
     augment = replace(
         old,
         resize=how.resize or old.resize,
+        short_side=None if how.resize else old.short_side,
         crop=how.crop or old.crop,
         region=None,
         crop_scope="clip",
+        crop_area=None,
         jitter=0,
         flip=how.flip,
         brightness=0.0,
         contrast=0.0,
         saturation=0.0,
+        hue=0.0,
         grey=0.0,
         split=0.0,
     )

@@ -185,7 +185,9 @@ class View:
             VidsslError: The crop is larger than the videos are shown, or the store has another size.
         """
         plan, augment = recipe.pretext.plan, recipe.pretext.augment
-        augment = replace(augment, resize=self.resize or augment.resize, crop=self.crop or augment.crop, region=None)
+        short = None if self.resize else augment.short_side
+        crop = self.crop or augment.crop
+        augment = replace(augment, resize=self.resize or augment.resize, short_side=short, crop=crop, region=None)
         check_crop(recipe, augment.crop)
         return Clips(
             count=self.clips,
@@ -203,7 +205,7 @@ class View:
         """
         of = f"layer {self.layer}" if self.layer else "the last map" if self.pool != "avg" else ""
         feature = (f"Features: {of}, pool={self.pool}.",) if of else ()
-        return (*feature, *size_notes(recipe, self.resize or recipe.pretext.augment.resize))
+        return (*feature, *size_notes(recipe, self.resize))
 
 
 def check_crop(recipe: Recipe, crop: tuple[int, int]) -> None:
@@ -216,10 +218,17 @@ def check_crop(recipe: Recipe, crop: tuple[int, int]) -> None:
         )
 
 
-def size_notes(recipe: Recipe, resize: tuple[int, int]) -> tuple[str, ...]:
-    """Says at which size videos are shown, if the recipe declares one. resize: (height, width) in pixels."""
+def size_notes(recipe: Recipe, resize: tuple[int, int] | None = None) -> tuple[str, ...]:
+    """Says at which size videos are shown, if the recipe declares one. resize: (height, width) in pixels to which they
+    are resized; None takes the recipe's.
+    """
     if recipe.store_size in ("none", "native"):
         return ()
+    augment = recipe.pretext.augment
+    if resize is None and augment.short_side is not None:
+        then = f", and their shorter side is resized from there to {augment.short_side}"
+        return (f"Videos are shown at {recipe.store_size}, the run's store_size{then}.",)
+    resize = resize or augment.resize
     then = "" if parse_size(recipe.store_size) == resize else f", and resized from there to {resize[0]}x{resize[1]}"
     return (f"Videos are shown at {recipe.store_size}, the run's store_size{then}.",)
 

@@ -11,6 +11,7 @@ from vidssl.types import VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]
 SCOPES = {"frame": 0, "clip": 1, "tuple": 2}  # as in csrc/kernels/spec.h
+MAX_ASPECT = 64.0  # limit of crop_aspect, as in spec.cpp
 MAX_COLOR = 1e6  # limit of mean and std, as in spec.cpp
 LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as the kernels take them
 
@@ -29,11 +30,19 @@ class Augment:
 
     Args:
         resize: (height, width) in pixels to which the whole picture is resized. The aspect ratio is not kept.
+        short_side: Length in pixels to which the shorter side of the picture is resized, in the place of `resize`; the
+            aspect ratio is kept, and the longer side is rounded down. With a store, the picture is the one that the
+            store shows. None resizes to `resize`.
         region: (height, width) in resized pixels. Crops come only from the region of this size in which the frames of
             the pool move most. It is searched in steps of 16 pixels of the video; without motion it is the centre.
             None uses the whole picture.
         crop: (height, width) in resized pixels of the crop that the encoder gets.
         crop_scope: The crop's position is drawn once for each "frame", each "clip" (slot) or each "tuple".
+        crop_area: (min, max) fraction of the picture (or of the region, or of a cell of a grid) that a random crop
+            covers, in 0..1. Each is resized to `crop`, so `crop` is then no longer a part of the resized picture.
+            Drawn evenly, as often as crop_scope says. None cuts crops of the size `crop`.
+        crop_aspect: (min, max) width / height of such a crop, in resized pixels; its logarithm is drawn evenly. Used
+            only with crop_area.
         jitter: Each frame's crop moves by up to this many resized pixels along each axis. It does not move along an
             axis where it would leave the picture or the region.
         flip: Probability in 0..1 that a slot is mirrored.
@@ -41,6 +50,8 @@ class Augment:
         brightness: Spread in 0..1. The factor is drawn from 1 - spread to 1 + spread.
         contrast: Spread in 0..1, as `brightness`. Mid grey (128) does not change.
         saturation: Spread in 0..1, as `brightness`.
+        hue: Spread in 0..0.5 of a turn: the colours are turned around the axis of the greys by -spread to spread. A
+            third of a turn makes red green.
         grey: Probability in 0..1 that the picture is made grey.
         split: Probability in 0..1 that one channel is copied to all three.
         color_scope: The colours are drawn once for each "frame", each "clip" or each "tuple".
@@ -55,15 +66,19 @@ class Augment:
     """
 
     resize: tuple[int, int] = (128, 171)
+    short_side: int | None = None
     region: tuple[int, int] | None = None
     crop: tuple[int, int] = (112, 112)
     crop_scope: Scope = "clip"
+    crop_area: tuple[float, float] | None = None
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)
     jitter: int = 0
     flip: float = 0.0
     flip_scope: Scope = "tuple"
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    hue: float = 0.0
     grey: float = 0.0
     split: float = 0.0
     color_scope: Scope = "frame"
@@ -114,6 +129,12 @@ class Augment:
         for name in ("brightness", "contrast", "saturation"):
             fits = is_real(getattr(self, name), 0, 1)
             need(fits, "Augment", name, getattr(self, name), "take a spread in 0..1")
+        need(is_real(self.hue, 0, 0.5), "Augment", "hue", self.hue, "take a spread in 0..0.5 of a turn")
+        for name, least, most in (("crop_area", 0.0, 1.0), ("crop_aspect", 1 / MAX_ASPECT, MAX_ASPECT)):
+            given = getattr(self, name)
+            fits = numbers(given, 2, float) and 0 < given[0] <= given[1] and least <= given[0] and given[1] <= most
+            fix = f"take (min, max) with 0 < min <= max, in {least}..{most}"
+            need(given is None if name == "crop_area" and not fits else fits, "Augment", name, given, fix)
 
     def _check_sizes(self) -> None:
         """Checks that the crop lies in the region, and the region in the resized picture."""
@@ -132,22 +153,32 @@ class Augment:
                 getattr(self, name),
                 f"take at most {MAX_SIDE} a side",
             )
+        fits = self.short_side is None or is_whole(self.short_side, 1, MAX_SIDE)
+        need(fits, "Augment", "short_side", self.short_side, f"take a whole number in 1..{MAX_SIDE}, or None")
         need(min(self.crop) > 0, "Augment", "crop", self.crop, "take positive sizes")
-        outer, whole = ("resize", self.resize) if self.region is None else ("region", self.region)
+        picture, said = self.surely, f"resize={self.resize}"
+        if self.short_side is not None:
+            said = f"the square of short_side={self.short_side}, as a picture may be upright"
+        whole, outer = (picture, said) if self.region is None else (self.region, f"region={self.region}")
         need(
-            whole[0] <= self.resize[0] and whole[1] <= self.resize[1],
+            whole[0] <= picture[0] and whole[1] <= picture[1],
             "Augment",
             "region",
             whole,
-            f"it must fit into resize={self.resize}",
+            f"it must fit into {said}",
         )
         need(
             self.crop[0] <= whole[0] and self.crop[1] <= whole[1],
             "Augment",
             "crop",
             self.crop,
-            f"it must fit into {outer}={whole}",
+            f"it must fit into {outer}",
         )
+
+    @property
+    def surely(self) -> tuple[int, int]:
+        """(height, width) of what every resized picture has at least: `resize`, or the square of `short_side`."""
+        return self.resize if self.short_side is None else (self.short_side, self.short_side)
 
     def level(self, clips: Any) -> Any:
         """Moves the mean luma of each clip, or of each frame, to 0.5, as `level_luma` says.

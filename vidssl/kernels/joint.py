@@ -15,7 +15,7 @@ from vidssl.kernels.augment import Augment, need
 from vidssl.kernels.plan import PlanSpec, plan_many
 from vidssl.types import Array, Plan
 
-_SAME = ("resize", "crop", "mean", "std")  # settings of Augment on which the encoder's input depends
+_SAME = ("resize", "short_side", "crop", "mean", "std")  # settings of Augment on which the encoder's input depends
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -142,7 +142,7 @@ class PlanSpec:
 
     def _check_grid(self) -> None:
         """Checks that a crop fits into each cell, and that the entries of the table fit into an int32."""
-        whole, crop = self.augment.region or self.augment.resize, self.augment.crop
+        whole, crop = self.augment.region or self.augment.surely, self.augment.crop
         fits = numbers(self.grid, 2, int) and min(self.grid) >= 1
         fits = fits and crop[0] <= whole[0] // self.grid[0] and crop[1] <= whole[1] // self.grid[1]
         fix = f"take (rows, columns), at least 1, of cells of {whole} into which crops of {crop} fit"
@@ -251,8 +251,14 @@ class PlanSpec:
         words += [
             f"{key}={';'.join(','.join(map(str, row)) for row in getattr(self, key))}" for key in ("limits", "distinct")
         ]
-        if self.grid != (1, 1):  # so that the text of all other tasks, by which runs are resumed, stays the same
+        # What is off is left out, so that the text of all other tasks, by which runs are resumed, stays the same.
+        if self.grid != (1, 1):
             words.append(f"grid={self.grid[0]},{self.grid[1]}")
+        words += [f"short_side={a.short_side}"] if a.short_side is not None else []
+        if a.crop_area is not None:
+            cut = {"crop_area": a.crop_area, "crop_aspect": a.crop_aspect}
+            words += [f"{key}={low},{high}" for key, (low, high) in cut.items()]
+        words += [f"hue={a.hue}"] if a.hue > 0 else []
         return " ".join(words)
 
     @cached_property

@@ -171,7 +171,7 @@ def profile(
             read=float(np.mean([one.read for one in shown])),
             shown=float(np.mean([one.shown for one in shown])),
             side=float(np.mean([one.side for one in shown])),
-            wanted=min(loader.spec.augment.resize),
+            wanted=min(loader.spec.augment.surely),
             stored=None if store is None else sum(one.kept for one in shown),
         )
 

@@ -29,6 +29,7 @@ from vidssl.cpus import cpus
 from vidssl.encoders import color_notes
 from vidssl.index.holdout import fingerprint, split
 from vidssl.index.table import VideoIndex
+from vidssl.kernels.augment import Augment
 from vidssl.kernels.joint import Spec
 from vidssl.loader import Loader
 from vidssl.lock import LOCK
@@ -59,9 +60,8 @@ CHANGEABLE = (
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
 # Settings that were added later: their defaults train as the versions without them did.
-_DEFAULTS = flat({"train": asdict(TrainConfig())})
-# The only files of a run before its first step.
-_BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)
+_DEFAULTS = flat({"train": asdict(TrainConfig()), "pretext": {"augment": asdict(Augment())}})
+_BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)  # a run has no other files before it
 
 
 class CommandText(NamedTuple):

@@ -65,9 +65,12 @@ class TrainedEncoder:
         return View().of(self.recipe).extent
 
     @property
-    def resize(self) -> tuple[int, int]:
-        """(height, width) in pixels to which a picture is resized."""
-        return self.recipe.pretext.augment.resize
+    def resize(self) -> tuple[int, int] | int:
+        """(height, width) in pixels to which a picture is resized; or the length of its shorter side, if the aspect
+        ratio is kept.
+        """
+        augment = self.recipe.pretext.augment
+        return augment.resize if augment.short_side is None else augment.short_side
 
     @property
     def size(self) -> tuple[int, int]:
