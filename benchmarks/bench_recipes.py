@@ -57,7 +57,7 @@ SMALL: Settings = {
     "train.lr": 0.015,
     "train.schedule": "cosine",
 }
-VCOP: Settings = {**SMALL, "pretext.interval": 14}
+VCOP: Settings = {**SMALL, "pretext.interval": 14, "encoder": "r3d_tiny"}  # frames, whatever the recipe takes
 ADAM: Settings = {"train.optimizer": "adamw", "train.lr": 1e-3, "train.weight_decay": 0.05}
 FAR: Settings = {"pretext.interval_min": 8, "pretext.interval_max": 16}  # windows of 49 frames instead of 31
 DIFFERENCE: Settings = {"encoder": "r3d_tiny_difference"}

@@ -21,6 +21,14 @@ def test_every_variant_is_a_recipe_with_its_settings(name: str) -> None:
     assert (made == RECIPES[recipe]()) == (not settings)
 
 
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name.startswith("vcop_") and name not in RECIPES])
+def test_a_variant_sees_differences_only_if_its_name_says_so(name: str) -> None:
+    for variant in ("vcop", name):
+        recipe, settings = VARIANTS[variant]
+        made = changed(RECIPES[recipe](), settings)
+        assert (made.encoder == "r3d_tiny_difference") == ("difference" in variant)
+
+
 def test_a_setting_that_does_not_exist_is_named() -> None:
     with pytest.raises(VidsslError, match=r"settings='train\.rate': no such setting; take one of .*lr"):
         changed(RECIPES["opn_tiny"](), {"train.rate": 1})

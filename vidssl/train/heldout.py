@@ -115,7 +115,7 @@ class HeldOut:
                 log,
                 task.metric("chance"),
                 f"step {step}: {right:.1%} of {tuples:.0f} held-out tuples is no more than chance ({chance:.1%}): "
-                f"{f'{task.name}' if task.name else 'the task'} is not learnt; train longer, or take another learning "
+                f"{task.name or 'the task'} is not learnt; train longer, or take another learning "
                 "rate or an easier task",
             )
 
