@@ -2,10 +2,10 @@
 
     python -m benchmarks.bench_representations --weizmann FOLDER --out benchmarks/results     all methods, three seeds
 
-Two sets: the demo's videos (made anew for each seed; the recipe's held-out part is asked for, the rest is known), and
-the Weizmann set, if it is there: ten actions of nine persons, each person asked for with what the others tell. There
-the encoder has seen all videos, without a label; --strict trains one anew for each third of the persons, without their
-videos. Asked are retrieval (a neighbour of the same class?), five nearest neighbours and a linear probe, of the
+Two sets: the demo's videos (made anew for each seed; the recipe's held-out part is tested against the rest), and
+the Weizmann set, if it is there: ten actions of nine persons; each person is tested against the others. There the
+encoder has seen all videos, without a label; --strict trains one anew for each third of the persons, without their
+videos. Measured are retrieval (a neighbour of the same class?), five nearest neighbours and a linear probe, of the
 encoder's own feature over ten clips a video.
 """
 
@@ -57,8 +57,8 @@ def _demo(method: str) -> Recipe:
 
 
 def _weizmann(method: str) -> Recipe:
-    """The tiny recipe, on pictures that keep the whole person: 40 x 48 of 44 x 52. No video is held out, as no tuple is
-    asked for.
+    """The tiny recipe, on pictures that keep the whole person: 40 x 48 of 44 x 52. No video is held out, as no
+    tuple is tested.
     """
     tiny = {
         "shuffle_learn": shuffle_learn_tiny,
@@ -119,7 +119,7 @@ def told(run: TrainedRun, data: Splits) -> Right:
 def told_strictly(
     recipe: Recipe, index: VideoIndex, seed: int, steps: int, out: Path
 ) -> tuple[TrainedRun, dict[str, dict[str, torch.Tensor]]]:
-    """As `told`, of encoders that never saw the person asked for: one for each third of the persons, trained on the
+    """As `told`, of encoders that never saw the test person: one for each third of the persons, trained on the
     others' videos.
     """
     of = index.column("group").to_pylist()
@@ -158,7 +158,7 @@ def told_strictly(
 
 
 def row(run: TrainedRun, right: Right, held: VideoIndex) -> dict[str, Any]:
-    """A run in a result. held: videos of which eight tuples each are asked: held-out ones, where there are some."""
+    """A run in a result. held: videos of which eight tuples each are tested: held-out ones, where there are some."""
     model, recipe = trained_model(run.path)
     task = pretext_accuracy(model, held, tuples=8, workers=1)
     seconds = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["seconds"]
@@ -224,7 +224,7 @@ def main(
         methods: Which.
         seeds: Of weights, tuples and, on the demo's set, videos.
         demo: Whether to take the demo's set.
-        strict: Methods that are also trained without the persons asked for, with the first seed; three trainings each.
+        strict: Methods that are also trained without the test persons, with the first seed; three trainings each.
         steps: Of training; none takes each method's own.
         keep: Folder for scenes and runs. They stay there, and the next call continues them; none takes a temporary one.
         out: File (.jsonl) or folder for the results; none only prints them.

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from vidssl.plots.confusion import confusion_image, svg_confusion
+from vidssl.plots.pen import text_width
 
 
 def test_cells_are_darker_where_more_is() -> None:
@@ -27,3 +28,20 @@ def test_svg_has_a_square_a_pair() -> None:
     text = svg_confusion("probe", ["a", "b"], [[3, 1], [0, 4]])
     assert len(re.findall("<rect", text)) == 4
     assert "a taken for b: 1 of 4" in text
+
+
+def test_svg_has_room_for_its_title_and_its_slanted_names() -> None:
+    long = "W" * 30
+    text = svg_confusion("W" * 60, [long, long], [[3, 1], [0, 4]])
+    width = float(re.findall(r'viewBox="0 0 (\d+)', text)[0])
+    assert width > text_width("W" * 60, 13)
+    shown = re.findall(r'<g transform="rotate\(-60 ([\d.]+) ([\d.]+)\)">.*?>(W+\.\.\.)<', text)
+    assert len(shown) == 2
+    for x, y, name in shown:
+        assert float(x) + 0.5 * text_width(name, 11) < width
+        assert float(y) - 0.87 * text_width(name, 11) > 20  # below the title
+
+
+def test_picture_has_room_for_its_title() -> None:
+    picture = confusion_image(np.eye(2, dtype=np.int64), ["a", "b"])
+    assert (picture[:40, -8:] == 255).all()

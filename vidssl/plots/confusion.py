@@ -14,6 +14,9 @@ from vidssl.plots.pen import Pen, shorten, text_width
 
 _EDGE, _LEFT, _TOP = 12, 90, 64
 _MOST, _LEAST = 54, 26  # size of a cell in points, for up to 12 classes and for more
+_TICK, _TITLE = 11, 13  # sizes of the page's fonts, in pixels
+_WIDER = 1.3  # a browser's font, and bold, against the one that measures here
+_NAME_SVG = 110  # widest name of a class in the SVG, in pixels
 _NAME = _LEFT - 8 - 4  # widest name of a class, in points
 
 
@@ -36,8 +39,9 @@ def confusion_image(table: npt.NDArray[np.int64], names: Sequence[str]) -> npt.N
     widest = max(text_width(name, size) for name in short)
     upward = widest > cell
     top = _TOP + round(widest) - _EDGE if upward else _TOP
-    pen = Pen(max(_LEFT + side, 390), top + side, scale=1)
-    pen.text(_EDGE, _EDGE + 8, "true class (rows), predicted (columns), % of the row", INK, 14)
+    title = "true class (rows), predicted (columns), % of the row"
+    pen = Pen(max(_LEFT + side, round(text_width(title, 14)) + 2 * _EDGE), top + side, scale=1)
+    pen.text(_EDGE, _EDGE + 8, title, INK, 14)
     for row, name in enumerate(short):
         pen.text(_LEFT - 8, top + (row + 0.5) * cell, name, INK, size, "rm")
         if upward:
@@ -60,7 +64,7 @@ def svg_confusion(title: str, names: Sequence[str], table: Sequence[Sequence[int
 
     Args:
         title: Title of the chart.
-        names: Names of the C classes.
+        names: Names of the C classes; long ones are cut.
         table: C rows of C counts.
 
     Returns:
@@ -68,15 +72,17 @@ def svg_confusion(title: str, names: Sequence[str], table: Sequence[Sequence[int
     """
     cell = max(5.0, min(30.0, 620 / max(len(names), 1)))
     named = cell >= 10
-    left, top = (150.0, 104.0) if named else (20.0, 40.0)
+    short = [shorten(name, _TICK, _NAME_SVG) for name in names] if named else []
+    slanted = max((_WIDER * text_width(name, _TICK) for name in short), default=0.0)
+    left, top = (150.0, 40.0 + 0.87 * slanted) if named else (20.0, 40.0)  # sine of 60 degrees
     side = cell * len(names)
     parts = [svg.text(0, 16, title, "title")]
     for row, (name, counts) in enumerate(zip(names, table, strict=True)):
         y, total = top + row * cell, max(sum(counts), 1)
         if named:
-            parts.append(svg.text(left - 6, y + cell / 2 + 4, name[:22], "tick", "end"))
+            parts.append(svg.text(left - 6, y + cell / 2 + 4, short[row], "tick", "end"))
             x = left + row * cell + cell / 2 + 4
-            turned = svg.text(x, top - 6, name[:18], "tick")
+            turned = svg.text(x, top - 6, short[row], "tick")
             parts.append(f'<g transform="rotate(-60 {x:.1f} {top - 6:.1f})">{turned}</g>')
         for column, count in enumerate(counts):
             x = left + column * cell
@@ -88,4 +94,5 @@ def svg_confusion(title: str, names: Sequence[str], table: Sequence[Sequence[int
             )
             if count and cell >= 18:
                 parts.append(svg.text(x + cell / 2, y + cell / 2 + 4, str(count), "count", "middle"))
-    return svg.document(max(left + side + 10, 8 * len(title)), top + side + 10, parts)
+    right = left + side + 10 + 0.5 * slanted  # cosine
+    return svg.document(max(right, _WIDER * text_width(title, _TITLE)), top + side + 10, parts)
