@@ -90,6 +90,18 @@ def test_a_collapse_is_named_once_and_health_is_not(
     assert capsys.readouterr().out.count("the encoder has collapsed") == 1
 
 
+def test_an_encoder_that_weight_decay_ruins_is_named(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is replaced here: a decay that halves every weight in each step leaves nothing of the features."""
+    ruined = replace(recipe.train, watch=10, val_every=100, optimizer="sgd", lr=0.05, weight_decay=10.0, momentum=0.0)
+    train(replace(recipe, train=ruined), index, tmp_path / "ruined", steps=60, device="cpu")
+    assert capsys.readouterr().out.count("the encoder has collapsed") == 1
+    first, *_, last = (line for line in lines(tmp_path / "ruined") if "watch/spread" in line)
+    assert first["watch/spread"] > last["watch/spread"]
+    assert last["watch/spread"] < COLLAPSED
+
+
 def test_a_task_that_stays_at_chance_is_named_once(
     index: VideoIndex,
     recipe: Recipe,
