@@ -215,19 +215,26 @@ def queue(methods: Sequence[str], seeds: Sequence[int], forms: Sequence[str]) ->
         yield method, seed, form
 
 
-def lines_of(out: Path | None) -> list[dict[str, Any]]:
-    """The lines that the results have of this benchmark."""
+def lines_of(out: Path | None, bench: str) -> list[dict[str, Any]]:
+    """The lines that the results have of a benchmark."""
     if out is None:
         return []
-    paths = [out] if out.suffix == ".jsonl" else sorted(out.glob("time_*.jsonl"))
+    paths = [out] if out.suffix == ".jsonl" else sorted(out.glob(f"{bench}_*.jsonl"))
     found = [json.loads(text) for path in paths if path.is_file() for text in path.read_text().splitlines()]
-    return [line for line in found if line["bench"] == "time"]
+    return [line for line in found if line["bench"] == bench]
 
 
-def run_case(workload: str, about: Mapping[str, Any], out: Path | None, measure: Callable[[], dict[str, Any]]) -> None:
+def run_case(
+    workload: str,
+    about: Mapping[str, Any],
+    out: Path | None,
+    measure: Callable[[], dict[str, Any]],
+    *,
+    bench: str = "time",
+) -> None:
     """Measures a case and appends its line, unless the results have one of this workload, split and length."""
-    wanted = {"bench": "time", "workload": workload, **about}
-    if any(wanted.items() <= line.items() for line in lines_of(out)):
+    wanted = {"bench": bench, "workload": workload, **about}
+    if any(wanted.items() <= line.items() for line in lines_of(out, bench)):
         tqdm.write(f"{workload}: the results have it already")
         return
     line = {**wanted, **measure()}

@@ -357,6 +357,7 @@ TABLES = {
     "why": why_table.table,
     "shortcuts": shortcuts_table.table,
     "time": time_tables.table,
+    "time_layer": time_tables.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 
