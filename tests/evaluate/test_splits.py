@@ -37,6 +37,24 @@ def test_leave_group_out_tests_every_video(index: VideoIndex, recipe: Recipe) ->
         assert len(own) in (4, 6)
 
 
+def test_leaving_groups_out_says_how_many_test_videos_the_run_saw(index: VideoIndex, recipe: Recipe) -> None:
+    seen, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=recipe.pretext.plan.frames)
+    seen = seen.select(seen.usable(recipe.pretext.plan.frames))
+    found = make_splits(recipe, fingerprint(index), index, leave_group_out=True)
+    assert found.pretrained_on == len(seen) < len(index)
+    assert len(held) > 0
+    labels = index.column("label").to_pylist()
+    text = f"The run was pretrained on {len(seen)} of the {len(index)} test videos, without labels."
+    assert text in found.notes(len(index), labels)
+    everything = replace(recipe, train=replace(recipe.train, holdout=0.0))
+    usable = len(index.usable(recipe.pretext.plan.frames))
+    assert make_splits(everything, fingerprint(index), index, leave_group_out=True).pretrained_on == usable
+    other = make_splits(recipe, "another", index, leave_group_out=True)
+    assert other.pretrained_on is None
+    assert any("is not known" in note for note in other.notes(len(index), labels))
+    assert other.data()["test_videos_pretrained_on"] is None
+
+
 def test_labels_and_groups_of_a_list(index: VideoIndex, tmp_path: Path) -> None:
     paths = index.column("path").to_pylist()
     lines = [f"{index.root / paths[2]},jump,g1", f"{Path(paths[0]).name},run,g2", "not/there.avi,run,g2"]

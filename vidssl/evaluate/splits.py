@@ -32,6 +32,8 @@ class Splits:
         leave_group_out: Whether `test` is `train`, and each group is tested against all the other groups.
         number: Number of the official split; None if the videos are split otherwise.
         missing: Number of videos of the official split that are not in the folder.
+        pretrained_on: Number of test videos that the run was pretrained on, without their labels; None if that is not
+            known, as the run was pretrained on another set of videos.
     """
 
     train: VideoIndex
@@ -40,19 +42,28 @@ class Splits:
     leave_group_out: bool = False
     number: int | None = None
     missing: int = 0
+    pretrained_on: int | None = 0
 
     def named(self, kind: str) -> str:
         """The name of an evaluation's results: an official split adds its number."""
         return split_name(kind, self.number)
 
     def notes(self, tested: int, train_labels: Sequence[str | None]) -> tuple[str, ...]:
-        """What a table of results does not show: test videos left out, and test classes without training videos.
+        """What a table of results does not show: test videos seen in pretraining or left out, and classes without any.
 
         Args:
             tested: Number of test videos that were used.
             train_labels: Labels of the training videos.
         """
         found = []
+        if self.pretrained_on is None:
+            found.append(
+                "The run was pretrained on another set of videos. How many of the test videos are in it is not known."
+            )
+        elif self.pretrained_on:
+            found.append(
+                f"The run was pretrained on {self.pretrained_on} of the {len(self.test)} test videos, without labels."
+            )
         if self.missing:
             found.append(f"{self.missing} videos of the official lists are missing.")
         if tested < len(self.test):
@@ -84,6 +95,7 @@ class Splits:
             "test": fingerprint(self.test),
             "test_root": self.test.root.name,
             "test_videos": len(self.test),
+            "test_videos_pretrained_on": self.pretrained_on,
         }
 
 
@@ -136,7 +148,13 @@ def make_splits(
         count = len({name or path for name, path in zip(names, paths, strict=True)})
         kind = "videos" if count == len(train_set) else "groups"
         description = f"each of {count} {kind} tested against the others"
-        return Splits(train=train_set, test=train_set, description=description, leave_group_out=True)
+        return Splits(
+            train=train_set,
+            test=train_set,
+            description=description,
+            leave_group_out=True,
+            pretrained_on=_pretrained_on(recipe, train, train_set) if fingerprint(train) == pretrained else None,
+        )
     fraction = recipe.train.holdout
     if not fraction:
         raise VidsslError(
@@ -150,6 +168,14 @@ def make_splits(
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
     return Splits(train=rest, test=held, description=description)
+
+
+def _pretrained_on(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> int:
+    """How many of the test videos a run saw that was pretrained on an index: all but those that it held out."""
+    config, span = recipe.train, recipe.pretext.plan.frames
+    seen, _ = split(pretrained, config.holdout, seed=config.seed, group=config.group, span=span)
+    paths = seen.select(seen.usable(span)).column("path").to_pylist()
+    return len({seen.root / path for path in paths} & {test.root / path for path in test.column("path").to_pylist()})
 
 
 def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
