@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import shortcuts_table, store_tables, time_tables, why_table
+from benchmarks import complement_table, shortcuts_table, store_tables, time_tables, why_table
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
@@ -358,6 +358,7 @@ TABLES = {
     "shortcuts": shortcuts_table.table,
     "time": time_tables.table,
     "time_layer": time_tables.table,
+    "complement": complement_table.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 

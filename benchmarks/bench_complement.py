@@ -1,0 +1,143 @@
+"""Do features that learnt from time add anything to those of an encoder that learnt from labels?
+
+    python -m benchmarks.bench_complement --data REAL --weizmann FOLDER --keep RUNS --out benchmarks/results
+
+Takes the inductive runs that `bench_time` keeps. The training groups of a set are halved. With the labels of one half,
+an encoder like the run's is trained from its random start. A linear probe is trained on the other half, and asked on
+the test groups: on the features of the run (A), of the supervised encoder (B), and on both. The untrained encoder in
+the place of A shows what more numbers alone would add.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from benchmarks.bench_time import folder_name, run_case, summed
+from benchmarks.time_sets import Rows, Sets, read_sets
+from vidssl.evaluate.cache import run_features
+from vidssl.evaluate.features import Features
+from vidssl.evaluate.finetune import FineTune, evaluate_finetune, finetune_folder
+from vidssl.evaluate.probe import linear_probe
+from vidssl.evaluate.run import TrainedRun, View, load_run, trained_encoder
+from vidssl.evaluate.splits import Splits
+from vidssl.store.frames import FrameStore, parse_size
+from vidssl.train import checkpoint
+from vidssl.train.config import TrainConfig
+from vidssl.types import VidsslError
+
+METHODS = ("vcop_r3d_tiny", "odd_one_out_tiny")
+
+
+def halves(sets: Sets, name: str) -> tuple[Rows, Rows]:
+    """int64: the clips of every second training group, in an order by their names alone, and the others."""
+    rows = np.setdiff1d(sets.rows[name], sets.asked[name])
+    groups = [str(group) for group in sets.index.select(rows).column("group").to_pylist()]
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    if len(order) < 2:
+        raise VidsslError(f"ask={name!r}: it has {len(order)} training group(s), which cannot be halved")
+    first = np.isin(groups, order[::2])
+    return rows[first], rows[~first]
+
+
+def supervised(run: TrainedRun, sets: Sets, name: str, keep: Path, steps: int) -> torch.nn.Module:
+    """An encoder like the run's that is trained with the labels of the first half; one that was begun is resumed."""
+    known, others = halves(sets, name)
+    data = Splits(train=sets.index.select(known), test=sets.index.select(others), description="half of the groups")
+    config = TrainConfig(
+        steps=steps, batch_size=16, lr=0.01, holdout=0.0, seed=run.recipe.train.seed, save_every=max(1, steps // 2)
+    )
+    how = FineTune(init="scratch", select="last", clips=1, train=config)
+    own = replace(run, folder=keep / "supervised" / f"{run.folder.name}-{name}-{steps}")
+    own.folder.mkdir(parents=True, exist_ok=True)
+    folder = finetune_folder(own, how)
+    begun = bool(checkpoint.complete(folder)) if folder.is_dir() else False
+    if not (begun and checkpoint.load_meta(checkpoint.locate(folder)[1], "step")["step"] == steps):
+        evaluate_finetune(own, data, how, resume=begun, device="cpu", quiet=True)
+    encoder, _ = trained_encoder(checkpoint.locate(folder)[1])
+    return encoder
+
+
+def beside(a: Features, b: Features) -> Features:
+    """Both features of each clip."""
+    return a._replace(feature=torch.cat((a.feature, b.feature), 1))
+
+
+def told(run: TrainedRun, sets: Sets, name: str, view: View, keep: Path, steps: int) -> dict[str, Any]:
+    """What a linear probe on the second half tells of the test groups, from A, B and both."""
+    _, rows = halves(sets, name)
+    data = Splits(
+        train=sets.index.select(rows), test=sets.index.select(sets.asked[name]), description="groups that no one saw"
+    )
+    encoders = {**run.encoders(), "B": supervised(run, sets, name, keep, steps)}
+    pairs = run_features(run, data, encoders, view, device="cpu", progress=False)
+    found = dict(zip(encoders, zip(*pairs, strict=True), strict=True))
+    trained, untrained, other = found["trained"], found["untrained"], found["B"]
+    sides = {
+        "A": trained,
+        "A untrained": untrained,
+        "B": other,
+        "A + B": (beside(trained[0], other[0]), beside(trained[1], other[1])),
+        "A untrained + B": (beside(untrained[0], other[0]), beside(untrained[1], other[1])),
+    }
+    right = {side: {"linear": linear_probe(*pair).correct} for side, pair in sides.items()}
+    return summed(right, other[1].groups())
+
+
+def main(
+    *,
+    data: Path,
+    keep: Path,
+    weizmann: Path | None = None,
+    methods: tuple[str, ...] = METHODS,
+    seeds: int = 3,
+    ask: tuple[str, ...] = ("tennis", "weizmann"),
+    fraction: float = 1 / 3,
+    layer: str = "stages.1",
+    pool: Literal["avg", "map"] = "map",
+    steps: int = 600,
+    out: Path | None = None,
+) -> None:
+    """Train supervised encoders, ask, and append a line a run to a results file.
+
+    Args:
+        data: Folder of the clips, as bench_time takes it.
+        keep: Folder in which bench_time keeps its runs.
+        weizmann: Folder of the Weizmann set.
+        methods: Methods whose runs are asked.
+        seeds: Number of seeds, from 0.
+        ask: Sets that are asked for.
+        fraction: Of the clips of such a set that no inductive pretraining sees.
+        layer: Whose output is the feature of every encoder; bench_time_layer chose the default.
+        pool: How it is pooled.
+        steps: Of the supervised training.
+        out: File (.jsonl) or folder for the results; none only prints them.
+    """
+    sets = read_sets(data, weizmann, keep, asked=ask, fraction=fraction)
+    view = View(layer=layer, pool=pool)
+    about = {"split": sets.digest, "layer": layer, "pool": pool, "supervised steps": steps}
+    for method, seed in product(methods, range(seeds)):
+        folder = keep / "runs" / f"inductive-{folder_name(method)}-{seed}"
+        if not (folder / "run.json").is_file():
+            raise VidsslError(f"keep={str(keep)!r}: no run {folder.name}; train it with benchmarks.bench_time first")
+        size = load_run(folder).recipe.store_size
+        run = load_run(folder, store=FrameStore(keep / "store", parse_size(size)))
+
+        def measure(run: TrainedRun, method: str, seed: int) -> dict[str, Any]:
+            found = {name: told(run, sets, name, view, keep, steps) for name in sets.rows}
+            rows = list(next(iter(found.values()))["numbers"])
+            return {"method": method, "form": "inductive", "seed": seed, "rows": rows, "sets": found}
+
+        run_case(f"{method}, seed {seed}", about, out, partial(measure, run, method, seed), bench="complement")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
