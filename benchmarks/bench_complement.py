@@ -53,7 +53,12 @@ def supervised(run: TrainedRun, sets: Sets, name: str, keep: Path, steps: int) -
     known, others = halves(sets, name)
     data = Splits(train=sets.index.select(known), test=sets.index.select(others), description="half of the groups")
     config = TrainConfig(
-        steps=steps, batch_size=16, lr=0.01, holdout=0.0, seed=run.recipe.train.seed, save_every=max(1, steps // 2)
+        steps=steps,
+        batch_size=min(16, len(known)),
+        lr=0.01,
+        holdout=0.0,
+        seed=run.recipe.train.seed,
+        save_every=max(1, steps // 2),
     )
     how = FineTune(init="scratch", select="last", clips=1, train=config)
     own = replace(run, folder=keep / "supervised" / f"{run.folder.name}-{name}-{steps}")
