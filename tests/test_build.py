@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
-    **dict.fromkeys(("checks", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
+    **dict.fromkeys(("checks", "code", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
     **dict.fromkeys(("paths", "files", "deadline", "workers", "lock", "cpus", "cgroups", "memory"), 1),
     **dict.fromkeys(("video", "encoders"), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
@@ -36,6 +36,7 @@ TESTED_BY = {
     "arrays": "faces/test_python.py",
     "cgroups": "test_cpus.py",
     "checks": "kernels/test_properties.py",
+    "code": "encoders/test_code.py",
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
     "index.check": "cli/test_check.py",

@@ -25,8 +25,9 @@ _ARGS = """
 Args:
     data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
-    pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. The task
-        of the recipe keeps its settings, and others take those that they share with it. None learns the recipe's alone.
+    pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. A task of
+        your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
+        those that they share with it. None learns the recipe's alone.
     task_weights: Factor of the loss of each of these tasks; () is 1 for each.
     resume: Continue the run in OUT from its latest checkpoint.
     device: Where to compute; auto takes a GPU if there is one.

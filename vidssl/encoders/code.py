@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 from torch import nn
 
+from vidssl.code import import_code
 from vidssl.types import VidsslError
 
 _FUNCTION = "name a function that takes channels and returns a torch module"
@@ -47,21 +42,8 @@ def call_code(encoder: str, *, channels: int, drop_path: float | None = None) ->
         VidsslError: It cannot be imported or called, has no argument `drop_path` and shall take one, or returns no
             torch module.
     """
-    place, _, function = encoder.rpartition(":")
-    where = f"encoder={encoder!r}:"
-    if not place or not function:
-        raise VidsslError(f"{where} take module:function or path/to/file.py:function")
-    try:
-        module = _run_file(Path(place), where) if place.endswith(".py") else importlib.import_module(place)
-    except VidsslError:
-        raise
-    except Exception as error:  # the code may raise anything
-        raise VidsslError(
-            f"{where} it cannot be imported: {type(error).__name__}: {error}; name a file, or a module that Python "
-            "finds (PYTHONPATH)"
-        ) from error
-    if not callable(make := getattr(module, function, None)):
-        raise VidsslError(f"{where} {place} has no function {function!r}; {_FUNCTION}")
+    where, function = f"encoder={encoder!r}:", encoder.rpartition(":")[2]
+    make = import_code(encoder, where, "function")
     settings = {"channels": channels, **takes_drop_path(make, drop_path, encoder)}
     try:
         made = make(**settings)
@@ -87,21 +69,3 @@ def takes_drop_path(make: Callable[..., nn.Module], rate: float | None, encoder:
             "transformers (hf:FOLDER), or a function with an argument drop_path, for vidssl.models.DropPath"
         )
     return {"drop_path": rate}
-
-
-def _run_file(path: Path, where: str) -> ModuleType:
-    """Import a file under a name of its own, so that it hides no other module."""
-    if not path.is_file():
-        raise VidsslError(f"{where} no such file (from the folder {str(Path.cwd())!r}); name one that exists")
-    name = f"vidssl_encoder_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # of every file that ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where pickle and dataclasses look for it
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

@@ -3,7 +3,7 @@
 | file | what it does |
 |---|---|
 | base.py | `Pretext`: the base class of all tasks |
-| registry.py | `METHODS`: the tasks by name; `register` adds your own |
+| registry.py | `METHODS`: the tasks by name; `register` adds your own, `import_pretext` one of a file or module |
 | joint.py | several tasks at once |
 | model.py, heads.py | join an encoder and a task's head in one module |
 | shuffle_learn.py, opn.py, odd_one_out.py, vcop.py | each defines one task |
@@ -15,13 +15,13 @@ from __future__ import annotations
 from vidssl.pretext.arrow import Arrow
 from vidssl.pretext.base import Objective, Pretext
 from vidssl.pretext.jigsaw import Jigsaw
-from vidssl.pretext.joint import Joint, join, pretext_from
+from vidssl.pretext.joint import Joint, join, pretext_code, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
 from vidssl.pretext.odd_one_out import OddOneOut
 from vidssl.pretext.opn import Opn
 from vidssl.pretext.out_of_order import OutOfOrder
 from vidssl.pretext.pace import Pace
-from vidssl.pretext.registry import METHODS, register
+from vidssl.pretext.registry import METHODS, import_pretext, import_pretexts, register
 from vidssl.pretext.shuffle_learn import ShuffleLearn
 from vidssl.pretext.skip_rate import SkipRate
 from vidssl.pretext.vcop import Vcop
@@ -47,7 +47,10 @@ __all__ = [
     "Vcop",
     "build_encoder",
     "build_model",
+    "import_pretext",
+    "import_pretexts",
     "join",
+    "pretext_code",
     "pretext_from",
     "register",
 ]

@@ -15,7 +15,7 @@ from vidssl.kernels.augment import Augment
 from vidssl.kernels.joint import JointSpec
 from vidssl.kernels.plan import PlanSpec
 from vidssl.pretext.base import Objective, Pretext
-from vidssl.pretext.registry import METHODS
+from vidssl.pretext.registry import CODE, METHODS, import_pretext
 from vidssl.types import VidsslError
 
 JOINED_BY = "+"  # between the names of the tasks, in the name of a joint one
@@ -135,12 +135,24 @@ class Joint(Pretext):
         return {"augment": asdict(self.augment), "tasks": tasks, "weights": self.weights}
 
 
+def pretext_code(name: str) -> dict[str, str]:
+    """Return the code of each task of this name that was imported by its code, by the task's own name."""
+    return {task: CODE[task] for task in name.split(JOINED_BY) if task in CODE}
+
+
 def pretext_from(name: str, settings: Mapping[str, Any]) -> Pretext:
     """Make the task whose `name` and `as_dict` these are.
 
     Raises:
-        KeyError, TypeError, AttributeError: They are of no task that this version knows.
+        VidsslError: No task of this name is known.
+        KeyError, TypeError, AttributeError: The settings are not those of this version.
     """
+    for task in name.split(JOINED_BY):
+        if task not in METHODS:
+            raise VidsslError(
+                f"pretext={task!r}: no task of this name is known here; import the module that registers it first, in "
+                "Python, or train with --pretext module:Class, which the run then records"
+            )
     own = {**settings, "augment": Augment(**settings["augment"])}
     if JOINED_BY in name:
         tasks = tuple(METHODS[task](**its) for task, its in settings["tasks"].items())
@@ -153,12 +165,14 @@ def join(pretext: Pretext, names: Sequence[str], weights: Sequence[float] = ()) 
 
     Args:
         pretext: A task. It stays as it is; others take the settings that they share with it, and their own defaults.
-        names: Names of the tasks in METHODS. A single one is not joined to any.
+        names: Names of the tasks in METHODS, or the code of their classes: module:Class or path/to/file.py:Class. A
+            single one is not joined to any.
         weights: Factor of the loss of each; () is 1 for each.
 
     Raises:
-        VidsslError: A name is not known, or the tasks cannot be joined.
+        VidsslError: A name is not known, code cannot be imported, or the tasks cannot be joined.
     """
+    names = [import_pretext(name).name if ":" in name else name for name in names]
     if unknown := [name for name in names if name not in METHODS]:
         raise VidsslError(f"pretext={','.join(names)}: {unknown[0]!r} is not known; take some of {', '.join(METHODS)}")
     shared = {one.name: getattr(pretext, one.name) for one in fields(pretext)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
 
+from vidssl.code import import_code
 from vidssl.pretext.base import Pretext
 from vidssl.types import VidsslError
 
 METHODS: dict[str, type[Pretext]] = {}
+CODE: dict[str, str] = {}  # name of a task -> the code of its class, of those that were imported by import_pretext
 
 P = TypeVar("P", bound=type[Pretext])
 
@@ -33,3 +36,42 @@ def register(method: P) -> P:
         )
     METHODS[method.name] = method
     return method
+
+
+def import_pretext(code: str) -> type[Pretext]:
+    """Import and register the class of a task, which checkpoints then name by its code.
+
+    Args:
+        code: module:Class, of a module that Python finds, or path/to/file.py:Class.
+
+    Raises:
+        VidsslError: It cannot be imported, is no subclass of Pretext, or another task has its name.
+    """
+    where = f"pretext={code!r}:"
+    found = import_code(code, where, "class")
+    if not (isinstance(found, type) and issubclass(found, Pretext)):
+        raise VidsslError(f"{where} it is no subclass of vidssl.pretext.Pretext; name a class that is one")
+    CODE[register(found).name] = code
+    return found
+
+
+def import_pretexts(code: Mapping[str, str], *, trust_code: bool) -> None:
+    """Import the classes of a checkpoint's tasks, unless tasks of their names are known.
+
+    Args:
+        code: The code of each task, by its name.
+        trust_code: Whether the caller allows it to run.
+
+    Raises:
+        VidsslError: It may not run, or it has no task of this name.
+    """
+    for name, one in code.items():
+        if name in METHODS:
+            continue
+        if not trust_code:
+            raise VidsslError(
+                f"pretext={one!r}: this run's task {name!r} is that code, which would be imported and run; read it, "
+                "and add --trust-code (trust_code=True in Python) if you trust it"
+            )
+        if (found := import_pretext(one).name) != name:
+            raise VidsslError(f"pretext={one!r}: its name is {found!r}, but the run's task was {name!r}; restore it")

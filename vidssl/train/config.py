@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from vidssl.encoders import check_trusted
 from vidssl.loader.choose_decoder import Decode
-from vidssl.pretext import Pretext, pretext_from
+from vidssl.pretext import Pretext, import_pretexts, pretext_code, pretext_from
 from vidssl.store.frames import parse_size
 from vidssl.types import VidsslError
 
@@ -261,7 +261,9 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns a dictionary that can be written as JSON, and from which `recipe_from` makes the recipe again."""
-        return {"method": self.pretext.name, **asdict(self), "pretext": self.pretext.as_dict()}
+        own = pretext_code(self.pretext.name)
+        code = {"code": own} if own else {}
+        return {"method": self.pretext.name, **asdict(self), "pretext": self.pretext.as_dict(), **code}
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -280,11 +282,13 @@ def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
 
     Args:
         values: What `Recipe.as_dict` returned.
-        trust_code: Accept an encoder that is built by code, which a later call will import.
+        trust_code: Accept an encoder that is built by code, which a later call will import, and import the class of a
+            task that is code.
 
     Raises:
-        VidsslError: This version lacks a setting, or the encoder is built by code that is not trusted.
+        VidsslError: This version lacks a setting, the task is not known, or code is not trusted or not found.
     """
+    import_pretexts(values.get("code", {}), trust_code=trust_code)
     try:
         recipe = Recipe(
             pretext=pretext_from(values["method"], _tuples(values["pretext"])),

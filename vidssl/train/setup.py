@@ -8,8 +8,7 @@
 | one writer in a run's folder | hold_run (hold.py) |
 | a run's folder, and the checkpoint to resume from | open_run |
 | what a resumed run must share with its checkpoint | CHANGEABLE, fixed_settings, check_resumable |
-| the decoder that "auto" chose, kept on resume | _loaders |
-| the settings of the loaders | _loaders |
+| the settings of the loaders, and the decoder that "auto" chose, kept on resume | _loaders |
 """
 
 from __future__ import annotations
@@ -350,7 +349,8 @@ def fixed_settings(task: Task) -> dict[str, Any]:
     """Returns the settings that a resumed run must share with its checkpoint, flat: "train.lr" -> 0.001."""
     fixed = _LENGTH if task.recipe.train.schedule == "cosine" else ()
     free = {f"train.{name}" for name in CHANGEABLE if name not in fixed}
-    return {name: value for name, value in flat({**task.recipe.as_dict(), **task.fixed}).items() if name not in free}
+    settings = {**task.recipe.as_dict(), "code": None, **task.fixed}  # files with code may move
+    return {name: value for name, value in flat(settings).items() if name not in free}
 
 
 def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: CommandText = TRAIN) -> None:
