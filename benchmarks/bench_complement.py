@@ -3,14 +3,13 @@
     python -m benchmarks.bench_complement --data REAL --weizmann FOLDER --keep RUNS --out benchmarks/results
 
 Takes the inductive runs that `bench_time` keeps. The training groups of a set are halved. With the labels of one half,
-an encoder like the run's is trained from its random start. A linear probe is trained on the other half, and asked on
-the test groups: on the features of the run (A), of the supervised encoder (B), and on both. The untrained encoder in
-the place of A shows what more numbers alone would add.
+an encoder like the run's is trained from its random start. A linear probe is trained on the other half and
+measured on the test groups: with the features of the run (A), of the supervised encoder (B), and with both. The
+untrained encoder in the place of A shows what more numbers alone would add.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -21,15 +20,14 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.bench_time import folder_name, run_case, summed
-from benchmarks.time_sets import Rows, Sets, read_sets
+from benchmarks.bench_time import kept_run, run_case, summed
+from benchmarks.time_sets import Rows, Sets, by_digest, read_sets
 from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune, finetune_folder
 from vidssl.evaluate.probe import linear_probe
-from vidssl.evaluate.run import TrainedRun, View, load_run, trained_encoder
+from vidssl.evaluate.run import TrainedRun, View, trained_encoder
 from vidssl.evaluate.splits import Splits
-from vidssl.store.frames import FrameStore, parse_size
 from vidssl.train import checkpoint
 from vidssl.train.config import TrainConfig
 from vidssl.types import VidsslError
@@ -41,7 +39,7 @@ def halves(sets: Sets, name: str) -> tuple[Rows, Rows]:
     """int64: the clips of every second training group, in an order by their names alone, and the others."""
     rows = np.setdiff1d(sets.rows[name], sets.asked[name])
     groups = [str(group) for group in sets.index.select(rows).column("group").to_pylist()]
-    order = sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+    order = by_digest(groups)
     if len(order) < 2:
         raise VidsslError(f"ask={name!r}: it has {len(order)} training group(s), which cannot be halved")
     first = np.isin(groups, order[::2])
@@ -64,9 +62,9 @@ def supervised(run: TrainedRun, sets: Sets, name: str, keep: Path, steps: int) -
     own = replace(run, folder=keep / "supervised" / f"{run.folder.name}-{name}-{steps}")
     own.folder.mkdir(parents=True, exist_ok=True)
     folder = finetune_folder(own, how)
-    begun = bool(checkpoint.complete(folder)) if folder.is_dir() else False
-    if not (begun and checkpoint.load_meta(checkpoint.locate(folder)[1], "step")["step"] == steps):
-        evaluate_finetune(own, data, how, resume=begun, device="cpu", quiet=True)
+    begun = checkpoint.complete(folder)
+    if not begun or checkpoint.load_meta(begun[-1], "step")["step"] < steps:
+        evaluate_finetune(own, data, how, resume=bool(begun), device="cpu", quiet=True)
     encoder, _ = trained_encoder(checkpoint.locate(folder)[1])
     return encoder
 
@@ -77,7 +75,7 @@ def beside(a: Features, b: Features) -> Features:
 
 
 def told(run: TrainedRun, sets: Sets, name: str, view: View, keep: Path, steps: int) -> dict[str, Any]:
-    """What a linear probe on the second half tells of the test groups, from A, B and both."""
+    """Which test clips a linear probe on A, on B and on both classifies correctly, by group."""
     _, rows = halves(sets, name)
     data = Splits(
         train=sets.index.select(rows), test=sets.index.select(sets.asked[name]), description="groups that no one saw"
@@ -111,15 +109,15 @@ def main(
     steps: int = 600,
     out: Path | None = None,
 ) -> None:
-    """Train supervised encoders, ask, and append a line a run to a results file.
+    """Train supervised encoders and probes, and append a line a run to a results file.
 
     Args:
         data: Folder of the clips, as bench_time takes it.
         keep: Folder in which bench_time keeps its runs.
         weizmann: Folder of the Weizmann set.
-        methods: Methods whose runs are asked.
+        methods: Methods whose runs are evaluated.
         seeds: Number of seeds, from 0.
-        ask: Sets that are asked for.
+        ask: Sets with labels that are evaluated.
         fraction: Of the clips of such a set that no inductive pretraining sees.
         layer: Whose output is the feature of every encoder; bench_time_layer chose the default.
         pool: How it is pooled.
@@ -130,11 +128,7 @@ def main(
     view = View(layer=layer, pool=pool)
     about = {"split": sets.digest, "layer": layer, "pool": pool, "supervised steps": steps}
     for method, seed in product(methods, range(seeds)):
-        folder = keep / "runs" / f"inductive-{folder_name(method)}-{seed}"
-        if not (folder / "run.json").is_file():
-            raise VidsslError(f"keep={str(keep)!r}: no run {folder.name}; train it with benchmarks.bench_time first")
-        size = load_run(folder).recipe.store_size
-        run = load_run(folder, store=FrameStore(keep / "store", parse_size(size)))
+        run = kept_run(keep, "inductive", method, seed)
 
         def measure(run: TrainedRun, method: str, seed: int) -> dict[str, Any]:
             found = {name: told(run, sets, name, view, keep, steps) for name in sets.rows}

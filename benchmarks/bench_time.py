@@ -22,6 +22,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from vidssl.evaluate.logistic import standardise
 from vidssl.evaluate.low_level import low_level_features
 from vidssl.evaluate.probe import knn_probe, linear_probe
 from vidssl.evaluate.retrieval import retrieval
-from vidssl.evaluate.run import TrainedRun, View
+from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.splits import Splits
 from vidssl.evaluate.time import LEAST, QUESTIONS, make_player, played_features, question_probe
 from vidssl.paths import atomic_write
@@ -86,6 +87,19 @@ def recipe_of(method: str, seed: int, steps: int, *, quick: bool = False) -> Rec
     return replace(recipe, pretext=pretext, train=config, store_size=size)
 
 
+def kept_run(keep: Path, form: str, method: str, seed: int) -> TrainedRun:
+    """A run that this queue trained, with the store of its frames.
+
+    Raises:
+        VidsslError: It has not been trained.
+    """
+    folder = run_folder(keep, form, method, seed)
+    if not (folder / "run.json").is_file():
+        raise VidsslError(f"keep={str(keep)!r}: no run {folder.name}; train it with benchmarks.bench_time first")
+    size = load_run(folder).recipe.store_size
+    return load_run(folder, store=FrameStore(keep / "store", parse_size(size)))
+
+
 def pretrain(recipe: Recipe, index: Any, out: Path, store: Path) -> TrainedRun:
     """A run of a recipe; one that was begun is resumed."""
     frames = FrameStore(store, parse_size(recipe.store_size))
@@ -112,6 +126,11 @@ def count_steps(method: str, sets: Sets, keep: Path, minutes: float) -> int:
         then = kept[method]["minutes"]
         raise VidsslError(f"minutes={minutes}: {path} has {then} for {method}; take {then}, or another keep")
     return int(kept[method]["steps"])
+
+
+def run_folder(keep: Path, form: str, method: str, seed: int) -> Path:
+    """Where a run is kept."""
+    return keep / "runs" / f"{form}-{folder_name(method)}-{seed}"
 
 
 def folder_name(method: str) -> str:
@@ -163,6 +182,13 @@ def low_level_told(data: Splits, keep: Path) -> tuple[Right, list[str]]:
         pair = one._replace(feature=x), own[name]._replace(feature=y)
         found[name] = neighbours(*pair, leave_group_out=data.leave_group_out)
     return found, next(iter(own.values())).groups()
+
+
+def low_level(sets: Sets, form: str, keep: Path) -> dict[str, Any]:
+    """A line of the results: what low-level features tell of each set."""
+    found = {name: summed(*low_level_told(sets.splits(form, name), keep)) for name in sets.rows}
+    first = next(iter(found.values()))
+    return {"method": "low level", "form": form, "sets": found, "rows": list(first["numbers"])}
 
 
 def timed(run: TrainedRun, index: Any) -> tuple[Right, list[str]] | None:
@@ -290,18 +316,13 @@ def main(
     how = Attentive(lrs=(1e-3,), weight_decays=(0.01,), epochs=1) if quick else Attentive()
     probe = how if attentive else None
     for form in forms:
-
-        def low_level(form: str = form) -> dict[str, Any]:
-            found = {name: summed(*low_level_told(sets.splits(form, name), keep)) for name in sets.rows}
-            return {"method": "low level", "form": form, "sets": found, "rows": list(found[ask[0]]["numbers"])}
-
-        run_case(f"{form}, low level", split, out, low_level)
+        run_case(f"{form}, low level", split, out, partial(low_level, sets, form, keep))
     for method, seed, form in queue(methods, range(1 if quick else seeds), forms):
         length = 2 if quick else steps if steps is not None else count_steps(method, sets, keep, minutes)
 
         def measure(method: str = method, seed: int = seed, form: str = form, length: int = length) -> dict[str, Any]:
             recipe, index = recipe_of(method, seed, length, quick=quick), sets.pretraining(form)
-            run = pretrain(recipe, index, keep / "runs" / f"{form}-{folder_name(method)}-{seed}", keep / "store")
+            run = pretrain(recipe, index, run_folder(keep, form, method, seed), keep / "store")
             about = {"encoder": recipe.encoder, "pretext": recipe.pretext.name, "clips": len(index)}
             found = {"task": learnt(run), "rows": ["trained", "untrained"], "sets": asked(run, sets, form, probe)}
             return {"method": method, "form": form, "seed": seed, **about, **found}

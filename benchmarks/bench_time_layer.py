@@ -2,11 +2,11 @@
 
     python -m benchmarks.bench_time_layer --data REAL --weizmann FOLDER --keep RUNS --out benchmarks/results
 
-Asks the runs that `bench_time` keeps once more. For each method one layer, as a mean or as a grid, is chosen: the one
-whose linear probe is best on the training groups, each group told with what the others tell, in the mean over the seeds
-and the sets. No test group has a part in the choice. Then the test groups are asked, trained encoder beside untrained.
+Evaluates the runs that `bench_time` keeps. For each method one layer, as a mean or as a grid, is chosen: the one whose
+linear probe is best on the training groups (leave-group-out), in the mean over the seeds and the sets. The choice sees
+no test group. Then the layer is measured on the test groups, of the trained encoder and of the untrained one.
 
-The choice is made with the inductive runs, and taken for the transductive ones too, which are asked for every group.
+The choice is made with the inductive runs. The transductive runs are measured with the same layer, on every group.
 """
 
 from __future__ import annotations
@@ -20,27 +20,17 @@ from typing import Any
 import numpy as np
 import tyro
 
-from benchmarks.bench_time import WHOLE, Right, folder_name, low_level_told, neighbours, run_case, summed
+from benchmarks.bench_time import WHOLE, Right, kept_run, low_level, neighbours, run_case, summed
 from benchmarks.clip_features import Seen, seen
 from benchmarks.time_sets import FORMS, Sets, read_sets
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import linear_probe
-from vidssl.evaluate.run import TrainedRun, load_run
-from vidssl.store.frames import FrameStore, parse_size
+from vidssl.evaluate.run import TrainedRun
 from vidssl.types import VidsslError
 
 METHODS = ("vcop_r3d_tiny", "odd_one_out_tiny")
 Key = tuple[str, str]  # a layer, and how its output is pooled
 ByKey = Mapping[Key, Features]
-
-
-def kept_run(keep: Path, form: str, method: str, seed: int) -> TrainedRun:
-    """A run that bench_time trained, with the store of its frames."""
-    folder = keep / "runs" / f"{form}-{folder_name(method)}-{seed}"
-    if not (folder / "run.json").is_file():
-        raise VidsslError(f"keep={str(keep)!r}: no run {folder.name}; train it with benchmarks.bench_time first")
-    recipe = load_run(folder).recipe
-    return load_run(folder, store=FrameStore(keep / "store", parse_size(recipe.store_size)))
 
 
 def by_key(found: Seen) -> dict[Key, Features]:
@@ -49,7 +39,7 @@ def by_key(found: Seen) -> dict[Key, Features]:
 
 
 def look(run: TrainedRun, sets: Sets, name: str) -> dict[str, dict[Key, Features]]:
-    """What the trained and the untrained encoder give of every clip of a set, by layer and pooling."""
+    """Features of every clip of a set, by encoder (trained, untrained), layer and pooling."""
     clips = WHOLE.of(run.recipe, store=run.store)
     return {
         who: by_key(found) for who, found in seen(run.encoders(), sets.index.select(sets.rows[name]), clips).items()
@@ -63,7 +53,7 @@ def places(sets: Sets, name: str, features: Features) -> tuple[Any, Any]:
 
 
 def training_scores(found: Sequence[ByKey], sets: Sets, name: str) -> dict[Key, float]:
-    """How many of the training clips a linear probe tells, each group with what the others tell; mean over the runs."""
+    """Accuracy of a linear probe on the training clips (leave-group-out) by layer and pooling; mean of the runs."""
     scores: dict[Key, float] = {}
     for key in found[0]:
         hits = []
@@ -81,7 +71,7 @@ def choose(scores: Mapping[str, Mapping[Key, float]]) -> Key:
 
 
 def answers(features: Mapping[str, ByKey], key: Key, sets: Sets, form: str, name: str) -> dict[str, Any]:
-    """What a layer of each encoder tells of the clips that are asked for."""
+    """Which test clips each encoder's layer classifies correctly, by group; of transductive runs, every clip."""
     right: Right = {}
     for who, found in features.items():
         train, test = places(sets, name, found[key])
@@ -101,22 +91,15 @@ def asked(
     seed: int,
     tried: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """A line of the results: what the chosen layer of a run tells of each set.
+    """A line of the results: the chosen layer of a run, measured on each set.
 
-    given: what its encoders give of each set, if that is known already. tried: the scores of the choice.
+    given: The features of each set by encoder, if they are computed already. tried: The scores of the choice.
     """
     told = {
         name: answers(given[name] if given is not None else look(run, sets, name), key, sets, form, name)
         for name in sets.rows
     }
     return {"form": form, "seed": seed, "training groups": tried, "rows": ["trained", "untrained"], "sets": told}
-
-
-def low_level(sets: Sets, form: str, keep: Path) -> dict[str, Any]:
-    """A line of the results: what low-level features tell of each set."""
-    found = {name: summed(*low_level_told(sets.splits(form, name), keep)) for name in sets.rows}
-    first = next(iter(found.values()))
-    return {"method": "low level", "form": form, "sets": found, "rows": list(first["numbers"])}
 
 
 def main(
@@ -131,16 +114,16 @@ def main(
     fraction: float = 1 / 3,
     out: Path | None = None,
 ) -> None:
-    """Choose a layer for each method, ask with it, and append a line a run to a results file.
+    """Choose a layer for each method, measure it, and append a line a run to a results file.
 
     Args:
         data: Folder of the clips, as bench_time takes it.
         keep: Folder in which bench_time keeps its runs.
         weizmann: Folder of the Weizmann set.
-        methods: Methods whose runs are asked.
+        methods: Methods whose runs are evaluated.
         seeds: Number of seeds, from 0.
         forms: inductive, transductive or both; the inductive runs are needed for the choice.
-        ask: Sets that are asked for.
+        ask: Sets with labels that are evaluated.
         fraction: Of the clips of such a set that no inductive pretraining sees.
         out: File (.jsonl) or folder for the results; none only prints them.
     """

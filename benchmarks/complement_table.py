@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.harness import commit
 from benchmarks.store_tables import lay
-from vidssl.evaluate.confidence import Estimate, gain_of_groups, mean
+from benchmarks.time_tables import ends, gains
 
 GAINS = (("A + B", "B"), ("A + B", "A untrained + B"))
 
@@ -33,15 +33,5 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
 
 def _gain(found: list[dict[str, Any]], more: str, less: str) -> str:
     """The gain; in [] Student's interval over the seeds, in () that of a paired bootstrap over all seeds' groups."""
-    seeds = mean([one["numbers"][more]["linear"] - one["numbers"][less]["linear"] for one in found])
-    difference = np.sum(
-        [np.subtract(one["right"][more]["linear"], one["right"][less]["linear"]) for one in found], axis=0
-    )
-    groups = gain_of_groups(difference, np.sum([one["sizes"] for one in found], axis=0))
-    return f"{100 * seeds.value:+.1f} {_ends('[]', seeds)} {_ends('()', groups)}"
-
-
-def _ends(brackets: str, of: Estimate) -> str:
-    if of.low is None or of.high is None:
-        return ""
-    return f"{brackets[0]}{100 * of.low:+.1f}, {100 * of.high:+.1f}{brackets[1]}"
+    seeds, groups = gains(found, more, less, "linear")
+    return f"{100 * seeds.value:+.1f}{ends('[]', seeds)}{ends('()', groups)}"

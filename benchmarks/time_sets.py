@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,11 @@ def read_sets(data: Path, weizmann: Path | None, where: Path, *, asked: Sequence
     return split_sets(index, asked, fraction)
 
 
+def by_digest(groups: Iterable[str]) -> list[str]:
+    """The different groups, in an order that depends on their names alone."""
+    return sorted(set(groups), key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+
+
 def split_sets(index: VideoIndex, asked: Sequence[str], fraction: float) -> Sets:
     """Sets groups of each set aside: in an order that depends on their names alone, until they hold the fraction."""
     if not 0 < fraction < 1:
@@ -119,7 +124,7 @@ def split_sets(index: VideoIndex, asked: Sequence[str], fraction: float) -> Sets
             has = ", ".join(sorted(set(of.tolist())))
             raise VidsslError(f"asked={name!r}: no set, or one without labels; take some of {has} that have labels")
         sizes = Counter(groups[row] for row in rows.tolist())
-        order = sorted(sizes, key=lambda group: hashlib.sha256(group.encode()).hexdigest())
+        order = by_digest(sizes)
         before = np.cumsum([0, *(sizes[group] for group in order)])[:-1]
         own = {group for group, count in zip(order, before.tolist(), strict=True) if count < fraction * len(rows)}
         if len(own) == len(order):

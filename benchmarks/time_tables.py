@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.harness import commit
 from benchmarks.store_tables import lay
-from vidssl.evaluate.confidence import gain_of_groups, mean
+from vidssl.evaluate.confidence import Estimate, gain_of_groups, mean
 
 Line = dict[str, Any]
 GRID = "frame difference"  # the low-level feature with which encoders are compared
@@ -57,23 +57,31 @@ def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
     In [] is Student's interval over the seeds, in () that of a paired bootstrap over the groups of all seeds.
     """
     trained, untrained = ([one["numbers"][name][way] for one in of] for name in ("trained", "untrained"))
-    seeds = mean([a - b for a, b in zip(trained, untrained, strict=True)])
-    after = _sums(of, "trained", way)
-    groups = gain_of_groups(after - _sums(of, "untrained", way), _sizes(of))
+    seeds, groups = gains(of, "trained", "untrained", way)
     sure = seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
     gain = f"**{100 * seeds.value:+.1f}**" if sure else f"{100 * seeds.value:+.1f}"
-    ends = "" if seeds.low is None or seeds.high is None else f" [{100 * seeds.low:+.1f}, {100 * seeds.high:+.1f}]"
-    text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}{ends} {_ends(groups)}"
+    gain += ends("[]", seeds) + ends("()", groups)
+    text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}"
     plain = way.removeprefix("map: ")
     same = low_level is not None and low_level["sizes"] == of[0]["sizes"]
     if low_level is None or not same or plain not in low_level["right"][GRID]:
         return text
+    after = _sums(of, "trained", way)
     grid = gain_of_groups(after - len(of) * np.array(low_level["right"][GRID][plain]), _sizes(of))
-    return f"{text}; over {GRID} {100 * grid.value:+.1f} {_ends(grid)}"
+    return f"{text}; over {GRID} {100 * grid.value:+.1f}{ends('()', grid)}"
 
 
-def _ends(gain: Any) -> str:
-    return f"({100 * gain.low:+.1f}, {100 * gain.high:+.1f})"
+def gains(of: list[Line], more: str, less: str, way: str) -> tuple[Estimate, Estimate]:
+    """The gain of one row of numbers over another: over the seeds, and over the groups of all seeds (bootstrap)."""
+    seeds = mean([one["numbers"][more][way] - one["numbers"][less][way] for one in of])
+    return seeds, gain_of_groups(_sums(of, more, way) - _sums(of, less, way), _sizes(of))
+
+
+def ends(brackets: str, of: Estimate) -> str:
+    """An interval in percent, with a space before it; nothing if there is none, as of one seed."""
+    if of.low is None or of.high is None:
+        return ""
+    return f" {brackets[0]}{100 * of.low:+.1f}, {100 * of.high:+.1f}{brackets[1]}"
 
 
 def _sums(of: list[Line], name: str, way: str) -> Any:

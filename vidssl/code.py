@@ -41,6 +41,15 @@ def import_code(code: str, where: str, what: str) -> Any:
     return found
 
 
+def check_trusted(where: str, what: str, *, trust_code: bool) -> None:
+    """Raise VidsslError if code may not run, with the fix. what: What the code is, such as "this run's task is"."""
+    if not trust_code:
+        raise VidsslError(
+            f"{where} {what} that code, which would be imported and run; read it, and add --trust-code "
+            "(trust_code=True in Python) if you trust it"
+        )
+
+
 def _run_file(path: Path, where: str) -> ModuleType:
     """Import a file under a name of its own, so that it hides no other module; once, while it stays as it is."""
     if not path.is_file():

@@ -12,19 +12,12 @@ from benchmarks import bench_complement, bench_time
 from benchmarks.complement_table import table
 from benchmarks.report import read
 from benchmarks.time_sets import read_sets
-from tests.clips import make_clip
-from vidssl.index.lists import write_list
+from tests.benchmarks.clips import labelled_set
 from vidssl.types import VidsslError
 
 
 def test_a_run_beside_a_supervised_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = []
-    for number in range(12):
-        path = tmp_path / "data" / "tennis" / f"{number}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make_clip(path, frames=36, gop=12)
-        rows.append((f"tennis/{number}.mp4", "ab"[number % 2], f"scene{number // 2}"))
-    write_list(tmp_path / "data" / "tennis.csv", rows)
+    labelled_set(tmp_path / "data", "tennis", per_group=2)
     data, keep, out = tmp_path / "data", tmp_path / "keep", tmp_path / "out"
     how: dict[str, Any] = {"data": data, "keep": keep, "methods": ("opn_tiny",), "ask": ("tennis",)}
     with pytest.raises(VidsslError, match="no run inductive-opn_tiny-0; train it with"):

@@ -15,8 +15,8 @@ from benchmarks import bench_time, runs, time_sets
 from benchmarks.bench_time import main
 from benchmarks.report import read
 from benchmarks.time_tables import table
+from tests.benchmarks.clips import labelled_set
 from tests.clips import make_clip
-from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.train import checkpoint
 from vidssl.train.step import Stepper, StepResult
@@ -31,13 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two labelled sets of twelve clips in as many groups, or six, and one without labels."""
     root = tmp_path_factory.mktemp("data")
     for name, per_group in (("tennis", 1), ("fights", 2)):
-        rows = []
-        for number in range(12):
-            path = root / name / f"{number}.mp4"
-            path.parent.mkdir(exist_ok=True)
-            make_clip(path, frames=36, gop=12, size=(48 + 4 * (number % 2), 64))
-            rows.append((f"{name}/{number}.mp4", "ab"[number % 2], f"scene{number // per_group}"))
-        write_list(root / f"{name}.csv", rows)
+        labelled_set(root, name, per_group=per_group)
     (root / "skate" / "ollie").mkdir(parents=True)
     make_clip(root / "skate" / "ollie" / "1.mp4", frames=36, gop=12)
     return root

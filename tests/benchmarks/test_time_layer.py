@@ -15,9 +15,8 @@ from benchmarks.bench_time_layer import choose, training_scores
 from benchmarks.report import read
 from benchmarks.time_sets import Sets
 from benchmarks.time_tables import table
-from tests.clips import make_clip
+from tests.benchmarks.clips import labelled_set
 from vidssl.evaluate.features import Features
-from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
@@ -52,13 +51,7 @@ def test_test_groups_have_no_part_in_the_choice() -> None:
 
 
 def test_the_kept_runs_are_asked(tmp_path: Path) -> None:
-    rows = []
-    for number in range(12):
-        path = tmp_path / "data" / "tennis" / f"{number}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        make_clip(path, frames=36, gop=12)
-        rows.append((f"tennis/{number}.mp4", "ab"[number % 2], f"scene{number // 2}"))
-    write_list(tmp_path / "data" / "tennis.csv", rows)
+    labelled_set(tmp_path / "data", "tennis", per_group=2)
     how: dict[str, Any] = {
         "data": tmp_path / "data",
         "keep": tmp_path / "keep",

@@ -20,7 +20,6 @@ from vidssl.evaluate.retrieval import evaluate_retrieval
 from vidssl.evaluate.run import load_run, trained_model
 from vidssl.evaluate.splits import make_splits
 from vidssl.files import parse_json, read_text
-from vidssl.index.holdout import split
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
@@ -110,7 +109,7 @@ def _run(out: Path, seed: int, steps: int, each: int) -> None:
     table = evaluate_retrieval(trained, make_splits(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
-    _, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=span)
+    _, held = recipe.train.split(index, span)
     draw_orders(show_tuples(recipe, model, held, store), out / "order.png")
     _summary(out, pretext_accuracy(model, held, store=store), table.text(), time.perf_counter() - began)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from vidssl.code import import_code
+from vidssl import code
 from vidssl.types import VidsslError
 
 _FUNCTION = "name a function that takes channels and returns a torch module"
@@ -20,11 +20,8 @@ def is_code(encoder: str) -> bool:
 
 def check_trusted(encoder: str, *, trust_code: bool) -> None:
     """Raise VidsslError if a run's encoder is built by code that the caller has not allowed to run."""
-    if is_code(encoder) and not trust_code:
-        raise VidsslError(
-            f"encoder={encoder!r}: this run's encoder is built by that code, which would be imported and run; read it, "
-            "and add --trust-code (trust_code=True in Python) if you trust it"
-        )
+    if is_code(encoder):
+        code.check_trusted(f"encoder={encoder!r}:", "this run's encoder is built by", trust_code=trust_code)
 
 
 def call_code(encoder: str, *, channels: int, drop_path: float | None = None) -> nn.Module:
@@ -43,7 +40,7 @@ def call_code(encoder: str, *, channels: int, drop_path: float | None = None) ->
             torch module.
     """
     where, function = f"encoder={encoder!r}:", encoder.rpartition(":")[2]
-    make = import_code(encoder, where, "function")
+    make = code.import_code(encoder, where, "function")
     settings = {"channels": channels, **takes_drop_path(make, drop_path, encoder)}
     try:
         made = make(**settings)

@@ -25,7 +25,7 @@ from vidssl.evaluate.confidence import Z, clustered_half_width, effective_size, 
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
 from vidssl.evaluate.run import shown_by, size_notes, trained_model
-from vidssl.index.holdout import fingerprint, split
+from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.paths import atomic_write
 from vidssl.plots.bars import Bar, draw_bars
@@ -186,7 +186,7 @@ def _audit(
     config, pretext = recipe.train, recipe.pretext
     picked, shown = pick_device(device), shown_by(recipe, store)
     model, step = (None, "") if run is None else _open(run, recipe, index)
-    train_part, held = split(index, config.holdout, seed=config.seed, group=config.group, span=pretext.plan.frames)
+    train_part, held = config.split(index, pretext.plan.frames)
     with torch_threads(config.threads):
         of = partial(collect, recipe, tuples=tuples, store=shown, progress=progress)
         train = of(index=train_part, seed=config.seed, desc="to learn from")

@@ -225,11 +225,10 @@ def size_notes(recipe: Recipe, resize: tuple[int, int] | None = None) -> tuple[s
     if recipe.store_size in ("none", "native"):
         return ()
     augment = recipe.pretext.augment
+    height, width = resize or augment.resize
+    then = "" if parse_size(recipe.store_size) == (height, width) else f", and resized from there to {height}x{width}"
     if resize is None and augment.short_side is not None:
         then = f", and their shorter side is resized from there to {augment.short_side}"
-        return (f"Videos are shown at {recipe.store_size}, the run's store_size{then}.",)
-    resize = resize or augment.resize
-    then = "" if parse_size(recipe.store_size) == resize else f", and resized from there to {resize[0]}x{resize[1]}"
     return (f"Videos are shown at {recipe.store_size}, the run's store_size{then}.",)
 
 

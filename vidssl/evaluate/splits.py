@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vidssl.index.holdout import fingerprint, match_groups, split
+from vidssl.index.holdout import fingerprint, match_groups
 from vidssl.index.lists import LISTS, is_list
 from vidssl.index.names import Names
 from vidssl.index.sources import find_videos
@@ -161,7 +161,7 @@ def make_splits(
             "evaluate: test: the run's recipe holds out no videos (holdout=0); give test, or leave_group_out"
         )
     span = recipe.pretext.plan.frames
-    rest, held = split(train_set, fraction, seed=recipe.train.seed, group=recipe.train.group, span=span)
+    rest, held = recipe.train.split(train_set, span)
     description = "tested on the run's held-out videos"
     if fingerprint(train) != pretrained:
         description = (
@@ -172,8 +172,8 @@ def make_splits(
 
 def _pretrained_on(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> int:
     """How many of the test videos a run saw that was pretrained on an index: all but those that it held out."""
-    config, span = recipe.train, recipe.pretext.plan.frames
-    seen, _ = split(pretrained, config.holdout, seed=config.seed, group=config.group, span=span)
+    span = recipe.pretext.plan.frames
+    seen, _ = recipe.train.split(pretrained, span)
     paths = seen.select(seen.usable(span)).column("path").to_pylist()
     return len({seen.root / path for path in paths} & {test.root / path for path in test.column("path").to_pylist()})
 

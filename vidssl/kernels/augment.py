@@ -132,9 +132,9 @@ class Augment:
         need(is_real(self.hue, 0, 0.5), "Augment", "hue", self.hue, "take a spread in 0..0.5 of a turn")
         for name, least, most in (("crop_area", 0.0, 1.0), ("crop_aspect", 1 / MAX_ASPECT, MAX_ASPECT)):
             given = getattr(self, name)
-            fits = numbers(given, 2, float) and 0 < given[0] <= given[1] and least <= given[0] and given[1] <= most
-            fix = f"take (min, max) with 0 < min <= max, in {least}..{most}"
-            need(given is None if name == "crop_area" and not fits else fits, "Augment", name, given, fix)
+            off = name == "crop_area" and given is None
+            fits = off or (numbers(given, 2, float) and given[0] > 0 and least <= given[0] <= given[1] <= most)
+            need(fits, "Augment", name, given, f"take (min, max) with 0 < min <= max, in {least}..{most}")
 
     def _check_sizes(self) -> None:
         """Checks that the crop lies in the region, and the region in the resized picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from vidssl.code import import_code
+from vidssl.code import check_trusted, import_code
 from vidssl.pretext.base import Pretext
 from vidssl.types import VidsslError
 
@@ -68,10 +68,6 @@ def import_pretexts(code: Mapping[str, str], *, trust_code: bool) -> None:
     for name, one in code.items():
         if name in METHODS:
             continue
-        if not trust_code:
-            raise VidsslError(
-                f"pretext={one!r}: this run's task {name!r} is that code, which would be imported and run; read it, "
-                "and add --trust-code (trust_code=True in Python) if you trust it"
-            )
+        check_trusted(f"pretext={one!r}:", f"this run's task {name!r} is", trust_code=trust_code)
         if (found := import_pretext(one).name) != name:
             raise VidsslError(f"pretext={one!r}: its name is {found!r}, but the run's task was {name!r}; restore it")

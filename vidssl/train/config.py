@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from vidssl.encoders import check_trusted
+from vidssl.index.holdout import split
+from vidssl.index.table import VideoIndex
 from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import Pretext, import_pretexts, pretext_code, pretext_from
 from vidssl.store.frames import parse_size
@@ -194,6 +196,10 @@ class TrainConfig:
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
             ("weight_decay", self.weight_decay >= 0, "take at least 0"),
         )
+
+    def split(self, index: VideoIndex, span: int) -> tuple[VideoIndex, VideoIndex]:
+        """Splits an index into the videos to train on and those held out; see vidssl.index.holdout.split."""
+        return split(index, self.holdout, seed=self.seed, group=self.group, span=span)
 
     @property
     def built(self) -> dict[str, Any]:

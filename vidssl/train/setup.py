@@ -26,7 +26,7 @@ import torch
 
 from vidssl.cpus import cpus
 from vidssl.encoders import color_notes
-from vidssl.index.holdout import fingerprint, split
+from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.joint import Spec
@@ -232,7 +232,7 @@ def _set_up(
     torch.manual_seed(config.seed)
     model = task.build()
     begun = _begin(task, model, process_group) if start is None else None
-    train_part, held_out = split(index, config.holdout, seed=config.seed, group=config.group, span=task.plan.frames)
+    train_part, held_out = config.split(index, task.plan.frames)
     meta = {
         **_meta(task, index, amp=_trains_in_bf16(task, model, process_group)),
         "init": begun._asdict() if begun else None,

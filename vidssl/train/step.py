@@ -95,9 +95,8 @@ class Stepper:
         config, process_group, device = self.config, self.process_group, self.process_group.device
         torch.manual_seed(step_seed(config.seed, step, process_group.rank))  # dropout then depends on the step alone
         self.optimizer.zero_grad(set_to_none=True)
-        kept = (
-            task_columns(batch.status.to(device, non_blocking=True)) == 0
-        )  # [B, tasks]; the others are outside the limits
+        # [B, tasks]; the others are outside the limits
+        kept = task_columns(batch.status.to(device, non_blocking=True)) == 0
         count = kept.sum(0).float()
         process_group.all_reduce(count)
         weights = kept * (process_group.world_size / count.clamp(min=1))  # [B, tasks]; processes average gradients
@@ -116,16 +115,16 @@ class Stepper:
                 (loss * weight).sum().backward()
             logits.append(output.detach().float())
             losses.append(loss.detach())
-        moved = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in moved if parameter.grad is not None])
+        norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         if config.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(moved, config.clip_norm, norm)
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), config.clip_norm, norm)
         return StepResult(torch.cat(logits), torch.cat(losses), label, kept, norm)
 
     def update(self, step: int) -> None:
         """Moves the weights along the gradients. step: counted from 0."""
+        rate = self.schedule(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule(step) * group["factor"]
+            group["lr"] = rate * group["factor"]
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
