@@ -29,7 +29,7 @@ from vidssl.lock import LOCK
 from vidssl.recipes.shuffle_learn import shuffle_learn_tiny
 from vidssl.train import checkpoint, setup
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.setup import CHANGEABLE
+from vidssl.train.recorded import CHANGEABLE
 from vidssl.train.step import Stepper, StepResult
 from vidssl.train.train import train
 from vidssl.train.trainer import Trainer

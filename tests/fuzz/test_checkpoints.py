@@ -25,7 +25,8 @@ from vidssl.report.page import write_report
 from vidssl.report.table import find_runs, text
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
-from vidssl.train.setup import check_resumable, open_run
+from vidssl.train.recorded import check_resumable
+from vidssl.train.setup import open_run
 
 _RECIPE = Recipe(
     pretext=Vcop(clip_length=8, interval=2, augment=Augment(resize=(24, 32), crop=(16, 16))),

@@ -10,7 +10,7 @@ import pytest
 
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe, TrainConfig, flat, recipe_from
-from vidssl.train.setup import CHANGEABLE
+from vidssl.train.recorded import CHANGEABLE
 from vidssl.types import VidsslError
 
 

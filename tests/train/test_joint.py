@@ -217,7 +217,13 @@ def test_the_command_joins_tasks(index: VideoIndex, tmp_path: Path, capsys: pyte
     assert [one.weight for one in recipe.pretext.objectives] == [1.0, 0.5, 0.25]
     assert [part.span for part in recipe.pretext.plan.parts] == [28, 29, 8]  # pace needs the longest window
     assert main([*command, *tasks, "--steps", "3", "--resume"]) == 0
-    assert main([*command, "--resume"]) == 2
+    assert main([*command, "--steps", "4", "--resume"]) == 0  # its tasks are the run's
+    assert load_run(out).recipe.pretext == recipe.pretext
+    capsys.readouterr()
+    assert main([*command, "--pretext", "vcop,pace", "--resume"]) == 2
+    assert "method: 'vcop+pace+arrow' in the run, 'vcop+pace' here" in capsys.readouterr().err
+    assert main([*command, *tasks[:2], "--task-weights", "1", "1", "1", "--resume"]) == 2
+    assert "pretext.weights: [1.0, 0.5, 0.25] in the run, [1.0, 1.0, 1.0] here" in capsys.readouterr().err
     assert main([*command, "--task-weights", "1"]) == 2
     assert "name the tasks with --pretext" in capsys.readouterr().err
     assert main([*command, "--pretext", "vcop,nonsense"]) == 2

@@ -18,7 +18,8 @@ from vidssl.train import checkpoint, setup
 from vidssl.train.compute import pick_amp
 from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
-from vidssl.train.setup import CHANGEABLE, CommandText, Task, check_resumable, fit, fixed_settings, open_run
+from vidssl.train.recorded import CHANGEABLE, CommandText, check_resumable
+from vidssl.train.setup import Task, fit, fixed_settings, open_run
 from vidssl.types import VidsslError
 
 OTHER = CommandText("tune", "folder", "move it away")

@@ -127,11 +127,13 @@ def test_a_resumed_run_keeps_each_setting(
 def test_a_run_of_a_version_without_these_settings_goes_on(
     recipe: Recipe, index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vidssl.train import setup
+    from vidssl.train import recorded
 
     new = ("lr_floor", "warmup_epochs", "warmup_steps", "clip_norm", "layer_decay", "decay_vectors", "drop_path")
     with monkeypatch.context() as before:
-        before.setattr(setup, "CHANGEABLE", (*setup.CHANGEABLE, *new))  # so that the checkpoint does not have them
+        before.setattr(
+            recorded, "CHANGEABLE", (*recorded.CHANGEABLE, *new)
+        )  # so that the checkpoint does not have them
         train(recipe, index, tmp_path / "run", device="cpu", quiet=True, steps=1)
     assert not {f"train.{name}" for name in new} & set(checkpoint.load_meta(checkpoint.find(tmp_path / "run"))["fixed"])
     train(recipe, index, tmp_path / "run", device="cpu", quiet=True, steps=2, resume=True)

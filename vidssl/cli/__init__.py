@@ -11,7 +11,7 @@
 | store_data.py | `--store`: opens a store, and says what is in it |
 | runs.py, report.py | look at runs |
 | data.py | `--data`: opens a folder, a list or an index |
-| arguments.py | how paths are read from the command line |
+| arguments.py | how paths are read from the command line, and which options it gives |
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.cli.arguments import REGISTRY
+from vidssl.cli.arguments import REGISTRY, giving
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
@@ -213,7 +213,8 @@ def _run(name: str, arguments: Sequence[str]) -> None:
 
 
 def _call(function: Callable[..., Any], prog: str, arguments: Sequence[str]) -> None:
-    tyro.cli(function, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=REGISTRY)
+    with giving(arguments):
+        tyro.cli(function, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=REGISTRY)
 
 
 def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: str, arguments: Sequence[str]) -> None:

@@ -1,13 +1,36 @@
-"""How paths on the command line become arguments of the commands."""
+"""How paths on the command line become arguments of the commands, and which options a command line gives."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 REGISTRY = ConstructorRegistry()  # of all commands
+_GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+
+
+@contextmanager
+def giving(arguments: Sequence[str]) -> Iterator[None]:
+    """Makes these the arguments that `given` speaks of, during the block."""
+    options = [one.partition("=")[0][2:].replace("-", "_") for one in arguments if one.startswith("--")]
+    before = _GIVEN.set(frozenset([*options, *(one[3:] for one in options if one.startswith("no_"))]))
+    try:
+        yield
+    finally:
+        _GIVEN.reset(before)
+
+
+def given() -> frozenset[str]:
+    """Returns the names of the options on the command line of this command, such as batch_size.
+
+    A command that takes settings from a run needs them: a value that equals a default may have been given or not.
+    """
+    return _GIVEN.get()
 
 
 def _path(text: str) -> Path:

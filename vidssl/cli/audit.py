@@ -7,23 +7,31 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
+from vidssl.cli.arguments import given
 from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.evaluate.audit import audit, made_folder
 from vidssl.recipes import RECIPES
-from vidssl.train.checkpoint import locate
+from vidssl.train.checkpoint import Which, load_meta, locate
 from vidssl.train.config import Recipe
+from vidssl.train.recorded import settings_of, videos_of
+from vidssl.types import VidsslError
 
 _ARGS = """
 
 Args:
-    data: Folder of videos, or an index (.arrow). With run, the videos that it was trained on.
-    run: Folder of a run of this recipe, or one of its checkpoints, to test on the same tuples.
+    data: Folder of videos, or an index (.arrow). With run, None takes the videos that it was trained on.
+    run: Folder of a run of this recipe, or one of its checkpoints, to test on the same tuples. What is not given is as
+        in the run.
     out: Folder for audit.json and audit.png; None only prints.
     tuples: Number of tuples to train on, and number to test on.
     device: Where the run's model computes.
     store: Folder that keeps decoded frames of the recipe's store_size; what it lacks is decoded, and kept in it.
     store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
     allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
+    trust_code: Import the code that the run names: an encoder or a task that is module:name or file.py:name. It need
+        not be said of code that is given again.
+    weights: Which of the run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
+        takes the average if the run kept one.
 """
 
 
@@ -34,7 +42,7 @@ def commands() -> dict[str, Callable[..., None]]:
 
 def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
     def command(
-        data: Path,
+        data: Path | None = None,
         settings: Recipe = default,
         *,
         run: Path | None = None,
@@ -44,11 +52,32 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         store: Path | None = None,
         store_limit: str | None = None,
         allow_outside: bool = False,
+        trust_code: bool = False,
+        weights: Which = "auto",
     ) -> None:
-        where = locate(run, allow_outside=allow_outside)[0] if run is not None else out
+        where = out
+        if run is not None:
+            where, checkpoint = locate(run, allow_outside=allow_outside)
+            record, what = load_meta(checkpoint, "recipe"), f"audit: run={str(run)!r}"
+            settings = settings_of(
+                record, settings, name, given(), where=what, fix="leave run out", trust_code=trust_code
+            )
+            data = data or videos_of(record, where, where=what)
+        if data is None:
+            raise VidsslError("audit: data: name the videos with --data; only with --run are they the run's")
         with made_folder(out):  # report a wrong run or folder before indexing the videos
             index, frames = open_data_and_store(settings, data, where, store, store_limit, allow_outside=allow_outside)
-            found = audit(settings, index, name=name, run=run, tuples=tuples, device=device, out=out, store=frames)
+            found = audit(
+                settings,
+                index,
+                name=name,
+                run=run,
+                tuples=tuples,
+                device=device,
+                out=out,
+                store=frames,
+                weights=weights,
+            )
         print(found.text())
         say_read(frames)
         if out is not None:

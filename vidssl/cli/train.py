@@ -9,6 +9,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
+from vidssl.cli.arguments import given
 from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.pretext import join
 from vidssl.recipes import RECIPES
@@ -16,6 +17,7 @@ from vidssl.store.choose import Name
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
+from vidssl.train.recorded import TRAIN, about, read_record, settings_of, videos_of
 from vidssl.train.setup import open_run
 from vidssl.train.train import check_model, train
 from vidssl.types import VidsslError
@@ -23,31 +25,35 @@ from vidssl.types import VidsslError
 _ARGS = """
 
 Args:
-    data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow).
+    data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow). With resume, None takes
+        the run's.
     out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
     pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. A task of
         your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
         those that they share with it. None learns the recipe's alone.
     task_weights: Factor of the loss of each of these tasks; () is 1 for each.
-    resume: Continue the run in OUT from its latest checkpoint.
+    resume: Continue the run in OUT from its latest checkpoint. What is not given is as in the run. Other steps,
+        workers, intervals of the log and so on may be given; a setting that would change what is learnt is refused.
     device: Where to compute; auto takes a GPU if there is one.
     store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
     store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.
     store_backend: Where kept frames lie: file (read when needed), memory (locked there, one copy for all processes), or
         device (in the memory of each GPU, as far as they fit). auto takes the last of these that holds them all.
     allow_outside: Also accept an index (.arrow) that names files outside of its root.
+    trust_code: With resume, import the code that the run names: an encoder or a task that is module:name or
+        file.py:name. It need not be said of code that is given again.
 """
 
 
 def commands() -> dict[str, Callable[..., None]]:
     """Returns a command for every recipe, by name."""
-    return {name: _command(make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
+    return {name: _command(name, make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
 
 
-def _command(default: Recipe, doc: str) -> Callable[..., None]:
+def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
     def command(
-        data: Path,
         out: Path,
+        data: Path | None = None,
         settings: Recipe = default,
         *,
         pretext: str | None = None,
@@ -58,11 +64,23 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
         store_limit: str | None = None,
         store_backend: Name = "auto",
         allow_outside: bool = False,
+        trust_code: bool = False,
     ) -> None:
         settings = _with_tasks(settings, pretext, task_weights)
+        if data is None and not resume:
+            raise VidsslError("train: data: name the videos with --data; only with --resume are they the run's")
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
-            # Both raise before videos are indexed.
-            if open_run(out, resume=resume, process_group=processes, quiet=True) is None:
+            # All of these raise before videos are indexed.
+            start = open_run(out, resume=resume, process_group=processes, quiet=True)
+            if resume:
+                record = processes.run_on_first(partial(read_record, out))
+                where = f"train: resume: out={str(out)!r}"
+                settings = settings_of(
+                    record, settings, name, given(), where=where, fix=TRAIN.hint, trust_code=trust_code
+                )
+                data = data or videos_of(record, out, where=where)
+            assert data is not None  # without resume, it is given
+            if start is None:
                 processes.run_on_first(partial(check_model, settings))
             with processes.first_before_others():
                 index, frames = open_data_and_store(
@@ -75,7 +93,7 @@ def _command(default: Recipe, doc: str) -> Callable[..., None]:
                     allow_outside=allow_outside,
                     quiet=not processes.is_first,
                 )
-            train(settings, index, out, resume=resume, processes=processes, store=frames)
+            train(settings, index, out, resume=resume, processes=processes, store=frames, meta=about(name, data))
             if processes.is_first:
                 say_read(frames)
 

@@ -130,6 +130,7 @@ def audit(
     out: Path | None = None,
     store: FrameStore | None = None,
     progress: bool = True,
+    weights: checkpoint.Which = "auto",
 ) -> Audit:
     """Audits the task of a recipe on the videos of an index.
 
@@ -146,6 +147,7 @@ def audit(
         store: Frames are taken from this store and kept in it. Its size must be recipe.store_size. None keeps nothing;
             the scores are the same.
         progress: Show progress bars.
+        weights: Which of the run's weights: "raw", "ema" (their moving average), or "auto": the average if it has one.
 
     Returns:
         The scores, with notes.
@@ -162,13 +164,9 @@ def audit(
         config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
     )
     with made_folder(out):
-        found = _audit(recipe, index, name, run, tuples, device, store, progress)
+        found = _audit(recipe, index, name, run, tuples, device, store, progress, weights)
         if out is not None:
-            about = asdict(found) | {
-                "settings": recipe.as_dict(),
-                "data": fingerprint(index),
-                "run": None if run is None else str(run),
-            }
+            about = asdict(found) | {"settings": recipe.as_dict(), "data": fingerprint(index), "run": run and str(run)}
             _write(out, about, found)
     return found
 
@@ -182,10 +180,11 @@ def _audit(
     device: str,
     store: FrameStore | None,
     progress: bool,
+    weights: checkpoint.Which,
 ) -> Audit:
     config, pretext = recipe.train, recipe.pretext
     picked, shown = pick_device(device), shown_by(recipe, store)
-    model, step = (None, "") if run is None else _open(run, recipe, index)
+    model, step = (None, "") if run is None else _open(run, recipe, index, weights)
     train_part, held = config.split(index, pretext.plan.frames)
     with torch_threads(config.threads):
         of = partial(collect, recipe, tuples=tuples, store=shown, progress=progress)
@@ -274,7 +273,7 @@ def _score(cue: str, recipe: Recipe, train: Tuples, test: Tuples) -> Score:
     )
 
 
-def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, str]:
+def _open(run: Path, recipe: Recipe, index: VideoIndex, weights: checkpoint.Which) -> tuple[PretextModel, str]:
     """The run's model and its step. Raises VidsslError if its task, videos or held-out videos differ from these."""
     path = checkpoint.find(run)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
@@ -296,7 +295,7 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex) -> tuple[PretextModel, s
         f"run={str(run)!r}: trained on other videos ({meta['videos']}, here {len(index)}), so some held out here may "
         "have been among them; take the videos it was trained on, or leave run out",
     )
-    return trained_model(path, trust_code=named_again)[0], f"step {meta['step']}"
+    return trained_model(path, trust_code=named_again, weights=weights)[0], f"step {meta['step']}"
 
 
 def _decides(recipe: Recipe) -> dict[str, Any]:

@@ -37,7 +37,8 @@ from vidssl.train.distributed import ProcessGroup
 from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, of_checkpoint, read_weights, transfer
 from vidssl.train.optimizer import layer_factors
-from vidssl.train.setup import CommandText, Task, fit, open_run
+from vidssl.train.recorded import CommandText
+from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 

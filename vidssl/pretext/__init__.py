@@ -15,7 +15,7 @@ from __future__ import annotations
 from vidssl.pretext.arrow import Arrow
 from vidssl.pretext.base import Objective, Pretext
 from vidssl.pretext.jigsaw import Jigsaw
-from vidssl.pretext.joint import Joint, join, pretext_code, pretext_from
+from vidssl.pretext.joint import JOINED_BY, Joint, join, pretext_code, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
 from vidssl.pretext.odd_one_out import OddOneOut
 from vidssl.pretext.opn import Opn
@@ -30,6 +30,7 @@ for _method in (ShuffleLearn, Opn, OddOneOut, Vcop, Pace, Arrow, OutOfOrder, Ski
     register(_method)
 
 __all__ = [
+    "JOINED_BY",
     "METHODS",
     "Arrow",
     "Jigsaw",

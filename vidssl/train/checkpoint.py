@@ -27,6 +27,8 @@ _NAME = re.compile(r"step_\d{8,}")
 # What run.json and meta.json say of a run, as far as vidssl reads it again.
 DESCRIPTION: Mapping[str, type] = {
     "recipe": dict,
+    "recipe_name": str,
+    "source": str,
     "fixed": dict,
     "versions": dict,
     "videos": int,

@@ -10,7 +10,7 @@ import torch
 
 from vidssl.lock import LOCK, hold
 from vidssl.train.distributed import ProcessGroup
-from vidssl.train.setup import TRAIN, CommandText
+from vidssl.train.recorded import TRAIN, CommandText
 
 
 @contextmanager

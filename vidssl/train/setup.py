@@ -7,7 +7,7 @@
 |---|---|
 | one writer in a run's folder | hold_run (hold.py) |
 | a run's folder, and the checkpoint to resume from | open_run |
-| what a resumed run must share with its checkpoint | CHANGEABLE, fixed_settings, check_resumable |
+| what a resumed run must share with its checkpoint | fixed_settings; CHANGEABLE, check_resumable (recorded.py) |
 | the settings of the loaders, and the decoder that "auto" chose, kept on resume | _loaders |
 """
 
@@ -17,10 +17,10 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -28,7 +28,6 @@ from vidssl.cpus import cpus
 from vidssl.encoders import color_notes
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.augment import Augment
 from vidssl.kernels.joint import Spec
 from vidssl.loader import Loader
 from vidssl.lock import LOCK
@@ -38,12 +37,13 @@ from vidssl.pretext import Objective, SlotModel
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
-from vidssl.train.config import Recipe, TrainConfig, flat
+from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
 from vidssl.train.log import TIMED, Log
 from vidssl.train.optimizer import rates
+from vidssl.train.recorded import TRAIN, CommandText, check_resumable, free_settings
 from vidssl.train.schedule import Schedule
 from vidssl.train.step import Stepper
 from vidssl.train.trainer import Trainer, TrainResult
@@ -52,26 +52,7 @@ from vidssl.versions import versions
 
 log = logging.getLogger(__name__)
 
-# Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
-CHANGEABLE = (
-    *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "file_timeout", "nonfinite"),
-    *("log_every", "show_every", "val_every", "watch", "save_every", "keep"),
-)
-_LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
-# Settings that were added later: their defaults train as the versions without them did.
-_DEFAULTS = flat({"train": asdict(TrainConfig()), "pretext": {"augment": asdict(Augment())}})
 _BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)  # a run has no other files before it
-
-
-class CommandText(NamedTuple):
-    """How errors speak of a command: its name, what it calls the run's folder, and how to get another folder."""
-
-    name: str
-    folder: str
-    hint: str
-
-
-TRAIN = CommandText("train", "out", "take another out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,40 +328,9 @@ def _meta(task: Task, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
 
 def fixed_settings(task: Task) -> dict[str, Any]:
     """Returns the settings that a resumed run must share with its checkpoint, flat: "train.lr" -> 0.001."""
-    fixed = _LENGTH if task.recipe.train.schedule == "cosine" else ()
-    free = {f"train.{name}" for name in CHANGEABLE if name not in fixed}
+    free = free_settings(task.recipe.train.schedule)
     settings = {**task.recipe.as_dict(), "code": None, **task.fixed}  # files with code may move
     return {name: value for name, value in flat(settings).items() if name not in free}
-
-
-def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: CommandText = TRAIN) -> None:
-    """Refuses to resume a run with other settings, other videos or another precision.
-
-    Args:
-        start: The checkpoint to resume from.
-        meta: What the resumed run would write: fixed, data, videos and amp are compared.
-        out: The run's folder.
-        command: How errors speak of it.
-
-    Raises:
-        VidsslError: Something differs; the message names each difference.
-    """
-    old = checkpoint.load_meta(start, "fixed", "videos", "data", "amp")
-    before, now = (
-        {**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]}
-        for one in (old, meta)
-    )
-    before = {**_DEFAULTS, **before}  # a setting of this version that the checkpoint's did not have yet
-    differ = [
-        f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted(old["fixed"] | now)
-        if before.get(key) != now.get(key)
-    ]
-    if differ:
-        hint = f"restore them, or {command.hint}"
-        if before["data"] != now["data"] and (out / "index.arrow").is_file():
-            hint += f" (--data {out / 'index.arrow'} lists the videos as they were)"
-        raise VidsslError(f"{command.name}: resume: {start} was made with other settings; {hint}: " + "; ".join(differ))
 
 
 def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: int) -> list[str]:

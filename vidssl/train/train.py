@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +39,7 @@ def train(
     quiet: bool = False,
     processes: ProcessGroup | None = None,
     store: FrameStore | None = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     """Trains, or continues to train.
 
@@ -53,6 +56,7 @@ def train(
             torchrun, if there is one.
         store: Frames are taken from this store and kept in it. Its size must be recipe.store_size. None keeps nothing;
             the bits are the same.
+        meta: What run.json and meta.json hold beside the recipe.
 
     Returns:
         Where the run ended.
@@ -75,6 +79,7 @@ def train(
         objectives=pretext.objectives,
         init=init,
         loader=loader,
+        meta=meta or {},
     )
     with ExitStack() as stack:
         if processes is None:
