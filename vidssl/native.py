@@ -16,7 +16,7 @@ except ImportError as error:
         f"vidssl._native: {error}; build it with `make build`, or install vidssl with `pip install .`"
     ) from error
 
-__all__ = ["PLUGIN", "BuildInfo", "build_info", "dali_version", "kernels", "load_plugin"]
+__all__ = ["PLUGIN", "BuildInfo", "build_info", "dali_version", "kernels", "load_plugin", "need_dali"]
 
 PLUGIN = Path(kernels.__file__).with_name("libvidssl_dali.so")
 
@@ -47,20 +47,36 @@ def build_info() -> BuildInfo:
     return info
 
 
-def dali_version() -> str:
-    """Return the version of the installed DALI.
-
-    Raises:
-        VidsslError: DALI is not installed.
-    """
+def dali_version() -> str | None:
+    """Return the version of the installed DALI, or None without DALI, which is an extra."""
     for name in ("nvidia-dali-cuda130", "nvidia-dali-cuda120"):
         try:
             return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    raise VidsslError(
-        f"nvidia-dali: not installed; run: pip install 'nvidia-dali-cuda130=={_minor(build_info()['dali'])}.*'"
-    )
+    return None
+
+
+def need_dali(setting: str) -> None:
+    """Check that the installed DALI is the one that the plugin was built for.
+
+    Args:
+        setting: What needs DALI, such as 'engine="dali"', for the error.
+
+    Raises:
+        VidsslError: DALI is not installed, or its minor version is another one. The operator API may differ between
+            minor versions.
+    """
+    built, found = build_info()["dali"], dali_version()
+    if found is None:
+        raise VidsslError(
+            f"{setting}: DALI is not installed; run: pip install 'nvidia-dali-cuda130=={_minor(built)}.*'"
+        )
+    if _minor(built) != _minor(found):
+        raise VidsslError(
+            f"{setting}: nvidia-dali {found} is installed, but {PLUGIN.name} was built for {_minor(built)}; "
+            f"install {_minor(built)}.* or build vidssl again with the installed version"
+        )
 
 
 def _minor(version: str) -> str:
@@ -72,15 +88,9 @@ def load_plugin() -> None:
     """Register the operators `fn.vidssl.motion / plan / assemble` with DALI, once per process.
 
     Raises:
-        VidsslError: The minor version of the installed DALI differs from the one that the plugin was built for. The
-            operator API may differ between minor versions.
+        VidsslError: As `need_dali`.
     """
-    built, found = build_info()["dali"], dali_version()
-    if _minor(built) != _minor(found):
-        raise VidsslError(
-            f"nvidia-dali: version {found} is installed, but {PLUGIN.name} was built for {_minor(built)}; "
-            f"install {_minor(built)}.* or build vidssl again with the installed version"
-        )
+    need_dali("fn.vidssl")
     from nvidia.dali import plugin_manager  # slow to import, so only graphs import it
 
     plugin_manager.load_library(str(PLUGIN))

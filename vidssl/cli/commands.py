@@ -13,7 +13,7 @@ def info() -> None:
     import torch
 
     from vidssl.cpus import cpus
-    from vidssl.native import build_info
+    from vidssl.native import build_info, dali_version
     from vidssl.train.compute import WIDE, pick_amp
     from vidssl.versions import versions
 
@@ -29,6 +29,7 @@ def info() -> None:
         if pick_amp("auto", cpu, WIDE)
         else "off",
         "gpu": ", ".join(gpus) or "none that torch can see",
+        "dali": dali_version() or "not installed; pip install 'vidssl[dali]' adds the graph and NVDEC",
         "nvdec": _nvdec() if gpus else "none without a GPU",
     }
     for name, value in lines.items():

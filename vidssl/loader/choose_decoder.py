@@ -13,6 +13,7 @@ import torch
 
 from vidssl.index.table import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder, find_nvdec
+from vidssl.native import dali_version, need_dali
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -46,11 +47,16 @@ def choose_decoder(
     if decode == "dali":
         if device.type != "cpu":
             raise VidsslError(f'decode="dali": it is for device="cpu", not {device}; take decode="nvdec" there')
+        need_dali('decode="dali"')
         return _serving(decode, SOFTWARE, index, rows)
     if decode == "nvdec":
+        need_dali('decode="nvdec"')
         return _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
     if device.type != "cuda":
         return None, f"device={device}"
+    if dali_version() is None:
+        return None, "DALI, by which NVDEC decodes, is not installed"
+    need_dali('decode="auto"')
     try:
         nvdec, taken = _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
     except VidsslError as error:

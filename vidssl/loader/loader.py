@@ -28,7 +28,7 @@ from vidssl.kernels.joint import HasPlan, JointSpec, Spec
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.buffers import upload
 from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder
-from vidssl.loader.engines import ENGINES, Settings, make_engine
+from vidssl.loader.engines import ENGINES, Settings, graph_engine, make_engine
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
@@ -71,7 +71,7 @@ class Loader:
         engine: "inline": the workers make the clips of what they decode (CPU). "dali": one DALI graph. "eager": the
             same steps one by one. "store": one call for all windows of a batch, from frames of the store that lie on
             the device. "auto": store if frames lie there, else inline on a CPU for plans that need no motion, or with a
-            store; otherwise dali.
+            store; otherwise dali, or eager where DALI is not installed.
         store: Frames are taken from this store and kept in it; all videos then have the size of the store. Frames are
             decoded on the CPU. None decodes in every epoch, at the size of each video, as a store of native size does.
             Where kept frames lie is the store's `backend`; the attribute `stored_in` says what was chosen ("file",
@@ -148,7 +148,7 @@ class Loader:
         self.decode = "cpu" if decoder is None else "nvdec" if decoder.device == "mixed" else "dali"
         kept = not spec.needs_motion or store is not None  # without kept motion, the graph's own threads measure it
         inline = self.device.type == "cpu" and decoder is None and kept
-        best = "store" if self._arenas is not None else "inline" if inline else "dali"
+        best = "store" if self._arenas is not None else "inline" if inline else graph_engine()
         self.engine = engine if engine != "auto" else best
         how = f"{workers} workers; device={self.device}, engine={self.engine}"
         self._report("decode=%s: %s, because %s; %s", decode, self.decode, why, how)

@@ -25,14 +25,20 @@ from vidssl.loader.engines.store import Stored
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.stored import StoredWorker
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
+from vidssl.native import dali_version, need_dali
 from vidssl.store.device import Arenas
 from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
 from vidssl.video.decode import Decoder, decode
 
-__all__ = ["ENGINES", "Engine", "Output", "Settings", "make_engine"]
+__all__ = ["ENGINES", "Engine", "Output", "Settings", "graph_engine", "make_engine"]
 
 ENGINES = ("inline", "dali", "eager", "store")
+
+
+def graph_engine() -> str:
+    """Returns the engine for frames that are not assembled by the workers: DALI's graph, if DALI is installed."""
+    return "eager" if dali_version() is None else "dali"
 
 
 def make_engine(
@@ -73,6 +79,7 @@ def make_engine(
         common["stage"] = stage
     if name == "eager":
         return DecodingWorker(index, spec, sampler, decoder, **common), Eager(settings)
+    need_dali('engine="dali"')
     if graph_decoder is None:
         from vidssl.loader.engines.dali import FrameGraph  # imports DALI, which only this engine needs
 
