@@ -50,7 +50,7 @@ def test_what_needs_dali_says_how_to_get_it(
 ) -> None:
     hide(monkeypatch)
     with pytest.raises(VidsslError, match=r"=\"dali\": DALI is not installed; run: pip install 'nvidia-dali-cuda130=="):
-        Loader(index, PLAIN, batch_size=4, device="cpu", **asked)  # type: ignore[arg-type]  # Literals, from a table
+        Loader(index, PLAIN, batch_size=4, device="cpu", **asked)
 
 
 def test_nvdec_needs_dali(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
