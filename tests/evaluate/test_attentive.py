@@ -100,7 +100,7 @@ def test_the_command(index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: 
     assert main(["evaluate", "attentive", str(run), *small, "--lrs", "1e-3", "--weight-decays", "0.01"]) == 0
     said = capsys.readouterr().out
     assert "8 training videos, 2 test videos" in said
-    assert "Trained less untrained: " in said
+    assert "Trained minus untrained: " in said
     found = json.loads((run / "attentive.json").read_text())
     assert set(found["numbers"]) == {"trained", "untrained", "chance"}
     assert found["settings"]["depth"] == 2

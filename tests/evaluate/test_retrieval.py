@@ -123,7 +123,7 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     assert written["split"] == "tested on the run's held-out videos"
     assert {"protocol", "data", "seed", "versions", "checkpoint", "settings"} <= written.keys()
     assert Image.open(out / "retrieval.png").size[0] > 400
-    board = EventAccumulator(str(out / "tensorboard"))
+    board = EventAccumulator(str(out))
     board.Reload()
     assert [event.step for event in board.Scalars("retrieval/trained/R@1")] == [2]
     assert board.Images("retrieval/neighbours")

@@ -124,7 +124,7 @@ def test_the_command(
     assert main([*arguments, "--pairs", "a:b"]) == 0
     said = capsys.readouterr().out
     assert "12 videos, 12 groups, 2 clips a video; 5 folds of whole groups" in said
-    assert "order: trained less untrained" in said
+    assert "order: trained minus untrained" in said
     found = json.loads((run / "time.json").read_text())["numbers"]
     columns = {"direction", "order", "speed", "class, forward", "class, reversed", "class, shuffled", "a:b"}
     assert set(found) == {"trained", "untrained", "low level", "chance"}

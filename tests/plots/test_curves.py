@@ -28,6 +28,17 @@ def test_odd_curves_are_drawn(values: list[float]) -> None:
     assert text.startswith("<svg")
 
 
+def test_a_level_is_dashed_within_the_chart() -> None:
+    text = svg_curves("accuracy", {"a": [(0.0, 0.5), (10.0, 0.9)], "b": []}, about="right", levels={"a": 0.1, "b": 0.2})
+    (level,) = re.findall(r'<line x1="[^"]*" y1="([^"]*)" x2="[^"]*" y2="([^"]*)"[^>]* stroke-dasharray', text)
+    (points,) = re.findall(r'points="([^"]+)"', text.split("</polyline>")[0])
+    lowest = max(float(point.split(",")[1]) for point in points.split())
+    height = float(re.findall(r'height="([0-9.]+)"', text)[0])
+    assert level[0] == level[1]
+    assert lowest < float(level[0]) < height
+    assert ">right</text>" in text
+
+
 def test_nothing_is_drawn_of_nothing() -> None:
     assert svg_curves("loss", {"run": []}) == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -125,6 +126,18 @@ def test_which_weights_are_taken(whole: Path, index: VideoIndex, tmp_path: Path)
         assert main([*features, "--out", str(tmp_path / f"{which}.npy"), "--weights", which]) == 0
         tables.append((tmp_path / f"{which}.npy").read_bytes())
     assert tables[1] == tables[2] != tables[0]
+
+
+def test_a_table_says_which_weights_gave_it(
+    whole: Path, index: VideoIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pretext.json"
+    for options, used in (((), "ema"), (("--weights", "ema"), "ema"), (("--weights", "raw"), "raw")):
+        assert main(["evaluate", "pretext", str(whole), "--test", str(index.root), "--out", str(out), *options]) == 0
+        head, *rows = capsys.readouterr().out.splitlines()
+        assert head.startswith(f"pretext, % ({used} weights)  ")
+        assert len(head) == len(rows[0])
+        assert json.loads(out.read_text())["weights"] == used
 
 
 def test_a_damaged_average_is_not_used(whole: Path, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_every_task_is_logged(
         assert 0 <= line[f"{part}/accuracy/fast"] <= 1
         assert len(line[f"{part}/confusion"]) == 11
     assert val["val/tuples/reversed"] == 2
-    board = EventAccumulator(str(out / "tensorboard"), size_guidance={"images": 0})
+    board = EventAccumulator(str(out), size_guidance={"images": 0})
     board.Reload()
     tags = board.Tags()
     assert {"train/loss/vcop", "val/accuracy/reversed", "train/loss"} <= set(tags["scalars"])

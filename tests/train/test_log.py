@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.text.text_plugin import plugin_util
 
-from vidssl.train.log import MOST_CLASSES, Log
+from vidssl.train.log import MOST_CLASSES, Log, logdir
 
 HOSTILE = "<script>alert(1)</script>\n![x](http://example.com/y)\t\x1b[2J"
 
@@ -68,7 +69,7 @@ def test_a_mute_log_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def shown(out: Path) -> EventAccumulator:
-    board = EventAccumulator(str(out / "tensorboard"))
+    board = EventAccumulator(str(out))
     board.Reload()
     return board
 
@@ -101,15 +102,35 @@ def test_names_are_text_in_tensorboard(tmp_path: Path) -> None:
     assert [len(row) for row in rows[:-1]] == [3, 3, 3, 3]
     assert rows[-1] == [""]
     assert "<" not in table.read_text()
-    for event in (tmp_path / "tensorboard").glob("*tfevents*"):
+    events = list(tmp_path.glob("*tfevents*"))
+    assert events
+    for event in events:
         assert b"<script" not in event.read_bytes().replace(text.encode(), b"")
 
 
-def test_a_link_in_the_folder_of_tensorboard_is_not_written_through(tmp_path: Path) -> None:
+def test_tensorboard_names_a_run_as_its_folder(tmp_path: Path) -> None:
+    for name in ("first", "group/second", "old"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "old" / "tensorboard").mkdir()  # of an earlier version, whose runs are continued where they were
+    for name in ("first", "group/second", "old"):
+        with Log(tmp_path / name, step=0, total=2, classes=["a"], quiet=True) as log:
+            log.write(1, 0, {"train/loss": 1.0})
+    board = EventMultiplexer().AddRunsFromDirectory(str(logdir(tmp_path / "first"))).Reload()
+    assert set(board.Runs()) == {"first", "group/second", "old/tensorboard"}
+    assert all(len(board.Tensors(name, "train/loss")) == 1 for name in board.Runs())
+
+
+def test_tensorboard_is_not_pointed_at_all_files_of_a_machine() -> None:
+    for run, folder in (("runs/first", "runs"), ("/data/runs/first", "/data/runs"), ("RUN", "RUN"), ("/out", "/out")):
+        assert logdir(Path(run)) == Path(folder)
+
+
+@pytest.mark.parametrize("folder", [".", "tensorboard"])
+def test_a_link_in_the_folder_of_tensorboard_is_not_written_through(folder: str, tmp_path: Path) -> None:
     (tmp_path / "source").write_text("a source")
     out = tmp_path / "run"
-    (out / "tensorboard").mkdir(parents=True)
-    (out / "tensorboard" / "projector_config.pbtxt").symlink_to(tmp_path / "source")
+    (out / folder).mkdir(parents=True)
+    (out / folder / "projector_config.pbtxt").symlink_to(tmp_path / "source")
     (out / "metrics.jsonl").symlink_to(tmp_path / "source")
     with Log(out, step=0, total=2, classes=["a", "b"], quiet=True) as log:
         log.write(1, 0, {"val/loss": 1.0})

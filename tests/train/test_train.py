@@ -42,12 +42,12 @@ def test_a_run_leaves_checkpoints_and_logs(
     assert np.sum(lines[0]["train/confusion"]) == 2 * recipe.train.batch_size
     assert np.sum(lines[3]["val/confusion"]) == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["encoder"] == recipe.encoder
-    board = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    board = EventAccumulator(str(tmp_path / "run")).Reload()
     tags = board.Tags()
     assert {"train/loss", "train/queue_depth", "train/host_memory", "val/accuracy"} <= set(tags["scalars"])
     assert {f"train_class_accuracy/{name}" for name in recipe.pretext.class_names} & set(tags["scalars"])
     assert {"train/tuples", "val/confusion"} <= set(tags["images"])
-    assert (tmp_path / "run" / "tensorboard" / "projector_config.pbtxt").is_file()
+    assert (tmp_path / "run" / "projector_config.pbtxt").is_file()
     assert any("hparams" in tag for tag in board.summary_metadata)
     assert [path.name for path in checkpoint.complete(tmp_path / "run")] == ["step_00000003", "step_00000004"]
     meta = checkpoint.load_meta(result.checkpoint)

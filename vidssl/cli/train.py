@@ -27,7 +27,7 @@ _ARGS = """
 Args:
     data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow). With resume, None takes
         the run's.
-    out: Folder of the run: checkpoints, metrics.jsonl, tensorboard.
+    out: Folder of the run: checkpoints, metrics.jsonl, events for TensorBoard.
     pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. A task of
         your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
         those that they share with it. None learns the recipe's alone.

@@ -224,7 +224,7 @@ Done in {seconds:.0f} s. Files:
   {where}/store/          their decoded frames, from which the training reads
   {where}/run/            checkpoints, metrics.jsonl, retrieval.json, retrieval.png (queries and the nearest videos)
 
-Watch the run:      {bin_}tensorboard --logdir {where}/run
+Watch the run:      {bin_}tensorboard --logdir {where}
 All on one page:    {bin_}vidssl report {where}/run --out {where}/report.html
 Your own videos:    {bin_}vidssl train vcop_r3d_tiny --data FOLDER --out runs/first
 Other recipes:      {bin_}vidssl recipes""")

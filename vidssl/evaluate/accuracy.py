@@ -207,11 +207,12 @@ def evaluate_pretext(
         numbers=numbers,
         split="tested on the videos as given",
         counts={"tuples": predicted, "videos": videos, "classes": sum(len(task.class_names) for task in tasks)},
+        weights=run.weights,
         settings={"tuples": tuples},
         notes=(
-            f"{drawn - predicted} of {drawn} tuples met the task's limits in no try; they are left out. "
+            f"{drawn - predicted} of {drawn} tuples are left out, as no try at them met the task's limits. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
-            "Balanced: the mean over the classes of the accuracy in each.",
+            "Balanced: the mean over the classes of the accuracy in each, without an interval.",
             *size_notes(run.recipe),
         ),
     )

@@ -342,9 +342,10 @@ def evaluate_attentive(
             "test videos": len(label),
             "classes": len(set(label)),
         },
+        weights=run.weights,
         settings={**asdict(view), **asdict(how), "map": list(train["trained"].positions.shape[2:])},
         notes=(
-            f"Trained less untrained: {more.points()} points.",
+            f"Trained minus untrained: {more.points()} points.",
             *folds,
             *data.notes(len(label), list(train["trained"].label)),
             *view.notes(run.recipe),

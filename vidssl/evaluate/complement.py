@@ -97,6 +97,7 @@ def evaluate_complement(
             "classes": len(set(theirs[0].label)),
             "test videos left out": len(data.test) - len(theirs[1].label),
         },
+        weights=run.weights,
         settings={**asdict(view), "other": other, **sizes},
         notes=(*(_overlap_note(name, counts) for name, counts in overlap.items()), *view.notes(run.recipe)),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},

@@ -139,8 +139,9 @@ def evaluate_finetune(
         result = fit(task, data.train, folder, start=start, process_group=alone, quiet=quiet)
     path = _selected(result, select)
     model = task.build()
-    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", "auto"))
-    model.head.load_state_dict(checkpoint.load_weights(path, "head", "auto"))
+    tested = checkpoint.pick_weights(path, "auto")
+    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", tested))
+    model.head.load_state_dict(checkpoint.load_weights(path, "head", tested))
     trained = {
         "steps": result.step,
         "checkpoint": str(path),
@@ -148,7 +149,7 @@ def evaluate_finetune(
         "select": select,
         "weights": checkpoint.load_meta(path).get("init"),
     }
-    return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, out, quiet)
+    return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, tested, out, quiet)
 
 
 def finetune_folder(run: TrainedRun, how: FineTune, number: int | None = None) -> Path:
@@ -256,6 +257,7 @@ def _test(
     recipe: Recipe,
     classes: list[str],
     trained: dict[str, Any],
+    tested: Literal["ema", "raw"],
     out: Path | None,
     quiet: bool,
 ) -> Result:
@@ -292,6 +294,7 @@ def _test(
         },
         split=data.description,
         counts={"training videos": len(data.train), "test videos": len(logits.label), "classes": len(classes)},
+        weights=tested,
         settings={**asdict(how), "clips": clips, "crops": crops, **trained},
         notes=(
             *(

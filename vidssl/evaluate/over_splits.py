@@ -100,6 +100,7 @@ def evaluate_over_splits(
         numbers=mean_rows({number: one.numbers for number, one in results.items()}),
         split=", ".join(one.description for one in splits),
         counts={"splits": len(results)},
+        weights=first.weights,
         settings={**first.settings, "splits": list(results)},
         notes=tuple(
             f"{one.split}: {', '.join(f'{count} {what}' for what, count in one.counts.items())}. {' '.join(one.notes)}"

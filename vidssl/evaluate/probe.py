@@ -193,6 +193,7 @@ def evaluate_probe(
             "test videos": len(test[0].label),
             "classes": len(set(train[0].label)),
         },
+        weights=run.weights,
         settings={**asdict(view), "scaling": scaling, "ks": list(few), "features": train[0].feature.shape[1]},
         notes=(
             "Chance: always predicting the most common class of the test videos.",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.run import TrainedRun
-from vidssl.paths import atomic_write, check_output, markdown_code, output_path, printable
+from vidssl.paths import atomic_write, check_output, markdown_code, printable
+from vidssl.train.log import events_folder
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
@@ -38,6 +39,7 @@ class Result:
         counts: Numbers of videos, classes and so on.
         settings: Other settings that the numbers depend on.
         notes: Sentences for people.
+        weights: Which of the checkpoint's weights gave the numbers: "raw", or their moving average ("ema").
         detail: Further results, only in the JSON file.
     """
 
@@ -47,14 +49,16 @@ class Result:
     split: str
     counts: dict[str, int]
     settings: dict[str, Any]
+    weights: Literal["ema", "raw"]
     notes: tuple[str, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
 
     def text(self) -> str:
         """A table for people, in percent, with 95 % intervals."""
         columns = list(dict.fromkeys(column for row in self.numbers.values() for column in row))
-        wide = max(20, *(len(name) + 2 for name in self.numbers))
-        lines = [f"{f'{self.kind}, %':{wide}s}" + "".join(f"  {column:>21s}" for column in columns)]
+        head = f"{self.kind}, % ({self.weights} weights)"
+        wide = max(len(name) + 2 for name in (head, *self.numbers))
+        lines = [f"{head:{wide}s}" + "".join(f"  {column:>21s}" for column in columns)]
         for name, row in self.numbers.items():
             lines.append(f"{name:{wide}s}" + "".join(f"  {_cell(row.get(column)):>21s}" for column in columns))
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
@@ -88,7 +92,6 @@ class Result:
             "seed": run.recipe.train.seed,
             "checkpoint": str(run.path),
             "step": run.step,
-            "weights": run.weights,
             "pretrained_on": run.meta["data"],
             "recipe": run.recipe.as_dict(),
             "versions": versions(),
@@ -104,7 +107,7 @@ class Result:
             raise VidsslError(
                 f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written"
             ) from error
-        with SummaryWriter(str(output_path(run.folder, "tensorboard"))) as board:
+        with SummaryWriter(str(events_folder(run.folder))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():
                     board.add_scalar(f"{self.kind}/{name}/{column}", one.value, run.step)

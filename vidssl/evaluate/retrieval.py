@@ -171,6 +171,7 @@ def evaluate_retrieval(
             "gallery videos": len(galleries[0].label),
             "classes": len(set(galleries[0].label)),
         },
+        weights=run.weights,
         settings={
             **asdict(view),
             "scaling": scaling,

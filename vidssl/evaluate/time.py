@@ -299,7 +299,7 @@ def evaluate_time(
                 numbers[name][question] = proportion(answers, groups)
             numbers["chance"][question] = Estimate(0.5)
             more = gain(right["trained"][0], right["untrained"][0], right["trained"][1])
-            notes.append(f"{question}: trained less untrained {more.points()} points.")
+            notes.append(f"{question}: trained minus untrained {more.points()} points.")
     some = found["trained"]
     if None not in some.label and len(set(some.label)) > 1:
         for name, features in found.items():
@@ -313,6 +313,7 @@ def evaluate_time(
         numbers=numbers,
         split=f"{len(group_folds(some.group, FOLDS))} folds of whole groups",
         counts={"videos": len(some.row), "groups": len(set(some.group)), "clips a video": clips.count},
+        weights=run.weights,
         settings={
             **asdict(view),
             "frames": clips.length,

@@ -13,18 +13,22 @@ from vidssl.plots.pen import Pen
 
 Curve = list[tuple[float, float]]  # (step, value)
 
-_WIDTH, _HEIGHT = 404, 228  # size of an SVG chart
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 34, 30
+_WIDTH, _HEIGHT = 404, 246  # size of an SVG chart
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 52, 30
 _POINTS = 400  # points of a curve; more cannot be distinguished
 _PANEL, _GAP, _EDGE, _MARGIN, _HEAD = (430, 240), 60, 28, 60, 70  # sizes in a PNG
 
 
-def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
+def svg_curves(
+    title: str, lines: Mapping[str, Curve], *, about: str = "", levels: Mapping[str, float] | None = None
+) -> str:
     """Draws one metric as SVG, one line per run.
 
     Args:
         title: Title of the chart.
         lines: Curve of each run, by the run's name. Values that are not finite are left out.
+        about: What the metric means, below the title.
+        levels: A dashed level of some of the runs, such as chance.
 
     Returns:
         The SVG element, or "" if no run has a finite value.
@@ -33,13 +37,15 @@ def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
     points = [point for line in shown.values() for point in line]
     if not points:
         return ""
-    right, (low, high) = max(x for x, _ in points) or 1.0, axis.limits([y for _, y in points])
+    dashed = {name: level for name, level in (levels or {}).items() if shown.get(name)}
+    right = max(x for x, _ in points) or 1.0
+    low, high = axis.limits([*(y for _, y in points), *dashed.values()])
 
     def at(x: float, y: float) -> str:
         across, up = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
         return f"{_LEFT + across * x / right:.1f},{_TOP + up * (1 - (y - low) / (high - low)):.1f}"
 
-    parts = [svg.text(_LEFT, 18, title, "title")]
+    parts = [svg.text(_LEFT, 18, title, "title"), svg.text(_LEFT, 35, about, "tick")]
     for value, text in _labelled(low, high):
         x, y = at(0, value).split(",")
         parts.append(f'<line class="grid" x1="{x}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}"/>')
@@ -50,6 +56,11 @@ def svg_curves(title: str, lines: Mapping[str, Curve]) -> str:
         path = " ".join(at(x, y) for x, y in line)
         x, y = path.split(" ")[0].split(",") if path else ("0", "0")
         dot = f'<circle cx="{x}" cy="{y}" r="3" fill="{color}"/>' if len(line) == 1 else ""
+        if name in dashed:
+            x, y = at(0, dashed[name]).split(",")
+            parts.append(
+                f'<line x1="{x}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}" stroke="{color}" stroke-dasharray="4 4"/>'
+            )
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.6">'
             f"<title>{escape(name)}</title></polyline>{dot}"

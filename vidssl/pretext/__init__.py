@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from vidssl.pretext.arrow import Arrow
-from vidssl.pretext.base import Objective, Pretext
+from vidssl.pretext.base import Objective, Pretext, chances
 from vidssl.pretext.jigsaw import Jigsaw
 from vidssl.pretext.joint import JOINED_BY, Joint, join, pretext_code, pretext_from
 from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
@@ -48,6 +48,7 @@ __all__ = [
     "Vcop",
     "build_encoder",
     "build_model",
+    "chances",
     "import_pretext",
     "import_pretexts",
     "join",

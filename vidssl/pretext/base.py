@@ -41,6 +41,11 @@ class Objective(NamedTuple):
         return [f"{self.name} {name}".strip() for name in self.class_names]
 
 
+def chances(objectives: Sequence[Objective]) -> dict[str, float]:
+    """Return the chance of each task that has a known one, by the metric beside which it is shown: "accuracy/TASK"."""
+    return {one.metric("accuracy"): one.chance for one in objectives if one.chance is not None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pretext(ABC):
     """A pretext task.

@@ -4,6 +4,8 @@
 |---|---|
 | read.py | a run's folder: checkpoint, log, results |
 | page.py | one HTML page about runs |
+| overview.py, charts.py | its tables and curves of all runs |
+| parts.py | what they share |
 | table.py | a table and curves for the terminal's `vidssl runs` |
 """
 

@@ -3,57 +3,66 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from vidssl.evaluate.confidence import wilson
 from vidssl.paths import atomic_write, check_output, input_path, printable
 from vidssl.plots.confusion import svg_confusion
-from vidssl.plots.curves import html_legend, svg_curves
-from vidssl.plots.palette import BLUE, GRID, INK, SOFT
+from vidssl.plots.palette import BLUE, GRID, INK, PAPER, SOFT, WRONG
+from vidssl.report.charts import curves_html
+from vidssl.report.overview import chance_of, overview, warnings
+from vidssl.report.parts import cell, table, text
 from vidssl.report.read import RunRecord, read_runs
-from vidssl.train.config import flat, recipe_from
-from vidssl.train.log import METRICS
+from vidssl.train.config import flat
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
 CSS = (
-    f":root{{--ink:{INK};--soft:{SOFT};--grid:{GRID};--blue:{BLUE}}}"
+    f":root{{color-scheme:light dark;--paper:{PAPER};--ink:{INK};--soft:{SOFT};--grid:{GRID};--blue:{BLUE};"
+    f"--wrong:{WRONG}}}"
     """
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:#fff;max-width:1340px;margin:0 auto;padding:28px}
+@media(prefers-color-scheme:dark){
+:root{--ink:#f5f5f7;--soft:#a1a1a6;--grid:#3a3a3c;--blue:#7fb0e8;--paper:#1c1c1e;--wrong:#ff7b72}
+.charts polyline,.charts line:not(.grid),.charts circle,.legend i{filter:brightness(1.5)}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1340px;margin:0 auto;
+padding:28px;overflow-wrap:anywhere}
 h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:40px 0 8px;border-top:1px solid var(--grid);padding-top:24px}
-h3{font-size:16px;margin:22px 0 6px}
-p{margin:6px 0}.soft{color:var(--soft);font-size:13px}.charts{display:flex;flex-wrap:wrap;gap:12px}
+h3{font-size:16px;margin:26px 0 6px}
+p{margin:6px 0}.soft{color:var(--soft);font-size:13px}
+.warning{border-left:3px solid var(--wrong);padding-left:10px}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(340px,100%),1fr));gap:12px}
 table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
-th,td{padding:4px 12px 4px 0;text-align:left;white-space:nowrap}
-th{font-weight:600;border-bottom:1px solid #c7c7cc}td{border-bottom:1px solid #f0f0f3}
-td small{color:var(--soft)}.wide{overflow-x:auto}
-svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif}
+th,td{padding:4px 12px 4px 0;text-align:left;white-space:nowrap;vertical-align:top}
+th{font-weight:600;border-bottom:1px solid var(--soft)}td{border-bottom:1px solid var(--grid)}
+td small{color:var(--soft)}.stacked small{display:block}.wide{overflow-x:auto}
+svg{max-width:100%;height:auto}svg .title{font:600 13px system-ui,sans-serif;fill:var(--ink)}
 svg .tick{font:11px system-ui,sans-serif;fill:var(--soft)}
-svg .count{font:10px system-ui,sans-serif}svg .grid{stroke:var(--grid)}img{max-width:100%;border:1px solid var(--grid)}
-.legend span{margin-right:18px;white-space:nowrap}
+svg .count{font:10px system-ui,sans-serif;fill:var(--ink)}svg .grid{stroke:var(--grid)}
+img{max-width:100%;height:auto;border:1px solid var(--grid)}
+.legend span{margin-right:18px;display:inline-block}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px}
 details{margin:8px 0}summary{cursor:pointer;color:var(--blue)}
+@media(max-width:600px){body{padding:16px}td small{display:block}}
 """
 )
 _PNG = b"\x89PNG\r\n\x1a\n"
-# The numbers that the table of all runs shows: (file of the result, column, heading), one for each row of an encoder.
-_SHOWN = (
-    ("retrieval", "R@1", "retrieval R@1"),
-    ("probe", "linear", "linear probe"),
-    ("finetune", "accuracy", "fine-tuned"),
-    ("finetune_scratch", "accuracy", "from scratch"),
-)
-
 _BEGINS = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>vidssl report</title>'
-
-
-def _html(text: object) -> str:
-    """Text as HTML that shows it as it is, control characters escaped."""
-    return escape(printable(text))
+_MANY = 5  # columns of a table that fits beside its intervals; with more, these are below the figures
+_VIEWPORT = '<meta name="viewport" content="width=device-width,initial-scale=1">'  # else a phone shrinks the page
+# What each evaluation asks, by the beginning of its file's name; the page shows them in this order.
+_ASKED = {
+    "pretext": "How accurate is the run in its own task, on these videos?",
+    "time": "Do the features know in which direction, in which order and how fast a clip is played? With labels: how "
+    "much of the class is read from the order?",
+    "retrieval": "R@k: is one of the k nearest videos of the same class?",
+    "probe": "Can a linear model, or the k nearest neighbours (k-NN), tell the classes from frozen features?",
+    "attentive": "Can a small transformer tell the classes from the last map of the frozen encoder, which has where "
+    "and when?",
+    "complement": "Do the run's features (A) add anything to others (B)?",
+    "finetune": "How accurate is the encoder after further training with labels?",
+}
 
 
 def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False) -> Path:
@@ -79,7 +88,7 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
             f"report: runs={[str(run) for run in runs]}: a file in one is not in the format that vidssl writes "
             f"({error!r}); remove it, or evaluate again"
         ) from error
-    page = f"{_BEGINS}<style>{CSS}</style></head><body>\n"
+    page = f"{_BEGINS}{_VIEWPORT}<style>{CSS}</style></head><body>\n"
     try:
         with atomic_write(out) as aside:
             aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
@@ -94,115 +103,65 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
     return [
         "<h1>vidssl report</h1>",
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; '
-        f"{_html(_versions_text(versions()))}</p>",
-        _overview(found),
-        "<h2>Training</h2>",
-        html_legend([run.name for run in found]) if len(found) > 1 else "",
-        f'<div class="charts">{_charts(found)}</div>',
+        f"{text(_versions_text(versions()))}</p>",
+        overview(found),
+        curves_html(found, {run.name: chance_of(run) for run in found}),
         *(_run(run, allow_outside) for run in found),
     ]
 
 
-def _overview(runs: Sequence[RunRecord]) -> str:
-    """The table of all runs: their recipes, and the main figure of each evaluation, trained and untrained."""
-    kinds = sorted({kind for run in runs for kind in run.results})
-    given = [(kind, "accuracy", f"fine-tuned {kind[9:]}") for kind in kinds if kind.startswith("finetune_from_")]
-    columns = [shown for shown in (*_SHOWN, *given) if shown[0] in kinds]
-    head = ["run", "task", "encoder", "step", "validation accuracy, %", *(heading for _, _, heading in columns)]
-    rows = []
-    for run in runs:
-        recipe, last = run.meta["recipe"], {name: curve[-1][1] for name, curve in run.curves.items() if curve}
-        cells = [_html(run.name), _html(recipe["method"]), _html(recipe["encoder"]), f"{run.meta['step']:,}"]
-        cells.append("<br>".join(_validation(recipe, last)))
-        for kind, column, _ in columns:
-            numbers = run.results.get(kind, {}).get("numbers", {})
-            shown = (
-                f"{_html(name)} {_cell(row[column])}"
-                for name, row in numbers.items()
-                if column in row and name != "chance"
-            )
-            cells.append("<br>".join(shown))
-        rows.append(cells)
-    return _table(head, rows) + "".join(_unlike(runs, kind, heading) for kind, _, heading in columns)
-
-
-def _validation(recipe: Mapping[str, Any], last: Mapping[str, float]) -> list[str]:
-    """The last accuracy of each task on held-out tuples, with its interval, the number of tuples, and chance."""
-    try:
-        chance = {one.metric("accuracy"): one.chance for one in recipe_from(dict(recipe)).pretext.objectives}
-    except VidsslError:  # a task of somebody else's, which is not imported
-        chance = {}
-    lines = []
-    for name, accuracy in last.items():
-        if f"{name}/".startswith("val/accuracy/"):
-            count = last.get(name.replace("accuracy", "tuples", 1), 0)
-            about = []
-            if count:
-                low, high = wilson(accuracy * count, count)
-                about.append(f"[{100 * low:.1f}, {100 * high:.1f}] of {count:.0f} tuples")
-            if (guessed := chance.get(name[4:])) is not None:
-                about.append(f"chance {100 * guessed:.1f}")
-            lines.append(f"{_html(f'{name[13:]} {100 * accuracy:.1f}'.strip())} <small>{', '.join(about)}</small>")
-    return lines
-
-
-def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
-    """A warning if results of one kind are not comparable: on different videos, or split in different ways."""
-    found = {run.name: run.results[kind] for run in runs if kind in run.results}
-    used = {name: (one["data"]["train"], one["data"]["test"], one["split"]) for name, one in found.items()}
-    if len(set(used.values())) < 2:
-        return ""
-    sets = "; ".join(
-        f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
-    )
-    return f'<p class="soft">Not comparable, because the test videos differ: {_html(heading)} ({_html(sets)}).</p>'
-
-
-def _charts(runs: Sequence[RunRecord]) -> str:
-    found = sorted({name for run in runs for name, curve in run.curves.items() if curve})
-    names = [name for base in METRICS for name in found if name == base or name.startswith(f"{base}/")]
-    return "".join(svg_curves(name, {run.name: run.curves.get(name, []) for run in runs}) for name in names)
-
-
 def _run(run: RunRecord, allow_outside: bool) -> str:
     recipe, seen = run.meta["recipe"], run.meta
-    settings = [[_html(key), _html(repr(value))] for key, value in flat(recipe).items()]
+    settings = _settings({"settings": recipe})
     about = (
         f"{seen['videos']} videos (fingerprint {seen['data']}), step {seen['step']:,}, seed {recipe['train']['seed']}"
     )
     parts = [
-        f"<h2>{_html(run.name)}</h2>",
-        f"<p>{_html(recipe['method'])} with {_html(recipe['encoder'])}: {_html(about)}.</p>",
-        f'<p class="soft">{_html(str(run.folder))}; {_html(_versions_text(seen["versions"]))}</p>',
-        f"<details><summary>All settings</summary>{_table(['setting', 'value'], settings)}</details>",
-        *(_result(run, name, found, allow_outside) for name, found in run.results.items()),
+        f"<h2>{text(run.name)}</h2>",
+        f"<p>{text(recipe['method'])} with {text(recipe['encoder'])}: {text(about)}.</p>",
+        f'<p class="soft">{text(str(run.folder))}; {text(_versions_text(seen["versions"]))}</p>',
+        f"<details><summary>All settings</summary>{table(['setting', 'value'], settings)}</details>",
+        *(f'<p class="warning">{text(line[:1].upper() + line[1:])}.</p>' for line in warnings(run)),
+        *(_result(run, name, run.results[name], allow_outside) for name in sorted(run.results, key=_place)),
     ]
     if not run.results:
         parts.append(
-            "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | finetune | complement RUN --train ...</code>"
-            "</p>"
+            "<p>Not evaluated: <code>vidssl evaluate retrieval | probe | attentive | finetune | complement RUN "
+            "--train ...</code></p>"
         )
     return "\n".join(parts)
+
+
+def _kind(name: str) -> str:
+    """The evaluation that wrote a file: "finetune" for "finetune_scratch_split1"; "" if it is not known."""
+    return next((kind for kind in _ASKED if name == kind or name.startswith(f"{kind}_")), "")
+
+
+def _place(name: str) -> tuple[int, str]:
+    return list(_ASKED).index(_kind(name)) if _kind(name) else len(_ASKED), name
 
 
 def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: bool) -> str:
     columns = list(dict.fromkeys(column for row in found["numbers"].values() for column in row))
     rows = []
     for row, cells in found["numbers"].items():
-        rows.append([_html(row), *(_cell(cells[column]) if column in cells else "" for column in columns)])
+        rows.append([text(row), *(cell(cells[column]) if column in cells else "" for column in columns)])
     counts = ", ".join(f"{count} {what}" for what, count in found["counts"].items())
     parts = [
-        f"<h3>{_html(name.replace('_', ' '))}</h3>",
-        _table(["%, with 95 % confidence interval", *columns], rows),
-        f"<p>{_html(counts)}; {_html(found['split'])}.</p>",
-        *(f"<p>{_html(note)}</p>" for note in found["notes"]),
-        f'<p class="soft">{_html(found["protocol"])}; step {found["step"]:,}, seed {_html(found["seed"])}</p>',
+        f"<h3>{text(name.replace('_', ' '))}</h3>",
+        f"<p>{text(_ASKED.get(_kind(name), ''))}</p>",
+        table(["% [95 % interval]", *columns], rows, kind="stacked" if len(columns) > _MANY else ""),
+        f"<p>{text(counts)}; {text(found['split'])}.</p>",
+        *(f"<p>{text(note)}</p>" for note in found["notes"]),
+        f'<p class="soft">{text(found["protocol"])}; step {found["step"]:,}, seed {text(found["seed"])}, '
+        f"{text(found.get('weights', 'raw'))} weights</p>",
+        f"<details><summary>Settings</summary>{table(['setting', 'value'], _settings(found))}</details>",
     ]
     for label, file in found.get("images", {}).items():
         path = input_path(run.folder, file, allow_outside=allow_outside)
         if path.is_file():
             data = base64.b64encode(_picture(path)).decode()
-            parts.append(f'<p><img alt="{_html(label)}" width="760" src="data:image/png;base64,{data}"></p>')
+            parts.append(f'<p><img alt="{text(label)}" width="760" src="data:image/png;base64,{data}"></p>')
     tables = found.get("detail", {}).get("confusion", {})
     if tables:
         label, matrix = next(iter(tables.items()))
@@ -214,24 +173,15 @@ def _result(run: RunRecord, name: str, found: Mapping[str, Any], allow_outside: 
     return "\n".join(parts)
 
 
+def _settings(found: Mapping[str, Any]) -> list[list[str]]:
+    return [[text(name), text(repr(value))] for name, value in flat(found.get("settings", {})).items()]
+
+
 def _picture(path: Path) -> bytes:
     with path.open("rb") as file:
         if file.read(len(_PNG)) != _PNG:
             raise VidsslError(f"report: {printable(path)}: it is not a PNG picture; evaluate the run again")
         return _PNG + file.read()
-
-
-def _cell(one: Mapping[str, float | None]) -> str:
-    low, high = one["low"], one["high"]
-    interval = "" if low is None or high is None else f" <small>[{100 * low:.1f}, {100 * high:.1f}]</small>"
-    return f"{100 * (one['value'] or 0.0):.1f}{interval}"
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Cells are HTML already, the head is not."""
-    top = "".join(f"<th>{_html(cell)}</th>" for cell in head)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{top}</tr>{lines}</table></div>'
 
 
 def _versions_text(found: Mapping[str, str]) -> str:

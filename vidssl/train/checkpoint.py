@@ -38,6 +38,7 @@ DESCRIPTION: Mapping[str, type] = {
     "metrics": dict,
     "skipped": int,
     "decode": str,
+    "chance": dict,
 }
 
 Tensors = dict[str, torch.Tensor]

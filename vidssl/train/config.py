@@ -297,11 +297,11 @@ def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
     import_pretexts(values.get("code", {}), trust_code=trust_code)
     try:
         recipe = Recipe(
-            pretext=pretext_from(values["method"], _tuples(values["pretext"])),
+            pretext=pretext_from(values["method"], tuples(values["pretext"])),
             encoder=values["encoder"],
-            train=TrainConfig(**_tuples(values["train"])),
+            train=TrainConfig(**tuples(values["train"])),
             init=values.get("init"),
-            fresh=_tuples(values.get("fresh")),
+            fresh=tuples(values.get("fresh")),
             store_size=values.get("store_size", "none"),
         )
     except (TypeError, KeyError, AttributeError) as error:
@@ -312,8 +312,8 @@ def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
     return recipe
 
 
-def _tuples(value: Any) -> Any:
+def tuples(value: Any) -> Any:
     """Turns lists, also those in dictionaries, back into the tuples that JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+        return {key: tuples(item) for key, item in value.items()}
+    return tuple(tuples(item) for item in value) if isinstance(value, list) else value

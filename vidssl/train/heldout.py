@@ -20,6 +20,17 @@ from vidssl.train.watch import COLLAPSED, Watch
 LEARNS_BY = 1000  # steps; a task that is still at chance then is named
 
 
+def no_better(right: float, tuples: float, chance: float) -> bool:
+    """Whether an accuracy is no more than chance: whoever guesses reaches more in one case of twenty.
+
+    Args:
+        right: Fraction of the tuples that are right.
+        tuples: Number of tuples.
+        chance: Accuracy of a model that always predicts the most frequent class.
+    """
+    return right <= chance + 1.645 * math.sqrt(chance * (1 - chance) / tuples)
+
+
 class HeldOut:
     """The held-out videos of a run.
 
@@ -110,7 +121,7 @@ class HeldOut:
         """Warns of a task that is not learnt."""
         right, tuples = (values[f"val/{task.metric(name)}"] for name in ("accuracy", "tuples"))
         chance = task.chance
-        if chance is not None and right <= chance + 1.645 * math.sqrt(chance * (1 - chance) / tuples):
+        if chance is not None and no_better(right, tuples, chance):
             self._warn(
                 log,
                 task.metric("chance"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import threading
@@ -63,8 +64,23 @@ _FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "tr
 MOST_CLASSES = 24  # with more classes, neither a confusion matrix nor the accuracy of each class is logged
 
 
+def events_folder(run: Path) -> Path:
+    """Returns the folder of a run's events for TensorBoard: the run's own, after which TensorBoard names the run.
+
+    A run that an earlier version began keeps its events in RUN/tensorboard.
+    """
+    return output_path(run, "tensorboard") if os.path.lexists(run / "tensorboard") else run
+
+
+def logdir(run: Path) -> Path:
+    """Returns the folder to point TensorBoard at: the one that the run lies in, so that TensorBoard shows the run's
+    name; the run itself if that is the current or the top folder, whose other content TensorBoard would search.
+    """
+    return run.parent if run.parent.name else run
+
+
 class Log:
-    """Writes OUT/metrics.jsonl and OUT/tensorboard, and shows progress: a bar on a terminal, plain lines elsewhere.
+    """Writes OUT/metrics.jsonl and TensorBoard's events, and shows progress: a bar on a terminal, else plain lines.
 
     Args:
         out: The run's folder.
@@ -107,7 +123,7 @@ class Log:
             aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
         self._file = open_append(path)
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
-        self._board = SummaryWriter(str(output_path(out, "tensorboard")), purge_step=step + 1)
+        self._board = SummaryWriter(str(events_folder(out)), purge_step=step + 1)
 
     def write(self, step: int, epoch: int, values: Mapping[str, float], matrix: torch.Tensor | None = None) -> None:
         """Logs metrics under names of METRICS.

@@ -33,7 +33,7 @@ from vidssl.loader import Loader
 from vidssl.lock import LOCK
 from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
-from vidssl.pretext import Objective, SlotModel
+from vidssl.pretext import Objective, SlotModel, chances
 from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
@@ -41,7 +41,7 @@ from vidssl.train.config import Recipe, flat
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
-from vidssl.train.log import TIMED, Log
+from vidssl.train.log import TIMED, Log, events_folder, logdir
 from vidssl.train.optimizer import rates
 from vidssl.train.recorded import TRAIN, CommandText, check_resumable, free_settings
 from vidssl.train.schedule import Schedule
@@ -119,8 +119,8 @@ def open_run(
 
 def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | None, list[Path]]:
     name, folder, hint = command
-    for part in ("checkpoints", "tensorboard"):
-        output_path(out, part)  # raises before videos are read, and not only at the first checkpoint
+    output_path(out, "checkpoints")  # raises before videos are read, and not only at the first checkpoint
+    events_folder(out)
     if resume:
         found, damaged = checkpoint.latest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
@@ -181,7 +181,7 @@ def _fit(
                 step=trainer.step,
                 total=trainer.total,
                 classes=[title for one in task.objectives for title in one.titles()],
-                chance={one.metric("accuracy"): one.chance for one in task.objectives if one.chance is not None},
+                chance=chances(task.objectives),
                 quiet=quiet,
                 mute=not process_group.is_first,
             )
@@ -321,6 +321,7 @@ def _meta(task: Task, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
         "videos": len(index),
         "amp": "bf16" if amp else "off",
         "seed": task.recipe.train.seed,
+        "chance": chances(task.objectives),
         "versions": versions(),
         **task.meta,
     }
@@ -335,16 +336,13 @@ def fixed_settings(task: Task) -> dict[str, Any]:
 
 def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: int) -> list[str]:
     skipped = index.skipped(frames)
-    past = trainer.step > trainer.total
-    at = (
-        f"at step {trainer.step}, past the end of the run at step {trainer.total}"
-        if past
-        else f"at step {trainer.step} of {trainer.total}"
-    )
+    at = f"at step {trainer.step} of {trainer.total}"
+    if trainer.step > trainer.total:
+        at = f"at step {trainer.step}, past the end of the run at step {trainer.total}"
     return [
         f"{count(trainer.model):,} parameters, seed {trainer.config.seed}",
         f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
         *(f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in skipped[:10]),
         *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
-        f"{at}; {len(trainer.loader)} steps in an epoch; tensorboard --logdir {trainer.out / 'tensorboard'}",
+        f"{at}; {len(trainer.loader)} steps in an epoch; tensorboard --logdir {logdir(trainer.out)}",
     ]

@@ -46,8 +46,8 @@ def train(
     Args:
         recipe: The pretext task, the encoder and the settings.
         index: The videos; some of them are held out, as the recipe says.
-        out: Folder of the run: checkpoints/, tensorboard/, metrics.jsonl and run.json. It must be new or empty unless
-            `resume`.
+        out: Folder of the run: checkpoints/, metrics.jsonl, run.json, and events for TensorBoard. It must be new or
+            empty unless `resume`.
         steps: Where to end, instead of recipe.train.steps.
         resume: Continue from the latest whole checkpoint. On a CPU the bits are those of a run that never stopped.
         device: "auto", "cpu", "cuda" or "cuda:N".

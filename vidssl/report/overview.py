@@ -1,0 +1,156 @@
+"""The tables of all runs: how well each knows its own task, and the main figures of each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vidssl.evaluate.confidence import wilson
+from vidssl.pretext import chances, pretext_from
+from vidssl.report import parts
+from vidssl.report.read import RunRecord
+from vidssl.train.config import tuples
+from vidssl.train.heldout import no_better
+from vidssl.train.watch import COLLAPSED
+from vidssl.types import VidsslError
+
+# The figures of the table of evaluations: (file of the result, column, what it is called).
+_SHOWN = (
+    ("retrieval", "R@1", "retrieval R@1"),
+    ("probe", "linear", "linear probe"),
+    ("attentive", "attentive", "attentive probe"),
+    ("time", "direction", "time: direction"),
+    ("time", "order", "time: order"),
+    ("time", "speed", "time: speed"),
+    ("finetune", "accuracy", "fine-tuned"),
+    ("finetune_scratch", "accuracy", "from scratch"),
+)
+_COUNTED = ("queries", "test videos", "videos", "splits")  # what `counts` calls those that a figure is of
+_ROWS = ("trained", "untrained", "fine-tuned", "from scratch")  # come first; chance comes last
+
+
+def overview(runs: Sequence[RunRecord]) -> str:
+    """The tables, as HTML, and warnings."""
+    head = ["run", "task", "encoder", "step", "held-out tuples right, %"]
+    rows = []
+    for run in runs:
+        recipe = run.meta["recipe"]
+        cells = [parts.text(run.name), parts.text(recipe["method"]), parts.text(recipe["encoder"])]
+        rows.append([*cells, f"{run.meta['step']:,}", "<br>".join(_validation(run))])
+    warned = (f'<p class="warning">{parts.text(f"{run.name}: {line}.")}</p>' for run in runs for line in warnings(run))
+    return parts.table(head, rows) + "".join(warned) + _evaluations(runs)
+
+
+def chance_of(run: RunRecord) -> Mapping[str, float]:
+    """The chance of each task, as the run recorded it; of a run of an earlier version, as its task has it."""
+    if "chance" in run.meta:
+        found: Mapping[str, float] = run.meta["chance"]
+        return found
+    recipe = run.meta["recipe"]
+    if "classes" in run.meta:  # fine-tuned: it tells the classes of a data set apart
+        return {}
+    try:
+        return chances(pretext_from(recipe["method"], tuples(recipe["pretext"])).objectives)
+    except VidsslError:  # a task of somebody else's, which is not imported
+        return {}
+
+
+def warnings(run: RunRecord) -> list[str]:
+    """What the run's log warns of at its end: a task at chance, features that collapsed."""
+    last, found = _last(run), []
+    for name, chance in chance_of(run).items():
+        right, count = last.get(f"val/{name}"), last.get(f"val/{name.replace('accuracy', 'tuples', 1)}")
+        if right is not None and count and no_better(right, count, chance):
+            task = name.partition("/")[2] or run.meta["recipe"]["method"]
+            found.append(
+                f"the task {task} is not learnt at step {run.meta['step']:,}: {100 * right:.1f} % of {count:.0f} "
+                f"held-out tuples is no more than chance ({100 * chance:.1f} %)"
+            )
+    if last.get("watch/spread", COLLAPSED) < COLLAPSED:
+        found.append("the features of all held-out clips are nearly the same: the encoder has collapsed")
+    return found
+
+
+def _last(run: RunRecord) -> dict[str, float]:
+    """The last value of each metric."""
+    return {name: curve[-1][1] for name, curve in run.curves.items() if curve}
+
+
+def _validation(run: RunRecord) -> list[str]:
+    """The last accuracy of each task on held-out tuples, with its interval, the number of tuples, and chance."""
+    chance, last, lines = chance_of(run), _last(run), []
+    for name, accuracy in last.items():
+        if f"{name}/".startswith("val/accuracy/"):
+            count = last.get(name.replace("accuracy", "tuples", 1), 0)
+            about = []
+            if count:
+                low, high = wilson(accuracy * count, count)
+                about.append(f"[{100 * low:.1f}, {100 * high:.1f}] of {count:.0f} tuples")
+            if (guessed := chance.get(name[4:])) is not None:
+                about.append(f"chance {100 * guessed:.1f}")
+            lines.append(f"{parts.text(f'{name[13:]} {100 * accuracy:.1f}'.strip())} <small>{', '.join(about)}</small>")
+    return lines
+
+
+def _evaluations(runs: Sequence[RunRecord]) -> str:
+    """The table of the main figures: a row for each evaluation of each run, a column for each row of its result."""
+    kinds = sorted({kind for run in runs for kind in run.results if kind.startswith("finetune_from_")})
+    given = [(kind, "accuracy", f"fine-tuned {kind[9:]}") for kind in kinds]
+    lines: list[tuple[str, RunRecord, str, Mapping[str, Any]]] = []
+    for kind, column, called in (*_SHOWN, *given):
+        for run in runs:
+            numbers = run.results[kind]["numbers"] if kind in run.results else {}
+            row = {_short(name): one[column] for name, one in numbers.items() if column in one and _short(name)}
+            if row:
+                lines.append((called, run, kind, row))
+    if not lines:
+        return ""
+    names = dict.fromkeys(name for *_, row in lines for name in row if name not in (*_ROWS, "chance"))
+    columns = [name for name in (*_ROWS, *names, "chance") if any(name in row for *_, row in lines)]
+    cells = [
+        [
+            *(parts.text(called), parts.text(run.name)),
+            *(parts.cell(row[at]) if at in row else "" for at in columns),
+            parts.text(_count(run.results[kind]["counts"])),
+        ]
+        for called, run, kind, row in lines
+    ]
+    table = parts.table(["evaluation, %", "run", *columns, "of"], cells, kind="stacked")
+    return f"<h2>Evaluations</h2>{_WORDS}{table}{''.join(_unlike(runs, *one) for one in _headings(lines))}"
+
+
+_WORDS = (
+    "<p class='soft'>Trained: the encoder of the run. Untrained: the same encoder with random weights, of the run's "
+    "seed. Frame difference, colour histogram, optical flow and low level need no encoder: one that does not beat them "
+    "has learnt little. Chance: what guessing reaches. In brackets: 95 % confidence intervals.</p>"
+)
+
+
+def _short(name: str) -> str:
+    """What the table calls a row of a result; "" if it has no place there: of several splits, it shows the mean."""
+    return "" if ", split " in name or name.endswith(", standard deviation") else name.removesuffix(", mean")
+
+
+def _count(counts: Mapping[str, int]) -> str:
+    return next((f"{counts[what]} {what}" for what in _COUNTED if what in counts), "")
+
+
+def _headings(lines: Sequence[tuple[str, RunRecord, str, Mapping[str, Any]]]) -> list[tuple[str, str]]:
+    """The kinds of the results, each with the names of its figures."""
+    found: dict[str, dict[str, None]] = {}
+    for called, _, kind, _ in lines:
+        found.setdefault(kind, {})[called] = None
+    return [(kind, ", ".join(names)) for kind, names in found.items()]
+
+
+def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
+    """A warning if results of one kind are not comparable: on different videos, or split in different ways."""
+    found = {run.name: run.results[kind] for run in runs if kind in run.results}
+    used = {name: (one["data"].get("train"), one["data"]["test"], one["split"]) for name, one in found.items()}
+    if len(set(used.values())) < 2:
+        return ""
+    sets = "; ".join(
+        f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
+    )
+    unlike = f"Not comparable, because the test videos differ: {heading} ({sets})."
+    return f'<p class="soft">{parts.text(unlike)}</p>'
