@@ -15,13 +15,13 @@ from typing import Any
 
 import tyro
 
-from benchmarks import complement_table, shortcuts_table, store_tables, time_tables, why_table
+from benchmarks import complement_table, learning_table, shortcuts_table, store_tables, time_tables, why_table
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
-OTHERS = (HERE.parent / "docs/shortcuts.md",)  # pages with tables, beside the README
+OTHERS = (HERE.parent / "docs/shortcuts.md", HERE.parent / "docs/learning.md")  # pages with tables, beside the README
 MOTION_HEAD = (
     "clip",
     "frames",
@@ -359,15 +359,17 @@ TABLES = {
     "time": time_tables.table,
     "time_layer": time_tables.table,
     "complement": complement_table.table,
+    "learning": learning_table.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
+FROM = {"learning": ("recipes", "time")}  # benchmarks whose lines make the tables of a name that is none
 
 
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     """The tables of one benchmark, one for each machine, under its name and the versions that were measured."""
     machines: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
-        if line["bench"] == bench:
+        if line["bench"] in FROM.get(bench, (bench,)):
             machines.setdefault(f"{line['machine']['cpu']}, {line['machine']['cores']} cores", []).append(line)
     parts = []
     for machine, found in machines.items():
