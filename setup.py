@@ -177,6 +177,7 @@ setup(
         "duplicates": ["ImageHash"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
         "transformers": ["transformers>=5"],
+        "kornia": ["kornia>=0.9"],
         "dev": [
             DALI,
             "ImageHash",
@@ -192,6 +193,7 @@ setup(
             "onnxscript",
             "onnxruntime",
             "transformers>=5; python_version >= '3.11'",
+            "kornia>=0.9; python_version >= '3.11'",
         ],
     },
     ext_modules=[Extension("vidssl._native", sources=[]), Extension(PLUGIN, sources=[])],

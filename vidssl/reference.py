@@ -1,6 +1,6 @@
-"""Readable reference implementations of motion, reduce, plan and assemble, in numpy or cupy (pass cupy arrays).
+"""Readable reference implementations of motion, reduce, plan, assemble and the draws of effects, in numpy or cupy.
 
-They are slow, and only for tests and benchmarks.
+They are slow, and only for tests and benchmarks. Pass cupy arrays for cupy. It is long because it holds all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vidssl.types import Array, ColorSpace, Plan
 CELL = 16
 _MASK32, _MASK64 = 2**32 - 1, 2**64 - 1
 _PURPOSES = {"base": 2, "gap": 3, "arrangement": 4, "crop": 5, "flip": 6, "color": 7, "jitter": 8, "crop_size": 10}
+_PURPOSES |= {"blur": 11, "solarise": 12, "cutout": 13, "tubes": 14}
 
 
 def _module(array: Array) -> Any:
@@ -346,6 +347,45 @@ def _color(spec: PlanSpec, draws: _Draws, slot: int, time: int, train: bool) -> 
     map_ = map_ / (255 * np.array(a.std)[:, None])
     map_[:, 3] -= np.array(a.mean) / np.array(a.std)
     return np.asarray(map_, dtype=np.float64)
+
+
+# ---- effects ----
+
+
+def effects(spec: PlanSpec, *, seed: int, epoch: int, sample: int) -> list[list[dict[str, Any]]]:
+    """What the loader draws for each slot and time of a tuple: the settings of the effects that it gets."""
+    a, draws = spec.augment, _Draws(seed, epoch, sample)
+
+    def numbers(purpose: str, scope: str, k: int, t: int, count: int) -> list[int]:
+        key, each = {"frame": k * spec.times + t, "clip": k, "tuple": 0}[scope], -(-count // 4)
+        return [word for n in range(each) for word in draws(purpose, key * each + n)][:count]
+
+    def between(ends: tuple[float, float], word: int) -> float:
+        return ends[0] + (ends[1] - ends[0]) * _unit(word)
+
+    def one(k: int, t: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        on, value = numbers("blur", a.blur_scope, k, t, 2)
+        if _unit(on) < a.blur:
+            found["sigma"] = between(a.blur_sigma, value)
+        on, value = numbers("solarise", a.color_scope, k, t, 2)
+        if _unit(on) < a.solarise:
+            found["threshold"] = between(a.solarise_threshold, value)
+        on, area, aspect, x, y = numbers("cutout", a.mask_scope, k, t, 5)
+        if _unit(on) < a.cutout:
+            pixels = between(a.cutout_area, area) * a.crop[0] * a.crop[1]
+            ratio = math.exp(between((math.log(a.cutout_aspect[0]), math.log(a.cutout_aspect[1])), aspect))
+            width = min(max(round(math.sqrt(pixels * ratio)), 1), a.crop[1])
+            height = min(max(round(math.sqrt(pixels / ratio)), 1), a.crop[0])
+            corner = (x * (a.crop[1] - width + 1) >> 32, y * (a.crop[0] - height + 1) >> 32)
+            found["rectangle"] = (*corner, width, height)
+        rows, columns = a.tube_cells
+        keys = numbers("tubes", a.mask_scope, k, t, rows * columns)
+        least = sorted(range(rows * columns), key=keys.__getitem__)[: round(a.tubes * rows * columns)]
+        found["hidden"] = {(cell // columns, cell % columns) for cell in least}
+        return found
+
+    return [[one(k, t) for t in range(spec.times)] for k in range(spec.slots)]
 
 
 # ---- assemble ----

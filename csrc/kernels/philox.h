@@ -43,7 +43,11 @@ enum class Purpose : std::uint32_t {
   color = 7,
   jitter = 8,
   motion_window = 9,
-  crop_size = 10
+  crop_size = 10,
+  blur = 11,
+  solarise = 12,
+  cutout = 13,
+  tubes = 14
 };
 
 // Counter: low = epoch | purpose << 32 (8 bits) | index << 40 (24 bits), high = sample.

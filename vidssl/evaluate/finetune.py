@@ -350,6 +350,10 @@ def _recipe(recipe: Recipe, how: FineTune) -> Recipe:
         hue=0.0,
         grey=0.0,
         split=0.0,
+        blur=0.0,
+        solarise=0.0,
+        cutout=0.0,
+        tubes=0.0,
     )
     pretext: Pretext = replace(recipe.pretext, augment=augment)
     if how.input == "frame":

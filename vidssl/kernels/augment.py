@@ -1,4 +1,4 @@
-"""augment: the settings of crop, flip and colour."""
+"""augment: the settings of crop, flip, colour and effects."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ Scope = Literal["frame", "clip", "tuple"]
 SCOPES = {"frame": 0, "clip": 1, "tuple": 2}  # as in csrc/kernels/spec.h
 MAX_ASPECT = 64.0  # limit of crop_aspect, as in spec.cpp
 MAX_COLOR = 1e6  # limit of mean and std, as in spec.cpp
+EFFECTS = {  # what the loader does to finished clips, in this order (vidssl/loader/effects.py), and its settings
+    "blur": ("blur_sigma", "blur_scope"),
+    "solarise": ("solarise_threshold", "color_scope"),
+    "cutout": ("cutout_area", "cutout_aspect", "mask_scope"),
+    "tubes": ("tube_cells", "mask_scope"),
+}
+BLUR_REACH = 3.0  # the filter of a blur reaches so many times the largest sigma
+MAX_TUBE_CELLS = 2**16
 LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as the kernels take them
 
 
@@ -26,7 +34,10 @@ def need(good: bool, owner: str, argument: str, value: object, fix: str) -> None
 class Augment:
     """How each shown frame is cropped, flipped and coloured.
 
-    Training draws at random. Evaluation uses the centre crop, and no flip, jitter or colour change.
+    Training draws at random. Evaluation uses the centre crop, and no flip, jitter, colour change or effect.
+
+    The effects blur, solarise, cutout and tubes are applied in this order by the loader, to the clips of a batch on
+    their device, by kornia: pip install 'vidssl[kornia]'. `plan` and `assemble` leave them out.
 
     Args:
         resize: (height, width) in pixels to which the whole picture is resized. The aspect ratio is not kept.
@@ -55,6 +66,20 @@ class Augment:
         grey: Probability in 0..1 that the picture is made grey.
         split: Probability in 0..1 that one channel is copied to all three.
         color_scope: The colours are drawn once for each "frame", each "clip" or each "tuple".
+        blur: Probability in 0..1 that the picture is blurred by a Gaussian filter.
+        blur_sigma: (min, max) standard deviation of the filter in pixels of the crop, drawn evenly. The filter reaches
+            3 max pixels, rounded up.
+        blur_scope: The blur is drawn once for each "frame", each "clip" or each "tuple".
+        solarise: Probability in 0..1 that values of at least a threshold are inverted: x becomes 1 - x. Drawn as often
+            as color_scope says.
+        solarise_threshold: (min, max) of the threshold of pictures in 0..1, drawn evenly.
+        cutout: Probability in 0..1 that a rectangle of the crop becomes `mean`, which is 0 for the encoder.
+        cutout_area: (min, max) fraction of the crop that the rectangle covers, in 0..1, drawn evenly.
+        cutout_aspect: (min, max) width / height of the rectangle; its logarithm is drawn evenly.
+        tubes: Fraction in 0..1 of the cells of the crop that become `mean`, the same cells in all frames of a clip
+            unless mask_scope says otherwise. 0 hides none.
+        tube_cells: (rows, columns) of cells of the crop.
+        mask_scope: Cutout and tubes are drawn once for each "frame", each "clip" or each "tuple".
         mean: Mean of each channel (red, green, blue) of pictures in 0..1. The encoder gets (x / 255 - mean) / std.
         std: Standard deviation of each channel, see `mean`.
         level_luma: The mean luma of each "clip" or each "frame" is moved to 0.5 (of 1) before the encoder sees it, also
@@ -82,12 +107,23 @@ class Augment:
     grey: float = 0.0
     split: float = 0.0
     color_scope: Scope = "frame"
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    blur_scope: Scope = "clip"
+    solarise: float = 0.0
+    solarise_threshold: tuple[float, float] = (0.5, 0.5)
+    cutout: float = 0.0
+    cutout_area: tuple[float, float] = (0.02, 0.33)
+    cutout_aspect: tuple[float, float] = (0.3, 3.3)
+    tubes: float = 0.0
+    tube_cells: tuple[int, int] = (7, 7)
+    mask_scope: Scope = "clip"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     level_luma: Literal["clip", "frame"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("crop_scope", "flip_scope", "color_scope"):
+        for name in ("crop_scope", "flip_scope", "color_scope", "blur_scope", "mask_scope"):
             need(
                 is_word(getattr(self, name), SCOPES),
                 "Augment",
@@ -123,18 +159,21 @@ class Augment:
             need(fits, "Augment", name, getattr(self, name), f"take numbers in {least}..{most}")
         fits = is_whole(self.jitter, 0, MAX_SIDE)
         need(fits, "Augment", "jitter", self.jitter, f"take a whole number of pixels in 0..{MAX_SIDE}")
-        for name in ("flip", "grey", "split"):
+        for name in ("flip", "grey", "split", "blur", "solarise", "cutout"):
             fits = is_real(getattr(self, name), 0, 1)
             need(fits, "Augment", name, getattr(self, name), "take a probability in 0..1")
         for name in ("brightness", "contrast", "saturation"):
             fits = is_real(getattr(self, name), 0, 1)
             need(fits, "Augment", name, getattr(self, name), "take a spread in 0..1")
         need(is_real(self.hue, 0, 0.5), "Augment", "hue", self.hue, "take a spread in 0..0.5 of a turn")
-        for name, least, most in (("crop_area", 0.0, 1.0), ("crop_aspect", 1 / MAX_ASPECT, MAX_ASPECT)):
+        areas, aspects = ("crop_area", "cutout_area"), ("crop_aspect", "cutout_aspect")
+        for name in areas + aspects:
             given = getattr(self, name)
+            least, most = (0.0, 1.0) if name in areas else (1 / MAX_ASPECT, MAX_ASPECT)
             off = name == "crop_area" and given is None
             fits = off or (numbers(given, 2, float) and given[0] > 0 and least <= given[0] <= given[1] <= most)
             need(fits, "Augment", name, given, f"take (min, max) with 0 < min <= max, in {least}..{most}")
+        self._check_effects()
 
     def _check_sizes(self) -> None:
         """Checks that the crop lies in the region, and the region in the resized picture."""
@@ -174,6 +213,39 @@ class Augment:
             self.crop,
             f"it must fit into {outer}",
         )
+
+    def _check_effects(self) -> None:
+        """Checks the settings of blur, solarise and tubes that are not those of other changes too."""
+        given, side = self.blur_sigma, min(self.crop)
+        fits = numbers(given, 2, float) and 0.01 <= given[0] <= given[1]
+        need(fits, "Augment", "blur_sigma", given, "take (min, max) in pixels with 0.01 <= min <= max")
+        fits = self.blur == 0 or math.ceil(BLUR_REACH * given[1]) < side
+        fix = f"the filter reaches 3 max pixels, which must be fewer than the crop's shorter side of {side}"
+        need(fits, "Augment", "blur_sigma", given, fix)
+        given = self.solarise_threshold
+        fits = numbers(given, 2, float) and 0 <= given[0] <= given[1] <= 1
+        need(fits, "Augment", "solarise_threshold", given, "take (min, max) with min <= max, in 0..1")
+        need(is_real(self.tubes, 0, 1), "Augment", "tubes", self.tubes, "take a fraction of the cells in 0..1")
+        cells = self.tube_cells
+        fits = numbers(cells, 2, int) and min(cells) >= 1 and cells[0] * cells[1] <= MAX_TUBE_CELLS
+        need(fits, "Augment", "tube_cells", cells, f"take (rows, columns) of at most {MAX_TUBE_CELLS} cells")
+        fits = self.tubes == 0 or (cells[0] <= self.crop[0] and cells[1] <= self.crop[1])
+        need(fits, "Augment", "tube_cells", cells, f"take at most a cell for each pixel of crop={self.crop}")
+        hides, of = self.hidden_cells, cells[0] * cells[1]
+        fits = self.tubes == 0 or 0 < hides < of
+        fix = f"this hides {hides} of {of} cells; leave at least one hidden and one visible"
+        need(fits, "Augment", "tubes", self.tubes, fix)
+
+    @property
+    def hidden_cells(self) -> int:
+        """Cells that `tubes` hides, the nearest whole number."""
+        return round(self.tubes * self.tube_cells[0] * self.tube_cells[1])
+
+    @property
+    def effects(self) -> dict[str, Any]:
+        """The effects that are on, with their settings; {} if there is none."""
+        on = [name for name in EFFECTS if getattr(self, name) > 0]
+        return {setting: getattr(self, setting) for name in on for setting in (name, *EFFECTS[name])}
 
     @property
     def surely(self) -> tuple[int, int]:

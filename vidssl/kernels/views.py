@@ -97,7 +97,9 @@ def views(
         draw="free",
         window=window,
         grid=grid or (1, 1),
-        augment=replace(augment, crop_scope="clip", flip_scope="clip", color_scope="clip"),
+        augment=replace(
+            augment, crop_scope="clip", flip_scope="clip", color_scope="clip", blur_scope="clip", mask_scope="clip"
+        ),
     )
 
 

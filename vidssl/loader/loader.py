@@ -28,6 +28,7 @@ from vidssl.kernels.joint import HasPlan, JointSpec, Spec
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.buffers import upload
 from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder
+from vidssl.loader.effects import Effects
 from vidssl.loader.engines import ENGINES, Settings, graph_engine, make_engine
 from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
@@ -126,6 +127,7 @@ class Loader:
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
         self._targets = index.labels
         self.sampler = Sampler.of(index, spec, seed=seed, train=train, tuples=tuples_per_window)
+        self._effects = Effects(spec, self.sampler)
         self._schedule = Schedule(sampler=self.sampler, batch_size=batch_size, rank=rank, world_size=world_size)
         _need(
             len(self) > 0,
@@ -343,6 +345,7 @@ class Loader:
         video, first, target = upload(np.stack((rows, firsts, self._targets[rows])), self.device)
         self._rejected += (output.status != 0).sum()
         frame = output.position + first[:, None, None]
+        self._effects.apply(output.clips, made.epoch, requests[0].window.position)
         return Batch(output.clips, output.label, video, frame, output.status, target)
 
     def _fingerprint(self) -> dict[str, Any]:
@@ -359,6 +362,7 @@ class Loader:
             "global batch": self.batch_size * self.world_size,
             "tuples_per_window": sampler.tuples,
             "train": self.train,
+            "effects": self._effects.settings,
             "store": None if self.store is None or self.store.size == "native" else self.store.size_text,
         }
 

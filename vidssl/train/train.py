@@ -13,6 +13,7 @@ import torch
 
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
+from vidssl.loader.effects import check_effects
 from vidssl.models import Encoder
 from vidssl.pretext import build_model
 from vidssl.store.frames import FrameStore, parse_size
@@ -91,8 +92,9 @@ def train(
 
 def check_model(recipe: Recipe) -> None:
     """Raises VidsslError if there is no such encoder, clips do not fit it, it cannot begin with recipe.init, or
-    has no layers for layer_decay.
+    has no layers for layer_decay, or if the effects of the clips cannot be made.
     """
+    check_effects(recipe.pretext.plan)
     with torch.device("meta"):
         encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder
     layer_factors(encoder, recipe.train.layer_decay)
