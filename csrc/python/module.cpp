@@ -521,11 +521,12 @@ std::uint32_t crc(py::handle data, std::uint32_t start) {
 void random(py::handle out, std::uint64_t seed, std::uint32_t epoch, std::uint64_t first, const std::string& purpose,
             std::uint32_t index) {
   static const std::map<std::string, Purpose> purposes = {
-      {"order", Purpose::order},   {"window", Purpose::window},     {"motion_window", Purpose::motion_window},
-      {"blur", Purpose::blur},     {"solarise", Purpose::solarise}, {"cutout", Purpose::cutout},
+      {"order", Purpose::order}, {"window", Purpose::window},     {"motion_window", Purpose::motion_window},
+      {"blur", Purpose::blur},   {"solarise", Purpose::solarise}, {"cutout", Purpose::cutout},
       {"tubes", Purpose::tubes}};
   const auto found = purposes.find(purpose);
-  check(found != purposes.end(), "purpose=", purpose, ": take order, window, motion_window, blur, solarise, cutout or tubes");
+  check(found != purposes.end(), "purpose=", purpose,
+        ": take order, window, motion_window, blur, solarise, cutout or tubes");
   const Borrowed bits(out, "out", 0);
   bits.expect("uint32", {-1, 4}, true);
   check(!bits.on_cuda(), bits.describe(), ": pass a host array");
