@@ -265,7 +265,7 @@ def test_a_resumed_run_has_the_same_effects(index: VideoIndex, recipe: Recipe, t
 
     def run(out: str, steps: int, *, resume: bool = False, **changed: Any) -> dict[str, torch.Tensor]:
         effects = {"blur": 0.5, "blur_sigma": (0.5, 2.0), "solarise": 0.2, "cutout": 0.5, "tubes": 0.5}
-        augment = replace(recipe.pretext.augment, tube_cells=(4, 4), **{**effects, **changed})  # type: ignore[arg-type]
+        augment = replace(recipe.pretext.augment, tube_cells=(4, 4), **{**effects, **changed})
         one = replace(recipe, pretext=replace(recipe.pretext, augment=augment))
         train(one, index, tmp_path / out, steps=steps, resume=resume, device="cpu", quiet=True)
         return checkpoint.load_weights(checkpoint.find(tmp_path / out), "encoder")
