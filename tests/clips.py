@@ -14,6 +14,7 @@ import numpy.typing as npt
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+from PIL import Image
 
 Planes = list[npt.NDArray[np.uint8]]
 MILLISECOND = Fraction(1, 1000)
@@ -81,6 +82,24 @@ def make_clip(
         for packet in stream.encode():
             container.mux(packet)
     return path
+
+
+def make_frames(
+    folder: Path,
+    *,
+    frames: int = 30,
+    size: tuple[int, int] = (48, 64),
+    name: str = "img_{:05d}.jpg",
+    first: int = 1,
+    show: Callable[[int, tuple[int, int]], npt.NDArray[np.uint8]] = picture,
+    mode: str = "RGB",
+    **options: Any,
+) -> Path:
+    """Write `show(0..frames-1)` as numbered pictures, by Pillow. options: Of `Image.save`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(frames):
+        Image.fromarray(show(number, size)).convert(mode).save(folder / name.format(first + number), **options)
+    return folder
 
 
 def make_packed_avi(path: Path, *, frames: int = 50, bframes: int = 2, **options: Any) -> Path:

@@ -146,17 +146,13 @@ def test_what_is_skipped_in_a_folder_is_counted_by_kind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     make_clip(tmp_path / "a.mp4", frames=10)
-    (tmp_path / "frames").mkdir()
     for number in range(5):
         (tmp_path / f"{number}.xyz").touch()
-        (tmp_path / "frames" / f"img_{number:05d}.jpg").touch()
     for name in ("README", "cover.png", "b.PNG", ".hidden"):
         (tmp_path / name).touch()
     (tmp_path / ".cache").mkdir()
     found = find_videos(tmp_path)
     assert sorted(found.notes) == [
-        "1 ignored (folder of frames; pictures are not read, so make a video of them, with ffmpeg for instance): "
-        "frames/",
         "1 ignored (hidden folder): .cache",
         "1 ignored (no ending): README",
         "2 ignored (.png): b.PNG, cover.png",
@@ -168,7 +164,7 @@ def test_what_is_skipped_in_a_folder_is_counted_by_kind(
         open_data(tmp_path, None)
     assert "1 ignored (hidden folder): .cache" in caplog.text
     (tmp_path / "a.mp4").unlink()
-    with pytest.raises(VidsslError, match=r"no video in it; video files end in .*; 1 ignored \(folder of frames"):
+    with pytest.raises(VidsslError, match=r"no video in it; video files end in .*; 1 ignored \(hidden folder"):
         find_videos(tmp_path)
 
 

@@ -56,6 +56,8 @@ def index(
     workers: int | None = None,
     file_timeout: float = 60,
     stream: int | None = None,
+    frames: str = "*",
+    frame_rate: float = 25,
     store: Path | None = None,
     store_size: str | None = None,
     store_limit: str | None = None,
@@ -66,14 +68,17 @@ def index(
     written all the same.
 
     Args:
-        data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards), or a list
-            of videos (.csv, .txt, .tsv): with the columns path[,label[,group]], or a path or `PATH LABEL` on each line.
+        data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards; a folder of
+            numbered pictures such as img_00001.jpg is a video), or a list of videos (.csv, .txt, .tsv): with the
+            columns path[,label[,group]], or on each line a path, `PATH LABEL`, or `FOLDER FRAMES LABEL` for pictures.
         out: File (.arrow) to write or update. If a call is interrupted, the next one continues.
         workers: Threads; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that
             takes longer is left out.
         stream: Take this one of each file's video streams, counted from 0. None takes the one that players take: the
             default one, or else the one that FFmpeg finds best.
+        frames: Which pictures are frames, such as 'img_*', where a folder holds several kinds (as of optical flow).
+        frame_rate: Frames per second of folders of pictures.
         store: Folder that keeps the decoded frames, so that training need not decode them again.
         store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
         store_limit: Most bytes of the store, such as 200GB. None: no limit.
@@ -88,32 +93,40 @@ def index(
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
-    frames = open_store(store, store_size, store_limit)
-    if frames is not None:
-        say_room(frames)
+    kept = open_store(store, store_size, store_limit)
+    if kept is not None:
+        say_room(kept)
     journal = journal_of(out)
     with hold_journal(journal):
         known = None
         if out.exists() and data.exists():  # its paths are only compared, not opened
             known = VideoIndex.load(out, root=data if data.is_dir() else data.parent, allow_outside=True)
         found = VideoIndex.build(
-            data, known=known, journal=journal, workers=workers, file_timeout=file_timeout, stream=stream, store=frames
+            data,
+            known=known,
+            journal=journal,
+            workers=workers,
+            file_timeout=file_timeout,
+            stream=stream,
+            frames=frames,
+            frame_rate=frame_rate,
+            store=kept,
         )
         if not len(found.usable()):
             journal.unlink(missing_ok=True)
             raise VidsslError(f"data={str(data)!r}: no video can be used, so no index is written:\n{found.summary()}")
         found.save(out)
         journal.unlink(missing_ok=True)
-    if frames is not None:
-        frames.fill(found, workers=workers, file_timeout=file_timeout)  # of files that an earlier call read
+    if kept is not None:
+        kept.fill(found, workers=workers, file_timeout=file_timeout)  # of files that an earlier call read
     print(found.summary())
     gone = (
         "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"
     )
     print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
-    if frames is not None:
-        say_kept(frames, found)
-        check_kept(frames, found)
+    if kept is not None:
+        say_kept(kept, found)
+        check_kept(kept, found)
 
 
 def recipes() -> None:

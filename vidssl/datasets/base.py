@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
     Args:
         name: Name of the video in the list.
-        path: Path of the file; None if the file is missing.
+        path: Path of the file, or of the folder of its frames; None if it is missing.
         label: Name of the class; None if the list has none.
         group: Name of the group; None if the video has none. Train and test should not share a group.
         candidates: Paths of the files that could be the video, if there are several; `path` is None then.
@@ -116,13 +116,14 @@ class VideoFiles:
         self.root, found, self.notes = find_videos(videos)
         self._exact, self._used = exact, set[str]()
         self._several: dict[tuple[str, ...], None] = {}
-        files = [one for one in found if one.archive is None]
+        files = [one for one in found if not one.packed]
         self._paths = [one.path for one in files if not one.refused]
+        self._folders = {one.path for one in files if one.is_frames}  # their names have no endings
         self._refused = refused_files(files)
         self._whole: dict[tuple[str, str], list[str]] = {}
         self._ends: dict[str, list[str]] = {}
         for path in self._paths:
-            stem = self._stem(path)
+            stem = self._stem(path, whole=path in self._folders)
             self._whole.setdefault((_folder(PurePosixPath(path).parent.name), stem), []).append(path)
             self._ends.setdefault(stem, []).append(path)
 
@@ -153,8 +154,8 @@ class VideoFiles:
         """List the files that can be no video of an entry."""
         return [path for path in self._paths if path not in self._used]
 
-    def _stem(self, name: str) -> str:
-        stem = PurePosixPath(name).stem
+    def _stem(self, name: str, *, whole: bool = False) -> str:
+        stem = PurePosixPath(name).name if whole else PurePosixPath(name).stem
         return stem if self._exact else stem.lower()
 
 
@@ -172,7 +173,9 @@ def shared_groups(first: Sequence[Entry], second: Sequence[Entry]) -> list[str]:
 def empty_files(parts: dict[str, list[Entry]]) -> list[str]:
     """List a problem for each file of 0 bytes."""
     paths = {entry.path for entries in parts.values() for entry in entries if entry.path is not None}
-    return [f"{path}: empty file; download it again" for path in sorted(paths) if path.stat().st_size == 0]
+    return [
+        f"{path}: empty file; download it again" for path in sorted(paths) if path.is_file() and not path.stat().st_size
+    ]
 
 
 def refused_files(files: Sequence[VideoFile]) -> list[str]:

@@ -33,13 +33,15 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     if not 0 <= fraction < 1:
         raise VidsslError(f"fraction={fraction}: take a fraction of the videos with 0 <= fraction < 1")
     root, found, remarks = find_videos(source)
-    whole = [one for one in found if one.archive is None]
+    whole = [one for one in found if not one.packed]
     files = [one for one in whole if not one.refused]
     matches = match_groups([one.path for one in files], group, "group")
     entries = []
     for one, match in zip(files, matches, strict=True):
         path = root / one.path
-        entries.append(Entry(one.path, path if os.path.isfile(path) else None, one.label, match or one.group))
+        entries.append(
+            Entry(one.path, path if os.path.isfile(root / one.file) else None, one.label, match or one.group)
+        )
     parts = {"all": entries}
     if fraction:
         held = set(hold_out([entry.group or entry.name for entry in entries], fraction, seed=seed).tolist())

@@ -63,7 +63,9 @@ def read_videos(
     def read(videos: Sequence[VideoFile], pool: Workers, name: str, *, last: bool) -> list[VideoFile]:
         """Scan videos, keep their rows, and return those to read again."""
         jobs = {
-            pool.submit(reading, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream): one
+            pool.submit(
+                reading, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream, one.is_frames
+            ): one
             for one in videos
         }
         again = []

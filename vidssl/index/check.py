@@ -18,6 +18,7 @@ from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
 from vidssl.index.build import make_row
 from vidssl.index.found import VideoFile
+from vidssl.index.frames import size_of
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA
 from vidssl.index.sources import find_videos
@@ -123,18 +124,19 @@ class Check:
             if reason := _changed(self._root / one.file, known):
                 return FileCheck(path=one.path, status=reason)
         number = None if known is None else known["number"]
-        found = scan(self._root / one.file, one.offset, one.bytes, one.refused, self._timeout, number, whole=self._deep)
+        about = (one.offset, one.bytes, one.refused, self._timeout, number, one.is_frames)
+        found = scan(self._root / one.file, *about, whole=self._deep)
         if known is not None:
             found["status"] = _compare(one, known, found, self._deep)
         names = ("status", "note", "width", "height", "codec", "bytes")
-        about: dict[str, Any] = {name: found.get(name) for name in names}
-        return FileCheck(path=one.path, frames=found["frames"] if self._deep else None, **about)
+        values: dict[str, Any] = {name: found.get(name) for name in names}
+        return FileCheck(path=one.path, frames=found["frames"] if self._deep else None, **values)
 
 
 def _files_of(index: VideoIndex) -> list[VideoFile]:
     columns = (index.column(name).to_pylist() for name in ("path", "archive", "offset", "bytes"))
     return [
-        VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None)
+        VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=None if offset is None else size)
         for path, archive, offset, size in zip(*columns, strict=True)
     ]
 
@@ -146,11 +148,12 @@ def _changed(path: Path, row: dict[str, Any]) -> str:
     except FileNotFoundError:
         return "missing: the index has it, but there is no such file"
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return str(row["status"]) if path.is_dir() else f"cannot be read: {error.strerror}"
     if row["mtime_ns"] is None:  # it could not be read when it was indexed
         return ""
-    if row["archive"] is None and now.st_size != row["bytes"]:
-        return f"changed since it was indexed: {now.st_size} bytes, formerly {row['bytes']}"
+    size = size_of(path, now.st_size, frames=row["offset"] is None and row["archive"] is not None)
+    if row["offset"] is None and size != row["bytes"]:
+        return f"changed since it was indexed: {size} bytes, formerly {row['bytes']}"
     if now.st_mtime_ns != row["mtime_ns"]:
         return f"changed since it was indexed: modified {(now.st_mtime_ns - row['mtime_ns']) / 1e9:+.1f} s later"
     return ""
@@ -168,6 +171,8 @@ def _compare(one: VideoFile, row: dict[str, Any], found: dict[str, Any], deep: b
         names = {"container", "codec", "stream", "number"}
     # in Arrow's types, as the row: some columns hold fewer digits than Python
     now = pa.RecordBatch.from_pylist([make_row(one, found)], SCHEMA).to_pylist()[0]
+    if one.is_frames:
+        now["frame_rate"] = row["frame_rate"]  # pictures have none
     differ = [name for name in SCHEMA.names if name in names and name not in _SOURCE and now[name] != row[name]]
     if not differ:
         return "ok"

@@ -17,10 +17,12 @@ class VideoFile:
 
     Attributes:
         path: Path relative to the root and below it, with forward slashes. For a member of a tar: the path of the tar,
-            then the name of the member. It is valid Unicode, and no other video of the source has it.
+            then the name of the member. For a folder of frames: the folder. It is valid Unicode, and no other video of
+            the source has it.
         label: Class name, or None.
         group: Name of the group, or None.
-        archive: For a member, the path of the tar.
+        archive: The path of the file to open, if it is another one: for a member, the tar; for a folder of frames, the
+            first picture.
         offset: For a member, its first byte in the tar.
         bytes: For a member, its length in bytes.
         refused: Why the video cannot be used, if that is already certain.
@@ -38,6 +40,16 @@ class VideoFile:
     def file(self) -> str:
         """The file to open."""
         return self.archive or self.path
+
+    @property
+    def packed(self) -> bool:
+        """True for a member of a tar."""
+        return self.offset is not None
+
+    @property
+    def is_frames(self) -> bool:
+        """True for a folder of frames."""
+        return self.archive is not None and not self.packed
 
 
 class Found(NamedTuple):

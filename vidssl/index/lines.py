@@ -1,8 +1,9 @@
-"""Reads lists without a table's columns: a path on each line, or a path and a label.
+"""Reads lists without a table's columns: a path on each line, a path and a label, or a folder, its frames and a label.
 
 Between a path and its label stand blanks, a tab, a comma or a semicolon. PySlowFast (slowfast/datasets/DATASET.md),
 VideoMAE (DATASET.md) and mmaction2 (`VideoDataset`) write such pairs. `PATH 0 -1`, which VideoMAE V2 writes for
 pretraining (docs/DATASET.md), is the whole video, without a label. A first line `path label` is skipped.
+`FOLDER FRAMES LABEL` is a folder of frames and their number, as TSN and mmaction2 (`RawframeDataset`) write it.
 
 A path or label may stand in quotation marks; a mark inside them is written twice. After a blank, a label with blanks
 needs them, because `PATH 1 3` could also be two labels. A path without them may hold blanks and delimiters, because it
@@ -21,8 +22,8 @@ from vidssl.types import VidsslError
 
 LAYOUTS = (
     "write it as one of these: a first line path[,label[,group]] and rows below it; a path on each line; "
-    "or PATH LABEL on each line, where PATH ends like a video file. `vidssl datasets check --help` names the data sets "
-    "whose own lists are read"
+    "PATH LABEL on each line, where PATH ends like a video file; or FOLDER FRAMES LABEL on each line, where FOLDER "
+    "holds that many numbered pictures. `vidssl datasets check --help` names the data sets whose own lists are read"
 )
 BREAK = re.compile(r"\r\n|\n|\r")
 _SHOWN = 10  # refused lines that one error names
@@ -35,6 +36,10 @@ _LINE = re.compile(
     r'|[ ]+(?P<word>[^\s"]+)|[ ]*[\t,;][ \t]*(?P<words>[^\t,;"]+))?',
     re.IGNORECASE,
 )
+_FRAMES = re.compile(
+    rf"(?:{_MARKED.format('path')}|(?P<plain>[^\s,;\"]+)){_GAP}(?P<frames>[0-9]{{1,8}}){_GAP}"
+    rf'(?:{_MARKED.format("label")}|(?P<word>[^\s,;"]+))'
+)
 
 
 class ListEntry(NamedTuple):
@@ -45,12 +50,14 @@ class ListEntry(NamedTuple):
         path: The path as written.
         label: Name of the class, or None.
         group: Name of the group, or None.
+        frames: Number of frames that the list says, of a folder of frames; else None.
     """
 
     line: int
     path: str
     label: str | None
     group: str | None
+    frames: int | None = None
 
 
 def split_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -103,29 +110,40 @@ def read_pairs(text: str, where: str, *, bare: bool) -> tuple[list[ListEntry], b
                 raise VidsslError(f"{where} its first line is {shown(line)}; {LAYOUTS}{fix}")
             refused.append((number, f"{shown(line)} is neither a path of a video nor such a path and one label{fix}"))
             continue
-        path, label = pair
+        path, label, frames = pair
         if found and (label is None) != (found[0].label is None):
             few, many = ("no label", "one") if label is None else ("a label", "none")
             refused.append((number, f"{shown(line)} has {few}, but line {found[0].line} has {many}"))
         else:
-            found.append(ListEntry(number, path, label, None))
+            found.append(ListEntry(number, path, label, None, frames))
     refuse(where, refused)
     return found, bool(found) and found[0].label is not None
 
 
-def _pair(line: str, bare: bool) -> tuple[str, str | None] | None:
-    """The path and label of a line, without quotation marks; None if the line has another layout."""
+def _pair(line: str, bare: bool) -> tuple[str, str | None, int | None] | None:
+    """The path, label and number of frames of a line, without quotation marks; None if it has another layout."""
     if _is_video(line) and not line.startswith('"'):
-        return line, None
+        return line, None, None
     match = _LINE.fullmatch(line)
     if match is None:
-        return (line, None) if bare and not re.search(r'[\s,;]|^"', line) else None
-    path = match["plain"] or match["path"].replace('""', '"')
+        counted = _FRAMES.fullmatch(line)
+        if counted is not None and not _is_video(counted["plain"] or counted["path"]):
+            path, label = (
+                counted[plain] or _unmarked(counted[marked]) for plain, marked in (("plain", "path"), ("word", "label"))
+            )
+            return path, clean_label(label), int(counted["frames"])
+        return (line, None, None) if bare and not re.search(r'[\s,;]|^"', line) else None
+    path = match["plain"] or _unmarked(match["path"])
     if not (match["plain"] or _is_video(path.strip()) or (bare and path and not match["tail"])):
         return None
     if match["label"] is not None:
-        return path, clean_label(match["label"].replace('""', '"'))
-    return path, clean_label(match["word"] or match["words"])
+        return path, clean_label(_unmarked(match["label"])), None
+    return path, clean_label(match["word"] or match["words"]), None
+
+
+def _unmarked(text: str) -> str:
+    """A text from between quotation marks."""
+    return text.replace('""', '"')
 
 
 def _is_video(path: str) -> bool:

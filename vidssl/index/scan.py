@@ -5,7 +5,7 @@ Every frame is decoded once, in sequence, then once more from each place where d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from av.video.frame import VideoFrame
 from vidssl.deadline import Deadline, FileTimeoutError
 from vidssl.files import stat_regular
 from vidssl.index.boxes import lacks_moov, max_samples
+from vidssl.index.frames import size_of
 from vidssl.index.parts import Parts
 from vidssl.index.row import make_video, member_of
 from vidssl.index.transient import NOT_READ, machine_reason
@@ -34,6 +35,7 @@ from vidssl.video.packets import (
     number_of,
     packet_checksum,
 )
+from vidssl.video.pictures import IMAGE2, exif_orientation, is_cut
 from vidssl.video.times import TIMELESS
 
 _LANDING = ("pos", "pts", "dts", "size")
@@ -53,6 +55,7 @@ def scan(
     refused: str = "",
     seconds: float | None = None,
     number: int | None = None,
+    frames: bool = False,
     *,
     whole: bool = True,
     store: KeepsFrames | None = None,
@@ -60,12 +63,13 @@ def scan(
     """Scan a file.
 
     Args:
-        path: The file.
+        path: The file. Of a folder of frames, the first picture.
         offset: For a member of a tar at `path`, its first byte.
         size: For a member, its length in bytes.
         refused: Why the file must not be opened, if that is already certain.
         seconds: Time limit in seconds, as in `Deadline`.
         number: The video stream to take, counted from 0; None takes the one that players take.
+        frames: True for a folder of frames.
         store: Keeps the decoded frames.
         whole: Decode every frame. False decodes only the first one, and leaves out the columns that need all frames.
 
@@ -76,11 +80,14 @@ def scan(
     row = unusable("ok") | {"number": number}
     try:
         found = stat_regular(path)
-        place = Member(offset or 0, found.st_size if size is None else size)
+        total = size_of(path, found.st_size, frames=frames)
+        place = Member(offset or 0, total if size is None else size)
         row |= {"offset": offset, "bytes": place.bytes, "mtime_ns": found.st_mtime_ns}
         if refused:
             raise UnusableError(refused)
-        if not 0 <= place.offset <= place.offset + place.bytes <= found.st_size:
+        if frames:
+            row["container"] = IMAGE2
+        if not 0 <= place.offset <= place.offset + place.bytes <= total:
             end = place.offset + place.bytes
             raise UnusableError(f"its tar has {found.st_size} bytes, but the header places it at {place.offset}..{end}")
         with Deadline.enter(path, place.bytes, seconds):
@@ -142,7 +149,7 @@ def _read_all(
     path: Path, about: dict[str, Any], store: KeepsFrames | None, stack: ExitStack, *, strict: bool
 ) -> dict[str, Any]:
     """stack: at its end, frames that are not finished are given up."""
-    with PacketReader(path, member=member_of(about), number=about["number"], strict=strict) as source:
+    with _reader(path, about, strict=strict) as source:
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         row["stream"] = source.stream.index
@@ -151,7 +158,7 @@ def _read_all(
         read = _Packets()
 
         def begin(frame: VideoFrame, number: int) -> Watch:
-            picture = _picture(row["codec"], frame)
+            picture = _picture(row["codec"], frame, read.turns)
             video = make_video(path, about | row | picture)
             watch = Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
             if store is not None and number == 0:  # a later part is rare, and is kept when it is first asked for
@@ -160,18 +167,8 @@ def _read_all(
                     stack.callback(watch.keeper.drop)
             return watch
 
-        parts, failed = Parts(begin), ""
-        try:
-            for frame in _sequence(source, read):
-                if parts.see(frame):
-                    break
-        except av.FFmpegError as error:
-            if machine_reason(error, path):
-                raise
-            if strict:
-                raise _HiddenDamage from error
-            failed = f"decoding failed: {error.strerror}"
-            parts.end(failed)
+        parts = Parts(begin)
+        failed = _see_all(source, read, parts, path, strict)
         watch = parts.longest()
         if watch is None or not watch.packets:
             raise UnusableError(f"no frame decodes: {failed or (watch and watch.ended) or 'the stream is empty'}")
@@ -183,6 +180,30 @@ def _read_all(
         }
     read.damaged |= not strict
     return row | _verified(path, about, row, watch, read, notes)
+
+
+def _see_all(source: PacketReader, read: _Packets, parts: Parts, path: Path, strict: bool) -> str:
+    """Show all frames to `parts`. Returns why there are no more, or "" where the file ends."""
+    numbering = source.numbering
+    try:
+        for frame in _sequence(source, read):
+            if parts.see(frame):
+                return ""
+        failed, at = read.ended, len(read.sums)
+        if numbering is not None and not failed and (numbering.folder / numbering.name(at)).exists():
+            failed = numbering.fault(at)
+        if not failed:
+            return ""
+    except av.FFmpegError as error:
+        if machine_reason(error, path):
+            raise
+        if strict and numbering is None:
+            raise _HiddenDamage from error
+        failed = f"decoding failed: {error.strerror}"
+        if numbering is not None:
+            failed = f"{numbering.name(max(len(read.sums) - 1, 0))} is damaged: {error.strerror}"
+    parts.end(failed)
+    return failed
 
 
 def _verified(
@@ -219,19 +240,26 @@ def _verified(
     }
 
 
+def _reader(path: Path, about: dict[str, Any], *, strict: bool = False) -> PacketReader:
+    container = about.get("container", "")  # known before it is opened only of a folder of frames
+    return PacketReader(path, member=member_of(about), number=about["number"], container=container, strict=strict)
+
+
 def _read_first(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    with PacketReader(path, member=member_of(about), number=about["number"]) as source:
+    with _reader(path, about) as source:
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         row["stream"] = source.stream.index
+        read = _Packets()
         try:
-            frame = next(_sequence(source, _Packets()), None)
+            frame = next(_sequence(source, read), None)
         except av.FFmpegError as error:
             if machine_reason(error, path):
                 raise
             raise UnusableError(f"no frame decodes: decoding failed: {error.strerror}") from error
         if frame is None or frame.is_corrupt:
-            raise UnusableError(f"no frame decodes: {'the stream is empty' if frame is None else 'frame 0 is damaged'}")
-        row |= _picture(row["codec"], frame)
+            what = "frame 0 is damaged" if frame is not None else read.ended or "the stream is empty"
+            raise UnusableError(f"no frame decodes: {what}")
+        row |= _picture(row["codec"], frame, read.turns)
         make_video(path, about | row)  # refuses pictures that are too large
         return row
 
@@ -266,6 +294,8 @@ class _Packets:
         keys: Where decoding might begin, by number.
         sums: The checksum of each.
         dts: The decoding time of each.
+        ended: Of a folder of frames, why a picture cannot be used; else "".
+        turns: Of a folder of frames, how its pictures are turned by their EXIF data.
         damaged: True if the container calls one of them damaged, or if the decoder hides damage. It may then use a
             frame that otherwise no other frame needs.
     """
@@ -273,6 +303,8 @@ class _Packets:
     keys: dict[int, PacketId] = field(default_factory=dict)
     sums: list[int] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
+    ended: str = ""
+    turns: set[int] = field(default_factory=set)
     damaged: bool = False
 
 
@@ -283,6 +315,16 @@ def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
         read.sums.append(packet_checksum(packet))
         read.dts.append(packet.dts)
         read.damaged |= packet.is_corrupt
+        if source.numbering is not None:
+            name = source.numbering.name(number)
+            if is_cut(packet):
+                read.ended = f"{name} is cut off: its end is missing"
+                return
+            read.turns.add(exif_orientation(packet))
+            if len(read.turns) > 1:
+                raise UnusableError(
+                    f"{name} is turned otherwise than {source.numbering.name(0)} by its EXIF data; turn all upright"
+                )
         if number == 0:
             memory.fill(packet)
         if packet.is_keyframe or number == 0:
@@ -293,9 +335,9 @@ def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
     yield from source.frames(None)
 
 
-def _picture(codec: str, frame: VideoFrame) -> dict[str, Any]:
-    """Sizes, orientation and colours, from the first frame."""
-    rotation, mirror = _orientation(frame)
+def _picture(codec: str, frame: VideoFrame, turns: Collection[int]) -> dict[str, Any]:
+    """Sizes, orientation and colours, from the first frame. turns: As in `_Packets`."""
+    rotation, mirror = next((_TURNED[turn] for turn in turns), None) or _orientation(frame)
     height, width = (frame.width, frame.height) if rotation in (90, 270) else (frame.height, frame.width)
     form = frame.format
     if form.name.startswith(("bayer", "xyz")) or "float" in form.name:
@@ -344,8 +386,26 @@ _UPRIGHT = {
 }
 
 
+# The same for the orientations of EXIF.
+_TURNED = {
+    1: (0, False),
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (90, True),
+    6: (90, False),
+    7: (270, True),
+    8: (270, False),
+}
+
+
 def _orientation(frame: VideoFrame) -> tuple[int, bool]:
-    side: Any = frame.side_data
+    try:
+        side: Any = frame.side_data
+    except ValueError as error:  # PyAV does not know EXIF data
+        if frame.rotation:
+            raise UnusableError("EXIF data turns its pictures; take it out of them") from error
+        return 0, False
     matrix = next((data for data in side if data.type.name == "DISPLAYMATRIX"), None)
     if matrix is None:
         return 0, False

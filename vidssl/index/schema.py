@@ -20,7 +20,8 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("label", pa.string()),  # its folder's name, or from a shard or list; null directly under the root
         ("group", pa.string()),  # videos that belong together (a person, a source), from a list; else null
-        ("archive", pa.string()),  # for a member: path of the tar; null for a file
+        # the file to open if it is not `path`: of a member of a tar, the tar; of a folder of frames, its first picture
+        ("archive", pa.string()),
         ("offset", pa.int64()),  # for a member: its first byte in the tar; null for a file
         ("status", pa.string()),  # "ok", or why the video cannot be used
         ("note", pa.string()),  # what is unusual about a usable video

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PosixPath
 
 from vidssl.index.found import NOT_UTF8, Found, Ignored, VideoFile, as_utf8
+from vidssl.index.frames import SERIES, Frames, find_frames
 from vidssl.index.kinds import EXTENSIONS, PICTURES
 from vidssl.index.lines import ListEntry, clean_label, refuse
 from vidssl.index.lists import LISTS, is_list, read_list
@@ -17,21 +17,21 @@ from vidssl.paths import leads_outside
 from vidssl.types import VidsslError
 
 _SHOWN = 10  # notes about single lines of a list
-_SERIES = 4  # numbered pictures that are taken for the frames of a video
 UNREADABLE = "a folder that cannot be read"
-_FRAMES = "folder of frames; pictures are not read, so make a video of them, with ffmpeg for instance"
 _TAR_IN_LIST = "a tar file; a list names videos, so name the tar, or its folder, instead of the list"
+_NO_FRAMES = "a folder without numbered pictures; a list names videos, or folders of frames (img_00001.jpg, ...)"
 
 
-def find_videos(source: Path) -> Found:
+def find_videos(source: Path, frames: str = "*") -> Found:
     """List the videos of a source.
 
     Args:
         source: A folder, a list in one of the layouts of vidssl.index.lists, or a shard (.tar).
+        frames: Pattern of the names of frames (as in a shell), for folders that hold pictures of several numberings.
 
     Returns:
-        The root, the videos and notes. The root of a list or shard is its folder. If a list names videos elsewhere, the
-        root is the deepest folder that holds all of its videos.
+        The root, the videos and notes. The root of a list, a shard or a single folder of frames is the folder it is in.
+        If a list names videos elsewhere, the root is the deepest folder that holds all of its videos.
 
     Raises:
         VidsslError: The source does not exist, is of another kind, holds no video, or is a list with refused lines.
@@ -42,10 +42,13 @@ def find_videos(source: Path) -> Found:
             f"{where} no such folder or list; name a folder of videos, or a list of them ({', '.join(LISTS)})"
         )
     if source.is_dir():
-        found = _in_folder(source.resolve())
-        rule = f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in {' '.join(ENDINGS)}"
+        found = _in_folder(source.resolve(), frames)
+        rule = (
+            f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in {' '.join(ENDINGS)}; frames are at least "
+            f"{SERIES} pictures that are numbered, such as img_00001.jpg"
+        )
     elif is_list(source):
-        found, rule = _in_list(source), "the list is empty"
+        found, rule = _in_list(source, frames), "the list is empty"
     elif is_tar(source.name):
         ignored, tar = Ignored(), source.resolve()
         found = Found(tar.parent, _distinct(find_in_tar(tar, tar.name, ignored)), ignored.notes())
@@ -60,9 +63,9 @@ def find_videos(source: Path) -> Found:
     return found
 
 
-def _in_folder(root: Path) -> Found:
+def _in_folder(root: Path, frames: str) -> Found:
     """The videos of a folder. Links to folders are followed once. Hidden folders are ignored; a hidden file that is no
-    video is not counted.
+    video is not counted. A folder is a video itself if it has numbered pictures and no other videos.
     """
     videos: list[VideoFile] = []
     ignored, shut, seen, top = Ignored(), Ignored(), set[str](), str(root)
@@ -82,7 +85,7 @@ def _in_folder(root: Path) -> Found:
             if _hidden(name):
                 ignored.add("hidden folder", as_utf8(prefix + name))
         folders[:] = sorted(name for name in folders if not _hidden(name))
-        pictures: list[str] = []
+        before, pictures = len(videos), list[str]()
         for name in sorted(files):
             kind = os.path.splitext(name)[1].lower()
             path = prefix + name
@@ -92,26 +95,39 @@ def _in_folder(root: Path) -> Found:
             elif is_tar(name):
                 videos += find_in_tar(Path(base, name), path, ignored)
             elif kind in PICTURES:
-                pictures.append(plain)
+                pictures.append(name)
             elif not name.startswith("."):
                 ignored.add(kind or "no ending", plain)
-        if _are_frames(pictures):
-            ignored.add(_FRAMES, as_utf8(prefix or "."))
-        else:
-            for name in pictures:
-                ignored.add(os.path.splitext(name)[1].lower(), name)
+        alone = len(videos) == before and not (base == top and folders)
+        found = find_frames(Path(base), pictures, frames) if alone else None
+        if found is not None:
+            root = root.parent if base == top else root  # it is then the only video
+            videos.append(_frames_in(PosixPath(os.path.relpath(base, root)), found))
+        for name in pictures:
+            if found is None or name not in found.names:
+                ignored.add(os.path.splitext(name)[1].lower(), as_utf8(prefix + name))
+        if not (folders or files) and prefix:
+            ignored.add("empty folder", as_utf8(prefix))
     return Found(root, _distinct(videos), [*shut.notes(), *ignored.notes()])
+
+
+def _frames_in(folder: PosixPath, found: Frames) -> VideoFile:
+    """The video that the pictures of a folder are.
+
+    folder: Its path, relative to the root.
+    """
+    path, first = as_utf8(str(folder)), str(folder / found.first)
+    refused = NOT_UTF8 if as_utf8(first) != first else found.refused
+    return VideoFile(
+        path=path,
+        label=clean_label(as_utf8(folder.parent.name)),
+        archive=None if refused else first,
+        refused=refused,
+    )
 
 
 def _hidden(folder: str) -> bool:
     return folder.startswith(".") or folder == "__MACOSX"
-
-
-def _are_frames(pictures: Sequence[str]) -> bool:
-    """Return True if several pictures of a folder differ by a number at their end alone, as the frames of a video."""
-    stems = (os.path.splitext(name)[0] for name in pictures)
-    series = Counter(stem.rstrip("0123456789") for stem in stems if stem[-1:].isdecimal())
-    return max(series.values(), default=0) >= _SERIES
 
 
 def _distinct(videos: Sequence[VideoFile]) -> list[VideoFile]:
@@ -127,7 +143,7 @@ def _distinct(videos: Sequence[VideoFile]) -> list[VideoFile]:
     return found
 
 
-def _in_list(source: Path) -> Found:
+def _in_list(source: Path, frames: str) -> Found:
     """The videos of a list."""
     where = f"root={str(source)!r}"
     listed = read_list(source, where)
@@ -143,8 +159,12 @@ def _in_list(source: Path) -> Found:
         earlier = first.setdefault(name, entry)
         if earlier is entry:
             label = entry.label if listed.labelled else clean_label(Path(entry.path).parent.name)
-            why = _TAR_IN_LIST if is_tar(name) else ""
-            videos.append(VideoFile(path=name, label=label, group=entry.group, refused=why))
+            if os.path.isdir(path):
+                one, note = _listed_frames(PosixPath(name), root, entry, frames)
+                again += [note] if note else []
+            else:
+                one = VideoFile(path=name, label=None, refused=_TAR_IN_LIST if is_tar(name) else "")
+            videos.append(replace(one, label=label, group=entry.group))
         elif (earlier.label, earlier.group) == (entry.label, entry.group):
             again.append(f"line {entry.line}: {entry.path} is named in line {earlier.line} already")
         else:
@@ -152,9 +172,28 @@ def _in_list(source: Path) -> Found:
                 (entry.line, f"{entry.path} has another label or group in line {earlier.line}; keep one of the lines")
             )
     refuse(f"{where}:", refused)
-    more = [f"{len(again) - _SHOWN} more lines name a video again"] if len(again) > _SHOWN else []
+    more = [f"{len(again) - _SHOWN} more such lines"] if len(again) > _SHOWN else []
     videos.sort(key=lambda one: one.path)
     return Found(root, videos, [*again[:_SHOWN], *more])
+
+
+def _listed_frames(name: PosixPath, root: Path, entry: ListEntry, frames: str) -> tuple[VideoFile, str]:
+    """The folder of frames that a list names, and a note about it."""
+    folder, note = root / name, ""
+    try:
+        found = find_frames(folder, os.listdir(folder), frames, least=1)
+    except OSError as error:
+        return VideoFile(path=str(name), label=None, refused=f"{UNREADABLE}: {error.strerror}"), ""
+    if found is None:
+        return VideoFile(path=str(name), label=None, refused=_NO_FRAMES), ""
+    one, count = _frames_in(name, found), len(found.names)
+    if entry.frames is not None and not one.refused and entry.frames != count:
+        said = f"the list says {entry.frames} frames, but its folder has {count} pictures"
+        if entry.frames > count:
+            one = replace(one, archive=None, refused=f"{said}; extract them again, or correct line {entry.line}")
+        else:
+            note = f"line {entry.line}: {entry.path}: {said}; all are used"
+    return one, note
 
 
 def _resolve_names(names: Sequence[PosixPath], folder: Path) -> list[Path]:

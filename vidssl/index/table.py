@@ -27,6 +27,7 @@ from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
 from vidssl.index.found import VideoFile
+from vidssl.index.frames import FRAME_RATE, check_rate, size_of, with_rate
 from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.recent import RecentVideos
 from vidssl.index.row import FRAMES, make_video
@@ -95,6 +96,8 @@ class VideoIndex:
         progress: bool = True,
         file_timeout: float | None = None,
         stream: int | None = None,
+        frames: str = "*",
+        frame_rate: float = FRAME_RATE,
         store: KeepsFrames | None = None,
     ) -> VideoIndex:
         """Decode every video of a source once.
@@ -103,9 +106,10 @@ class VideoIndex:
         a missing permission (vidssl.index.transient), the next build reads the file again.
 
         Args:
-            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too. A list
-                (.csv, .txt, .tsv) has the columns path[,label[,group]], or a path or `PATH LABEL` on each line. It may
-                name files anywhere; the root of the index is then the deepest folder that holds them all.
+            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too, and so are
+                folders of frames: numbered pictures such as img_00001.jpg. A list (.csv, .txt, .tsv) has the columns
+                path[,label[,group]], or on each line a path, `PATH LABEL`, or `FOLDER FRAMES LABEL` for a folder of
+                frames. It may name files anywhere; the root of the index is then the deepest folder that holds them.
             known: An earlier index. Rows of files that have not changed since are taken from it.
             journal: A file that keeps finished rows until the build is complete. An interrupted build resumes from it.
             workers: Number of threads. None takes one per processor.
@@ -113,6 +117,8 @@ class VideoIndex:
             file_timeout: Seconds that one file may take, plus one second for each MiB of the file and for each decoded
                 frame. None takes 60. A file that takes longer cannot be used.
             stream: Takes this one of each file's video streams, counted from 0. None takes the one that players take.
+            frames: Pattern of the names of frames, for folders that hold pictures of several numberings.
+            frame_rate: Frames per second of the folders of frames.
             store: A FrameStore, which keeps the frames of the files that are read.
 
         Raises:
@@ -124,7 +130,8 @@ class VideoIndex:
             raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one per processor")
         if stream is not None and not 0 <= stream < _STREAMS:
             raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
-        folder, found, notes = find_videos(Path(root))
+        check_rate("VideoIndex.build", frame_rate)
+        folder, found, notes = find_videos(Path(root), frames)
         with ExitStack() as stack:
             book = None
             if journal is not None:
@@ -158,7 +165,7 @@ class VideoIndex:
             old_rows = old_rows.set_column(
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
-        table = pa.concat_tables([old_rows, read])
+        table = with_rate(pa.concat_tables([old_rows, read]), frame_rate)
         whole = Path(root).resolve()
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
@@ -260,7 +267,9 @@ class VideoIndex:
         return all(
             _identity(
                 self.root,
-                VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=size if archive else None),
+                VideoFile(
+                    path=path, label=None, archive=archive, offset=offset, bytes=None if offset is None else size
+                ),
             )
             == (path, archive, offset, size, mtime)
             for path, archive, offset, size, mtime in zip(*columns, strict=True)
@@ -427,4 +436,5 @@ def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
         now = os.stat(root / one.file)
     except OSError:
         return None
-    return one.path, one.archive, one.offset, one.bytes if one.archive else now.st_size, now.st_mtime_ns
+    size = one.bytes if one.packed else size_of(root / one.file, now.st_size, frames=one.is_frames)
+    return one.path, one.archive, one.offset, size, now.st_mtime_ns

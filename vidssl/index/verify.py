@@ -21,6 +21,7 @@ from vidssl.index.transient import machine_reason
 from vidssl.native import kernels
 from vidssl.video.decode import Planes, Video, check_frame, decoded
 from vidssl.video.packets import Checksums, DecodeError, PacketId, PacketReader, SeekPoints, number_of
+from vidssl.video.pictures import IMAGE2
 from vidssl.video.times import chunk_times
 
 # Where a frame lasts fewer ticks, a step that is longer by one tick is a frame that is shown longer, not rounding.
@@ -28,7 +29,7 @@ _FINE = 4
 # Frames between seek points, at least. Closer points would save less decoding than they cost to verify.
 _APART = 12
 # Frames of a stretch are decoded as in training: all reference frames, and of the others only those that are asked for.
-# Asked for are the first frames, which may refer to frames before the seek point, and the last.
+# Asked for are the first frames, which may refer to frames before the seek point, and the last; of pictures, all.
 _PROBED = 3
 
 _Point = tuple[int, int, int, PacketId]  # (frame, packet, timestamp, identity of the packet), as in SeekPoints
@@ -268,7 +269,7 @@ class Watch:
     def _proven(self, video: Video, points: list[_Point], end: int) -> int:
         """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""
         start = points[-1][0]
-        probed = end if video.damaged else min(start + _PROBED, end)
+        probed = end if video.damaged or video.container == IMAGE2 else min(start + _PROBED, end)
         asked = np.unique([*range(start, probed), end - 1])
         place = dict(zip(self.packets[start:end], range(start, end), strict=True))
         missing, wrong = set(asked.tolist()), list[int]()

@@ -18,6 +18,7 @@ from vidssl.types import VidsslError
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES
 from vidssl.video.decode import Planes, Video
 from vidssl.video.packets import DecodeError, PacketReader, number_of
+from vidssl.video.pictures import IMAGE2
 from vidssl.video.times import TIMELESS, chunk_times
 
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -97,7 +98,7 @@ def _encode(video: Video, row: dict[str, Any], target: Path, how: Encoding, *, e
         video.open() as reader,
         av.open(str(target), "w", format="mp4") as output,
     ):
-        times = _Times(video, reader, even=even)
+        times = _Times(video, reader, row, even=even)
         height, width = how.size(*video.size)
         stream: Any = output.add_stream(
             "libx264", rate=times.rate, options={"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode"}
@@ -144,11 +145,13 @@ class _Times:
     the previous frame.
     """
 
-    def __init__(self, video: Video, reader: PacketReader, even: bool) -> None:
+    def __init__(self, video: Video, reader: PacketReader, row: dict[str, Any], *, even: bool) -> None:
         self.rate: Fraction = reader.stream.average_rate or reader.stream.guessed_rate or Fraction(25)
+        if reader.numbering is not None:  # pictures have no times
+            self.rate = Fraction(row["frame_rate"]).limit_denominator(1001)
         self._source = reader.stream.time_base
         self._even = even or self._source is None
-        self._timed = self._source is not None and video.container != TIMELESS
+        self._timed = self._source is not None and video.container not in (TIMELESS, IMAGE2)
         self.base = 1 / self.rate if self._even or self._source is None else self._source
         self._chunks = _chunk_times(video) if video.container == TIMELESS and not self._even else None
         self._step = max(1, round(1 / (self.rate * self.base)))  # from a frame to the next one

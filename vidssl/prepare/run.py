@@ -304,7 +304,7 @@ def _one(index: VideoIndex, row: int, target: Path, how: Encoding, writing: Abst
     try:
         about = {
             name: index.column(name)[row].as_py()
-            for name in ("regular", "color_range", "color_matrix", "color_primaries")
+            for name in ("regular", "frame_rate", "color_range", "color_matrix", "color_primaries")
         }
         video = index.video(row)
         with (
@@ -350,12 +350,16 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
 def _lists(
     index: VideoIndex, out: Path, whole: dict[int, str], names: dict[int, str], journal: Journal
 ) -> dict[str, int]:
-    """Copies the lists below the folder that the index was made of, if it is known."""
+    """Copies the lists below the folder that the index was made of, if it is known.
+
+    The names of folders of frames stay as they are: without an ending, they could be any word or number of a list.
+    """
     if index.source is None:
         return {}
-    paths = index.column("path").to_pylist()
+    paths, archives, offsets = (index.column(name).to_pylist() for name in ("path", "archive", "offset"))
+    files = [archive is None or offset is not None for archive, offset in zip(archives, offsets, strict=True)]
     used = {*TAKEN, *(str(folder) for name in names.values() for folder in PurePosixPath(name).parents)}
-    new = {path: whole.get(row) for row, path in enumerate(paths)}
+    new = {path: whole.get(row) for row, path in enumerate(paths) if files[row]}
     return copy_lists(index.source, index.root, out, new, journal, taken=used)
 
 

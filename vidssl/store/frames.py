@@ -50,10 +50,16 @@ from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_path
 from vidssl.store.writer import Claim, StoreWriter
 from vidssl.types import ColorSpace, Frames, VidsslError
 from vidssl.video.decode import Video, decode
+from vidssl.video.pictures import IMAGE2
 
 Size = tuple[int, int] | Literal["native"]
 _SIZE = re.compile("([1-9][0-9]{0,7})x([1-9][0-9]{0,7})")  # without leading zeros: a size has one text
 _ROWS = 2**14  # rows of an index whose keys are made at once
+
+
+def _name(file: Path, container: str) -> str:
+    """The name that identifies a video. The first pictures of many folders have one name: theirs has the folder's."""
+    return f"{file.parent.name}/{file.name}" if container == IMAGE2 else file.name
 
 
 def parse_size(text: str) -> Size:
@@ -264,7 +270,7 @@ class FrameStore:
 
     def _key_of(self, video: Video, first_packet: int) -> bytes:
         offset = video.member.offset if video.member is not None else 0
-        name, about = video.path.name, (video.stored_size, video.pixel_format)
+        name, about = _name(video.path, video.container), (video.stored_size, video.pixel_format)
         return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, *about)
 
     def keys(self, index: VideoIndex) -> Iterator[bytes]:
@@ -274,12 +280,12 @@ class FrameStore:
 
     def _keys_of(self, index: VideoIndex) -> Iterator[bytes]:
         names = ("archive", "path", "offset", "bytes", "mtime_ns", "stream", "coded_height", "coded_width")
-        columns = [index.column(name).to_pylist() for name in (*names, "pixel_format")]
+        columns = [index.column(name).to_pylist() for name in (*names, "pixel_format", "container")]
         packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
         for *row, packet in zip(*columns, packets, strict=True):
-            archive, path, offset, count, mtime, stream, height, width, pixels = row
+            archive, path, offset, count, mtime, stream, height, width, pixels, container = row
             first = packet[0] if packet else 0
-            name = Path(archive or path).name
+            name = _name(Path(archive or path), container)
             yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels)
 
     def _key(self, *about: object) -> bytes:

@@ -19,6 +19,7 @@ from vidssl.evaluate.features import Features, extract
 from vidssl.evaluate.layers import Pool, pooled
 from vidssl.evaluate.run import View, load_run, trained_encoder
 from vidssl.files import parse_json
+from vidssl.index.frames import find_frames
 from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
@@ -91,9 +92,10 @@ class TrainedEncoder:
         """Make the encoder's input of one video.
 
         Args:
-            source: Path of a video file. Or its frames in order: an array uint8 [F, H, W, 3] (RGB) on the CPU of numpy,
-                torch or any library with DLPack, or `Frames`. An array is resized straight to `resize`; a file is
-                reduced to the recipe's store_size before that, if it has one, which changes few grey levels.
+            source: Path of a video file, or of a folder of frames. Or its frames in order: an array uint8 [F, H, W, 3]
+                (RGB) on the CPU of numpy, torch or any library with DLPack, or `Frames`. An array is resized straight
+                to `resize`; a file is reduced to the recipe's store_size before that, if it has one, which changes few
+                grey levels.
             clips: Clips of the video, evenly spaced from its first frame to its last.
 
         Returns:
@@ -259,8 +261,12 @@ def described(trained: TrainedEncoder) -> dict[str, Any]:
 def _index(paths: list[Path], frames: int, *, workers: int | None = None, progress: bool = False) -> VideoIndex:
     """An index whose rows are the files of `paths`, in their order, all of at least `frames` frames."""
     for path in paths:
-        if not path.is_file():
-            what = "a folder; `vidssl features` takes one, or pass the paths in it" if path.is_dir() else "no such file"
+        if not path.is_file() and not (path.is_dir() and find_frames(path, os.listdir(path), least=1)):
+            what = (
+                "a folder without frames; `vidssl features` takes a folder of videos, or pass the paths in it"
+                if path.is_dir()
+                else "no such file"
+            )
             raise VidsslError(f"source={str(path)!r}: {what}")
     if not paths:
         raise VidsslError("source=[]: pass at least one path")

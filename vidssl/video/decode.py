@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from vidssl.files import stat_regular
 from vidssl.types import ColorSpace, Frames
 from vidssl.video.packets import DROPPABLE, Checksums, DecodeError, Member, PacketReader, SeekPoints, number_of
+from vidssl.video.pictures import IMAGE2
 
 PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
@@ -31,8 +32,8 @@ class Video:
     """What decoding needs about one file, from a row of the index.
 
     Attributes:
-        path: The file to open.
-        bytes: Size when it was indexed: of the member if there is one, else of the file.
+        path: The file to open. Of a folder of frames, the first picture.
+        bytes: Size when it was indexed: of the member if there is one, of all pictures of a folder, else of the file.
         mtime_ns: Modification time of the file when it was indexed, in nanoseconds.
         member: Position of the video in the file, if `path` is a tar.
         stream: Number of the video's stream in the container.
@@ -171,9 +172,8 @@ def check_numbers(video: Video, numbers: npt.NDArray[np.int64]) -> None:
         raise DecodeError(
             f"{video.path}: {error.strerror}; index the folder again, or load the index with root="
         ) from error
-    size = (
-        video.bytes if video.member is not None else found.st_size
-    )  # for a member, only the time of the tar is compared
+    # for a member, only the time of the tar is compared; of a folder of frames, that of the first picture
+    size = video.bytes if video.member is not None or video.container == IMAGE2 else found.st_size
     if (size, found.st_mtime_ns) != (video.bytes, video.mtime_ns):
         raise DecodeError(f"{video.path}: changed since it was indexed; index the folder again")
 
@@ -201,6 +201,14 @@ def decoded(
 
     Calls `begin` with the first packet before it is decoded.
     """
+    if source.numbering is not None:
+        for _, packet in source.pictures(video.packet[numbers].tolist()):
+            if begin is not None:
+                begin(packet)
+                begin = None
+            yield from source.frames(packet)
+        yield from source.frames(None)
+        return
     # Role of each packet: 0 has no frame of its own (the second field of a picture), 1 has an unwanted frame, 2 has a
     # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
     # 2 and the packets of role 0 that follow it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import isinf
 from pathlib import Path
@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 from vidssl.deadline import Deadline
 from vidssl.files import stat_regular
 from vidssl.types import VidsslError
+from vidssl.video.pictures import IMAGE2, Numbering
 
 # Codecs in which no other frame needs a non-reference frame. In HEVC a higher temporal layer may refer to such a frame,
 # and in VP9 such a frame updates the probabilities, so these codecs decode every frame.
@@ -135,19 +136,21 @@ class PacketReader:
     """Reads one video stream of a file. A context manager, used within one thread.
 
     Args:
-        path: The file.
+        path: The file. Of a folder of frames, the first picture.
         member: Position of the video, if `path` is a tar file.
-        container: FFmpeg's name of the file's format, if known. Opening then decodes no frames.
+        container: FFmpeg's name of the file's format, if known. Opening then decodes no frames. IMAGE2 takes the
+            pictures that are numbered as `path` is, from it on.
         checksums: What the index knows about the bytes. Each packet is compared before it is given out, and reading
             ends after the last packet that was read while indexing. None compares nothing.
         stream: Number of the stream in the container. None takes the one that `number` names.
         number: Takes this one of the video streams, counted from 0. None takes the one that players take: the default
             one, or else the one that FFmpeg finds best. Attached pictures (cover art) are never taken or counted.
         strict: Raise an error at any damage that the decoder notices, where it would otherwise hide it. Only for codecs
-            whose packets may be dropped.
+            whose packets may be dropped, and for pictures.
 
     Attributes:
         stream: The stream.
+        numbering: How the pictures of a folder of frames are named; None for a file.
         videos: All video streams, except attached pictures.
 
     Raises:
@@ -170,12 +173,13 @@ class PacketReader:
         strict: bool = False,
     ) -> None:
         self._path, self._checksums = path, checksums
+        self.numbering = Numbering.of(path) if container == IMAGE2 else None
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
             self._open(path, member, container)
             self._take(path, stream, number)
-            if strict and self.droppable:
+            if strict and (self.droppable or self.numbering is not None):
                 self.codec.options = _BOUNDED | _STRICT
             if checksums is not None and self.header() != checksums.header:
                 self.container.close()
@@ -185,14 +189,23 @@ class PacketReader:
             raise
 
     def _open(self, path: Path, member: Member | None, container: str) -> None:
-        options = _UNPROBED if container in _COMPLETE else {}
-        url = os.fspath(path)
+        options = dict(_UNPROBED) if container in _COMPLETE or self.numbering is not None else {}
+        url, form = os.fspath(path), None
+        if self.numbering is not None:
+            url, form = self.numbering.pattern, IMAGE2
+            options |= {
+                "pattern_type": "sequence",
+                "start_number": str(self.numbering.first),
+                "start_number_range": "1",
+            }
         if member is not None:  # FFmpeg reads the member directly, without Python in between
             url = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{url}"
         seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
             try:  # FFmpeg checks the timeout at every read
-                self.container = open_container(url, options=_BOUNDED, container_options=options, timeout=seconds)
+                self.container = open_container(
+                    url, format=form, options=_BOUNDED, container_options=options, timeout=seconds
+                )
             except av.error.ExitError as error:
                 raise self._deadline.timeout_error() from error
             except _UNREADABLE as error:
@@ -287,15 +300,48 @@ class PacketReader:
                 if number < 0:
                     continue  # a seek without an index (MPEG program or transport stream) is only approximate
                 sought = None
-            if known is not None:
-                if number == len(known):
-                    return
-                if packet_checksum(packet) != known[number]:
-                    raise self._changed(f"packet {number} has")
-            # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
-            packet.opaque = [number]
-            yield number, packet
+            if known is not None and number == len(known):
+                return
+            yield number, self._checked(packet, number, known)
             number += 1
+
+    def pictures(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet[Any]]]:
+        """Yield (number, packet) for some pictures of a folder of frames. No other picture is read.
+
+        Args:
+            numbers: Their numbers, counted from 0, in any order.
+
+        Raises:
+            DecodeError: As `packets`, or a picture is missing.
+        """
+        sums: Any = None if self._checksums is None else self._checksums.packet
+        known = None if sums is None else memoryview(sums)
+        packets, following = self._demuxed(), 0
+        for number in numbers:
+            try:
+                if number != following:
+                    self.container.seek(number, stream=self.stream)
+                packet = next(packets)
+            except av.FFmpegError as error:
+                raise self._unread(number) from error
+            if not packet.size:
+                raise self._unread(number)
+            yield number, self._checked(packet, number, known)
+            following = number + 1
+
+    def _checked(self, packet: Packet[Any], number: int, known: memoryview | None) -> Packet[Any]:
+        """A packet that knows its number, compared with its checksum."""
+        if known is not None and packet_checksum(packet) != known[number]:
+            raise self._changed(f"packet {number} has")
+        # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
+        packet.opaque = [number]
+        return packet
+
+    def _unread(self, number: int) -> DecodeError:
+        assert self.numbering is not None
+        faults = filter(None, map(self.numbering.fault, range(number + 1)))  # FFmpeg reads none after a missing one
+        reason = next(faults, f"{self.numbering.name(number)} cannot be read")
+        return DecodeError(f"{self._path.parent}: {reason}; restore the picture, or index the folder again")
 
     def _refuse(self, error: Exception) -> NoReturn:
         """Raise an error of PyAV about the content of the file, with the file's name. FFmpeg's errors have one."""
