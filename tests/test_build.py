@@ -41,6 +41,7 @@ TESTED_BY = {
     "cli.bench": "loader/test_profile.py",
     "index.check": "cli/test_check.py",
     "index.lines": "index/test_lists.py",
+    "index.look": "video/test_color.py",
     "store.arguments": "store/test_frames.py",
     "cli.commands": "test_cli.py",
     "cli.datasets": "datasets/test_lists.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import make_clip
+from tests.clips import make_clip, make_frames
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.datasets import ssv2
@@ -146,3 +146,17 @@ def test_the_command_makes_an_index_with_labels(tmp_path: Path, capsys: pytest.C
         "2.mp4": "Lifting something, then letting it drop down",
         "78687.mp4": "Holding something next to something",
     }
+
+
+def test_folders_of_frames_are_videos(tmp_path: Path) -> None:
+    videos = release(tmp_path)
+    for number in (2, 1420):
+        (videos / f"{number}.webm").unlink()
+        make_frames(videos / str(number), frames=5, name="{:06d}.jpg")
+    found = ssv2(videos)
+    assert found.missing == {}
+    assert [entry.path for entry in found.parts["train"]] == [videos / "78687.webm", videos / "2"]
+    (videos / "2" / "000003.jpg").unlink()
+    found = ssv2(videos)
+    assert found.missing == {"train": ["2"]}
+    assert [problem for problem in found.problems if problem.startswith("2: 000003.jpg is missing before 000004.jpg")]

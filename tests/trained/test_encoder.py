@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import vidssl
+from tests.clips import make_frames
 from vidssl.evaluate.features import extract
 from vidssl.evaluate.run import View, load_run, trained_encoder
 from vidssl.index.table import VideoIndex
@@ -60,6 +61,17 @@ def test_frames_in_memory_give_the_features_of_their_file(run: Path, index: Vide
     assert torch.equal(trained.features(torch.from_numpy(frames), clips=3, device="cpu"), expected)
 
 
+def test_a_folder_of_frames_is_a_path(run: Path, tmp_path: Path) -> None:
+    trained, folder = vidssl.load(run), make_frames(tmp_path / "v.1", frames=20)
+    (tmp_path / "empty").mkdir()
+    one = trained.features(folder, clips=3, device="cpu")
+    assert torch.equal(one, trained.features([str(folder)], clips=3, device="cpu")[0])
+    index = VideoIndex.build(tmp_path, progress=False)
+    assert torch.equal(one, trained.extract(index, clips=3, device="cpu", progress=False).feature[0])
+    with pytest.raises(VidsslError, match="a folder without frames; `vidssl features` takes a folder of videos"):
+        trained.features(tmp_path / "empty", device="cpu")
+
+
 def test_an_encoder_of_differences_gets_differences(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     pretext = OddOneOut(augment=recipe.pretext.augment, length=4, stride=2, encoding="stack_of_differences")
     train(
@@ -94,7 +106,7 @@ def test_wrong_sources(run: Path, index: VideoIndex, tmp_path: Path) -> None:
     (tmp_path / "broken.avi").write_bytes(b"no video")
     trained.features(short, device="cpu")  # one clip is as long as the video
     for source, problem in (
-        (tmp_path, "a folder; `vidssl features` takes one"),
+        (tmp_path, "a folder without frames; `vidssl features` takes a folder of videos"),
         (tmp_path / "none.avi", "no such file"),
         (tmp_path / "broken.avi", "it cannot be used: "),
         ([short, tmp_path / "broken.avi"], "it cannot be used: "),

@@ -20,6 +20,7 @@
 | lines.py | reads a path, or a path and a label, on each line |
 | kinds.py | tells by a name what a file is |
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
+| look.py | sizes, orientation and colours of a video, from its first frame |
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
 | motion.py | measures how much the picture changes from frame to frame |
 | parts.py | splits a decode where the picture's size changes |

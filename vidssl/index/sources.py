@@ -153,7 +153,7 @@ def _in_list(source: Path, frames: str) -> Found:
         root = Path(os.path.commonpath({os.path.dirname(path) for path in paths}))
     start = len(str(root).rstrip("/")) + 1
     first: dict[str, ListEntry] = {}
-    videos, refused, again = [], [], []
+    videos, refused, again, counts = [], [], [], []
     for entry, path in zip(listed.entries, paths, strict=True):
         name = path[start:]
         earlier = first.setdefault(name, entry)
@@ -161,7 +161,7 @@ def _in_list(source: Path, frames: str) -> Found:
             label = entry.label if listed.labelled else clean_label(Path(entry.path).parent.name)
             if os.path.isdir(path):
                 one, note = _listed_frames(PosixPath(name), root, entry, frames)
-                again += [note] if note else []
+                counts += [note] if note else []
             else:
                 one = VideoFile(path=name, label=None, refused=_TAR_IN_LIST if is_tar(name) else "")
             videos.append(replace(one, label=label, group=entry.group))
@@ -172,9 +172,14 @@ def _in_list(source: Path, frames: str) -> Found:
                 (entry.line, f"{entry.path} has another label or group in line {earlier.line}; keep one of the lines")
             )
     refuse(f"{where}:", refused)
-    more = [f"{len(again) - _SHOWN} more such lines"] if len(again) > _SHOWN else []
+    notes = [*_first(again, "lines name a video again"), *_first(counts, "folders have other numbers of frames")]
     videos.sort(key=lambda one: one.path)
-    return Found(root, videos, [*again[:_SHOWN], *more])
+    return Found(root, videos, notes)
+
+
+def _first(notes: list[str], what: str) -> list[str]:
+    more = [f"{len(notes) - _SHOWN} more {what}"] if len(notes) > _SHOWN else []
+    return [*notes[:_SHOWN], *more]
 
 
 def _listed_frames(name: PosixPath, root: Path, entry: ListEntry, frames: str) -> tuple[VideoFile, str]:

@@ -2,7 +2,8 @@
 
 The timestamps of a container are not reliable: AVI has none for most packets, and edit lists move them. Every packet is
 therefore numbered in reading order, and FFmpeg passes that number on to the frame (AV_CODEC_FLAG_COPY_OPAQUE). Wherever
-decoding begins, the number of its packet identifies a frame.
+decoding begins, the number of its packet identifies a frame. (long because what is opened, sought and compared is one
+reader's state)
 """
 
 from __future__ import annotations
