@@ -1,4 +1,4 @@
-# make demo | test | lint | build | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
+# make demo | test | lint | build | services | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -22,7 +22,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint wheel sanitize fuzz bench bench-peers bench-store clean
+.PHONY: build demo test lint services wheel sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -37,6 +37,10 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+# Packages that only the tests of --log need; without them these tests are skipped.
+services: build
+	@$(PIP) install -c constraints.txt mlflow-skinny alembic sqlalchemy wandb
 
 # One file for machines with and without a GPU. DALI's libraries come from the extra `dali`, not with the wheel.
 wheel: build

@@ -175,6 +175,8 @@ setup(
         "dali": [DALI],  # the one that the plugin is built for
         "gpu": [DALI, "cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
         "duplicates": ["ImageHash"],
+        "mlflow": ["mlflow-skinny", "alembic", "sqlalchemy"],  # or mlflow; a database in a file needs the last two
+        "wandb": ["wandb"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
         "transformers": ["transformers>=5"],
         "kornia": ["kornia>=0.9"],

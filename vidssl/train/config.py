@@ -12,6 +12,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader.choose_decoder import Decode
 from vidssl.pretext import Pretext, import_pretexts, pretext_code, pretext_from
 from vidssl.store.frames import parse_size
+from vidssl.train.loggers import Service
 from vidssl.types import VidsslError
 
 
@@ -75,6 +76,8 @@ class TrainConfig:
             frame; none takes 60. A video that takes longer is corrupt.
         nonfinite: What to do about a loss or gradient that is not finite: "stop" the run, or "skip" the step. With
             "skip" every step waits for the device. The tuples are written to nonfinite.jsonl.
+        log: Services to which the run also reports, beside TensorBoard and metrics.jsonl: wandb, mlflow. They read
+            their own settings from the environment.
         log_every: Steps between two lines of the log.
         show_every: Steps between two pictures of the tuples shown, in TensorBoard.
         val_every: Steps between two validations; there is always one at the end.
@@ -119,6 +122,7 @@ class TrainConfig:
     timeout: float = 600.0
     file_timeout: float | None = None
     nonfinite: Literal["stop", "skip"] = "stop"
+    log: tuple[Service, ...] = ()
     log_every: int = 10
     show_every: int = 500
     val_every: int = 500

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from vidssl.files import parse_json
 from vidssl.paths import atomic_write, markdown_code, open_append, output_path, printable
 from vidssl.plots.confusion import confusion_image
+from vidssl.train.loggers import Loggers, Service
 from vidssl.train.metrics import class_accuracy
 
 # Name of each metric, and the text that the terminal prints for it. Of several tasks, "train/loss" is the weighted sum;
@@ -91,6 +92,7 @@ class Log:
             "accuracy", or "accuracy/TASK" of several tasks.
         quiet: Print nothing.
         mute: Print and write nothing; for all processes except rank 0.
+        services: Where else metrics and settings are reported.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Log:
         chance: Mapping[str, float] | None = None,
         quiet: bool = False,
         mute: bool = False,
+        services: tuple[Service, ...] = (),
     ) -> None:
         self._chance = chance or {}
         self._quiet, self._mute, self._total, self._classes = quiet or mute, mute, total, classes
@@ -122,6 +125,7 @@ class Log:
         with atomic_write(path) as aside:
             aside.write_text("".join(line + "\n" for line in lines if _step_of(line) <= step))
         self._file = open_append(path)
+        self._services = Loggers(services, out)
         self._excepthook, threading.excepthook = threading.excepthook, self._on_thread_error
         self._board = SummaryWriter(str(events_folder(out)), purge_step=step + 1)
 
@@ -159,6 +163,7 @@ class Log:
         self._file.write(json.dumps(finite, allow_nan=False) + "\n")
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+        self._services.metrics(values, step)
         printed = {
             name: value
             for name, value in values.items()
@@ -220,6 +225,7 @@ class Log:
                 name: value if isinstance(value, (bool, int, float)) else _plain(str(value))
                 for name, value in values.items()
             }
+            self._services.settings(plain)
             for summary in hparams(plain, dict(metrics)):  # type: ignore[no-untyped-call]
                 self._board._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
@@ -247,6 +253,7 @@ class Log:
         self._bar.close()
         if self._mute:
             return
+        self._services.close(failed=kind is not None)
         try:
             for part in (self._board, self._file):
                 with suppress(OSError) if kind is not None else nullcontext():  # the first error says more

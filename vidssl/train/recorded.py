@@ -20,7 +20,7 @@ from vidssl.types import VidsslError
 # Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
 CHANGEABLE = (
     *("epochs", "steps", "workers", "threads", "max_corrupt", "timeout", "file_timeout", "nonfinite"),
-    *("log_every", "show_every", "val_every", "watch", "save_every", "keep"),
+    *("log", "log_every", "show_every", "val_every", "watch", "save_every", "keep"),
 )
 _LENGTH = ("epochs", "steps")  # not free under a cosine schedule: the learning rate depends on the last step
 # Settings that were added later: their defaults train as the versions without them did.

@@ -184,6 +184,7 @@ def _fit(
                 chance=chances(task.objectives),
                 quiet=quiet,
                 mute=not process_group.is_first,
+                services=task.recipe.train.log,
             )
         )
         for line in lines:

@@ -21,6 +21,7 @@ from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.init import Transfer, read_weights, transfer
+from vidssl.train.loggers import need_services
 from vidssl.train.optimizer import layer_factors
 from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import Stopped, TrainResult
@@ -98,6 +99,7 @@ def check_model(recipe: Recipe) -> None:
     with torch.device("meta"):
         encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder
     layer_factors(encoder, recipe.train.layer_decay)
+    need_services(recipe.train.log)
     if recipe.init is not None:
         _begin(recipe, encoder)
 
