@@ -25,4 +25,5 @@
 | watchdog.py | requests to stop; loaders that hang |
 | checkpoint.py | folders of weights and state, written whole or not at all |
 | log.py, projector.py | metrics.jsonl, TensorBoard and the terminal |
+| loggers.py | services that a run also reports to: wandb, mlflow |
 """
