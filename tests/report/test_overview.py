@@ -41,7 +41,7 @@ def change_meta(run: Path, **changes: Any) -> None:
     path.write_text(json.dumps({name: value for name, value in about.items() if value is not None}))
 
 
-NUMBERS = {  # of made results: row, column and value in percent
+NUMBERS: dict[str, dict[str, dict[str, float]]] = {  # of made results: row, column and value in percent
     "time": {
         "trained": {
             "direction": 61.1,
@@ -55,6 +55,7 @@ NUMBERS = {  # of made results: row, column and value in percent
         "low level": {"direction": 68.8},
         "chance": {"direction": 50.0},
     },
+    "pretext": {"trained": {"accuracy/vcop": 91.1, "balanced/vcop": 92.2, "accuracy/pace": 93.3}},
     "attentive": {"trained": {"attentive": 71.1}, "untrained": {"attentive": 72.2}, "chance": {"attentive": 11.1}},
     "finetune": {
         "fine-tuned, split 1": {"accuracy": 81.1},
@@ -93,14 +94,16 @@ def test_every_figure_of_every_result_is_shown(runs: list[Path], tmp_path: Path)
     assert {value for value in values if f"<td>{value:.1f} <small>" in overview} == {
         *(61.1, 62.2, 63.3, 68.8, 50.0),  # time: direction, order, speed
         *(71.1, 72.2, 11.1),  # attentive probe
+        *(91.1, 93.3),  # the run's own tasks
         82.2,  # the mean over splits
     }
     assert "<td>77 videos</td>" in overview
+    assert "<td>own task: pace</td>" in overview
     assert results.count("seed 5, ema weights") == len(NUMBERS)
     assert results.count("seed 5, raw weights") == 2
     assert results.count("<td>clips</td><td>3</td>") == len(NUMBERS)
     shown = re.findall(r"<h3>([^<]*)</h3>\n<p>[^<]+</p>", results)  # each with what it asks
-    assert shown == ["time", "retrieval", "probe", "attentive", "finetune"]
+    assert shown == ["pretext", "time", "retrieval", "probe", "attentive", "finetune"]
 
 
 def log_line(run: Path, **values: float) -> None:

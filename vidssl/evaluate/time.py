@@ -204,9 +204,7 @@ def question_probe(features: PlayedFeatures, question: str) -> tuple[torch.Tenso
     first, second = (features.feature[way] for way in QUESTIONS[question])
     clips = first.shape[1]
     (group,) = name_ids(features.group)
-    count = len(set(features.group))
-    if count < LEAST:
-        raise VidsslError(f"evaluate time: {count} videos, or groups of them; give at least {LEAST}")
+    _check_groups(features.group)
     x = torch.cat([first.flatten(0, 1), second.flatten(0, 1)])
     label = torch.arange(2).repeat_interleave(len(first) * clips)
     groups = group.repeat_interleave(clips).repeat(2)
@@ -215,6 +213,14 @@ def question_probe(features: PlayedFeatures, question: str) -> tuple[torch.Tenso
         mine = torch.isin(groups, group[test])
         answer[mine] = _predict(x, label, groups, ~mine, x[mine], 2)
     return answer == label, groups
+
+
+def _check_groups(groups: Sequence[str]) -> None:
+    if (count := len(set(groups))) < LEAST:
+        raise VidsslError(
+            f"evaluate time: the videos are of {count} groups; give at least {LEAST} (a video without a group is one "
+            "by itself)"
+        )
 
 
 def class_probe(features: PlayedFeatures) -> tuple[dict[str, torch.Tensor], torch.Tensor, list[str]]:
@@ -287,7 +293,9 @@ def evaluate_time(
         has = ", ".join(sorted(str(label) for label in labels))
         raise VidsslError(f"evaluate time: pairs: no video has the label {unknown[0]!r}; take two of {has}")
     player, notes = make_player(run, index, view)
-    clips = player.clips
+    clips, rows = player.clips, index.usable(player.extent)
+    if len(rows):  # before they are decoded
+        _check_groups(described(torch.empty(len(rows), 0), index, rows).groups())
     found = played_features(
         run, run.encoders(), index, player, view=view, device=pick_device(device), progress=progress
     )
@@ -305,6 +313,11 @@ def evaluate_time(
         for name, features in found.items():
             numbers[name] |= _class_numbers(features, pairs)
         numbers["chance"] |= _class_chance(some, pairs)
+        notes.append(
+            "Class: a linear probe learns on clips that are played forward; it is tested on clips that are played "
+            "forward, reversed and shuffled."
+        )
+        notes += [f"{':'.join(pair)}: {len(_only(some, pair).label)} videos of these two classes." for pair in pairs]
     elif pairs:
         raise VidsslError("evaluate time: pairs: some videos have no label; give labels, or leave pairs out")
     result = Result(

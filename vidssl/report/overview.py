@@ -25,7 +25,7 @@ _SHOWN = (
     ("finetune", "accuracy", "fine-tuned"),
     ("finetune_scratch", "accuracy", "from scratch"),
 )
-_COUNTED = ("queries", "test videos", "videos", "splits")  # what `counts` calls those that a figure is of
+_COUNTED = ("queries", "test videos", "tuples", "videos", "splits")  # what `counts` calls those that a figure is of
 _ROWS = ("trained", "untrained", "fine-tuned", "from scratch")  # come first; chance comes last
 
 
@@ -96,6 +96,8 @@ def _evaluations(runs: Sequence[RunRecord]) -> str:
     """The table of the main figures: a row for each evaluation of each run, a column for each row of its result."""
     kinds = sorted({kind for run in runs for kind in run.results if kind.startswith("finetune_from_")})
     given = [(kind, "accuracy", f"fine-tuned {kind[9:]}") for kind in kinds]
+    own = {column: column.replace("accuracy", "own task", 1).replace("/", ": ") for column in _own(runs)}
+    given += [("pretext", column, called) for column, called in own.items()]
     lines: list[tuple[str, RunRecord, str, Mapping[str, Any]]] = []
     for kind, column, called in (*_SHOWN, *given):
         for run in runs:
@@ -124,6 +126,12 @@ _WORDS = (
     "seed. Frame difference, colour histogram, optical flow and low level need no encoder: one that does not beat them "
     "has learnt little. Chance: what guessing reaches. In brackets: 95 % confidence intervals.</p>"
 )
+
+
+def _own(runs: Sequence[RunRecord]) -> list[str]:
+    """The columns of `evaluate pretext`, one for each task: "accuracy", or "accuracy/TASK"."""
+    rows = [row for run in runs for row in run.results.get("pretext", {"numbers": {}})["numbers"].values()]
+    return list(dict.fromkeys(column for row in rows for column in row if f"{column}/".startswith("accuracy/")))
 
 
 def _short(name: str) -> str:
