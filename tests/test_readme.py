@@ -55,9 +55,11 @@ def test_encoders_of_ones_own_train_as_the_text_says(tmp_path: Path, monkeypatch
         make_clip(tmp_path / "VIDEOS" / f"{number}.mp4", frames=64 + number)
     (tmp_path / "my_encoder.py").write_text(example("def small(channels=3)"))
     monkeypatch.chdir(tmp_path)
-    file, folder, settings = (line for line in lines_of("train ") if "--encoder" in line)
+    file, folder, named, settings = (line for line in lines_of("train ") if "--encoder" in line)
     short = ["--steps", "1", "--batch-size", "2", "--holdout", "0", "--device", "cpu", "--amp", "off"]
     assert main([*file.split(), *short]) == 0
+    if find_spec("timm"):
+        assert main([*named.split(), *short]) == 0
     if find_spec("transformers"):
         from transformers import VideoMAEConfig
 

@@ -8,7 +8,17 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("vidssl", "torch", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "av", "numpy", "pyarrow")
+PACKAGES = (
+    "vidssl",
+    "torch",
+    "nvidia-dali-cuda130",
+    "nvidia-dali-cuda120",
+    "av",
+    "numpy",
+    "pyarrow",
+    "transformers",
+    "timm",
+)
 
 
 def versions() -> dict[str, str]:

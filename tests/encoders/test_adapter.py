@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vidssl.encoders import Adapted, color_notes
+from vidssl.encoders import Adapted, notes
 from vidssl.types import VidsslError
 
 SHAPE = (3, 4, 8, 8)
@@ -51,14 +51,53 @@ def test_encoders_of_frames() -> None:
     module = nn.Conv2d(3, 6, 3)
     encoder, clips = Adapted(module, FRAME, name="mine"), torch.randn(2, *FRAME)
     assert encoder.takes_frames
-    assert encoder.maximum == (1, None, None)
+    assert encoder.maximum == (None, None, None)
     assert torch.equal(encoder.forward_map(clips), module(clips[:, :, 0])[:, :, None])
-    with pytest.raises(ValueError, match="takes single frames"):
-        encoder(torch.randn(2, *SHAPE))
     flat = Adapted(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten()), FRAME, name="mine")
     assert flat.features == 6 * 36
     volume = Adapted(nn.Conv3d(3, 6, (1, 3, 3)), FRAME, name="mine")  # takes clips of one frame
     assert not volume.takes_frames
+
+
+def squares(frames: torch.Tensor) -> torch.Tensor:
+    """Tokens [N, 4, C] of frames [N, C, 8, 8], behind a class token."""
+    pooled = nn.functional.avg_pool2d(frames, 4).flatten(2).transpose(1, 2)
+    return torch.cat([pooled.new_full((len(pooled), 1, 3), 1e6), pooled], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("module", "size"),
+    [
+        (nn.Conv2d(3, 6, 3), (6, 4, 6, 6)),
+        (nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (6, 4, 1, 1)),
+        (Apply(squares, grid=(1, 2, 2)), (3, 4, 2, 2)),
+    ],
+)
+def test_a_module_of_frames_sees_each_frame_of_a_clip(module: nn.Module, size: tuple[int, int, int, int]) -> None:
+    """The map keeps time, and the feature is the mean of the features of the frames, in any order of them."""
+    encoder, clips = Adapted(module, SHAPE, name="mine").eval(), torch.randn(2, *SHAPE)
+    assert (encoder.takes_frames, encoder.made_for, encoder.features) == (True, (4, 8, 8), size[0])
+    alone = Adapted(module, FRAME, name="mine").eval()
+    with torch.no_grad():
+        found = encoder.forward_map(clips)
+        assert found.shape == (2, *size)
+        each = [alone.forward_map(clips[:, :, at : at + 1]) for at in range(4)]
+        assert torch.allclose(found, torch.cat(each, dim=2), atol=1e-5)
+        assert torch.allclose(encoder(clips), torch.stack([one.mean((2, 3, 4)) for one in each]).mean(0), atol=1e-5)
+        assert torch.allclose(encoder(clips.flip(2)), encoder(clips), atol=1e-5)
+
+
+def test_a_module_that_is_said_to_take_frames_is_not_tried_with_clips() -> None:
+    shown: list[int] = []
+
+    def look(pictures: torch.Tensor) -> torch.Tensor:  # takes anything
+        shown.append(pictures.dim())
+        return pictures.flatten(2).mean(2)
+
+    assert Adapted(Apply(look), SHAPE, name="mine", frames=True).takes_frames
+    assert shown == [4]
+    with pytest.raises(VidsslError, match=r"^encoder='mine': for frames \[2, 3, 8, 8\] of the task: RuntimeError"):
+        Adapted(nn.Conv2d(3, 6, 9), SHAPE, name="mine", frames=True)
 
 
 def test_tokens_lie_at_their_places() -> None:
@@ -74,9 +113,17 @@ def test_tokens_lie_at_their_places() -> None:
 @pytest.mark.parametrize(
     ("module", "shape", "problem"),
     [
-        (nn.Conv2d(3, 6, 3), SHAPE, r"it takes frames \[N, 3, 8, 8\], and the task shows it clips \[N, 3, 4, 8, 8\]"),
+        (
+            nn.Conv2d(3, 6, 9),
+            SHAPE,
+            r"for clips \[2, 3, 4, 8, 8\] .*; for frames \[2, 3, 8, 8\] of the task: RuntimeError",
+        ),
         (nn.Conv3d(3, 6, (5, 3, 3)), SHAPE, r"for clips \[2, 3, 4, 8, 8\] of the task: RuntimeError"),
-        (nn.Conv3d(3, 6, (2, 3, 3)), FRAME, r"for clips \[2, 3, 1, 8, 8\] .*; for frames \[2, 3, 8, 8\]: RuntimeError"),
+        (
+            nn.Conv3d(3, 6, (2, 3, 3)),
+            FRAME,
+            r"for clips \[2, 3, 1, 8, 8\] .*; for frames \[2, 3, 8, 8\] of the task: Runtime",
+        ),
         (Apply(lambda clips: clips.flatten(2).transpose(1, 2)), SHAPE, r"it returns \[2, 256, 3\].*grid = \(t, h, w\)"),
         (Apply(lambda clips: clips.flatten(2).transpose(1, 2), grid=(9, 9, 9)), SHAPE, r"its grid is \(9, 9, 9\)"),
         (Apply(lambda clips: clips.mean()), SHAPE, r"it returns \[\]"),
@@ -94,8 +141,15 @@ def test_what_does_not_fit(module: nn.Module, shape: tuple[int, int, int, int], 
 def test_notes_on_colours() -> None:
     encoder = Adapted(nn.Conv3d(3, 6, 3), SHAPE, name="mine")
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    assert color_notes(encoder, mean, std) == []  # it says none
+    assert notes(encoder, mean, std) == []  # it says none
     encoder.mean, encoder.std = mean, std
-    assert color_notes(encoder, mean, std) == []
-    (note,) = color_notes(encoder, (0.0, 0.0, 0.0), std)
-    assert "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 takes theirs" in note
+    assert notes(encoder, mean, std) == []
+    (note,) = notes(encoder, (0.0, 0.0, 0.0), std)
+    assert "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 takes its own" in note
+
+
+def test_a_note_on_clips_that_are_seen_frame_by_frame() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    (note,) = notes(Adapted(nn.Conv2d(3, 6, 3), SHAPE, name="mine"), mean, std)
+    assert "it sees the 4 frames of a clip one by one" in note
+    assert notes(Adapted(nn.Conv2d(3, 6, 3), FRAME, name="mine"), mean, std) == []

@@ -50,11 +50,12 @@ def test_trained_resumed_evaluated_loaded_and_exported(
     monkeypatch.chdir(tmp_path)
     config(kind).save_pretrained("model")
     pretext = replace(opn_tiny().pretext, augment=recipe.pretext.augment) if kind == "vit" else recipe.pretext
-    recipe = replace(recipe, encoder="hf:model", pretext=pretext)
+    seldom = replace(recipe.train, save_every=10, val_every=10, log_every=10)
+    recipe = replace(recipe, encoder="hf:model", pretext=pretext, train=seldom)
     check_model(recipe)
-    train(recipe, index, tmp_path / "RUN", device="cpu", steps=2, quiet=True)
-    train(recipe, index, tmp_path / "RUN", device="cpu", steps=4, resume=True, quiet=True)
-    train(recipe, index, tmp_path / "whole", device="cpu", steps=4, quiet=True)
+    train(recipe, index, tmp_path / "RUN", device="cpu", steps=10, quiet=True)
+    train(recipe, index, tmp_path / "RUN", device="cpu", steps=20, resume=True, quiet=True)
+    train(recipe, index, tmp_path / "whole", device="cpu", steps=20, quiet=True)
     run, whole = (checkpoint.load_weights(checkpoint.find(tmp_path / name), "encoder") for name in ("RUN", "whole"))
     begun = build_model(pretext, "hf:model").encoder.state_dict()
     assert all(torch.equal(one, whole[name]) for name, one in run.items())
@@ -92,6 +93,16 @@ def test_weights_of_the_folder_and_tokens_at_their_places(kind: str, tmp_path: P
 
 
 @needed
+def test_a_vit_sees_each_frame_of_a_clip(tmp_path: Path) -> None:
+    config("vit").save_pretrained(tmp_path)
+    encoder, clips = read_hf(f"hf:{tmp_path}", CLIPS).eval(), torch.randn(2, *CLIPS)
+    with torch.no_grad():
+        found = encoder.forward_map(clips)
+        assert found.shape == (2, 32, 8, 2, 2)
+        assert torch.allclose(found[:, :, 5:6], encoder.forward_map(clips[:, :, 5:6]), atol=1e-5)
+
+
+@needed
 @pytest.mark.parametrize("kind", KINDS)
 def test_drop_path(kind: str, tmp_path: Path) -> None:
     """Only the last of the two blocks has it; evaluation and the names of weights are as without it."""
@@ -117,7 +128,7 @@ def test_colours_of_the_weights_are_noted(
     about = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
     (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(about))
     train(replace(recipe, encoder=f"hf:{tmp_path / 'model'}"), index, tmp_path / "RUN", device="cpu", steps=1)
-    assert "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 takes theirs" in capsys.readouterr().out
+    assert "--mean 0.485 0.456 0.406 --std 0.229 0.224 0.225 takes its own" in capsys.readouterr().out
     (tmp_path / "model" / "preprocessor_config.json").write_text('{"image_mean": [1]}')
     with pytest.raises(VidsslError, match=r"preprocessor_config.json: image_mean is \[1\]"):
         read_hf(f"hf:{tmp_path / 'model'}", CLIPS)

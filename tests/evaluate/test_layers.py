@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from vidssl.encoders import Adapted
 from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.layers import Pool, find_layer, layer_output, pooled
 from vidssl.evaluate.run import View, load_run
@@ -135,6 +136,18 @@ def test_a_layer_that_gives_no_tensor_is_refused() -> None:
         layer_output(_Spare(), clips, "spare")
     with pytest.raises(VidsslError, match="layer='two': it returns a tuple"):
         layer_output(_Spare(), clips, "two")
+
+
+def test_layers_of_an_encoder_of_frames_keep_the_time_of_a_clip() -> None:
+    """The layer sees frames; its output is put together by clip, and a vector is the mean over the frames."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    encoder, clips = Adapted(net, (3, 4, 8, 8), name="mine").eval(), torch.rand(2, 3, 4, 8, 8)
+    with torch.no_grad():
+        wanted = torch.stack([net[0](clips[:, :, at]) for at in range(4)], dim=2)
+        torch.testing.assert_close(layer_output(encoder, clips, "module.0"), wanted)
+        torch.testing.assert_close(layer_output(encoder, clips, "module.2"), wanted.mean((2, 3, 4)))
+        torch.testing.assert_close(pooled(encoder, clips, "avg", "module.0"), wanted.mean((2, 3, 4)))
+        assert pooled(encoder, clips, "max", "module.0").shape == (2, 5 * 4 * 3 * 3)
 
 
 def test_features_of_layers_are_cached_apart(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Caffe's running statistics; group norm in the place of batch norm."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from vidssl.models import caffenet, caffenet_opn
-from vidssl.models.norm import CaffeBatchNorm, CaffeBatchNorm1d, CaffeBatchNorm2d, with_group_norm
-from vidssl.pretext import build_model
+from vidssl.models import ENCODERS, caffenet, caffenet_opn
+from vidssl.models.norm import CaffeBatchNorm, CaffeBatchNorm1d, CaffeBatchNorm2d, with_group_norm, with_sync_norm
+from vidssl.pretext import build_encoder, build_model
 from vidssl.recipes import RECIPES
+from vidssl.types import VidsslError
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -39,6 +42,62 @@ def test_scale_and_shift_stay_where_they_were() -> None:
     model = with_group_norm(nn.Sequential(nn.BatchNorm2d(230), nn.BatchNorm1d(7, affine=False)))
     assert isinstance(model[0], nn.GroupNorm)
     assert (model[0].num_groups, model[0].affine, model[1].num_groups, model[1].affine) == (10, True, 1, False)
+
+
+class BatchNormAct(nn.BatchNorm2d):
+    """Batch norm with a dropout and an activation, as timm has it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Dropout(0.5), nn.ReLU()
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return self.act(self.drop(super().forward(input)))
+
+
+def test_an_activation_within_a_batch_norm_stays() -> None:
+    shown = torch.randn(4, 32, 3, 3)
+    model = nn.Sequential(nn.Sequential(BatchNormAct(32)), nn.BatchNorm2d(32))
+    names = [name for name, _ in model.named_parameters()]
+    with_group_norm(model).eval()
+    assert torch.equal(model[0](shown), nn.GroupNorm(2, 32)(shown).relu())
+    assert type(model[1]) is nn.GroupNorm
+    dropped = (model[0].train()(shown) == 0).float().mean()
+    assert 0.6 < dropped < 0.9  # half of it by the dropout, and half of the rest by the activation
+    assert [name for name, _ in model.named_parameters()] == names
+
+
+def test_an_activation_within_a_batch_norm_stays_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Sequential(BatchNormAct(5)), nn.BatchNorm2d(5), CaffeBatchNorm2d(5)).eval()
+    shown, names = torch.randn(4, 5, 3, 3), list(model.state_dict())
+    nn.init.uniform_(model[0][0].bias)
+    wanted = model(shown)
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", nn.modules.batchnorm._BatchNorm.forward)  # its own is for GPUs
+    with_sync_norm(model)
+    norms = [model[0][0], model[1], model[2]]
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
+    monkeypatch.setattr(nn.SyncBatchNorm, "_check_input_dim", lambda self, input: None)
+    assert torch.equal(model(shown), wanted)
+    assert list(model.state_dict()) == names
+
+
+class BatchNormPlus(nn.BatchNorm2d):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input) + 1
+
+
+@pytest.mark.parametrize("replace", [with_group_norm, with_sync_norm])
+def test_a_batch_norm_that_computes_something_else_is_refused(replace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="^BatchNormPlus is a batch norm that computes something else besides"):
+        replace(nn.Sequential(BatchNormPlus(3)))
+    net = nn.Sequential(nn.Conv3d(3, 4, 1), BatchNormPlus(4))
+    monkeypatch.setitem(ENCODERS, "own", lambda channels: net)
+    with pytest.raises(VidsslError, match="^encoder='own': norm='group': BatchNormPlus is a batch norm"):
+        build_encoder("own", (3, 4, 8, 8), norm="group")
+
+
+def test_batch_norm_over_processes_is_replaced_too() -> None:
+    assert isinstance(with_group_norm(nn.Sequential(nn.SyncBatchNorm(32)))[0], nn.GroupNorm)
 
 
 @pytest.mark.parametrize("calls", [1, 2, 50])

@@ -1,29 +1,32 @@
-"""Encoders that are not in `models`: from a Python function, or from a folder of Hugging Face's transformers.
+"""Encoders that are not in `models`: from a Python function, a folder of Hugging Face's transformers, or timm.
 
 | file | what it holds |
 |---|---|
 | adapter.py | `Adapted`: any module as an `Encoder` |
 | code.py | a function of a module or of a file |
 | hf.py | `hf:FOLDER`: VideoMAE, V-JEPA 2 and ViT of transformers |
+| timm.py | `timm:NAME`: a model of timm |
 """
 
 from __future__ import annotations
 
 import torch
 
-from vidssl.encoders.adapter import Adapted, color_notes
-from vidssl.encoders.code import call_code, check_trusted, is_code, takes_drop_path
+from vidssl.encoders.adapter import Adapted, notes
+from vidssl.encoders.code import LIBRARIES, call_code, check_trusted, is_code, takes_drop_path
 from vidssl.encoders.hf import PREFIX, read_hf
+from vidssl.encoders.timm import PREFIX as TIMM
+from vidssl.encoders.timm import make_timm
 from vidssl.models import Encoder
 
-KINDS = "module:function, path/to/file.py:function, or hf:FOLDER (a model of transformers)"
+KINDS = "module:function, path/to/file.py:function, hf:FOLDER (a model of transformers), or timm:NAME"
 
-__all__ = ["KINDS", "Adapted", "build_named", "check_trusted", "color_notes", "is_code", "is_named", "takes_drop_path"]
+__all__ = ["KINDS", "Adapted", "build_named", "check_trusted", "is_code", "is_named", "notes", "takes_drop_path"]
 
 
 def is_named(encoder: str) -> bool:
     """Whether the name of an encoder says where to find it, and is not one of vidssl.models.ENCODERS."""
-    return encoder.startswith(PREFIX) or is_code(encoder)
+    return encoder.startswith(LIBRARIES) or is_code(encoder)
 
 
 def build_named(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float | None = None) -> Encoder:
@@ -45,5 +48,7 @@ def build_named(encoder: str, shape: tuple[int, int, int, int], *, drop_path: fl
     with torch.device("cpu"):
         if encoder.startswith(PREFIX):
             return read_hf(encoder, shape, drop_path=drop_path)
+        if encoder.startswith(TIMM):
+            return make_timm(encoder, shape, drop_path=drop_path)
         made = call_code(encoder, channels=shape[0], drop_path=drop_path)
         return made if isinstance(made, Encoder) else Adapted(made, shape, name=encoder)

@@ -10,7 +10,7 @@ from torch import nn
 from vidssl.models import Encoder
 from vidssl.types import VidsslError
 
-_TAKES = "give a module that maps clips [N, C, T, H, W], or frames [N, C, H, W] where T = 1"
+_TAKES = "give a module that maps clips [N, C, T, H, W], or frames [N, C, H, W]"
 _RETURNS = (
     "return features [N, D], a map [N, M, t, h, w] (of frames [N, M, h, w]), or tokens [N, L, D] with an attribute "
     "grid = (t, h, w)"
@@ -20,14 +20,21 @@ _RETURNS = (
 class Adapted(Encoder):
     """A module as an encoder. What it takes and returns is found by one forward pass of two clips of zeros.
 
+    A module of frames sees every frame of a clip by itself. The map of a clip holds the maps of its frames in their
+    order; the feature is their mean, and is the same in any order.
+
     Args:
-        module: It takes clips [N, C, T, H, W] or, if T = 1, frames [N, C, H, W]. It returns features [N, D], a map
+        module: It takes clips [N, C, T, H, W] or frames [N, C, H, W]. It returns features [N, D], a map
             [N, M, t, h, w] (of frames [N, M, h, w]), or tokens [N, L, D]. A module of tokens has an attribute `grid`:
-            (t, h, w) of its last t * h * w tokens, in this order; tokens before them, such as a class token, are left
-            out. The feature is the mean of the map or of the tokens. Its attribute `layer_names`, if it has one, names
-            its layers as `Encoder.layer_names` does; those of an nn.Sequential are its children.
+            (t, h, w) of its last t * h * w tokens, in this order (of frames, t = 1); tokens before them, such as a
+            class token, are left out. The feature is the mean of the map or of the tokens. Its attribute `layer_names`,
+            if it has one, names its layers as `Encoder.layer_names` does; those of an nn.Sequential are its children.
         shape: (C, T, H, W) of the clips.
         name: How errors speak of it.
+        frames: The module takes frames. None tries clips first, and then frames.
+
+    Attributes:
+        takes_frames: The module takes frames.
 
     Raises:
         VidsslError: It does not take these clips, or returns something else, or something of another size than its
@@ -36,16 +43,16 @@ class Adapted(Encoder):
 
     minimum = (1, 1, 1)
 
-    def __init__(self, module: nn.Module, shape: tuple[int, int, int, int], *, name: str) -> None:
+    def __init__(
+        self, module: nn.Module, shape: tuple[int, int, int, int], *, name: str, frames: bool | None = None
+    ) -> None:
         super().__init__()
         self.module = module
         self.channels, *size = shape
         self.made_for = (size[0], size[1], size[2])
         self.layer_names = _layer_names(module, name)
-        self.takes_frames = False
-        self.features = int(self._find(shape, name).shape[1])
-        if self.takes_frames:
-            self.maximum = (1, None, None)
+        self.takes_frames = bool(frames)
+        self.features = int(self._find(shape, name, (False, True) if frames is None else (frames,)).shape[1])
         declared = getattr(module, "features", None)
         if isinstance(declared, int) and declared != self.features:
             raise VidsslError(
@@ -56,14 +63,30 @@ class Adapted(Encoder):
     def forward_map(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the last map [N, M, t, h, w] of clips [N, C, T, H, W]; features [N, D] are a map [N, D, 1, 1, 1].
 
+        Of a module of frames, t = T: the maps of the frames follow each other.
+
         Raises:
-            ValueError: The module takes single frames, and these clips have more; or it returns something else.
+            ValueError: The module returns something else.
         """
         if not self.takes_frames:
             return self._as_map(self.module(clips))
-        if clips.dim() != 5 or clips.shape[2] != 1:
-            raise ValueError(f"clips: shape {tuple(clips.shape)}: this encoder takes single frames [N, C, 1, H, W]")
-        return self._as_map(self.module(clips.squeeze(2)))
+        found = self._as_map(self.module(clips.transpose(1, 2).flatten(0, 1)))  # [N * T, M, 1, h, w]
+        return self.by_clip(found, clips.shape[2]).flatten(2, 3)
+
+    def by_clip(self, output: torch.Tensor, length: int) -> torch.Tensor:
+        """Put what the module, or a layer of it, returns for each frame together by clip.
+
+        Args:
+            output: [N * T, C, ...] of a module of frames; of a module of clips it is [N, ...] and stays as it is.
+            length: Frames T of a clip.
+
+        Returns:
+            [N, C, T, ...]; of vectors [N * T, D] the mean over the frames of a clip, [N, D].
+        """
+        if not self.takes_frames:
+            return output
+        frames = output.reshape(-1, length, *output.shape[1:])
+        return frames.mean(1) if output.dim() == 2 else frames.transpose(1, 2)
 
     def _as_map(self, found: object) -> torch.Tensor:
         what = list(found.shape) if isinstance(found, torch.Tensor) else f"a {type(found).__name__}"
@@ -98,29 +121,23 @@ class Adapted(Encoder):
             raise ValueError(f"it returns {list(found.shape)} for two clips; {_RETURNS}")
         return found
 
-    def _find(self, shape: tuple[int, int, int, int], name: str) -> torch.Tensor:
+    def _find(self, shape: tuple[int, int, int, int], name: str, takes: tuple[bool, ...]) -> torch.Tensor:
         """The map of two clips of zeros, or of two frames if the module does not take clips; sets `takes_frames`.
 
         Raises:
-            VidsslError: The module takes neither of this shape, or takes frames, and the clips have more than one.
+            VidsslError: The module takes neither of this shape.
         """
         problems: list[str] = []
-        for frames in (False, True):
+        for frames in takes:
             self.takes_frames = frames
+            tried = (shape[0], 1, *shape[2:]) if frames else shape
             try:
-                found = self._try((shape[0], 1, *shape[2:]) if frames else shape)
+                return self._try(tried)
             except Exception as error:  # the module may raise anything
-                problems.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-                continue
-            if frames and shape[1] != 1:
-                raise VidsslError(
-                    f"encoder={name!r}: it takes frames [N, {shape[0]}, {shape[2]}, {shape[3]}], and the task shows it "
-                    f"clips [N, {', '.join(map(str, shape))}]; take a task of single frames, or an encoder of clips"
-                )
-            return found
-        of_frames = f"; for frames [2, {shape[0]}, {shape[2]}, {shape[3]}]: {problems[1]}" if shape[1] == 1 else ""
-        clips = f"for clips [2, {', '.join(map(str, shape))}] of the task"
-        raise VidsslError(f"encoder={name!r}: {clips}: {problems[0]}{of_frames}; {_TAKES}")
+                what = f"frames [2, {shape[0]}, {shape[2]}, {shape[3]}]" if frames else f"clips {[2, *shape]}"
+                said = " ".join(str(error).split())[:300]
+                problems.append(f"for {what} of the task: {type(error).__name__}: {said}")
+        raise VidsslError(f"encoder={name!r}: {'; '.join(problems)}; {_TAKES}")
 
 
 def _layer_names(module: nn.Module, name: str) -> tuple[tuple[str, ...], ...]:
@@ -145,16 +162,29 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def color_notes(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
-    """Says that an encoder's first weights were trained with another mean or std; empty if not, or not known."""
+def notes(encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...]) -> list[str]:
+    """Says what a run should know of its encoder: that it sees no order of frames, or was made for other colours.
+
+    Args:
+        encoder: The encoder.
+        mean: Mean of red, green and blue in 0..1 that the recipe subtracts.
+        std: Standard deviation by which it divides.
+    """
+    found = []
+    if isinstance(encoder, Adapted) and encoder.takes_frames and encoder.made_for[0] > 1:
+        found.append(
+            f"note: the encoder takes single frames: it sees the {encoder.made_for[0]} frames of a clip one by one. "
+            "The feature of the clip is their mean, which is the same in any order of the frames"
+        )
     if encoder.mean is None or encoder.std is None:
-        return []
+        return found
     if torch.allclose(torch.tensor([encoder.mean, encoder.std]), torch.tensor([mean, std]), atol=1e-3):
-        return []
+        return found
     its_mean, its_std, mean_now, std_now = (
         " ".join(f"{value:g}" for value in one) for one in (encoder.mean, encoder.std, mean, std)
     )
-    return [
-        f"note: the encoder's weights were trained with mean {its_mean} and std {its_std}, and the recipe has "
-        f"{mean_now} and {std_now}; --mean {its_mean} --std {its_std} takes theirs"
-    ]
+    found.append(
+        f"note: the encoder's preprocessing has mean {its_mean} and std {its_std}, and the recipe has {mean_now} and "
+        f"{std_now}; --mean {its_mean} --std {its_std} takes its own"
+    )
+    return found

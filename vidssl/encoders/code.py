@@ -10,12 +10,13 @@ from torch import nn
 from vidssl import code
 from vidssl.types import VidsslError
 
+LIBRARIES = ("hf:", "timm:")  # beginnings of names that an installed library builds, without other code
 _FUNCTION = "name a function that takes channels and returns a torch module"
 
 
 def is_code(encoder: str) -> bool:
     """Whether the name of an encoder is one of code that is imported."""
-    return ":" in encoder and not encoder.startswith("hf:")
+    return ":" in encoder and not encoder.startswith(LIBRARIES)
 
 
 def check_trusted(encoder: str, *, trust_code: bool) -> None:
@@ -61,8 +62,13 @@ def takes_drop_path(make: Callable[..., nn.Module], rate: float | None, encoder:
     if rate is None:
         return {}
     if "drop_path" not in inspect.signature(make).parameters:
-        raise VidsslError(
-            f"train: drop_path={rate!r}: {encoder} has none; leave it out, or take an encoder that has it: of "
-            "transformers (hf:FOLDER), or a function with an argument drop_path, for vidssl.models.DropPath"
-        )
+        raise no_drop_path(encoder, rate)
     return {"drop_path": rate}
+
+
+def no_drop_path(encoder: str, rate: float) -> VidsslError:
+    """Returns the error for an encoder that has no drop path and shall have one."""
+    return VidsslError(
+        f"train: drop_path={rate!r}: {encoder} has none; leave it out, or take an encoder that has it: of transformers "
+        "(hf:FOLDER), most of timm (timm:NAME), or a function with an argument drop_path, for vidssl.models.DropPath"
+    )

@@ -23,7 +23,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
 class Tokens(nn.Module):
-    """A transformer that maps clips [N, C, T, H, W] to tokens [N, L, D].
+    """A transformer that maps clips [N, C, T, H, W], a ViT frames [N, C, H, W], to tokens [N, L, D].
 
     Args:
         model: Model of transformers.
@@ -39,7 +39,7 @@ class Tokens(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Compute the tokens; the last t * h * w are those of the grid."""
-        shown = clips.squeeze(2) if self.kind == "vit" else clips.transpose(1, 2)  # [N, T, C, H, W]
+        shown = clips if self.kind == "vit" else clips.transpose(1, 2)  # [N, T, C, H, W]
         found: torch.Tensor = self.model(shown).last_hidden_state
         return found
 
@@ -50,7 +50,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
     Args:
         encoder: hf:FOLDER. The folder has config.json and may have weights (model.safetensors). Without them, the
             encoder gets new ones. Mean and std are read from preprocessor_config.json, if it is there.
-        shape: (C, T, H, W) of the clips.
+        shape: (C, T, H, W) of the clips. A ViT sees each of their frames by itself.
         drop_path: Rate of the last block in training; None takes that of config.json, or none.
 
     Returns:
@@ -81,7 +81,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
     except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError) as error:
         said = " ".join(str(error).split())
         raise VidsslError(f"{where} transformers cannot read it: {said[:400]}; repair the folder") from error
-    adapted = Adapted(Tokens(model, kind, grid), shape, name=encoder)
+    adapted = Adapted(Tokens(model, kind, grid), shape, name=encoder, frames=kind == "vit")
     adapted.minimum = adapted.made_for
     adapted.maximum = adapted.made_for
     if (preprocessor := folder / "preprocessor_config.json").is_file():
@@ -154,14 +154,14 @@ def _grid(config: Any, kind: str, shape: tuple[int, int, int, int], where: str) 
     height, width = _pair(config.crop_size if jepa else config.image_size)
     rows, columns = _pair(config.patch_size)
     tubelet = 1 if kind == "vit" else config.tubelet_size
-    frames = 1 if kind == "vit" else config.num_frames if kind == "videomae" else size[0] - size[0] % tubelet or tubelet
+    frames = config.num_frames if kind == "videomae" else size[0] - size[0] % tubelet or tubelet
     if (has, frames, height, width) != shape:
         raise VidsslError(
             f"{where} it takes clips of {frames} x {height} x {width} (frames x height x width) in {has} channels, and "
             f"the task shows it {' x '.join(map(str, size))} in {channels}; take clips of that size (--clip-length, "
             "--crop), or another encoder"
         )
-    return frames // tubelet, height // rows, width // columns
+    return 1 if kind == "vit" else frames // tubelet, height // rows, width // columns
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from vidssl.encoders import Adapted
 from vidssl.models import Encoder
 from vidssl.types import VidsslError
 
@@ -51,7 +52,7 @@ def layer_output(network: nn.Module, clips: torch.Tensor, name: str) -> torch.Te
         name: Name of the layer, see `find_layer`. The output is that of its first call.
 
     Returns:
-        The output, [N, ...].
+        The output, [N, ...]. Of an encoder that takes single frames, [N, C, T, ...], or the mean of vectors, [N, D].
 
     Raises:
         VidsslError: There is no such layer, the network does not call it, or its output is no tensor.
@@ -72,7 +73,8 @@ def layer_output(network: nn.Module, clips: torch.Tensor, name: str) -> torch.Te
                     raise VidsslError(
                         f"evaluate: layer={name!r}: it returns a {kind}; take a layer that returns a tensor"
                     ) from None
-                return reached.output
+                found = reached.output
+                return network.by_clip(found, clips.shape[2]) if isinstance(network, Adapted) else found
             except ValueError as error:
                 raise VidsslError(f"evaluate: layer={name!r}: {error}; take the recipe's crop") from error
     finally:

@@ -1,4 +1,5 @@
-"""Norms that encoders and heads share: Caffe's batch norm, and group norm in the place of batch norm.
+"""Norms that encoders and heads share: Caffe's batch norm; instead of batch norm, group norm or batch norm over all
+processes.
 
 Sources: Caffe, src/caffe/layers/batch_norm_layer.cpp; Wu, He, "Group Normalization", ECCV 2018. Group norm normalises
 each clip independently of the others in its batch.
@@ -17,11 +18,11 @@ from torch.nn import functional
 # but signs.
 GROUPS, CHANNELS = 32, 16
 M = TypeVar("M", bound=nn.Module)
-_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_Batch = nn.modules.batchnorm._BatchNorm
 FRACTION = 0.999  # Caffe's moving_average_fraction, which no published model of ours changes
 
 
-class CaffeBatchNorm(nn.modules.batchnorm._BatchNorm):
+class CaffeBatchNorm(_Batch):
     """Batch norm whose running statistics are Caffe's.
 
     After n calls in training, the running mean is the weighted mean of the n means, where the k-th has the weight
@@ -57,22 +58,85 @@ class CaffeBatchNorm2d(CaffeBatchNorm, nn.BatchNorm2d):
     """`CaffeBatchNorm` of [N, C, H, W]."""
 
 
+class GroupNormAct(nn.GroupNorm):
+    """Group norm in the place of a batch norm that has a dropout and an activation, such as timm's BatchNormAct2d."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise [N, C, ...], and apply the dropout and the activation."""
+        found: torch.Tensor = self.act(self.drop(super().forward(input)))
+        return found
+
+
+class SyncBatchNormAct(nn.SyncBatchNorm):
+    """Batch norm over all processes in the place of one that has a dropout and an activation."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalise [N, C, ...], and apply the dropout and the activation."""
+        found: torch.Tensor = self.act(self.drop(super().forward(input)))
+        return found
+
+
 def with_group_norm(model: M) -> M:
     """Replaces every batch norm of a model, in place.
 
-    A group norm has a scale and a shift if the batch norm had them; they start at 1 and 0.
+    A group norm has a scale and a shift if the batch norm had them; they start at 1 and 0. A dropout and an activation
+    that are parts of a batch norm stay.
 
     Args:
         model: The model; not itself a batch norm.
 
     Returns:
         `model`.
+
+    Raises:
+        ValueError: A batch norm computes something besides that is not a dropout and an activation.
     """
     for name, module in model.named_children():
-        if isinstance(module, _BATCH):
-            channels = module.num_features
+        if isinstance(module, _Batch):
+            activates, channels = _activates(module), module.num_features
             groups = next(n for n in range(min(GROUPS, max(1, channels // CHANNELS)), 0, -1) if channels % n == 0)
-            setattr(model, name, nn.GroupNorm(groups, channels, module.eps, affine=module.affine))
+            made = GroupNormAct if activates else nn.GroupNorm
+            setattr(model, name, replaced := made(groups, channels, module.eps, affine=module.affine))
+            for kept, part in module.named_children():
+                replaced.add_module(kept, part)
         else:
             with_group_norm(module)
     return model
+
+
+def with_sync_norm(model: M) -> M:
+    """Replaces every batch norm of a model by one over all processes, in place. Its weights and its parts stay.
+
+    Args:
+        model: The model; not itself a batch norm.
+
+    Returns:
+        `model`.
+
+    Raises:
+        ValueError: A batch norm computes something besides that is not a dropout and an activation.
+    """
+    norms = {name: part for name, part in model.named_modules() if isinstance(part, _Batch)}
+    activate = [name for name, norm in norms.items() if _activates(norm)]
+    nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    for name in activate:
+        model.get_submodule(name).__class__ = SyncBatchNormAct  # PyTorch keeps the parts, and would not call them
+    return model
+
+
+def _activates(norm: _Batch) -> bool:
+    """Whether a batch norm has a dropout and an activation. Raises ValueError if it computes something else."""
+    if type(norm).forward in (_Batch.forward, nn.SyncBatchNorm.forward, CaffeBatchNorm.forward):
+        return False
+    if [name for name, _ in norm.named_children()] == ["drop", "act"]:  # as timm has it
+        return True
+    raise ValueError(
+        f"{type(norm).__name__} is a batch norm that computes something else besides, which would be lost; take an "
+        "encoder with PyTorch's batch norms, or leave this setting out"
+    )

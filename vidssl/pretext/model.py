@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +14,8 @@ from vidssl.models import ENCODERS, Encoder
 from vidssl.models.norm import with_group_norm
 from vidssl.pretext.base import Pretext
 from vidssl.types import VidsslError
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class SlotModel(nn.Module, ABC):
@@ -93,8 +96,8 @@ def build_encoder(
     """Build a newly initialised encoder.
 
     Args:
-        name: Name of the encoder in ENCODERS, or where to find it: module:function, path/to/file.py:function, or
-            hf:FOLDER. Code that is named is imported and run.
+        name: Name of the encoder in ENCODERS, or where to find it: module:function, path/to/file.py:function,
+            hf:FOLDER, or timm:NAME. Code that is named is imported and run.
         shape: (C, T, H, W) of the clips that it will see.
         norm: "batch" keeps batch norm; "group" replaces it by group norm.
         drop_path: Rate of its last block in training; None leaves the encoder as it is built.
@@ -103,7 +106,8 @@ def build_encoder(
         The encoder.
 
     Raises:
-        VidsslError: No encoder has this name, it cannot be built from what is named, or it has no drop path.
+        VidsslError: No encoder has this name, it cannot be built from what is named, it has no drop path, or group norm
+            cannot replace its norms.
     """
     if name not in ENCODERS and not is_named(name):
         raise VidsslError(f"encoder={name!r}: not known; take one of {', '.join(sorted(ENCODERS))}, or {KINDS}")
@@ -111,7 +115,7 @@ def build_encoder(
         encoder = ENCODERS[name](channels=shape[0], **takes_drop_path(ENCODERS[name], drop_path, name))
     else:
         encoder = build_named(name, shape, drop_path=drop_path)
-    return with_group_norm(encoder) if norm == "group" else encoder
+    return _group_normed(encoder, name) if norm == "group" else encoder
 
 
 def build_model(
@@ -153,4 +157,11 @@ def build_model(
                 f"take another encoder, or clips of {' x '.join(map(str, module.made_for))}"
             )
     model = PretextModel(module, pretext, slotwise_bn=slotwise_bn and norm == "batch")
-    return with_group_norm(model) if norm == "group" else model
+    return _group_normed(model, encoder) if norm == "group" else model
+
+
+def _group_normed(model: M, encoder: str) -> M:
+    try:
+        return with_group_norm(model)
+    except ValueError as error:
+        raise VidsslError(f"encoder={encoder!r}: norm='group': {error}") from error

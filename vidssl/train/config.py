@@ -36,7 +36,7 @@ class TrainConfig:
             dimension), have no weight decay, as is usual for transformers.
         layer_decay: Each layer of the encoder has the learning rate of the layer above it times this number; the head
             has lr. 1 gives all the same rate. BEiT and VideoMAE fine-tune with 0.65 to 0.75. The encoder has to
-            declare its layers (`layer_names`), as ours and those of transformers do.
+            declare its layers (`layer_names`), as ours and those of transformers and timm do.
         schedule: How the learning rate changes: "constant"; "step" multiplies it by 0.1 at each milestone; "cosine"
             lowers it to lr_floor at the last step.
         milestones: Steps at which schedule="step" lowers the rate.
@@ -51,8 +51,8 @@ class TrainConfig:
             average.
         drop_path: In training, each residual branch of the encoder's last block is left out for this fraction of the
             clips, and of earlier blocks for less, down to 0 in the first (stochastic depth). None leaves the encoder
-            as it is built. Only encoders that have it take a rate: those of transformers, and functions with an
-            argument drop_path.
+            as it is built. Only encoders that have it take a rate: those of transformers, most of timm, and functions
+            with an argument drop_path.
         amp: "bf16" autocast; "off"; or "auto", which takes bf16 where it is faster: on CUDA, on a CPU with AMX, and for
             a wide model on a CPU with AVX512_BF16.
         norm: "batch" for batch norm; "group" for group norm, which does not depend on how tuples are spread over
@@ -237,7 +237,8 @@ class Recipe:
         pretext: Settings of the pretext task.
         encoder: Name of the encoder, one of vidssl.models.ENCODERS; or module:function or path/to/file.py:function, a
             function that takes channels=3 and returns a torch module; or hf:FOLDER, a folder of transformers with
-            config.json (VideoMAE, V-JEPA 2 or ViT) and, if it is there, model.safetensors.
+            config.json (VideoMAE, V-JEPA 2 or ViT) and, if it is there, model.safetensors; or timm:NAME, a model of
+            timm with new weights. One that takes frames sees each frame of a clip by itself.
         train: How to train.
         init: First weights of the encoder: a run, a checkpoint (their moving average if they have one), a folder that
             `vidssl export` wrote, a .safetensors file, or a state dict of torch; names must be the encoder's, or have

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from vidssl.cpus import cpus
-from vidssl.encoders import color_notes
+from vidssl.encoders import notes
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.joint import Spec
@@ -244,7 +244,7 @@ def _set_up(
     return trainer, [
         where,
         *(begun.lines() if begun else ()),
-        *color_notes(model.encoder, augment.mean, augment.std),
+        *notes(model.encoder, augment.mean, augment.std),
         *rates(stepper.optimizer, config),
         *_summary(trainer, index, held_out, task.plan.frames),
     ]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vidssl.models.norm import with_sync_norm
 from vidssl.pretext import SlotModel
 from vidssl.train.average import moving_average
 from vidssl.train.config import TrainConfig
@@ -49,7 +50,7 @@ class Stepper:
         average: The moving average of the model; None without `ema`.
 
     Raises:
-        VidsslError: sync_bn is asked for on CPUs, or layer_decay of an encoder that does not declare its layers.
+        VidsslError: sync_bn is asked for on CPUs or of other batch norms than PyTorch's, or layer_decay of an encoder that does not declare its layers.
     """
 
     def __init__(
@@ -62,7 +63,10 @@ class Stepper:
                 raise VidsslError(
                     "train: sync_bn=True: PyTorch has it for GPUs only; take norm=group, or leave sync_bn out"
                 )
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            try:
+                with_sync_norm(model)
+            except ValueError as error:
+                raise VidsslError(f"train: sync_bn=True: {error}") from error
         self.model = model
         factors = {
             f"encoder.{name}": factor for name, factor in layer_factors(model.encoder, config.layer_decay).items()
