@@ -88,11 +88,11 @@ class BatchNormPlus(nn.BatchNorm2d):
 
 @pytest.mark.parametrize("replace", [with_group_norm, with_sync_norm])
 def test_a_batch_norm_that_computes_something_else_is_refused(replace: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="^BatchNormPlus is a batch norm that computes something else besides"):
+    with pytest.raises(ValueError, match=r"^BatchNormPlus is a batch norm that computes something else besides"):
         replace(nn.Sequential(BatchNormPlus(3)))
     net = nn.Sequential(nn.Conv3d(3, 4, 1), BatchNormPlus(4))
     monkeypatch.setitem(ENCODERS, "own", lambda channels: net)
-    with pytest.raises(VidsslError, match="^encoder='own': norm='group': BatchNormPlus is a batch norm"):
+    with pytest.raises(VidsslError, match=r"^encoder='own': norm='group': BatchNormPlus is a batch norm"):
         build_encoder("own", (3, 4, 8, 8), norm="group")
 
 

@@ -50,7 +50,8 @@ class Stepper:
         average: The moving average of the model; None without `ema`.
 
     Raises:
-        VidsslError: sync_bn is asked for on CPUs or of other batch norms than PyTorch's, or layer_decay of an encoder that does not declare its layers.
+        VidsslError: sync_bn is asked for on CPUs or of other batch norms than PyTorch's, or layer_decay of an encoder
+            that does not declare its layers.
     """
 
     def __init__(
