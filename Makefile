@@ -37,6 +37,8 @@ lint: build
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/shellcheck .ci/run benchmarks/*.sh examples/*.sh
+	$(BIN)/hadolint Dockerfile
 
 # Packages that only the tests of --log need; without them these tests are skipped.
 services: build

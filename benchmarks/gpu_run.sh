@@ -25,7 +25,7 @@
 #   DEVICE=cuda               cpu: a trial of the script on a machine without a GPU; what only a GPU can do is left out and said
 #   QUICK=                    1: the fewest rounds and the shortest clips, to see that a piece runs; results go to OUT/quick.jsonl
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 export PYTHON=${PYTHON:-.venv/bin/python} DEVICE=${DEVICE:-cuda} QUICK=${QUICK:-} PYTHONUNBUFFERED=1
 PIECES=(facts build test-kernels kernels test-loader loader store decoder train memory sanitize)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +106,35 @@ def test_torchrun(videos: Path, tmp_path: Path) -> None:
     options = ("--steps", "2", "--batch-size", "4", "--workers", "1", "--threads", "1", "--amp", "off")
     run("env", f"PYTHON={sys.executable}", EXAMPLES / "torchrun.sh", videos, tmp_path / "run", "2", *options)
     assert (tmp_path / "run" / "checkpoints" / "step_00000002").is_dir()
+
+
+def test_slurm_queues_a_preempted_job_again(videos: Path, tmp_path: Path) -> None:
+    """Slurm's two commands are stood in for: srun starts the step here, and scontrol writes down what it is told."""
+    for name, body in (("srun", 'shift; exec "$@"'), ("scontrol", f'echo "$@" >> {tmp_path}/told')):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    out = tmp_path / "run"
+    small = ("--batch-size", "4", "--workers", "1", "--threads", "1", "--amp", "off", "--log-every", "1")
+    command = [EXAMPLES / "slurm.sh", videos, out, "--steps", "40", *small]
+    about = {"PYTHONPATH": str(ROOT), "PYTHON": sys.executable, "RECIPE": "vcop_r3d_tiny", "PROCESSES": "1"}
+    about |= {"SLURM_JOB_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}", "PORT": "0", "OMP_NUM_THREADS": "1"}
+    job = subprocess.Popen(list(map(str, command)), env=os.environ | about, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not (out / "metrics.jsonl").is_file() or not (out / "metrics.jsonl").read_text():
+        assert job.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGUSR1)
+    job.communicate(timeout=240)
+    assert job.returncode != 0
+    assert (tmp_path / "told").read_text() == "requeue 7\n"
+    (stopped,) = (path.name for path in (out / "checkpoints").glob("step_*"))
+    assert stopped < "step_00000040"
+
+    done = subprocess.run(list(map(str, command)), env=os.environ | about, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "told").read_text() == "requeue 7\n"
+    assert (out / "checkpoints/step_00000040").is_dir()
+    assert f"step {int(stopped.removeprefix('step_'))}" in done.stdout  # where it resumed
 
 
 def test_imagenet_weights_fit_resnet18(tmp_path: Path) -> None:
