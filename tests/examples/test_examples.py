@@ -121,7 +121,8 @@ def test_slurm_queues_a_preempted_job_again(videos: Path, tmp_path: Path) -> Non
     job = subprocess.Popen(list(map(str, command)), env=os.environ | about, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not (out / "metrics.jsonl").is_file() or not (out / "metrics.jsonl").read_text():
-        assert job.poll() is None and time.monotonic() < deadline
+        assert job.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(signal.SIGUSR1)
     job.communicate(timeout=240)
