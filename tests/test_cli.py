@@ -10,6 +10,8 @@ import av
 import numpy as np
 import pytest
 
+from vidssl.cli import main
+
 
 def _vidssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "vidssl", *map(str, arguments)]
@@ -98,6 +100,19 @@ def test_bad_input_ends_with_two_and_one_message(arguments: tuple[str, ...], nam
     assert done.returncode == 2
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_only_training_is_divided_among_the_processes_of_torchrun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in (["evaluate", "finetune", "RUN", "--train", "x"], ["features", "RUN"], ["audit", "opn_tiny"]):
+        assert main(command) == 2
+        assert f"{command[0]}: torchrun started 2 processes" in (said := capsys.readouterr().err)
+        assert f"call `vidssl {command[0]}` without torchrun" in said
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["recipes"]) == 0
 
 
 def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:

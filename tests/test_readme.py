@@ -2,13 +2,17 @@
 
 import os
 import re
+import shlex
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import vidssl
 from tests.clips import make_clip
 from vidssl.cli import main
 from vidssl.index.table import VideoIndex
@@ -31,6 +35,48 @@ def lines_of(pattern: str) -> list[str]:
     return re.findall(rf"^\.venv/bin/vidssl ({pattern}.*?)(?: +#.*)?$", text, re.MULTILINE)
 
 
+def script(having: str) -> list[list[str]]:
+    """The words of each line of the text's only shell script that has these words."""
+    found: list[str] = re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (one,) = (text for text in found if having in text)
+    return [shlex.split(line, comments=True) for line in one.splitlines()]
+
+
+def run_script(lines: list[list[str]], *short: str) -> None:
+    """Runs a script's lines but the first two, which install vidssl, by this Python. short: Options that train gets."""
+    assert len(lines) <= 6
+    assert lines[0] == ["python", "-m", "venv", ".venv"]
+    assert lines[1][:2] == [".venv/bin/pip", "install"]
+    assert lines[1][2:] in (["."], [".[transformers]"])
+    for program, *words in lines[2:]:
+        if program == ".venv/bin/python":
+            assert words[0] == "-c"
+            exec(words[1], {})
+        else:
+            assert program == ".venv/bin/vidssl"
+            assert main([*words, *(short if words[0] == "train" else ())]) == 0
+
+
+def test_the_scripts_run_from_the_installation_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they stand, but for the number and size of the steps, and the width of the transformer."""
+    (tmp_path / "VIDEOS").mkdir()
+    for number in range(6):
+        make_clip(tmp_path / "VIDEOS" / f"{number}.mp4", frames=64 + number)
+    monkeypatch.chdir(tmp_path)
+    short = ("--steps", "1", "--batch-size", "2", "--holdout", "0", "--device", "cpu", "--amp", "off")
+    run_script(script("vidssl features"), *short)
+    feature = np.load("features.npy")
+    assert feature.shape[0] == 6
+    assert np.isfinite(feature).all()
+    if find_spec("transformers"):
+        import transformers
+
+        small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        monkeypatch.setattr(transformers, "VideoMAEConfig", partial(transformers.VideoMAEConfig, **small))
+        run_script(script("hf:VIDEOMAE"), *short)
+        assert vidssl.load("RUN_VIDEOMAE").features("VIDEOS/0.mp4", device="cpu").shape == (16,)
+
+
 def test_a_trained_encoder_is_used_as_the_text_says(
     index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,7 +88,7 @@ def test_a_trained_encoder_is_used_as_the_text_says(
     exec(example("vidssl.load"), names)
     assert names["feature"].shape == (64,)
     assert names["clips"].shape == (4, 3, 8, 16, 16)
-    lines = lines_of("(?:features|export) ")
+    lines = [line for line in lines_of("(?:features|export) ") if "features.npy" not in line]
     assert len(lines) == 2
     for line in lines:
         if "onnx" not in line or find_spec("onnxruntime"):
@@ -55,7 +101,8 @@ def test_encoders_of_ones_own_train_as_the_text_says(tmp_path: Path, monkeypatch
         make_clip(tmp_path / "VIDEOS" / f"{number}.mp4", frames=64 + number)
     (tmp_path / "my_encoder.py").write_text(example("def small(channels=3)"))
     monkeypatch.chdir(tmp_path)
-    file, folder, named, settings = (line for line in lines_of("train ") if "--encoder" in line)
+    others = [line for line in lines_of("train ") if "--encoder" in line and "hf:VIDEOMAE" not in line]
+    file, folder, named, settings = others
     short = ["--steps", "1", "--batch-size", "2", "--holdout", "0", "--device", "cpu", "--amp", "off"]
     assert main([*file.split(), *short]) == 0
     if find_spec("timm"):

@@ -228,6 +228,33 @@ def test_a_row_that_is_damaged_or_left_out_is_named(videos: Path, tmp_path: Path
     assert found["run/a.mp4"] == "ok"
 
 
+def test_what_listing_a_source_refuses_has_the_same_reason_in_an_index(videos: Path, tmp_path: Path) -> None:
+    """A name that is not UTF-8 cannot be written in an index, and a compressed tar or a sparse member is no video."""
+    (videos / "caf\udce9.avi").write_bytes((videos / "run" / "b.avi").read_bytes())
+    with tarfile.open(videos / "packed.tar.gz", "w:gz") as tar:
+        tar.add(videos / "run" / "b.avi", "b.avi")
+    with tarfile.open(videos / "cut.tar", "w") as tar:
+        tar.add(videos / "run" / "b.avi", "b.avi")
+    (videos / "cut.tar").write_bytes((videos / "cut.tar").read_bytes()[:700])
+    member = tarfile.TarInfo("s.mp4")
+    member.size, member.type = 4, tarfile.GNUTYPE_SPARSE
+    sparse = member.tobuf(tarfile.GNU_FORMAT) + b"some".ljust(512, b"\0") + bytes(1024)
+    (videos / "sparse.tar").write_bytes(sparse)
+    saved = tmp_path / "index.arrow"
+    VideoIndex.build(videos, progress=False).save(saved)
+    for deep in (False, True):
+        found = status(saved, deep=deep)
+        assert found == status(videos, deep=deep)
+        assert "is not UTF-8; rename it" in found["caf\\udce9.avi"]
+        assert found["packed.tar.gz"].startswith("compressed with gzip, but members are read in place")
+        assert "a sparse member of a tar" in found["sparse.tar/s.mp4"]
+    (videos / "packed.tar.gz").unlink()
+    assert status(saved)["packed.tar.gz"] == "missing: the index has it, but there is no such file"
+    with tarfile.open(videos / "packed.tar.gz", "w") as tar:
+        tar.add(videos / "run" / "b.avi", "b.avi")
+    assert "it can be read now, but the index leaves it out" in status(saved)["packed.tar.gz"]
+
+
 def test_wrong_arguments_are_named(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, named in (
         ([str(videos), "--workers", "0"], "workers=0"),

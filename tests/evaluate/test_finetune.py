@@ -22,7 +22,7 @@ from vidssl.evaluate import finetune
 from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.finetune import FineTune, evaluate_finetune
 from vidssl.evaluate.run import TrainedRun, load_run, trained_encoder, untrained_encoder
-from vidssl.evaluate.splits import Splits
+from vidssl.evaluate.splits import Splits, with_columns
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
 from vidssl.lock import LOCK
@@ -134,6 +134,28 @@ def test_a_resumed_run_may_change_what_training_may(away: TrainedRun, data: Spli
         VidsslError, match=r"finetune: resume: .*move it away: finetune.freeze: \[\] then, \['stem'\] now"
     ):
         evaluate_finetune(away, data, replace(other, freeze=("stem",)), resume=True, device="cpu", quiet=True)
+
+
+def test_a_resumed_run_keeps_the_order_of_its_classes(away: TrainedRun, data: Splits) -> None:
+    """Numbers are sorted by value; a head that was trained with another order of its outputs keeps it."""
+    names = {"a": "10", "b": "2", "c": "1"}
+
+    def numbered(part: VideoIndex) -> VideoIndex:
+        return with_columns(part, {"label": [names[str(one)] for one in part.column("label").to_pylist()]})
+
+    data = replace(data, train=numbered(data.train), test=numbered(data.test))
+    how = FineTune(clips=1, train=replace(CONFIG, steps=1))
+    assert evaluate_finetune(away, data, how, device="cpu", quiet=True).detail["confusion"]["checkpoint"][
+        "classes"
+    ] == ["1", "2", "10"]
+    folder = away.folder / "finetune" / "checkpoint"
+    for path in (folder / "run.json", checkpoint.find(folder) / "meta.json"):  # as an older version wrote it
+        meta = json.loads(path.read_text())
+        meta["classes"] = meta["fixed"]["finetune.classes"] = ["1", "10", "2"]
+        path.write_text(json.dumps(meta))
+    longer = replace(how, train=replace(CONFIG, steps=2))
+    found = evaluate_finetune(away, data, longer, resume=True, device="cpu", quiet=True)
+    assert found.detail["confusion"]["checkpoint"]["classes"] == ["1", "10", "2"]
 
 
 def test_a_cosine_schedule_keeps_its_length(away: TrainedRun, data: Splits) -> None:

@@ -22,6 +22,24 @@ def test_without_test_videos_it_is_the_recipes_own_part(index: VideoIndex, recip
     assert "the run was trained on others" in make_splits(recipe, "other", index).description
 
 
+def test_copies_in_training_and_test_videos_are_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    train, test = tmp_path / "train", tmp_path / "test"
+    paths = index.column("path").to_pylist()
+    for folder, rows in ((train, (0, 1, 2)), (test, (1, 2, 2, 3))):
+        folder.mkdir()
+        for at, row in enumerate(rows):
+            (folder / f"{at}.avi").write_bytes((index.root / paths[row]).read_bytes())
+    parts = [VideoIndex.build(folder, progress=False) for folder in (train, test)]
+    found = make_splits(recipe, "", parts[0], test=parts[1])
+    (note,) = (note for note in found.notes(4, ["a"] * 4) if "copies" in note)
+    assert note == (
+        "3 of the 4 test videos are copies of training videos, such as 0.avi of 1.avi. "
+        "The numbers are too high; remove the copies."
+    )
+    held = make_splits(recipe, "", index)  # of one folder without copies
+    assert held.copies_note() == ()
+
+
 def test_leave_group_out_tests_every_video(index: VideoIndex, recipe: Recipe) -> None:
     found = make_splits(recipe, "", index, leave_group_out=True)
     assert found.leave_group_out

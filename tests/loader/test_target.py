@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,23 @@ def test_several_tasks_share_one_class(videos: VideoIndex) -> None:
     assert torch.equal(batch.target, CLASS[batch.video])
 
 
-def test_a_part_of_an_index_counts_its_own_classes(videos: VideoIndex) -> None:
-    part = videos.select([5, 4, 3])
-    with Loader(part, TASK, batch_size=3, device="cpu", workers=1, train=False) as loader:
+def test_a_part_of_an_index_keeps_the_classes_of_the_whole(videos: VideoIndex) -> None:
+    for part in (videos.select([5, 4, 3]), videos.select([0, 3, 4, 5]).select([3, 2, 1])):
+        for one in (part, pickle.loads(pickle.dumps(part))):
+            with Loader(one, TASK, batch_size=3, device="cpu", workers=1, train=False) as loader:
+                batch = next(iter(loader))
+            assert (one.classes, batch.target.tolist()) == (("jump", "run", "sit"), [1, -1, 2])
+    assert "3 videos usable, 108 frames, 2 classes" in part.summary().replace("of 3 ", "")
+    again = relabelled(part, ["run", None, "sit"])  # with labels of its own, it is a whole
+    assert again.classes == ("run", "sit")
+
+
+def test_classes_that_are_numbers_come_by_their_value(videos: VideoIndex) -> None:
+    numbered = relabelled(videos, ["10", "2", "1", "10", None, "2"])
+    assert numbered.classes == ("1", "2", "10")
+    with Loader(numbered, TASK, batch_size=6, device="cpu", workers=1, train=False) as loader:
         batch = next(iter(loader))
-    assert (part.classes, batch.target.tolist()) == (("run", "sit"), [0, -1, 1])
+    assert batch.target.tolist() == [2, 1, 0, 2, -1, 1]
 
 
 def test_videos_without_any_label(videos: VideoIndex) -> None:

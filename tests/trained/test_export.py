@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ def test_programs(kind: str, run: Path, tmp_path: Path) -> None:
     if kind == "onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
-    (made,) = export(trained, tmp_path / "out", [kind])  # type: ignore[list-item]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        (made,) = export(trained, tmp_path / "out", [kind])  # type: ignore[list-item]
+    assert [one for one in warned if one.category is FutureWarning] == []
     assert made.difference < 1e-4
     clips = torch.rand(5, 3, 8, 16, 16)
     if kind == "torch":

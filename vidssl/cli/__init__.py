@@ -203,7 +203,13 @@ def _drop_output() -> None:
 
 
 def _run(name: str, arguments: Sequence[str]) -> None:
-    """Imports a command and calls it."""
+    """Imports a command and calls it. Raises VidsslError if torchrun started several processes, except to train."""
+    processes = os.environ.get("WORLD_SIZE", "1") if "TORCHELASTIC_RUN_ID" in os.environ else "1"
+    if processes != "1" and name != "train":
+        raise VidsslError(
+            f"{name}: torchrun started {processes} processes, each of which would do all of it; only `vidssl train` is "
+            f"divided among processes: call `vidssl {name}` without torchrun, or with --nproc-per-node 1"
+        )
     command = COMMANDS[name]
     found = getattr(import_module(f"vidssl.cli.{command.module}"), command.name)
     if command.grouped:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, VideoFiles, annotations_in, duplicate_names, empty_files
 from vidssl.datasets.records import brief, first_five, read_json, read_records
+from vidssl.index.classes import sort_classes
 from vidssl.index.lines import shown
 from vidssl.index.lists import read_lines
 from vidssl.types import VidsslError
@@ -91,7 +92,7 @@ def _templates(path: Path) -> tuple[set[str], list[str]]:
     notes = []
     if len(numbers) != CLASSES:
         notes.append(f"{path.name} names {len(numbers)} templates; the release has {CLASSES}")
-    if [numbers.get(at) for at in range(len(numbers))] != sorted(found):
+    if [numbers.get(at) for at in range(len(numbers))] != sort_classes(found):
         notes.append(f"vidssl numbers classes in the order of their names, which differs from {path.name}")
     return set(found), notes
 

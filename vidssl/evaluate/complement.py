@@ -99,7 +99,11 @@ def evaluate_complement(
         },
         weights=run.weights,
         settings={**asdict(view), "other": other, **sizes},
-        notes=(*(_overlap_note(name, counts) for name, counts in overlap.items()), *view.notes(run.recipe)),
+        notes=(
+            *(_overlap_note(name, counts) for name, counts in overlap.items()),
+            *data.copies_note(),
+            *view.notes(run.recipe),
+        ),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )
     result.publish(run, data.data(), out=out)

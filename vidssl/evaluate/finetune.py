@@ -10,6 +10,7 @@ train; here it is as for VCOP.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from vidssl.evaluate.probe import Predictions, majority_fraction
 from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, check_crop, untrained_encoder
 from vidssl.evaluate.splits import Splits, split_name
+from vidssl.index.classes import sort_classes
 from vidssl.kernels.plan import PlanSpec
 from vidssl.models import Encoder
 from vidssl.paths import output_path
@@ -129,10 +131,10 @@ def evaluate_finetune(
         raise VidsslError(
             "finetune: leave_group_out=True would train once for each group; name the test videos with test"
         )
-    classes = _classes(data)
+    folder = finetune_folder(run, how, data.number)
+    classes = _classes(data, folder if resume else None)
     select = _select(run, how)
     task = _task(run, how, classes)
-    folder = finetune_folder(run, how, data.number)
     alone = ProcessGroup(device=pick_device(device))
     with hold_run(folder, resume=resume, command=FINETUNE):
         start = open_finetuned(folder, resume=resume)
@@ -303,6 +305,7 @@ def _test(
             ),
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
             f"{len(data.test) - len(logits.label)} test videos too short.",
+            *data.copies_note(),
             *view.notes(recipe),
         ),
         detail={"confusion": {how.init: answers.table()}},
@@ -311,7 +314,8 @@ def _test(
     return result
 
 
-def _classes(data: Splits) -> list[str]:
+def _classes(data: Splits, resumed: Path | None) -> list[str]:
+    """The classes in the order of the head's outputs. A run that is resumed keeps its own order."""
     labels, test = (part.column("label").to_pylist() for part in (data.train, data.test))
     if None in labels or None in test:
         raise VidsslError(
@@ -321,7 +325,12 @@ def _classes(data: Splits) -> list[str]:
         raise VidsslError(
             f"finetune: test: {len(unknown)} classes, such as {unknown[0]!r}, are not among the training videos"
         )
-    return sorted(set(labels))
+    classes = sort_classes(labels)
+    with suppress(OSError, ValueError):  # no run has begun there, or its description is damaged, which resuming reports
+        then = checkpoint.read_description(resumed / "run.json", "classes")["classes"] if resumed else []
+        if isinstance(then, list) and sort_classes(map(str, then)) == classes:
+            return [str(name) for name in then]
+    return classes
 
 
 def _recipe(recipe: Recipe, how: FineTune) -> Recipe:

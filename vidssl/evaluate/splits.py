@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from vidssl.index.lists import LISTS, is_list
 from vidssl.index.names import Names
 from vidssl.index.sources import find_videos
 from vidssl.index.table import VideoIndex
+from vidssl.paths import printable
 from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
@@ -55,7 +57,7 @@ class Splits:
             tested: Number of test videos that were used.
             train_labels: Labels of the training videos.
         """
-        found = []
+        found = list(self.copies_note())
         if self.pretrained_on is None:
             found.append(
                 "The run was pretrained on another set of videos. How many of the test videos are in it is not known."
@@ -79,6 +81,22 @@ class Splits:
             )
         return tuple(found)
 
+    def copies_note(self) -> tuple[str, ...]:
+        """Says how many test videos are copies of training videos, if any are."""
+        if self.leave_group_out:
+            return ()
+        try:
+            copies = copies_of(self.test, self.train)
+        except VidsslError as damaged:
+            return (f"Whether test videos are copies of training videos is not known: {damaged}.",)
+        if not copies:
+            return ()
+        one, other = map(printable, min(copies.items()))
+        return (
+            f"{len(copies)} of the {len(self.test)} test videos are copies of training videos, such as "
+            f"{one} of {other}. The numbers are too high; remove the copies.",
+        )
+
     def folds_note(self, groups: list[str]) -> tuple[str, ...]:
         """What a model that leaves groups out does with many groups; nearest neighbours leave out each group alone."""
         count = len(set(groups))
@@ -97,6 +115,26 @@ class Splits:
             "test_videos": len(self.test),
             "test_videos_pretrained_on": self.pretrained_on,
         }
+
+
+def copies_of(test: VideoIndex, train: VideoIndex) -> dict[str, str]:
+    """Returns the paths of test videos whose packets are those of a training video, and the path of that one.
+
+    Their files may differ in their names and dates. A video that was encoded again is no copy in this sense: see
+    `vidssl datasets check --duplicates`.
+    """
+    both = np.intersect1d(test.column("bytes").to_numpy(), train.column("bytes").to_numpy())
+
+    def content(index: VideoIndex) -> Iterator[tuple[Any, str]]:
+        usable = index.usable()  # of these, videos of other sizes need not be read
+        part = index.select(usable[np.isin(index.column("bytes").to_numpy()[usable], both)])
+        columns = ("bytes", "start", "end", "header_checksum", "checksums", "path")
+        for *what, packets, path in zip(*(part.column(name).to_pylist() for name in columns), strict=True):
+            if packets:
+                yield (*what, tuple(packets)), path
+
+    known = dict(content(train))
+    return {path: known[what] for what, path in content(test) if what in known}
 
 
 def split_name(kind: str, number: int | None) -> str:

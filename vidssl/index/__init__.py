@@ -29,5 +29,6 @@
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |
+| classes.py | the order of classes, which numbers them |
 | names.py | finds the entry of a list that a path names |
 """

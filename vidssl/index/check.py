@@ -17,12 +17,13 @@ from vidssl.cpus import cpus
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
 from vidssl.index.build import make_row
-from vidssl.index.found import VideoFile
+from vidssl.index.found import NOT_UTF8, Ignored, VideoFile
 from vidssl.index.frames import size_of
 from vidssl.index.scan import scan, unusable
 from vidssl.index.schema import SCHEMA
 from vidssl.index.sources import find_videos
 from vidssl.index.table import ENDING, VideoIndex
+from vidssl.index.tars import SPARSE, find_in_tar, is_tar
 from vidssl.types import VidsslError
 from vidssl.workers import Workers
 
@@ -121,7 +122,7 @@ class Check:
                 known = self._index.row(row)
             except VidsslError as damaged:
                 return FileCheck(path=one.path, status=str(damaged))
-            if reason := _changed(self._root / one.file, known):
+            if reason := _refused(self._root / one.file, one, known) or _changed(self._root / one.file, known):
                 return FileCheck(path=one.path, status=reason)
         number = None if known is None else known["number"]
         about = (one.offset, one.bytes, one.refused, self._timeout, number, one.is_frames)
@@ -139,6 +140,20 @@ def _files_of(index: VideoIndex) -> list[VideoFile]:
         VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=None if offset is None else size)
         for path, archive, offset, size in zip(*columns, strict=True)
     ]
+
+
+def _refused(path: Path, one: VideoFile, row: dict[str, Any]) -> str:
+    """Why listing a source refuses what a row names, which opening a file does not show; "" if it does not.
+
+    Such a row is a file whose name cannot be written, a sparse member, or a tar that cannot be read whole.
+    """
+    if row["status"] in (NOT_UTF8, SPARSE):
+        return str(row["status"])
+    if one.archive is not None or not is_tar(one.path) or not path.is_file():
+        return ""
+    found = find_in_tar(path, one.path, Ignored())
+    whole = "it can be read now, but the index leaves it out; index the videos again"
+    return found[0].refused if found and found[0].archive is None else whole
 
 
 def _changed(path: Path, row: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from vidssl.cpus import cpus
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
+from vidssl.index.classes import sort_classes
 from vidssl.index.found import VideoFile
 from vidssl.index.frames import FRAME_RATE, check_rate, size_of, with_rate
 from vidssl.index.journal import Journal, hold_journal
@@ -82,6 +83,7 @@ class VideoIndex:
         self._table, self._rows, self._sealed, self.root, self.source, self.read = table, rows, sealed, root, source, 0
         self.notes, self.listed = list[str](), False
         self._recent = RecentVideos()
+        self._whole: VideoIndex | None = None  # of which this index is a part
         self._frames = np.asarray(self.column("frames").to_numpy(), np.int64)
         self._ok = np.asarray(pc.equal(self.column("status"), "ok").to_numpy(), bool)
 
@@ -253,10 +255,15 @@ class VideoIndex:
         return self._table[name] if self._rows is None else self._table[name].take(pa.array(self._rows))
 
     def select(self, rows: npt.ArrayLike) -> VideoIndex:
-        """Return an index of the given rows, in the given order. A mapped table stays mapped."""
+        """Return an index of the given rows, in the given order. A mapped table stays mapped.
+
+        Its `classes` are those of this index, also those of which it has no video.
+        """
         chosen = np.asarray(rows, np.int64)
         chosen = chosen if self._rows is None else self._rows[chosen]
-        return VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
+        part = VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
+        part._whole = self if self._whole is None else self._whole
+        return part
 
     def is_current(self) -> bool:
         """Return True if every file still exists with the size and modification time that the index records.
@@ -279,8 +286,8 @@ class VideoIndex:
         return f"VideoIndex({len(self)} videos in {str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows, not the mapped file."""
-        return VideoIndex, (self.table, self.root)
+        """Pickle the rows, not the mapped file, and for a part the classes of the whole."""
+        return VideoIndex, (self.table, self.root), None if self._whole is None else {"classes": self.classes}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -398,8 +405,12 @@ class VideoIndex:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, sorted."""
-        return tuple(sorted(pc.unique(self.column("label").drop_null()).to_pylist()))
+        """Names of the classes: numbers by their value, then the others as text. A part has those of the whole."""
+        return self._whole.classes if self._whole is not None else tuple(sort_classes(self._own_classes()))
+
+    def _own_classes(self) -> list[str]:
+        found: list[str] = pc.unique(self.column("label").drop_null()).to_pylist()
+        return found
 
     @cached_property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -413,7 +424,7 @@ class VideoIndex:
         kinds = Counter(self.select(rows).column("codec").to_pylist())
         frames = int(self._frames[rows].sum())
         lines = [
-            f"{len(rows)} of {len(self)} videos usable, {frames} frames, {len(self.classes)} classes"
+            f"{len(rows)} of {len(self)} videos usable, {frames} frames, {len(self._own_classes())} classes"
             + (f" ({', '.join(f'{count} {name}' for name, count in kinds.most_common())})" if kinds else "")
         ]
         skipped = self.skipped(span)

@@ -30,6 +30,7 @@ _FARTHEST = 2**63 - 1  # the largest int64: a forged offset or size may exceed w
 _LINKS = 40  # links that one link may lead through, as in Linux
 _BLOCK = 512
 _READ = 2**20  # bytes of zeros that are read at once
+SPARSE = "a sparse member of a tar, whose bytes are not contiguous; pack it without --sparse"
 _DAMAGED = "a tar file that cannot be read to its end; the members before the damage are used"
 _REPLACED = "replaced by a later member of the same name"
 _COMPRESSED = {
@@ -193,9 +194,7 @@ class _Part:
                 archive=self._tar,
                 offset=min(member.offset_data, _FARTHEST),
                 bytes=min(member.size, _FARTHEST),
-                refused="a sparse member of a tar, whose bytes are not contiguous; pack it without --sparse"
-                if member.issparse()
-                else "",
+                refused=SPARSE if member.issparse() else "",
             )
             for key, (name, member) in videos.items()
         }

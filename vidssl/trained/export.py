@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,7 @@ from vidssl.versions import versions
 Format = Literal["safetensors", "onnx", "torch"]
 _FILES: dict[Format, str] = {"safetensors": WEIGHTS, "onnx": "encoder.onnx", "torch": "encoder.pt2"}
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
+_TORCH_WARNS = r"`isinstance\(treespec, LeafSpec\)` is deprecated"  # of torch itself, whose exporter does that
 _AGREES = 1e-4  # largest difference, as a fraction of the largest value of a feature
 
 
@@ -157,15 +159,17 @@ def _write_onnx(_trained: TrainedEncoder, encoder: nn.Module, clips: torch.Tenso
     before = quiet.level
     quiet.setLevel(logging.ERROR)
     try:
-        program = torch.onnx.export(
-            encoder,
-            (clips,),
-            dynamo=True,
-            input_names=["clips"],
-            output_names=["features"],
-            dynamic_shapes={"clips": {0: torch.export.Dim("n", min=1)}},
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _TORCH_WARNS, FutureWarning)
+            program = torch.onnx.export(
+                encoder,
+                (clips,),
+                dynamo=True,
+                input_names=["clips"],
+                output_names=["features"],
+                dynamic_shapes={"clips": {0: torch.export.Dim("n", min=1)}},
+                verbose=False,
+            )
         assert program is not None
         program.save(str(aside), external_data=False)
     finally:
