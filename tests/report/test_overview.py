@@ -75,7 +75,13 @@ def make_result(run: Path, kind: str) -> None:
         }
         for row, cells in NUMBERS[kind].items()
     }
-    changes = {"kind": kind, "numbers": numbers, "counts": {"videos": 77}, "weights": "ema", "settings": {"clips": 3}}
+    changes = {
+        "kind": kind,
+        "numbers": numbers,
+        "counts": {"tuples": 231, "videos": 77},
+        "weights": "ema",
+        "settings": {"clips": 3},
+    }
     (run / f"{kind}.json").write_text(json.dumps({**about, **changes, "images": {}, "detail": {}}))
 
 
@@ -98,6 +104,7 @@ def test_every_figure_of_every_result_is_shown(runs: list[Path], tmp_path: Path)
         82.2,  # the mean over splits
     }
     assert "<td>77 videos</td>" in overview
+    assert "231" not in overview  # the tuples of all tasks together
     assert "<td>own task: pace</td>" in overview
     assert results.count("seed 5, ema weights") == len(NUMBERS)
     assert results.count("seed 5, raw weights") == 2

@@ -25,7 +25,7 @@ _SHOWN = (
     ("finetune", "accuracy", "fine-tuned"),
     ("finetune_scratch", "accuracy", "from scratch"),
 )
-_COUNTED = ("queries", "test videos", "tuples", "videos", "splits")  # what `counts` calls those that a figure is of
+_COUNTED = ("queries", "test videos", "videos", "splits")  # what `counts` calls those that a figure is of
 _ROWS = ("trained", "untrained", "fine-tuned", "from scratch")  # come first; chance comes last
 
 
