@@ -1,6 +1,6 @@
 """vidssl: self-supervised learning from video, from bitstream to batch in device memory.
 
-The names that others call: VideoIndex, FrameStore, Loader, Batch, PlanSpec and Augment, tables of common tasks
+The names that others call: VideoIndex, Mixture, FrameStore, Loader, Batch, PlanSpec and Augment, tables of common tasks
 (labelled_clips, two_views, views, masked_clips with tube_masks), ops (motion, reduce, plan, assemble on any DLPack
 array), pretext.METHODS, models.ENCODERS, load (a trained encoder). They are imported when first used, so that
 `import vidssl` is quick.
@@ -36,6 +36,7 @@ _HOMES = {
     "Batch": "vidssl.types",
     "FrameStore": "vidssl.store",
     "Loader": "vidssl.loader",
+    "Mixture": "vidssl.index.mixture",
     "PlanSpec": "vidssl.kernels.plan",
     "TrainedEncoder": "vidssl.trained",
     "VideoIndex": "vidssl.index.table",
@@ -54,6 +55,7 @@ __all__ = [
     "Batch",
     "FrameStore",
     "Loader",
+    "Mixture",
     "PlanSpec",
     "TrainedEncoder",
     "VideoIndex",

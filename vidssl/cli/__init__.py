@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.cli.arguments import REGISTRY, giving
+from vidssl.cli.arguments import REGISTRY, check_once, giving
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
@@ -219,6 +219,7 @@ def _run(name: str, arguments: Sequence[str]) -> None:
 
 
 def _call(function: Callable[..., Any], prog: str, arguments: Sequence[str]) -> None:
+    check_once(function, arguments)
     with giving(arguments):
         tyro.cli(function, prog=prog, args=arguments, config=(tyro.conf.OmitArgPrefixes,), registry=REGISTRY)
 

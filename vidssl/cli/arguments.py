@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
+from tyro.conf import UseAppendAction
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from vidssl.types import VidsslError
 
 REGISTRY = ConstructorRegistry()  # of all commands
 _GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
@@ -23,6 +26,23 @@ def giving(arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         _GIVEN.reset(before)
+
+
+def check_once(function: Callable[..., object], arguments: Sequence[str]) -> None:
+    """Raises VidsslError if data is given several times to a command that takes one set, and would use the last.
+
+    Args:
+        function: The command.
+        arguments: Its arguments.
+    """
+    several = {name for name, kind in get_type_hints(function, include_extras=True).items() if kind is Data}
+    for name in {"data", "train", "test"} - several:
+        count = sum(one.partition("=")[0] == f"--{name}" for one in arguments)
+        if count > 1:
+            raise VidsslError(
+                f"{name}: given {count} times; only `vidssl train` and `vidssl audit` mix data sets, so name one here: "
+                "a folder, a list or an index"
+            )
 
 
 def given() -> frozenset[str]:
@@ -69,5 +89,18 @@ def _several(needed: str) -> PrimitiveConstructorSpec[tuple[Path, ...]]:
     )
 
 
+def _text(texts: list[str]) -> str:
+    _path(texts[0])
+    return texts[0]
+
+
+_WEIGHTED: PrimitiveConstructorSpec[str] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="PATH[:WEIGHT]",
+    instance_from_str=_text,
+    is_instance=lambda value: isinstance(value, str),
+    str_from_instance=lambda value: [value],
+)
+Data = UseAppendAction[tuple[Annotated[str, _WEIGHTED], ...]]  # vidssl.train.data_sets.parse_data reads it
 Datasets = Annotated[tuple[Path, ...], _several("it needs a data set: a folder, list or index")]
 Runs = Annotated[tuple[Path, ...], _several("it needs a run: its folder, or a checkpoint")]

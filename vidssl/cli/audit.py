@@ -7,19 +7,21 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.arguments import given
+from vidssl.cli.arguments import Data, given
 from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.evaluate.audit import audit, made_folder
 from vidssl.recipes import RECIPES
 from vidssl.train.checkpoint import Which, load_meta, locate
 from vidssl.train.config import Recipe
+from vidssl.train.data_sets import parse_data
 from vidssl.train.recorded import settings_of, videos_of
 from vidssl.types import VidsslError
 
 _ARGS = """
 
 Args:
-    data: Folder of videos, or an index (.arrow). With run, None takes the videos that it was trained on.
+    data: Folder of videos, or an index (.arrow), or several as for train. With run, none takes the videos that it was
+        trained on.
     run: Folder of a run of this recipe, or one of its checkpoints, to test on the same tuples. What is not given is as
         in the run.
     out: Folder for audit.json and audit.png; None only prints.
@@ -42,7 +44,7 @@ def commands() -> dict[str, Callable[..., None]]:
 
 def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
     def command(
-        data: Path | None = None,
+        data: Data = (),
         settings: Recipe = default,
         *,
         run: Path | None = None,
@@ -55,18 +57,18 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         trust_code: bool = False,
         weights: Which = "auto",
     ) -> None:
-        where = out
+        where, sets = out, parse_data(data)
         if run is not None:
             where, checkpoint = locate(run, allow_outside=allow_outside)
             record, what = load_meta(checkpoint, "recipe"), f"audit: run={str(run)!r}"
             settings = settings_of(
                 record, settings, name, given(), where=what, fix="leave run out", trust_code=trust_code
             )
-            data = data or videos_of(record, where, where=what)
-        if data is None:
+            sets = sets or videos_of(record, where, where=what)
+        if not sets:
             raise VidsslError("audit: data: name the videos with --data; only with --run are they the run's")
         with made_folder(out):  # report a wrong run or folder before indexing the videos
-            index, frames = open_data_and_store(settings, data, where, store, store_limit, allow_outside=allow_outside)
+            index, frames = open_data_and_store(settings, sets, where, store, store_limit, allow_outside=allow_outside)
             found = audit(
                 settings,
                 index,

@@ -11,6 +11,7 @@ from vidssl.cli.store_data import open_data_and_store
 from vidssl.loader.profile import profile
 from vidssl.paths import atomic_write, check_output
 from vidssl.recipes import RECIPES
+from vidssl.train.data_sets import DataSet
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
@@ -54,7 +55,7 @@ def loader(
     if store_size is not None:
         settings = replace(settings, store_size=store_size)
     limit = None if store is None else "0"
-    index, frames = open_data_and_store(settings, data, None, store, limit, allow_outside=allow_outside)
+    index, frames = open_data_and_store(settings, [DataSet(data)], None, store, limit, allow_outside=allow_outside)
     found = profile(index, settings.pretext, workers=workers, windows=windows, seed=seed, store=frames)
     print(found.text())
     if out is not None:

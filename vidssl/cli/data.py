@@ -1,4 +1,4 @@
-"""`--data`: a folder of videos, a list of them, or an index."""
+"""`--data`: a folder of videos, a list of them, or an index; of training, several."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from vidssl.index.journal import hold_journal, journal_of
 from vidssl.index.lists import LISTS, is_list
+from vidssl.index.mixture import Mixture
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.index.tars import is_tar
 from vidssl.paths import output_path
 from vidssl.store.frames import FrameStore
+from vidssl.train.data_sets import DataSet, names_of
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -24,21 +26,37 @@ _NAME = re.compile(
 )
 
 
+def open_sets(
+    sets: Sequence[DataSet], out: Path | None, *, store: FrameStore | None = None, allow_outside: bool = False
+) -> VideoIndex:
+    """Opens one data set, or several as a mixture, each as `open_data` does; OUT has an index of each of several."""
+    if len(sets) == 1:
+        return open_data(sets[0].path, out, store=store, allow_outside=allow_outside)
+    parts = [open_data(one.path, out, store=store, allow_outside=allow_outside, name=_name(one.path)) for one in sets]
+    return Mixture(dict(zip(names_of(sets), parts, strict=True)), [one.weight for one in sets])
+
+
 def open_data(
-    data: Path, out: Path | None, *, store: FrameStore | None = None, allow_outside: bool = False
+    data: Path,
+    out: Path | None,
+    *,
+    store: FrameStore | None = None,
+    allow_outside: bool = False,
+    name: str = "index.arrow",
 ) -> VideoIndex:
     """Opens an index, or indexes a folder or a list.
 
     Args:
         data: The index, folder or list.
-        out: Folder of a run: unchanged files are taken from its index.arrow, which is written if it does not exist.
+        out: Folder of a run: unchanged files are taken from its index, which is written if it does not exist.
         store: Keeps the frames of the files that are read. Its folder has an index for the next call too.
         allow_outside: Accept an index that names files outside of its root.
+        name: Of the index in `out`.
 
     Returns:
         The index of `data` as it is now.
     """
-    kept = out / "index.arrow" if out is not None else None
+    kept = out / name if out is not None else None
     shared = _shared(data, store)
     known = [path for path in (kept, shared) if path is not None]
     # It never replaces the index of another folder.
@@ -55,12 +73,12 @@ def open_data(
 
 
 def open_kept(data: Path, run: Path, *, store: FrameStore | None = None, allow_outside: bool = False) -> VideoIndex:
-    """Opens as `open_data` does, but takes unchanged files from an index in RUN/features, or else from RUN/index.arrow.
+    """Opens as `open_data` does, but takes unchanged files from an index in RUN/features, or else of RUN.
 
     The index in RUN/features is updated. RUN/index.arrow may cover other videos than `data`, so it is never used whole.
     """
     kept, shared = output_path(run, "features") / _name(data), _shared(data, store)
-    known = [path for path in (kept, shared, run / "index.arrow") if path is not None]
+    known = [path for path in (kept, shared, run / kept.name, run / "index.arrow") if path is not None]
     index = _open(data, known, allow_outside, store=store)
     if data.suffix != ENDING and (index.read or not kept.is_file()):
         index.save(kept)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from vidssl.cli.data import open_data
+from vidssl.cli.data import open_sets
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable, readable
 from vidssl.store.choose import Name
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
+from vidssl.train.data_sets import DataSet
 from vidssl.types import VidsslError
 
 
@@ -28,7 +30,7 @@ def open_store(folder: Path | None, size: str | None, limit: str | None) -> Fram
 
 def open_data_and_store(
     recipe: Recipe,
-    data: Path,
+    data: Sequence[DataSet],
     out: Path | None,
     folder: Path | None,
     limit: str | None,
@@ -43,8 +45,8 @@ def open_data_and_store(
 
     Args:
         recipe: The recipe.
-        data: As for `open_data`.
-        out: As for `open_data`.
+        data: As for `open_sets`.
+        out: As for `open_sets`.
         folder: Folder of the store; None: there is no store.
         limit: Most bytes of that folder, such as 200GB.
         backend: Where its frames lie while they are used.
@@ -53,9 +55,9 @@ def open_data_and_store(
     """
     if folder is None:
         _check_not_given(store_limit=limit, store_backend=None if backend == "auto" else backend)
-        return open_data(data, out, allow_outside=allow_outside), None
+        return open_sets(data, out, allow_outside=allow_outside), None
     if recipe.store_size == "none":
-        index = open_data(data, out, allow_outside=allow_outside)
+        index = open_sets(data, out, allow_outside=allow_outside)
         augment = recipe.pretext.augment  # a short side keeps the aspect ratio, which only the native size does
         sizes: list[Size] = ["native"] if augment.short_side is not None else ["native", augment.resize]
         choices = ", ".join(
@@ -67,7 +69,7 @@ def open_data_and_store(
     quiet |= not frames.keeps
     if not quiet:
         say_room(frames)
-    index = open_data(data, out, store=frames, allow_outside=allow_outside)
+    index = open_sets(data, out, store=frames, allow_outside=allow_outside)
     if not quiet:
         say_sizes(frames, index)
     return index, frames

@@ -9,12 +9,13 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.arguments import given
+from vidssl.cli.arguments import Data, given
 from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.pretext import join
 from vidssl.recipes import RECIPES
 from vidssl.store.choose import Name
 from vidssl.train.config import Recipe
+from vidssl.train.data_sets import parse_data
 from vidssl.train.distributed import process_group
 from vidssl.train.hold import hold_run
 from vidssl.train.recorded import TRAIN, about, read_record, settings_of, videos_of
@@ -25,8 +26,8 @@ from vidssl.types import VidsslError
 _ARGS = """
 
 Args:
-    data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow). With resume, None takes
-        the run's.
+    data: Folder of videos or shards (*.tar), list of videos (.txt, .csv), or index (.arrow). Several are mixed, each in
+        proportion to its weight: --data a.arrow:2 --data b.arrow:1. With resume, none takes the run's.
     out: Folder of the run: checkpoints, metrics.jsonl, events for TensorBoard.
     pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. A task of
         your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
@@ -53,7 +54,7 @@ def commands() -> dict[str, Callable[..., None]]:
 def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
     def command(
         out: Path,
-        data: Path | None = None,
+        data: Data = (),
         settings: Recipe = default,
         *,
         pretext: str | None = None,
@@ -67,7 +68,8 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
         trust_code: bool = False,
     ) -> None:
         settings = _with_tasks(settings, pretext, task_weights)
-        if data is None and not resume:
+        sets = parse_data(data)
+        if not sets and not resume:
             raise VidsslError("train: data: name the videos with --data; only with --resume are they the run's")
         with process_group(device) as processes, hold_run(out, resume=resume, process_group=processes):
             # All of these raise before videos are indexed.
@@ -78,14 +80,13 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
                 settings = settings_of(
                     record, settings, name, given(), where=where, fix=TRAIN.hint, trust_code=trust_code
                 )
-                data = data or videos_of(record, out, where=where)
-            assert data is not None  # without resume, it is given
+                sets = sets or videos_of(record, out, where=where)
             if start is None:
                 processes.run_on_first(partial(check_model, settings))
             with processes.first_before_others():
                 index, frames = open_data_and_store(
                     settings,
-                    data,
+                    sets,
                     out,
                     store,
                     store_limit,
@@ -93,7 +94,7 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
                     allow_outside=allow_outside,
                     quiet=not processes.is_first,
                 )
-            train(settings, index, out, resume=resume, processes=processes, store=frames, meta=about(name, data))
+            train(settings, index, out, resume=resume, processes=processes, store=frames, meta=about(name, sets))
             if processes.is_first:
                 say_read(frames)
 

@@ -10,6 +10,7 @@
 | row.py | converts a row to a `Video`; refuses rows that no real file can have |
 | boxes.py | the MP4 and MOV boxes that must be checked before FFmpeg opens a file |
 | table.py | `VideoIndex`: build, save, load, and the `Video` of a row |
+| mixture.py | `Mixture`: several data sets as one index, with weights |
 | recent.py | keeps the videos of the rows that were read last |
 | summary.py | lists rows with their reasons |
 | sources.py | lists the videos of a folder, of a shard, or of a list |

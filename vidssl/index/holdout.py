@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.index.mixture import Mixture
 from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
@@ -74,7 +75,8 @@ def split(
 ) -> tuple[VideoIndex, VideoIndex]:
     """Split an index into the train set and the held-out set.
 
-    Rows that cannot be used stay in the train set, where the loader counts them.
+    Rows that cannot be used stay in the train set, where the loader counts them. Each data set of a mixture is split by
+    itself, as it would be without the others.
 
     Args:
         index: The videos.
@@ -91,24 +93,33 @@ def split(
     Raises:
         VidsslError: The expression is invalid or matches no path, or nothing would be left to train on.
     """
-    rows = index.usable(span)
-    paths = index.select(rows).column("path").to_pylist()
-    matched = match_groups(paths, group, "train: group")
-    listed = index.select(rows).column("group").to_pylist()
-    keys = [match or named or path for match, named, path in zip(matched, listed, paths, strict=True)]
-    if not keys:
-        return index, index.select([])  # the loader reports why none can be used
-    if fraction > 0 and len(set(keys)) < 2:
-        raise VidsslError(
-            f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames, "
-            "but a held-out set needs two; take holdout=0, shorter clips, or more videos"
-        )
-    held = rows[hold_out(keys, fraction, seed=seed)]
-    kept = np.setdiff1d(np.arange(len(index)), held)
-    return index.select(kept), index.select(held)
+    named = index.named_parts if isinstance(index, Mixture) else [("", index, np.arange(len(index)))]
+    usable = [part.usable(span) for _, part, _ in named]
+    chosen = [part.select(rows) for (_, part, _), rows in zip(named, usable, strict=True)]
+    paths = [path for part in chosen for path in part.column("path").to_pylist()]
+    matched = iter(match_groups(paths, group, "train: group"))
+    held = []
+    for (name, _, places), rows, part in zip(named, usable, chosen, strict=True):
+        columns = (part.column(column).to_pylist() for column in ("group", "path"))
+        keys = [next(matched) or listed or path for listed, path in zip(*columns, strict=True)]
+        if keys and fraction > 0 and len(set(keys)) < 2:
+            raise VidsslError(
+                f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames"
+                + (f" in {name!r}" if name else "")
+                + ", but a held-out set needs two; take holdout=0, shorter clips, or more videos"
+            )
+        held.append(places[rows[hold_out(keys, fraction, seed=seed)]])  # without keys, the loader reports why
+    kept = np.setdiff1d(np.arange(len(index)), np.concatenate(held))
+    return index.select(kept), index.select(np.sort(np.concatenate(held)))
 
 
 def fingerprint(index: VideoIndex) -> str:
-    """Sixteen hexadecimal digits that change when a video is added, removed, renamed or changed."""
+    """Sixteen hexadecimal digits that change when a video is added, removed, renamed or changed.
+
+    Those of a mixture also change with the weights and the order of its data sets, but not with their names.
+    """
+    if isinstance(index, Mixture):
+        sets = [(weight, fingerprint(part)) for weight, part in zip(index.weights, index.parts, strict=True)]
+        return hashlib.sha256(repr(sets).encode()).hexdigest()[:16]
     rows = zip(*(index.column(name).to_pylist() for name in ("path", "bytes", "frames", "status")), strict=True)
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()[:16]

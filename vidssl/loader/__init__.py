@@ -10,6 +10,7 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 | loader.py | `Loader`: what users call: checks arguments, counts, saves and restores its state |
 | pipeline.py | worker threads, the queue of fetched windows, the engine |
 | sampler.py | which positions a batch holds, and which window (video, first frame, length) a position gets |
+| order.py | which video each position of an epoch shows, of one data set or of several by their weights |
 | worker.py | fetches one window: plan it, then decode, assemble or cut it; replaces a window that cannot be read |
 | stored.py | fetches one window whose frames lie on the device already |
 | windows.py | the types of a window between sampler and batch |

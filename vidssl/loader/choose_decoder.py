@@ -14,6 +14,7 @@ import torch
 from vidssl.index.table import VideoIndex
 from vidssl.loader.graph_decoder import SOFTWARE, GraphDecoder, find_nvdec
 from vidssl.native import dali_version, need_dali
+from vidssl.store.frames import FrameStore
 from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
@@ -100,3 +101,20 @@ def _refusal(decoder: GraphDecoder, index: VideoIndex, row: int) -> str:
         return decoder.refusal(index.video(row))
     except VidsslError as error:  # a damaged row: it is replaced when it is drawn
         return str(error)
+
+
+def decode_with_store(store: FrameStore, decode: Decode, crop: tuple[int, int]) -> Decode:
+    """Returns where a loader with a store decodes: on the CPU, so that kept and decoded frames have the same bits.
+
+    Raises:
+        VidsslError: It is no store, its frames are smaller than a crop (h, w), or `decode` names another decoder.
+    """
+    if not isinstance(store, FrameStore):
+        raise VidsslError(f"store={store!r}: take a vidssl.FrameStore")
+    if decode not in ("auto", "cpu"):
+        raise VidsslError(f'decode={decode!r}: a store decodes on the CPU; take "auto" or "cpu"')
+    if store.size != "native" and (store.size[0] < crop[0] or store.size[1] < crop[1]):
+        raise VidsslError(
+            f"store={store!r}: crops are {crop[0]}x{crop[1]}; take a store of at least that size, or a native one"
+        )
+    return "cpu"

@@ -27,7 +27,7 @@ from vidssl.kernels.assemble import DType
 from vidssl.kernels.joint import HasPlan, JointSpec, Spec
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.buffers import upload
-from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder
+from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder, decode_with_store
 from vidssl.loader.effects import Effects
 from vidssl.loader.engines import ENGINES, Settings, graph_engine, make_engine
 from vidssl.loader.graph_decoder import GraphDecoder
@@ -50,8 +50,8 @@ class Loader:
     sequence: batch b of an epoch holds positions [(b * world_size + rank) * batch_size, ...).
 
     Args:
-        index: Videos. The loader uses those with at least `pretext.plan.frames` frames; the attribute `skipped` lists
-            the others as (path, reason). `Batch.target` is each video's place in `index.classes`.
+        index: A VideoIndex or Mixture. The loader uses videos of at least `pretext.plan.frames` frames; the attribute
+            `skipped` lists the others as (path, reason). `Batch.target` is each video's place in `index.classes`.
         pretext: A pretext task, or the PlanSpec of another task, or a JointSpec of several.
         batch_size: Tuples per batch of this rank.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -173,7 +173,7 @@ class Loader:
         self.stored_in: str | None = None
         in_place = engine in ("auto", "store")
         if store is not None:
-            decode = _with_store(store, decode, self.spec.augment.crop)
+            decode = decode_with_store(store, decode, self.spec.augment.crop)
             _need(
                 in_place or store.backend != "device",
                 f'engine={engine!r}: it does not use frames that lie on the device; take "auto" or "store", or a store '
@@ -298,6 +298,11 @@ class Loader:
         }
 
     @property
+    def drawn(self) -> dict[str, int]:
+        """Windows of each data set of a Mixture that all ranks show before the next batch; {} for a single set."""
+        return self._schedule.drawn(self.epoch, self._batch)
+
+    @property
     def queue_depth(self) -> int:
         """Batches whose windows are fetched and wait to be taken."""
         return self._pipeline.queue_depth
@@ -339,8 +344,8 @@ class Loader:
         if failures := [failure for request in requests for failure in request.failures]:
             self._counts["replaced"] += len(failures)
             self._quarantine.add(failures, len(self._pipeline.worker.corrupt))
-        tuples = self.sampler.tuples
-        where = [(request.window.video, request.window.first) for request in requests for _ in range(tuples)]
+        tuples = range(self.sampler.tuples)
+        where = [(request.window.video, request.window.first) for request in requests for _ in tuples]
         rows, firsts = np.array(where, dtype=np.int64).T
         video, first, target = upload(np.stack((rows, firsts, self._targets[rows])), self.device)
         self._rejected += (output.status != 0).sum()
@@ -349,13 +354,13 @@ class Loader:
         return Batch(output.clips, output.label, video, frame, output.status, target)
 
     def _fingerprint(self) -> dict[str, Any]:
-        spec, sampler = self.spec, self.sampler
-        digest = hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes())
+        sampler = self.sampler
         table = hashlib.sha256()
-        for part in spec.parts:
+        for part in self.spec.parts:
             table.update(part.text.encode() + part.arrangements.tobytes() + part.labels.tobytes())
         return {
-            "videos": digest.hexdigest()[:16],
+            "videos": hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes()).hexdigest()[:16],
+            "shares": [share[1:] for share in sampler.mixed] or None,
             "pretext": table.hexdigest()[:16],
             "window": self.spec.window or sampler.span,
             "seed": sampler.seed,
@@ -365,17 +370,6 @@ class Loader:
             "effects": self._effects.settings,
             "store": None if self.store is None or self.store.size == "native" else self.store.size_text,
         }
-
-
-def _with_store(store: FrameStore, decode: Decode, crop: tuple[int, int]) -> Decode:
-    """Returns where a loader with a store decodes: on the CPU, so that kept and decoded frames have the same bits."""
-    _need(isinstance(store, FrameStore), f"store={store!r}: take a vidssl.FrameStore")
-    _need(decode in ("auto", "cpu"), f'decode={decode!r}: a store decodes on the CPU; take "auto" or "cpu"')
-    _need(
-        store.size == "native" or (store.size[0] >= crop[0] and store.size[1] >= crop[1]),
-        f"store={store!r}: crops are {crop[0]}x{crop[1]}; take a store of at least that size, or a native one",
-    )
-    return "cpu"
 
 
 def _check_numbers(

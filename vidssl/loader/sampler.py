@@ -7,35 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.index.mixture import Mixture
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.joint import Spec
-from vidssl.native import kernels
+from vidssl.loader.order import Share, apportion, count_places, epoch_order, random_numbers
 from vidssl.types import VidsslError, Window
 
 _NO_EPOCH = 0  # evaluation shows the same windows in every epoch
 
 
-def _random(seed: int, epoch: int, first: int, count: int, purpose: str, index: int = 0) -> npt.NDArray[np.uint64]:
-    """Returns uint64 [count]: the Philox draws of samples first, first + 1, ... (csrc/kernels/philox.h)."""
-    bits = np.empty((count, 4), dtype=np.uint32)
-    kernels.random(bits, seed, epoch, first, purpose, index)
-    return bits[:, 0].astype(np.uint64) | bits[:, 1].astype(np.uint64) << np.uint64(32)
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    """Returns a permutation of 0 .. count - 1: each number gets a random key, and the keys are sorted."""
-    return np.argsort(_random(seed, epoch, 0, count, "order"), kind="stable")
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sampler:
-    """Chooses the window of each position. An epoch shows one window of every video.
+    """Chooses the window of each position. An epoch shows one window of every video, or, of several data sets, as many
+    windows as there are videos, in the shares of their weights (vidssl.loader.order).
 
     Args:
         rows: int64 [N], rows of the index; each video has at least `span` frames.
@@ -48,6 +36,8 @@ class Sampler:
         whole: A window is the whole video instead of `span` frames.
         motion: Returns the change from each frame of a row to the next, uint16 [frames - 1]. Training then draws the
             first frame in proportion to the change within the window. None draws it evenly.
+        mixed: What training shows of each data set in an epoch; `rows` holds their videos, one set after the other. ()
+            is a single set.
     """
 
     rows: npt.NDArray[np.int64]
@@ -58,6 +48,7 @@ class Sampler:
     tuples: int = 1
     whole: bool = False
     motion: Callable[[int], npt.NDArray[np.uint16]] | None = None
+    mixed: tuple[Share, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -68,7 +59,7 @@ class Sampler:
         """Returns the sampler of the videos of `index` that are long enough for `spec`.
 
         Raises:
-            VidsslError: No video is long enough.
+            VidsslError: No video is long enough, or a data set of a mixture has none, or no place in an epoch.
         """
         rows = index.usable(spec.frames)
         if not len(rows):
@@ -77,6 +68,11 @@ class Sampler:
             raise VidsslError(
                 f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {why}"
             )
+        mixed: tuple[Share, ...] = ()
+        if train and isinstance(index, Mixture):
+            part = index.part[rows]
+            rows = rows[np.argsort(part, kind="stable")]
+            mixed = _shares(index, np.bincount(part, minlength=len(index.names)).tolist(), spec.frames)
         frames = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
         whole = spec.window == "video"
         motion = index.motion if spec.windows == "motion" else None
@@ -89,7 +85,13 @@ class Sampler:
             tuples=tuples,
             whole=whole,
             motion=motion,
+            mixed=mixed,
         )
+
+    @property
+    def shares(self) -> tuple[Share, ...]:
+        """What training shows of each data set in an epoch."""
+        return self.mixed or (Share("", len(self.rows), len(self.rows)),)
 
     def __len__(self) -> int:
         """Positions per epoch."""
@@ -116,14 +118,14 @@ class Sampler:
         number = position // self.tuples
         at = (number + attempt) % len(self.rows)
         if self.train:
-            at = int(_order(self.seed, epoch, len(self.rows))[at])
+            at = int(epoch_order(self.seed, epoch, self.shares)[at])
         span = int(self.frames[at]) if self.whole else self.span
         last = int(self.frames[at]) - span  # the last frame that a window can begin with
         first = last // 2
         if self.train:
             chosen = self._first_by_motion(epoch, number, attempt, int(self.rows[at]))
             if chosen is None:
-                chosen = int(_random(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
+                chosen = int(random_numbers(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
             first = chosen
         return Window(position, int(self.rows[at]), first, span)
 
@@ -140,8 +142,22 @@ class Sampler:
             change = self.motion(row)
         except VidsslError:
             return None
-        drawn = int(_random(self.seed, epoch, number, 1, "motion_window", attempt)[0])
+        drawn = int(random_numbers(self.seed, epoch, number, 1, "motion_window", attempt)[0])
         return draw_by_motion(change, self.span, drawn)
+
+
+def _shares(index: Mixture, videos: list[int], frames: int) -> tuple[Share, ...]:
+    """Returns what an epoch shows of each data set, which have these numbers of videos of at least `frames` frames."""
+    places = apportion(index.weights, sum(videos))
+    for name, weight, count, share in zip(index.names, index.weights, videos, places, strict=True):
+        if not count:
+            raise VidsslError(f"index: no video of {name!r} has the {frames} frames that a window needs; leave it out")
+        if not share:
+            raise VidsslError(
+                f"index: weight {weight:g} of {name!r} gives it none of the {sum(videos)} places of an epoch; take a "
+                "larger weight, or leave it out"
+            )
+    return tuple(map(Share, index.names, videos, places))
 
 
 def draw_by_motion(change: npt.NDArray[np.uint16], span: int, drawn: int) -> int | None:
@@ -187,6 +203,14 @@ class Schedule:
         """Batches per epoch of this rank."""
         whole, count = self.batch_size * self.world_size, len(self.sampler)
         return count // whole if self.sampler.train else -(-max(count - self.rank * self.batch_size, 0) // whole)
+
+    def drawn(self, epoch: int, batch: int) -> dict[str, int]:
+        """Returns the windows of each data set of a mixture that all ranks show before a batch; {} for a single set."""
+        shares, each = self.sampler.mixed, self.batch_size * self.world_size // self.sampler.tuples
+        if not shares:
+            return {}
+        counts = epoch * count_places(shares, len(self) * each) + count_places(shares, batch * each)
+        return dict(zip((share.name for share in shares), counts.tolist(), strict=True))
 
     def positions(self, batch: int) -> range:
         """Returns the first position of each window of a batch."""

@@ -10,6 +10,7 @@
 | init.py | first weights of an encoder from a run, a checkpoint or a file |
 | setup.py | what training and fine-tuning share: folder, resume, split, decoder, loaders |
 | recorded.py | what a run's record says of it, and which settings may change when it goes on |
+| data_sets.py | several data sets with weights, as commands name them and runs record them |
 | hold.py | one process, or one group of processes, at a time writes to a run's folder |
 | trainer.py | the loop: steps, and between them log, validation, pictures and checkpoints |
 | heldout.py, watch.py | measure the model and its features on the held-out videos; warn of what goes wrong |

@@ -45,6 +45,7 @@ METRICS = {
     "train/rejected": "rejected tuples {:.1%}",  # tuples outside the task's limits; they are not in the loss
     "train/replaced_windows": "replaced windows {:.0f}",
     "train/skipped_steps": "skipped steps {:.0f}",  # steps whose loss or gradient is not finite
+    "train/windows": "{:.0f} windows",  # of a data set since the start of the run; its name comes after, as of tasks
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
     "val/tuples": "val tuples {:.0f}",
@@ -167,7 +168,9 @@ class Log:
         printed = {
             name: value
             for name, value in values.items()
-            if name not in _FILES_ONLY and (name not in _WHEN_NOT_ZERO or value) and not name.startswith("val/tuples/")
+            if name not in _FILES_ONLY
+            and (name not in _WHEN_NOT_ZERO or value)
+            and not name.startswith(("val/tuples/", "train/windows/"))
         }
         text = ", ".join(self._text(name, value) for name, value in printed.items())
         if self._bar.disable:

@@ -6,7 +6,7 @@ What the command gives itself is compared with them: only the settings of CHANGE
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from vidssl.kernels.augment import Augment
 from vidssl.pretext import JOINED_BY, import_pretexts
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig, flat, recipe_from
+from vidssl.train.data_sets import DataSet, describe_sets
 from vidssl.types import VidsslError
 
 # Settings of TrainConfig that may change when a run is resumed. Only `threads` can change bits: the order of sums.
@@ -59,19 +60,19 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
         VidsslError: Something differs; the message names each difference.
     """
     old = checkpoint.load_meta(start, "fixed", "videos", "data", "amp")
-    before, now = (
-        {**one["fixed"], "data": f"{one['videos']} videos, fingerprint {one['data']}", "amp": one["amp"]}
-        for one in (old, meta)
-    )
-    before = {**_DEFAULTS, **before}  # a setting of this version that the checkpoint's did not have yet
+    videos, videos_now = map(describe_sets, (old, meta))
+    if len(videos) == len(videos_now):
+        videos_now = dict(zip(videos, videos_now.values(), strict=True))  # sets that moved may have other names
+    before = {**_DEFAULTS, **old["fixed"], **videos, "amp": old["amp"]}  # defaults: settings that it did not have yet
+    now = {**meta["fixed"], **videos_now, "amp": meta["amp"]}
     differ = [
         f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted(old["fixed"] | now)
+        for key in sorted(old["fixed"] | videos | now)
         if before.get(key) != now.get(key)
     ]
     if differ:
         hint = f"restore them, or {command.hint}"
-        if before["data"] != now["data"] and (out / "index.arrow").is_file():
+        if videos != videos_now and (out / "index.arrow").is_file():
             hint += f" (--data {out / 'index.arrow'} lists the videos as they were)"
         raise VidsslError(f"{command.name}: resume: {start} was made with other settings; {hint}: " + "; ".join(differ))
 
@@ -88,9 +89,11 @@ def read_record(out: Path) -> dict[str, Any]:
         return checkpoint.load_meta(checkpoint.find(out), "recipe")
 
 
-def about(name: str, data: Path) -> dict[str, str]:
+def about(name: str, data: Sequence[DataSet]) -> dict[str, Any]:
     """Returns what a run records beside its recipe: the recipe's name, and where its videos are."""
-    return {"recipe_name": name, "source": str(data.absolute())}
+    if len(data) == 1:
+        return {"recipe_name": name, "source": str(data[0].path.absolute())}
+    return {"recipe_name": name, "sources": {str(one.path.absolute()): one.weight for one in data}}
 
 
 def settings_of(
@@ -139,8 +142,8 @@ def settings_of(
     return recipe_from(recipe, trust_code=trust_code or "encoder" in given)
 
 
-def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> Path:
-    """Returns the folder, list or index of the videos that a run was trained on.
+def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> tuple[DataSet, ...]:
+    """Returns the folder, list or index of the videos that a run was trained on; several if it mixed data sets.
 
     Args:
         record: The run's record.
@@ -151,15 +154,17 @@ def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> Path:
         VidsslError: It is not there any more, or not known.
     """
     index, source = run / "index.arrow", record.get("source")
-    if source is None and index.is_file():
-        return index
-    if source is None:
+    sources = record.get("sources") or ({} if source is None else {source: 1.0})
+    if not sources and index.is_file():
+        return (DataSet(index),)
+    if not sources:
         raise VidsslError(f"{where}: data: {str(run)!r} does not say where its videos are; name them with --data")
-    if not Path(source).exists():
-        raise VidsslError(
-            f"{where}: data: {source!r}, the run's videos, is not there any more; name them with --data where they are"
-        )
-    return Path(source)
+    for one in sources:
+        if not Path(one).exists():
+            raise VidsslError(
+                f"{where}: data: {one!r}, the run's videos, is not there any more; name them with --data where they are"
+            )
+    return tuple(DataSet(Path(one), weight) for one, weight in sources.items())
 
 
 def _check_recipe(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ import torch
 
 from vidssl.cpus import cpus
 from vidssl.encoders import notes
-from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.joint import Spec
 from vidssl.loader import Loader
@@ -38,6 +38,7 @@ from vidssl.train import checkpoint
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
+from vidssl.train.data_sets import describe, shares
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
@@ -52,7 +53,10 @@ from vidssl.versions import versions
 
 log = logging.getLogger(__name__)
 
-_BEFORE_STEP_ONE = ("index.arrow", ".index.arrow.partial", "run.json", LOCK)  # a run has no other files before it
+# Names of files that a run may have before step one: indexes, of one data set or each of several, and parts of them.
+_BEFORE_STEP_ONE = re.compile(
+    r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|" + re.escape(LOCK)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +134,7 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
             )
         return found, damaged
     try:
-        if out.is_dir() and any(path.name not in _BEFORE_STEP_ONE for path in out.iterdir()):
+        if out.is_dir() and any(not _BEFORE_STEP_ONE.fullmatch(path.name) for path in out.iterdir()):
             raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {hint}")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -318,8 +322,7 @@ def _meta(task: Task, index: VideoIndex, *, amp: bool) -> dict[str, Any]:
     return {
         "recipe": task.recipe.as_dict(),
         "fixed": fixed_settings(task),
-        "data": fingerprint(index),
-        "videos": len(index),
+        **describe(index),
         "amp": "bf16" if amp else "off",
         "seed": task.recipe.train.seed,
         "chance": chances(task.objectives),
@@ -343,6 +346,7 @@ def _summary(trainer: Trainer, index: VideoIndex, held_out: VideoIndex, frames: 
     return [
         f"{count(trainer.model):,} parameters, seed {trainer.config.seed}",
         f"{len(trainer.index.usable(frames))} videos to train on, {len(held_out)} held out, {len(skipped)} skipped",
+        *map(printable, shares(trainer.loader)),
         *(f"  skipped: {printable(path)}: {printable(reason)}" for path, reason in skipped[:10]),
         *([f"  and {len(skipped) - 10} more"] if len(skipped) > 10 else []),
         f"{at}; {len(trainer.loader)} steps in an epoch; tensorboard --logdir {logdir(trainer.out)}",

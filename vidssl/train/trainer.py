@@ -253,6 +253,7 @@ class Trainer:
             "train/replaced_windows": self._replaced + replaced,
             "train/skipped_steps": skipped / self.process_group.world_size,
         }
+        values |= {f"train/windows/{name}": count for name, count in self.loader.drawn.items()}
         if self.process_group.device.type == "cuda":
             values["train/gpu_memory"] = torch.cuda.max_memory_allocated(self.process_group.device) / 2**30
             torch.cuda.reset_peak_memory_stats(self.process_group.device)
