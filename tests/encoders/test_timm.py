@@ -192,7 +192,7 @@ class Tokens(nn.Module):
     feature_info: tuple[dict[str, int], ...] = ({"reduction": 1},)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        return torch.cat([frames.new_zeros(len(frames), 2, 3), frames.flatten(2).transpose(1, 2)], dim=1)
+        return torch.cat([frames.new_zeros(frames.shape[0], 2, 3), frames.flatten(2).transpose(1, 2)], dim=1)
 
 
 class Turned(nn.Module):
@@ -208,6 +208,15 @@ class Turned(nn.Module):
 def test_maps_have_their_channels_first(module: nn.Module) -> None:
     frames = torch.randn(2, 3, 8, 4)
     assert torch.equal(Frames(module)(frames), frames)
+
+
+@pytest.mark.parametrize("module", [Tokens(), Turned()])
+def test_a_program_takes_any_number_of_clips(module: nn.Module) -> None:
+    encoder = Adapted(Frames(module), (3, 4, 8, 4), name="mine", frames=True).eval()
+    batch = {0: torch.export.Dim("n", min=1)}
+    program = torch.export.export(encoder, (torch.randn(2, 3, 4, 8, 4),), dynamic_shapes=(batch,))
+    clips = torch.randn(5, 3, 4, 8, 4)
+    assert torch.allclose(program.module()(clips), encoder(clips))
 
 
 def test_tokens_without_places_are_refused() -> None:

@@ -47,7 +47,7 @@ class Frames(nn.Module):
         tokens = found[:, getattr(self.model, "num_prefix_tokens", 0) :]
         for rows, columns in self._grids(frames):
             if rows * columns == tokens.shape[1]:
-                return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
+                return tokens.transpose(1, 2).reshape(-1, tokens.shape[2], rows, columns)
         raise ValueError(f"timm's model returns {list(found.shape)}, tokens without known places; take another model")
 
     def _grids(self, frames: torch.Tensor) -> list[tuple[int, int]]:
