@@ -62,6 +62,7 @@ def test_rows_are_selected_in_any_order(sets: dict[str, VideoIndex]) -> None:
         assert [some.name(row) for row in range(5)] == [mixture.name(row) for row in rows]
         assert [some.frames(row) for row in range(5)] == [mixture.frames(row) for row in rows]
         assert some.part.tolist() == [1, 0, 1, 0, 1]
+        assert (some.classes, some.labels.tolist()) == (mixture.classes, mixture.labels[rows].tolist())
         assert (some.names, some.weights) == (("a", "b"), (2.0, 1.0))
         assert [len(part) for part in some.parts] == [2, 3]
         assert some.select([2, 0]).column("path").to_pylist() == [mixture.row(row)["path"] for row in (9, 7)]

@@ -32,6 +32,7 @@ class _Sets(NamedTuple):
         whole: Their indexes.
         root: The deepest folder that holds the roots of all.
         below: Where the root of each is below it; "" for the folder itself.
+        table: Their rows as they are in memory or mapped, with paths below the root of each.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,7 @@ class _Sets(NamedTuple):
     whole: tuple[VideoIndex, ...]
     root: Path
     below: tuple[str, ...]
+    table: pa.Table
 
 
 class Mixture(VideoIndex):
@@ -69,8 +71,9 @@ class Mixture(VideoIndex):
         root = Path(os.path.commonpath(roots))
         below = tuple("" if one == root else one.relative_to(root).as_posix() for one in roots)
         counts = [len(part) for part in whole]
+        table = pa.concat_tables([part._table for part in whole], promote_options="default")
         self._fill(
-            _Sets(tuple(parts), tuple(map(float, weights)), whole, root, below),
+            _Sets(tuple(parts), tuple(map(float, weights)), whole, root, below, table),
             np.repeat(np.arange(len(whole)), counts),
             np.concatenate([np.arange(count) for count in counts]),
         )
@@ -79,9 +82,9 @@ class Mixture(VideoIndex):
         _check_disjoint(self)
 
     def _fill(self, sets: _Sets, part: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> None:
-        self._sets, self.part, self._row = sets, part, row
+        self._sets, self._table, self.part, self._row = sets, sets.table, part, row
         self.names, self.weights, self.root, self.source = sets.names, sets.weights, sets.root, None
-        self.read, self.listed, self.notes = 0, False, []
+        self.read, self.listed, self.notes, self._whole = 0, False, [], None
         # Rows in the order of their sets, and where each row is in that order; None if this is the order they have.
         ordered = bool((np.diff(part) >= 0).all())
         self._order = None if ordered else np.argsort(part, kind="stable")
@@ -120,6 +123,7 @@ class Mixture(VideoIndex):
         chosen = np.asarray(rows, np.int64)
         found = Mixture.__new__(Mixture)
         found._fill(self._sets, self.part[chosen], self._row[chosen])
+        found._whole = self if self._whole is None else self._whole
         return found
 
     def __repr__(self) -> str:
@@ -127,9 +131,10 @@ class Mixture(VideoIndex):
         return f"Mixture({len(self)} videos in {str(self.root)!r}: {counts})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the rows, not the mapped files."""
+        """Pickle the rows, not the mapped files, and for a part the classes of the whole."""
         order = np.arange(len(self)) if self._order is None else np.argsort(self._order)
-        return _restore, (dict(zip(self.names, self.parts, strict=True)), self.weights, order)
+        classes = None if self._whole is None else {"classes": self.classes}
+        return _restore, (dict(zip(self.names, self.parts, strict=True)), self.weights, order), classes
 
     def video(self, row: int) -> Video:
         """Return what decoding needs for a row.
@@ -157,13 +162,6 @@ class Mixture(VideoIndex):
         if not 0 <= row < len(self):
             raise VidsslError(f"Mixture.{method}: row={row}: the index has rows 0..{len(self) - 1}")
         return self._sets.whole[int(self.part[row])]
-
-    def stored_sizes(self) -> set[tuple[str, int, int]]:
-        """The distinct (codec, height, width) of usable videos as stored, in pixels.
-
-        This includes videos that `select` left out.
-        """
-        return set().union(*(part.stored_sizes() for part in self._sets.whole))
 
 
 def _restore(parts: dict[str, VideoIndex], weights: tuple[float, ...], rows: npt.NDArray[np.int64]) -> Mixture:
