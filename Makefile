@@ -1,4 +1,4 @@
-# make demo | test | lint | build | services | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
+# make demo | test | lint | build | extras | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -22,7 +22,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint services wheel sanitize fuzz bench bench-peers bench-store clean
+.PHONY: build demo test lint extras wheel sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -40,9 +40,9 @@ lint: build
 	$(BIN)/shellcheck .ci/run benchmarks/*.sh examples/*.sh
 	$(BIN)/hadolint Dockerfile
 
-# Packages that only the tests of --log need; without them these tests are skipped.
-services: build
-	@$(PIP) install -c constraints.txt mlflow-skinny alembic sqlalchemy wandb
+# Packages that only a few tests need: those of --log and of two examples. Without them these tests are skipped.
+extras: build
+	@$(PIP) install -c constraints.txt mlflow-skinny alembic sqlalchemy wandb lightning accelerate
 
 # One file for machines with and without a GPU. DALI's libraries come from the extra `dali`, not with the wheel.
 wheel: build

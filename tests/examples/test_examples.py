@@ -69,11 +69,30 @@ def test_train_another_task(videos: Path, recipe: str, tmp_path: Path) -> None:
     assert "step 3; " in python("train.py", "--data", videos, "--out", tmp_path / "run", *how)
 
 
+def losses(said: str) -> list[str]:
+    return [line.partition(": ")[2] for line in said.splitlines() if ": loss " in line]
+
+
 def test_own_loop_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
     whole = python("own_loop.py", "--data", videos, "--state", tmp_path / "whole.pt", "--steps", "4")
-    losses = [line.partition(": ")[2] for line in whole.splitlines() if "loss" in line]
     parts = [python("own_loop.py", "--data", videos, "--state", tmp_path / "s.pt", "--steps", "2") for _ in range(2)]
-    assert [line.partition(": ")[2] for part in parts for line in part.splitlines() if "loss" in line] == losses
+    assert [loss for part in parts for loss in losses(part)] == losses(whole)
+
+
+def test_lightning_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("lightning")
+    whole = losses(python("with_lightning.py", "--data", videos, "--out", tmp_path / "whole", "--steps", "5"))
+    part = ("with_lightning.py", "--data", videos, "--out", tmp_path / "part", "--steps")
+    assert len(set(whole)) == 5  # two epochs and a half
+    assert losses(python(*part, "3")) + losses(python(*part, "5")) == whole
+
+
+def test_accelerate_goes_on_where_it_was(videos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    whole = losses(python("with_accelerate.py", "--data", videos, "--out", tmp_path / "whole", "--steps", "5", "--cpu"))
+    part = ("with_accelerate.py", "--data", videos, "--out", tmp_path / "part", "--cpu", "--steps")
+    assert len(set(whole)) == 5
+    assert losses(python(*part, "3")) + losses(python(*part, "2")) == whole
 
 
 def test_custom_pretext(videos: Path, tmp_path: Path) -> None:
