@@ -79,4 +79,4 @@ def test_marks_line_ends_and_quotation_do_not_count(
 def test_a_test_list_has_no_labels_and_more_columns_do_not_count(videos: Path) -> None:
     (videos / "k.csv").write_text("youtube_id,time_start,time_end,split,is_cc\n0wR5,28,38,test,0\n")
     (entry,) = kinetics(videos).parts["test"]
-    assert entry == ("0wR5_000028_000038", videos / "abseiling/0wR5_000028_000038.mp4", None, "0wR5", ())
+    assert entry == ("0wR5_000028_000038", videos / "abseiling/0wR5_000028_000038.mp4", None, "0wR5", (), None)

@@ -22,6 +22,7 @@ from vidssl.evaluate.audit import Audit, audit, measure
 from vidssl.evaluate.confidence import clustered_half_width, student_t, wilson
 from vidssl.evaluate.cues import BINS, KeyFrames, collect, color, difference, luma, restore, with_pairs
 from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
+from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
@@ -236,6 +237,11 @@ def test_place_between_key_frames(tmp_path: Path) -> None:
     found = keys.offsets(np.array([0, 1]), np.array([[[10, 15], [22, 0]], [[6, 12], [0, 18]]]))
     assert found.tolist() == [[[0, 0.5, 1, 0], [0.5, 0, 0, 1]], [[0.25, 0.5, 0, 0], [0, 0.75, 1, 0]]]
     assert keys.single() == (1, 2)
+    write_list(tmp_path / "l.csv", [("a.avi", "13", "24")], ("path", "start_frame", "end_frame"))
+    keys = KeyFrames(VideoIndex.build(tmp_path / "l.csv", progress=False))  # the same frames as a segment
+    assert keys.starts(0).tolist() == [-13, -3, 7]
+    found = keys.offsets(np.array([0]), np.array([[[2, 9]]]))
+    assert found.tolist() == [[[0.5, 0.5, 0, 0]]]
 
 
 @pytest.mark.parametrize(("task", "least"), [("vcop", 0.97), ("shuffle_learn", 0.95), ("opn", 0.7)])

@@ -48,12 +48,12 @@ def test_the_command_brings_an_index_up_to_date(
 ) -> None:
     out = tmp_path / "index.arrow"
     assert main(["index", str(folder), "--out", str(out)]) == 0
-    assert "4 files read, 0 taken from the old index" in capsys.readouterr().out
+    assert "4 videos read, 0 taken from the old index" in capsys.readouterr().out
     (folder / "0.mp4").unlink()
     make_clip(folder / "9.mp4", frames=7)
     assert main(["index", str(folder), "--out", str(out)]) == 0
     assert (
-        "1 files read, 3 taken from the old index; 1 rows of the old index are gone or changed"
+        "1 videos read, 3 taken from the old index; 1 rows of the old index are gone or changed"
         in capsys.readouterr().out
     )
     assert VideoIndex.load(out).column("path").to_pylist() == ["1.mp4", "2.mp4", "3.mp4", "9.mp4"]

@@ -136,7 +136,7 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
             VideoIndex.load(tmp_path / "forged.arrow")
     old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
     write(old, tmp_path / "old.arrow")
-    with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 4; delete it and build it again"):
+    with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 5; delete it and build it again"):
         VideoIndex.load(tmp_path / "old.arrow")
 
 

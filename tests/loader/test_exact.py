@@ -11,7 +11,8 @@ import pytest
 
 from tests.clips import Planes, make_clip, make_packed_avi, truth, upright
 from tests.kernels.workload import EVERY_CHANGE, orders
-from vidssl import Loader, VideoIndex, ops
+from vidssl import FrameStore, Loader, VideoIndex, ops
+from vidssl.index.lists import write_list
 from vidssl.kernels.plan import PlanSpec
 from vidssl.types import Frames
 
@@ -28,14 +29,19 @@ def pack(planes: Planes) -> npt.NDArray[np.uint8]:
     return flat.reshape(luma.shape[0] * 3 // 2, luma.shape[1])
 
 
-def count_wrong(folder: Path, epochs: int, engine: str = "inline") -> tuple[int, int, set[str]]:
+def count_wrong(
+    source: Path, epochs: int, engine: str = "inline", store: FrameStore | None = None
+) -> tuple[int, int, set[str]]:
     """(pictures checked, pictures that differ from the truth, files shown)."""
-    index = VideoIndex.build(folder, progress=False)
+    index = VideoIndex.build(source, progress=False)
     rows = index.usable(SPAN).tolist()
-    decoded = {row: truth(video.path, video.stream) for row in rows for video in [index.video(row)]}
+    starts = {row: index.row(row)["start"] or 0 for row in rows}
+    decoded = {row: truth(video.path, video.stream)[starts[row] :] for row in rows for video in [index.video(row)]}
+    if store is not None:
+        store.fill(index, progress=False)
     places: dict[int, int] = {}
     checked = wrong = 0
-    with Loader(index, SPEC, batch_size=len(rows), device="cpu", seed=3, engine=engine) as loader:
+    with Loader(index, SPEC, batch_size=len(rows), device="cpu", seed=3, engine=engine, store=store) as loader:
         for epoch in range(epochs):
             for batch in loader:
                 for position, (clips, row, frame) in enumerate(
@@ -82,6 +88,23 @@ def test_made_clips(tmp_path: Path, engine: str) -> None:
     checked, wrong, names = count_wrong(tmp_path, 6, engine)
     assert names == {*MADE, "packed.avi"}
     assert (checked, wrong) == (6 * 8 * 12, 0)
+
+
+@pytest.mark.parametrize("engine", ["inline", "dali", "eager"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_segments(tmp_path: Path, engine: str, stored: bool) -> None:
+    """A segment shows the frames of its file from its start on, decoded or from a store."""
+    for name, (codec, options) in MADE.items():
+        make_clip(tmp_path / name, codec, **options)
+    segments = [(name, *part) for name in MADE for part in ((3, 20), (17, 50), (29, 47), (20, 30))]
+    write_list(
+        tmp_path / "l.csv", [(name, str(a), str(b)) for name, a, b in segments], ("path", "start_frame", "end_frame")
+    )
+    store = FrameStore(tmp_path / "store", "native") if stored else None
+    checked, wrong, names = count_wrong(tmp_path / "l.csv", 4, engine, store)
+    assert names == {*MADE}
+    assert (checked, wrong) == (4 * 3 * len(MADE) * 12, 0)  # three of the four are long enough
+    assert store is None or store.stats["misses"] == 0
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the optional real clips (../shared/data/clips) are not there")

@@ -14,6 +14,7 @@ import torch
 from tests.clips import make_clip
 from tests.kernels.workload import EVERY_CHANGE, orders
 from vidssl import FrameStore, Loader, VideoIndex, VidsslError
+from vidssl.index.lists import write_list
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.engines.inline import Inline
@@ -300,6 +301,25 @@ def test_too_many_bad_files_stop_the_run(broken: tuple[VideoIndex, Path]) -> Non
         pytest.raises(VidsslError, match=r"max_corrupt=0.01: 2 of 6 videos"),
     ):
         batches(loader)
+
+
+def test_a_bad_file_with_many_segments_is_one_bad_video(tmp_path: Path) -> None:
+    """All its segments are replaced, and the file is opened once."""
+    for name in "abc":
+        make_clip(tmp_path / f"{name}.mp4", frames=80)
+    rows = [(f"{name}.mp4", str(first), str(first + 40)) for name in "abc" for first in range(0, 40, 8)]
+    write_list(tmp_path / "l.csv", rows, ("path", "start_frame", "end_frame"))
+    index = VideoIndex.build(tmp_path / "l.csv", progress=False)
+    for name in ("c.mp4", "b.mp4"):
+        (tmp_path / name).unlink()
+        with Loader(index, PLAIN, batch_size=3, device="cpu", seed=1) as loader:
+            if name == "c.mp4":
+                shown = [index.video(row).path.name for batch in loader for row in batch.video.tolist()]
+                assert (len(shown), set(shown)) == (15, {"a.mp4", "b.mp4"})
+                assert loader.stats["corrupt_videos"] == 1
+            else:
+                with pytest.raises(VidsslError, match=r"max_corrupt=0.01: 2 of 3 videos"):
+                    batches(loader)
 
 
 def test_no_file_can_be_read(broken: tuple[VideoIndex, Path]) -> None:

@@ -123,7 +123,7 @@ def index(
     gone = (
         "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"
     )
-    print(f"wrote {out}: {found.read} files read, {len(found) - found.read} taken from the old index{gone}")
+    print(f"wrote {out}: {found.read} videos read, {len(found) - found.read} taken from the old index{gone}")
     if kept is not None:
         say_kept(kept, found)
         check_kept(kept, found)

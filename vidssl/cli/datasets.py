@@ -4,22 +4,48 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
 
-from vidssl.datasets import Dataset, diving48, hmdb51, kinetics, plain, ssv2, ucf101, with_duplicates, write_lists
+from vidssl.datasets import (
+    Dataset,
+    diving48,
+    epic_kitchens,
+    hmdb51,
+    kinetics,
+    plain,
+    ssv2,
+    ucf101,
+    with_duplicates,
+    write_lists,
+)
 from vidssl.index.lists import LISTS, is_list
 from vidssl.types import VidsslError
 
-Kind = Literal["ucf101", "hmdb51", "kinetics", "ssv2", "diving48", "folder", "csv"]
+Kind = Literal[
+    "ucf101",
+    "hmdb51",
+    "kinetics",
+    "ssv2",
+    "diving48",
+    "epic_kitchens",
+    "epic_kitchens_verbs",
+    "epic_kitchens_nouns",
+    "folder",
+    "csv",
+]
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {
     "ucf101": ucf101,
     "hmdb51": hmdb51,
     "kinetics": kinetics,
     "ssv2": ssv2,
     "diving48": diving48,
+    "epic_kitchens": epic_kitchens,
+    "epic_kitchens_verbs": partial(epic_kitchens, labels="verb"),
+    "epic_kitchens_nouns": partial(epic_kitchens, labels="noun"),
 }
 
 
@@ -36,12 +62,13 @@ def check(
     Nothing is decoded without --duplicates.
 
     Args:
-        kind: Kind of data set: ucf101, hmdb51, kinetics, ssv2 (Something-Something V2), diving48, folder (a folder for
-            each class) or csv (a list).
+        kind: Kind of data set: ucf101, hmdb51, kinetics, ssv2 (Something-Something V2), diving48, epic_kitchens
+            (EPIC-KITCHENS-100; with _verbs or _nouns, these are the labels), folder (a folder for each class) or csv (a
+            list).
         videos: Folder of the videos; for csv, the list.
         annotations: Lists of the release: the folder ucfTrainTestlist or testTrainMulti_7030_splits, the CSV files of
-            Kinetics, the folder labels of Something-Something V2, or the folder of Diving48_V2_train.json. None looks
-            for them in and beside videos.
+            Kinetics, the folder labels of Something-Something V2, or the folder of Diving48_V2_train.json or of
+            EPIC_100_train.csv. None looks for them in and beside videos.
         group: For folder and csv: regular expression; the text that it matches in a path is the group of the video.
             Example: "[a-z]+(?=_)".
         duplicates: Also look for near-duplicates: copies that were re-encoded, resized, trimmed or mirrored. A pair
@@ -73,11 +100,13 @@ def lists(
     index: bool = False,
     workers: int | None = None,
 ) -> None:
-    """Write a list (.csv: path,label,group) or an index of each split, for the options --data, --train and --test.
+    """Write a list (.csv: path,label,group; of segments also start,end) or an index of each split, for the options
+    --data, --train and --test.
 
     Args:
-        kind: Kind of data set: ucf101, hmdb51, kinetics, ssv2 (Something-Something V2), diving48, folder (a folder for
-            each class) or csv (a list).
+        kind: Kind of data set: ucf101, hmdb51, kinetics, ssv2 (Something-Something V2), diving48, epic_kitchens
+            (EPIC-KITCHENS-100; with _verbs or _nouns, these are the labels), folder (a folder for each class) or csv (a
+            list).
         videos: Folder of the videos; for csv, the list.
         out: Folder for the lists.
         annotations: See `vidssl datasets check --help`.

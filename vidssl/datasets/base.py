@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from vidssl.index.excerpts import Excerpt
 from vidssl.index.found import VideoFile
 from vidssl.index.sources import find_videos
 from vidssl.paths import printable
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
         label: Name of the class; None if the list has none.
         group: Name of the group; None if the video has none. Train and test should not share a group.
         candidates: Paths of the files that could be the video, if there are several; `path` is None then.
+        excerpt: The part of the file that is the video; None for all of it.
     """
 
     name: str
@@ -33,6 +35,13 @@ class Entry(NamedTuple):
     label: str | None
     group: str | None
     candidates: tuple[str, ...] = ()
+    excerpt: Excerpt | None = None
+
+    def row(self) -> Path:
+        """The absolute path of the video as an index names it. Raises VidsslError if the file is missing."""
+        if self.path is None:
+            raise VidsslError(f"datasets: the file of {self.name} is missing")
+        return self.path.resolve().with_name(f"{self.path.resolve().name}{self.excerpt or ''}")
 
 
 @dataclass(frozen=True, kw_only=True)

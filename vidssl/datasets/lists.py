@@ -6,15 +6,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry
-from vidssl.index.lists import COLUMNS, write_list
+from vidssl.index.lists import COLUMNS, INTERVALS, write_list
 from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
+
+_FIRST = {",".join((*COLUMNS, *interval)).encode() for interval in ((), *INTERVALS.values())}  # lines of our lists
 
 
 def write_lists(
     dataset: Dataset, out: Path, *, index: bool = False, workers: int | None = None, progress: bool = True
 ) -> list[Path]:
-    """Write OUT/NAME_PART.csv (path,label,group) for each part, without missing videos. The part "all" is OUT/NAME.csv.
+    """Write OUT/NAME_PART.csv for each part, without missing videos. The part "all" is OUT/NAME.csv.
+
+    The columns are path,label,group and, if some videos are segments of their files, start,end.
 
     Args:
         dataset: The data set.
@@ -44,7 +48,7 @@ def write_lists(
                 _write(made[-1], entries, dataset.source)
             return made
         whole = out / f"{dataset.name}.csv"
-        _write(whole, {entry.path: entry for entries in parts.values() for entry in entries}.values(), dataset.source)
+        _write(whole, {entry.row(): entry for entries in parts.values() for entry in entries}.values(), dataset.source)
         saved = whole.with_suffix(".arrow")
         known = VideoIndex.load(saved, root=out, allow_outside=True) if saved.is_file() else None
         built = VideoIndex.build(
@@ -60,7 +64,7 @@ def write_lists(
         if (out / f"{_stem(dataset, part)}.arrow") == saved:
             continue
         made.append(out / f"{_stem(dataset, part)}.arrow")
-        built.select(sorted(rows[entry.path.resolve()] for entry in entries if entry.path is not None)).save(made[-1])
+        built.select(sorted(rows[entry.row()] for entry in entries)).save(made[-1])
     return made
 
 
@@ -75,12 +79,16 @@ def _write(path: Path, entries: Iterable[Entry], source: Path | None) -> None:
     where = f"datasets: out={str(path.parent)!r}: its {path.name}"
     if source is not None and folder / path.name == source.resolve():
         raise VidsslError(f"{where} is the list that is read; name another folder")
-    if path.is_file() and path.read_bytes().split(b"\n")[0].strip() != ",".join(COLUMNS).encode():
+    if path.is_file() and path.read_bytes().split(b"\n")[0].strip() not in _FIRST:
         raise VidsslError(f"{where} is not a list that vidssl wrote; name another folder")
+    entries = list(entries)
+    units = {entry.excerpt.unit for entry in entries if entry.excerpt is not None}
+    interval = INTERVALS[units.pop()] if units else ()  # a data set states all segments in one unit
     rows = []
     for entry in entries:
         assert entry.path is not None
         video = entry.path.resolve()
         name = video.relative_to(folder) if video.is_relative_to(folder) else video
-        rows.append((str(name), entry.label, entry.group))
-    write_list(path, rows)
+        start_end = entry.excerpt.texts() if entry.excerpt is not None else ("", "")
+        rows.append((str(name), entry.label, entry.group, *start_end[: len(interval)]))
+    write_list(path, rows, (*COLUMNS, *interval))

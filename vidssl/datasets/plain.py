@@ -38,10 +38,9 @@ def plain(source: Path, *, group: str = "", fraction: float = 0.0, seed: int = 0
     matches = match_groups([one.path for one in files], group, "group")
     entries = []
     for one, match in zip(files, matches, strict=True):
-        path = root / one.path
-        entries.append(
-            Entry(one.path, path if os.path.isfile(root / one.file) else None, one.label, match or one.group)
-        )
+        path = root / one.path if one.is_frames else root / one.file
+        there = path if os.path.isfile(root / one.file) else None
+        entries.append(Entry(one.path, there, one.label, match or one.group, excerpt=one.excerpt))
     parts = {"all": entries}
     if fraction:
         held = set(hold_out([entry.group or entry.name for entry in entries], fraction, seed=seed).tolist())

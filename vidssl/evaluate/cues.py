@@ -103,13 +103,16 @@ class KeyFrames:
         self._starts: dict[int, npt.NDArray[np.int64]] = {}
 
     def starts(self, row: int) -> npt.NDArray[np.int64]:
-        """Frame numbers of the key frames of a row, ascending. The first frame counts as a key frame."""
+        """Frame numbers of the key frames of a row, ascending; of a segment, also those before it, below 0.
+
+        The first frame counts as a key frame.
+        """
         if row not in self._starts:
-            video = self.index.video(row)
+            video, lead = self.index.video(row).surroundings()
             with video.open() as reader:
-                flagged = [number for number, packet in reader.packets() if packet.is_keyframe]
+                flagged = [number for number, packet in reader.packets(video.points) if packet.is_keyframe]
             found = np.flatnonzero(np.isin(video.packet, flagged))
-            self._starts[row] = np.union1d([0], found).astype(np.int64)
+            self._starts[row] = np.union1d([0], found).astype(np.int64) - lead
         return self._starts[row]
 
     def offsets(self, video: npt.NDArray[np.int64], frame: npt.NDArray[np.int64]) -> torch.Tensor:

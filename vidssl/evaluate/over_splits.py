@@ -48,7 +48,7 @@ def official_splits(dataset: Dataset, index: VideoIndex, numbers: Sequence[int])
 
     def part(name: str) -> VideoIndex:
         entries = dataset.parts[name]
-        found = {rows[path]: one for one in entries if one.path and (path := one.path.resolve()) in rows}
+        found = {rows[path]: one for one in entries if one.path and (path := one.row()) in rows}
         if not found:
             raise VidsslError(
                 f"evaluate: train={str(index.root)!r}: none of the {len(entries)} videos of {name} are there; "

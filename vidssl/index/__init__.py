@@ -25,6 +25,7 @@
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
 | motion.py | measures how much the picture changes from frame to frame |
 | parts.py | splits a decode where the picture's size changes |
+| excerpts.py | segments of a file: their start and end, and what a row of one keeps of the file |
 | build.py | scans many videos in parallel; keeps finished rows when it is stopped |
 | transient.py | what depends on the machine and not on the file |
 | journal.py | keeps finished rows, so that an interrupted build resumes |

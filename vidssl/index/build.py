@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from vidssl.deadline import FileTimeoutError
+from vidssl.index.excerpts import cut
 from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal
 from vidssl.index.scan import KeepsFrames, scan, unusable
@@ -62,22 +63,18 @@ def read_videos(
 
     def read(videos: Sequence[VideoFile], pool: Workers, name: str, *, last: bool) -> list[VideoFile]:
         """Scan videos, keep their rows, and return those to read again."""
-        jobs = {
-            pool.submit(
-                reading, folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream, one.is_frames
-            ): one
-            for one in videos
-        }
+        files = [[videos[at] for at in places] for places in by_file(videos)]
+        jobs = {pool.submit(_scan_file, reading, folder, ones, file_timeout, stream): ones for ones in files}
         again = []
         with tqdm(total=len(jobs), desc=name, unit="video", disable=None if progress else True) as bar:
             try:
                 for done in finished(jobs, most=_SAVED):
-                    rows = [(jobs[job], _row(jobs.pop(job), job)) for job in done]
+                    rows = [pair for job in done for pair in _rows(jobs.pop(job), job)]
                     keep([row for _, row in rows if last or not retries(row["status"])])
                     again += [one for one, row in rows if not last and retries(row["status"])]
                     bar.update(len(done))
             except KeyboardInterrupt:
-                keep([_row(one, job) for job, one in jobs.items() if job.done()])
+                keep([row for job, ones in jobs.items() if job.done() for _, row in _rows(ones, job)])
                 raise
         return again
 
@@ -97,17 +94,51 @@ def read_videos(
     return pa.Table.from_batches(batches, SCHEMA)
 
 
-def _row(one: VideoFile, job: Future[dict[str, Any]]) -> dict[str, Any]:
-    """A row of SCHEMA, also for a file whose worker never returned."""
+def by_file(videos: Sequence[VideoFile]) -> list[list[int]]:
+    """Positions of videos: those that are excerpts of the same file together, so that it is read once."""
+    files: dict[tuple[str, int | None], list[int]] = {}
+    for at, one in enumerate(videos):
+        files.setdefault((one.file, one.offset), []).append(at)
+    return list(files.values())
+
+
+def _scan_file(
+    reading: Callable[..., dict[str, Any]],
+    folder: Path,
+    ones: Sequence[VideoFile],
+    file_timeout: float | None,
+    stream: int | None,
+) -> list[dict[str, Any]]:
+    """Scan a file once, and return a row of SCHEMA for each of the videos in it, in their order.
+
+    Args:
+        reading: `scan`, with the store that keeps its frames. Of a file with excerpts it keeps nothing yet: most of the
+            frames may be in none of them.
+        folder: The folder that paths are relative to.
+        ones: The file, or excerpts of it.
+        file_timeout: As in `VideoIndex.build`.
+        stream: As in `VideoIndex.build`.
+    """
+    one = ones[0]
+    if any(each.excerpt is not None for each in ones):
+        reading = scan
+    row = reading(folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream, one.is_frames)
+    return [make_row(each, row if each.excerpt is None else cut(row, each.excerpt)) for each in ones]
+
+
+def _rows(ones: Sequence[VideoFile], job: Future[list[dict[str, Any]]]) -> list[tuple[VideoFile, dict[str, Any]]]:
+    """Each video of a file with its row of SCHEMA, also for a file whose worker never returned."""
     try:
-        return make_row(one, job.result())
+        rows = job.result()
     except FileTimeoutError as late:
-        return make_row(one, unusable(f"{NOT_READ}{late.reason}"))
+        rows = [make_row(one, unusable(f"{NOT_READ}{late.reason}")) for one in ones]
+    return list(zip(ones, rows, strict=True))
 
 
 def make_row(one: VideoFile, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of SCHEMA from what the source says about a file, and what `scan` found."""
-    if row["packet"] == list(range(len(row["packet"]))):
+    """A row of SCHEMA from what the source says about a file, and what `scan` or `cut` found."""
+    row = {name: value for name, value in row.items() if name != "times"}
+    if row.get("excerpt") is None and row["packet"] == list(range(len(row["packet"]))):
         row["packet"] = None
     return {
         "path": one.path,

@@ -16,7 +16,8 @@ import pyarrow as pa
 from vidssl.cpus import cpus
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
-from vidssl.index.build import make_row
+from vidssl.index.build import by_file, make_row
+from vidssl.index.excerpts import cut
 from vidssl.index.found import NOT_UTF8, Ignored, VideoFile
 from vidssl.index.frames import size_of
 from vidssl.index.scan import scan, unusable
@@ -102,19 +103,23 @@ class Check:
     def __iter__(self) -> Iterator[FileCheck]:
         count = self._workers or cpus()
         with Workers(count, "vidssl-check") as pool:
-            jobs = {pool.submit(self._check, row): row for row in range(len(self._files))}
+            jobs = {pool.submit(self._check, rows): rows for rows in by_file(self._files)}
             for job in as_completed(jobs):
-                row = jobs[job]
+                rows = jobs[job]
                 try:
                     job.result()
                 except FileTimeoutError as late:  # its worker hangs
-                    self.done[row] = FileCheck(path=self._files[row].path, status=late.reason)
-                yield self.done[row]
+                    for row in rows:
+                        self.done[row] = FileCheck(path=self._files[row].path, status=late.reason)
+                for row in rows:
+                    yield self.done[row]
 
-    def _check(self, row: int) -> None:
-        self.done[row] = self._checked(row)
+    def _check(self, rows: list[int]) -> None:
+        read: dict[int | None, dict[str, Any]] = {}  # what was found, by the video stream that was read
+        for row in rows:
+            self.done[row] = self._checked(row, read)
 
-    def _checked(self, row: int) -> FileCheck:
+    def _checked(self, row: int, read: dict[int | None, dict[str, Any]]) -> FileCheck:
         one = self._files[row]
         known: dict[str, Any] | None = None
         if self._index is not None:
@@ -122,11 +127,16 @@ class Check:
                 known = self._index.row(row)
             except VidsslError as damaged:
                 return FileCheck(path=one.path, status=str(damaged))
-            if reason := _refused(self._root / one.file, one, known) or _changed(self._root / one.file, known):
+            path = self._root / one.file
+            if reason := _refused(path, one, known) or _changed(one, path, known):
                 return FileCheck(path=one.path, status=reason)
         number = None if known is None else known["number"]
-        about = (one.offset, one.bytes, one.refused, self._timeout, number, one.is_frames)
-        found = scan(self._root / one.file, *about, whole=self._deep)
+        if number not in read:
+            place = one.offset, one.bytes, one.refused, self._timeout, number, one.is_frames
+            read[number] = scan(self._root / one.file, *place, whole=self._deep)
+        found = dict(read[number])
+        if self._deep and one.excerpt is not None:
+            found = cut(found, one.excerpt)
         if known is not None:
             found["status"] = _compare(one, known, found, self._deep)
         names = ("status", "note", "width", "height", "codec", "bytes")
@@ -137,8 +147,7 @@ class Check:
 def _files_of(index: VideoIndex) -> list[VideoFile]:
     columns = (index.column(name).to_pylist() for name in ("path", "archive", "offset", "bytes"))
     return [
-        VideoFile(path=path, label=None, archive=archive, offset=offset, bytes=None if offset is None else size)
-        for path, archive, offset, size in zip(*columns, strict=True)
+        VideoFile.recorded(path, archive, offset, size) for path, archive, offset, size in zip(*columns, strict=True)
     ]
 
 
@@ -156,7 +165,7 @@ def _refused(path: Path, one: VideoFile, row: dict[str, Any]) -> str:
     return found[0].refused if found and found[0].archive is None else whole
 
 
-def _changed(path: Path, row: dict[str, Any]) -> str:
+def _changed(one: VideoFile, path: Path, row: dict[str, Any]) -> str:
     """How a file differs from the one that was indexed, by size and modification time; "" if it does not."""
     try:
         now = stat_regular(path)
@@ -166,8 +175,8 @@ def _changed(path: Path, row: dict[str, Any]) -> str:
         return str(row["status"]) if path.is_dir() else f"cannot be read: {error.strerror}"
     if row["mtime_ns"] is None:  # it could not be read when it was indexed
         return ""
-    size = size_of(path, now.st_size, frames=row["offset"] is None and row["archive"] is not None)
-    if row["offset"] is None and size != row["bytes"]:
+    size = size_of(path, now.st_size, frames=one.is_frames)
+    if not one.packed and size != row["bytes"]:
         return f"changed since it was indexed: {size} bytes, formerly {row['bytes']}"
     if now.st_mtime_ns != row["mtime_ns"]:
         return f"changed since it was indexed: modified {(now.st_mtime_ns - row['mtime_ns']) / 1e9:+.1f} s later"
@@ -182,7 +191,7 @@ def _compare(one: VideoFile, row: dict[str, Any], found: dict[str, Any], deep: b
         again = f"usable now, but the index leaves it out ({row['status']}); index the videos again"
         return again if deep or row["mtime_ns"] is None else str(row["status"])
     names = SCHEMA.names if deep else found.keys() - unusable("").keys()
-    if row["start"] and not deep:  # the first frame of the file is not the row's
+    if (row["start"] or one.excerpt is not None) and not deep:  # the first frame of the file is not the row's
         names = {"container", "codec", "stream", "number"}
     # in Arrow's types, as the row: some columns hold fewer digits than Python
     now = pa.RecordBatch.from_pylist([make_row(one, found)], SCHEMA).to_pylist()[0]

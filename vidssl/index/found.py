@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from vidssl.index.excerpts import Excerpt, excerpt_in
+
 NOT_UTF8 = "its name, or that of a folder it is in, is not UTF-8; rename it"
 _KINDS, _NAMES = 20, 3  # kinds that the notes name, and names of each
 
@@ -17,15 +19,16 @@ class VideoFile:
 
     Attributes:
         path: Path relative to the root and below it, with forward slashes. For a member of a tar: the path of the tar,
-            then the name of the member. For a folder of frames: the folder. It is valid Unicode, and no other video of
-            the source has it.
+            then the name of the member. For a folder of frames: the folder. For an excerpt: see vidssl.index.excerpts.
+            It is valid Unicode, and no other video of the source has it.
         label: Class name, or None.
         group: Name of the group, or None.
         archive: The path of the file to open, if it is another one: for a member, the tar; for a folder of frames, the
-            first picture.
+            first picture; for an excerpt, the file that it is of.
         offset: For a member, its first byte in the tar.
         bytes: For a member, its length in bytes.
         refused: Why the video cannot be used, if that is already certain.
+        excerpt: The part of the file that is the video; None for all of it.
     """
 
     path: str
@@ -35,6 +38,7 @@ class VideoFile:
     offset: int | None = None
     bytes: int | None = None
     refused: str = ""
+    excerpt: Excerpt | None = None
 
     @property
     def file(self) -> str:
@@ -49,7 +53,18 @@ class VideoFile:
     @property
     def is_frames(self) -> bool:
         """True for a folder of frames."""
-        return self.archive is not None and not self.packed
+        return self.archive is not None and not self.packed and self.excerpt is None
+
+    @classmethod
+    def recorded(cls, path: str, archive: str | None, offset: int | None, size: int | None) -> VideoFile:
+        """The video of a row of an index, from its columns `path`, `archive`, `offset` and `bytes`.
+
+        Raises:
+            VidsslError: The index is damaged.
+        """
+        excerpt = excerpt_in(path, archive)
+        size = None if offset is None else size
+        return cls(path=path, label=None, archive=archive, offset=offset, bytes=size, excerpt=excerpt)
 
 
 class Found(NamedTuple):

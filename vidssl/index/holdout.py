@@ -12,13 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from vidssl.index.excerpts import without_excerpt
 from vidssl.index.mixture import Mixture
 from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
 
 
 def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str | None]:
-    """Find the text that a regular expression matches in each path.
+    """Find the text that a regular expression matches in each path; of a segment, in the path of its file.
 
     Args:
         paths: Paths of videos.
@@ -34,7 +35,7 @@ def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str 
     if not pattern:
         return [None] * len(paths)
     try:
-        found = [re.search(pattern, path) for path in paths]
+        found = [re.search(pattern, without_excerpt(path)) for path in paths]
     except re.error as error:
         raise VidsslError(f"{argument}={pattern!r}: not a regular expression ({error})") from error
     if paths and not any(found):

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from vidssl.index.excerpts import Excerpt
 from vidssl.index.kinds import EXTENSIONS
 from vidssl.types import VidsslError
 
 LAYOUTS = (
-    "write it as one of these: a first line path[,label[,group]] and rows below it; a path on each line; "
+    "write it as one of these: a first line path[,label[,group]][,start,end] and rows below it; a path on each line; "
     "PATH LABEL on each line, where PATH ends like a video file; or FOLDER FRAMES LABEL on each line, where FOLDER "
     "holds that many numbered pictures. `vidssl datasets check --help` names the data sets whose own lists are read"
 )
@@ -51,6 +52,7 @@ class ListEntry(NamedTuple):
         label: Name of the class, or None.
         group: Name of the group, or None.
         frames: Number of frames that the list says, of a folder of frames; else None.
+        excerpt: The part of the file, or None for all of it.
     """
 
     line: int
@@ -58,6 +60,7 @@ class ListEntry(NamedTuple):
     label: str | None
     group: str | None
     frames: int | None = None
+    excerpt: Excerpt | None = None
 
 
 def split_lines(text: str) -> Iterator[tuple[int, str]]:

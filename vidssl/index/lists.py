@@ -3,7 +3,9 @@
 A list has one of three layouts, whatever its name ends in:
 
 * a table: the first line names the columns `path`, and optionally `label` and `group`, in any order and among others;
-  they are separated by commas, semicolons or tabs;
+  they are separated by commas, semicolons or tabs; with `start` and `end`, in seconds or as [H:]MM:SS, or with
+  `start_frame` and `end_frame`, from 0, a row is a segment of its video (vidssl.index.excerpts), or the whole video
+  where both are empty;
 * paths, or pairs of a path and a label, one on each line: vidssl.index.lines reads them.
 
 Blanks around a path, label or group do not count, except for a path in quotation marks. Blank lines are skipped. In a
@@ -19,15 +21,20 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from vidssl.files import read_bytes
+from vidssl.index.excerpts import Excerpt, parse_excerpt
 from vidssl.index.lines import BREAK, ListEntry, clean_label, read_pairs, refuse, shown, split_lines
 from vidssl.paths import atomic_write, printable
 from vidssl.types import VidsslError
 
 LISTS = (".csv", ".txt", ".tsv")
 COLUMNS = ("path", "label", "group")
+INTERVALS: dict[Literal["t", "frames"], tuple[str, str]] = {
+    "t": ("start", "end"),
+    "frames": ("start_frame", "end_frame"),
+}
 _DELIMITERS = ",;\t"
 
 
@@ -88,15 +95,45 @@ def read_list(path: Path, argument: str) -> VideoList:
     if delimiter is not None:
         header, rows = read_table(text, where, delimiter)
         refuse(where, [(line, "it has no path") for line, row in rows if not row["path"]])
+        excerpts = _excerpts(header, rows, where)
         found = [
-            ListEntry(line, row["path"], clean_label(row.get("label", "")), clean_label(row.get("group", "")))
-            for line, row in rows
+            ListEntry(
+                line, row["path"], clean_label(row.get("label", "")), clean_label(row.get("group", "")), excerpt=excerpt
+            )
+            for (line, row), excerpt in zip(rows, excerpts, strict=True)
         ]
         labelled = "label" in header
     else:
         found, labelled = read_pairs(text, where, bare=path.suffix.lower() == ".txt")
     refuse(where, [(one.line, "its path holds a NUL character") for one in found if "\0" in one.path])
     return VideoList(entries=found, labelled=labelled)
+
+
+def _excerpts(header: list[str], rows: list[tuple[int, dict[str, str]]], where: str) -> list[Excerpt | None]:
+    """The segment of each row.
+
+    Raises:
+        VidsslError: A column is missing, both kinds of columns are there, or lines have a segment that is refused.
+    """
+    for start, end in INTERVALS.values():
+        if (start in header) != (end in header):
+            there, lacks = (start, end) if start in header else (end, start)
+            raise VidsslError(f"{where} its first line has {there!r} and no {lacks!r}; add it, or rename {there!r}")
+    units = [unit for unit, names in INTERVALS.items() if set(names) <= set(header)]
+    if len(units) == 2:
+        raise VidsslError(f"{where} its first line has segments in seconds and in frames; keep one of the two")
+    if not units:
+        return [None] * len(rows)
+    start, end = INTERVALS[units[0]]
+    found: list[Excerpt | None] = []
+    refused = []
+    for line, row in rows:
+        try:
+            found.append(parse_excerpt(row[start], row[end], units[0]))
+        except ValueError as error:
+            refused.append((line, str(error)))
+    refuse(where, refused)
+    return found
 
 
 def write_list(path: Path, rows: Iterable[Sequence[str | None]], columns: Sequence[str] = COLUMNS) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from av.video.frame import VideoFrame
 from vidssl.deadline import Deadline, FileTimeoutError
 from vidssl.files import stat_regular
 from vidssl.index.boxes import lacks_moov, max_samples
+from vidssl.index.excerpts import FrameTimes
 from vidssl.index.frames import size_of
 from vidssl.index.look import look_of
 from vidssl.index.parts import Parts
@@ -74,8 +76,8 @@ def scan(
         whole: Decode every frame. False decodes only the first one, and leaves out the columns that need all frames.
 
     Returns:
-        The columns of `vidssl.index.schema.SCHEMA` that the file itself decides. If the file cannot be used, `status`
-        gives the reason.
+        The columns of `vidssl.index.schema.SCHEMA` that the file itself decides, and as "times" the FrameTimes of its
+        frames if all were decoded. If the file cannot be used, `status` gives the reason.
     """
     row = unusable("ok") | {"number": number}
     try:
@@ -153,8 +155,9 @@ def _read_all(
         rate = source.stream.average_rate or source.stream.guessed_rate
         row: dict[str, Any] = {"container": source.container.format.name, "codec": source.codec.name}
         row["stream"] = source.stream.index
-        notes = _streams(source)
-        second = int(1 / source.stream.time_base) if source.stream.time_base else 1
+        notes, zero = _streams(source), _zero(source)
+        tick = source.stream.time_base
+        second = int(1 / tick) if tick else 1
         read = _Packets()
 
         def begin(frame: VideoFrame, number: int) -> Watch:
@@ -179,7 +182,8 @@ def _read_all(
             "start": watch.start if parts.count > 1 else None,
         }
     read.damaged |= not strict
-    return row | _verified(path, about, row, watch, read, notes)
+    found = row | _verified(path, about, row, watch, read, notes)
+    return found | {"times": FrameTimes(shown=watch.shown(), tick=tick, zero=zero)}
 
 
 def _see_all(source: PacketReader, read: _Packets, parts: Parts, path: Path, strict: bool) -> str:
@@ -274,6 +278,13 @@ def _streams(source: PacketReader) -> list[str]:
         return []
     used = named.pop(source.videos.index(source.stream))
     return [f"of its video streams, {used} is used, not {', '.join(named)}"]
+
+
+def _zero(source: PacketReader) -> Fraction:
+    """The time that players show as 0:00, in seconds: the earliest one of video and sound."""
+    streams = [source.stream, *source.container.streams.audio]
+    starts = [one.start_time * one.time_base for one in streams if one.start_time is not None and one.time_base]
+    return min(starts, default=Fraction(0))
 
 
 def _used(watch: Watch, ended: str) -> list[str]:

@@ -6,12 +6,19 @@ import json
 
 import pyarrow as pa
 
-VERSION = 4  # version of the file format; other versions are refused
+VERSION = 5  # version of the file format
+READABLE = (4, VERSION)  # 4 lacks the column `excerpt`; others are refused
 _POINT = pa.struct(
     [
         ("frame", pa.int32()),
         ("packet", pa.int32()),
         *((name, pa.int64()) for name in ("timestamp", "pos", "pts", "dts", "size")),
+    ]
+)
+_EXCERPT = pa.struct(
+    [
+        ("lead", pa.int32()),  # number of frames in `packet` that come before the excerpt's frame 0
+        ("checked", pa.int32()),  # number of the packet of checksums[0]
     ]
 )
 SCHEMA = pa.schema(
@@ -20,14 +27,16 @@ SCHEMA = pa.schema(
         ("path", pa.string()),
         ("label", pa.string()),  # its folder's name, or from a shard or list; null directly under the root
         ("group", pa.string()),  # videos that belong together (a person, a source), from a list; else null
-        # the file to open if it is not `path`: of a member of a tar, the tar; of a folder of frames, its first picture
+        # the file to open if it is not `path`: of a member of a tar, the tar; of a folder of frames, its first picture;
+        # of an excerpt, the file
         ("archive", pa.string()),
         ("offset", pa.int64()),  # for a member: its first byte in the tar; null for a file
         ("status", pa.string()),  # "ok", or why the video cannot be used
         ("note", pa.string()),  # what is unusual about a usable video
         ("frames", pa.int32()),  # number of frames that decode, from the first on
         # The row covers frames start..end-1 of a sequential decode of the stream; its frame 0 is that decode's
-        # frame `start`. Null if it covers all frames from the first on; set where the picture's size changes.
+        # frame `start`. Null if it covers all frames from the first on; set where the picture's size changes, and for
+        # an excerpt.
         ("start", pa.int32()),
         ("end", pa.int32()),
         ("frame_rate", pa.float64()),  # average, in frames per second
@@ -50,7 +59,8 @@ SCHEMA = pa.schema(
         ("chroma_y", pa.float32()),
         ("bytes", pa.int64()),
         ("mtime_ns", pa.int64()),
-        # number of each frame's packet; null if frame n comes from packet n for all frames
+        # number of each frame's packet; null if frame n comes from packet n for all frames. Of an excerpt, also of
+        # frames around it, and `points` and `checksums` belong to these: see vidssl.index.excerpts.
         ("packet", pa.large_list(pa.int32())),
         # CRC-32 of each packet, and of what the container tells a decoder: see vidssl.video.packets.Checksums
         ("checksums", pa.large_list(pa.uint32())),
@@ -60,8 +70,17 @@ SCHEMA = pa.schema(
         # see vidssl.index.motion
         ("motion", pa.large_list(pa.uint16())),
         ("points", pa.list_(_POINT)),  # where decoding can begin: see vidssl.video.packets.SeekPoints
+        ("excerpt", _EXCERPT),  # null for a whole video
     ]
 )
+
+
+def complete(table: pa.Table) -> pa.Table:
+    """A table of a version that can be read, with all columns of SCHEMA."""
+    for field in SCHEMA:
+        if field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table
 
 
 def parse_metadata(footer: bytes) -> tuple[int | None, str | None, bool]:

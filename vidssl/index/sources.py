@@ -153,24 +153,38 @@ def _in_list(source: Path, frames: str) -> Found:
         root = Path(os.path.commonpath({os.path.dirname(path) for path in paths}))
     start = len(str(root).rstrip("/")) + 1
     first: dict[str, ListEntry] = {}
+    grouped: dict[str, ListEntry] = {}  # the first line of each file that has segments, which share a group
+    segmented = {path[start:] for entry, path in zip(listed.entries, paths, strict=True) if entry.excerpt is not None}
     videos, refused, again, counts = [], [], [], []
     for entry, path in zip(listed.entries, paths, strict=True):
-        name = path[start:]
+        file = path[start:]
+        name, group = f"{file}{entry.excerpt or ''}", entry.group
+        if file in segmented:
+            group, one_file = entry.group or file, grouped.setdefault(file, entry)
+            if one_file.group != entry.group:
+                why = f"a segment of {entry.path} has another group in line {one_file.line}; give all of them the same"
+                refused.append((entry.line, why))
+                continue
         earlier = first.setdefault(name, entry)
         if earlier is entry:
             label = entry.label if listed.labelled else clean_label(Path(entry.path).parent.name)
             if os.path.isdir(path):
-                one, note = _listed_frames(PosixPath(name), root, entry, frames)
+                one, note = _listed_frames(PosixPath(file), root, entry, frames)
                 counts += [note] if note else []
+                if entry.excerpt is not None:
+                    refused.append(
+                        (entry.line, f"{entry.path} is a folder of frames, which has no segments; leave them out")
+                    )
             else:
-                one = VideoFile(path=name, label=None, refused=_TAR_IN_LIST if is_tar(name) else "")
-            videos.append(replace(one, label=label, group=entry.group))
+                archive = None if entry.excerpt is None else file
+                why = _TAR_IN_LIST if is_tar(file) else ""
+                one = VideoFile(path=name, label=None, archive=archive, refused=why, excerpt=entry.excerpt)
+            videos.append(replace(one, label=label, group=group))
         elif (earlier.label, earlier.group) == (entry.label, entry.group):
-            again.append(f"line {entry.line}: {entry.path} is named in line {earlier.line} already")
+            again.append(f"line {entry.line}: {_shown(entry)} is named in line {earlier.line} already")
         else:
-            refused.append(
-                (entry.line, f"{entry.path} has another label or group in line {earlier.line}; keep one of the lines")
-            )
+            why = f"{_shown(entry)} has another label or group in line {earlier.line}; keep one of the lines"
+            refused.append((entry.line, why))
     refuse(f"{where}:", refused)
     notes = [*_first(again, "lines name a video again"), *_first(counts, "folders have other numbers of frames")]
     videos.sort(key=lambda one: one.path)
@@ -199,6 +213,10 @@ def _listed_frames(name: PosixPath, root: Path, entry: ListEntry, frames: str) -
         else:
             note = f"line {entry.line}: {entry.path}: {said}; all are used"
     return one, note
+
+
+def _shown(entry: ListEntry) -> str:
+    return f"{entry.path}{entry.excerpt or ''}"
 
 
 def _resolve_names(names: Sequence[PosixPath], folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.recent import RecentVideos
 from vidssl.index.row import FRAMES, make_video
 from vidssl.index.scan import KeepsFrames
-from vidssl.index.schema import SCHEMA, VERSION, parse_metadata
+from vidssl.index.schema import READABLE, SCHEMA, VERSION, complete, parse_metadata
 from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
 from vidssl.index.transient import NOT_READ, certain
@@ -63,7 +63,7 @@ class VideoIndex:
         source: The folder that was indexed, or the folder of the list. None where a loaded file does not record it.
 
     Attributes:
-        read: Number of files that `build` read.
+        read: Number of videos that `build` read.
         listed: True if `build` indexed a list or a shard. A saved index does not keep it.
         notes: What `build` found worth knowing about the source. A saved index does not keep them.
 
@@ -218,7 +218,7 @@ class VideoIndex:
         if made_of is None:
             raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
-        if version != VERSION:
+        if version not in READABLE:
             raise VidsslError(
                 f"{where} version {version}, but this vidssl reads version {VERSION}; "
                 f"delete it and build it again with {sealed.hint}"
@@ -245,11 +245,13 @@ class VideoIndex:
     def table(self) -> pa.Table:
         """All columns of all rows."""
         if self._sealed is not None:
-            return self._sealed.columns(SCHEMA.names, self._rows)
+            return complete(self._sealed.columns(self._table.schema.names, self._rows))
         return self._table if self._rows is None else self._table.take(self._rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One column of SCHEMA, for all rows."""
+        if name not in self._table.schema.names:
+            return pa.chunked_array([pa.nulls(len(self), SCHEMA.field(name).type)])
         if self._sealed is not None:
             return self._sealed.columns([name], self._rows)[name]
         return self._table[name] if self._rows is None else self._table[name].take(pa.array(self._rows))
@@ -272,12 +274,7 @@ class VideoIndex:
         """
         columns = [self.column(name).to_pylist() for name in _IDENTITY]
         return all(
-            _identity(
-                self.root,
-                VideoFile(
-                    path=path, label=None, archive=archive, offset=offset, bytes=None if offset is None else size
-                ),
-            )
+            _identity(self.root, VideoFile.recorded(path, archive, offset, size))
             == (path, archive, offset, size, mtime)
             for path, archive, offset, size, mtime in zip(*columns, strict=True)
         )
@@ -310,7 +307,7 @@ class VideoIndex:
         ends, batches = self._batches
         number = int(np.searchsorted(ends, at, side="right"))
         batch, place = batches[number], at - (int(ends[number - 1]) if number else 0)
-        values: dict[str, Any] = {name: batch[name][place].as_py() for name in _SINGLE}
+        values: dict[str, Any] = {name: batch[name][place].as_py() if name in batch else None for name in _SINGLE}
         if values["status"] != "ok":
             raise VidsslError(f"VideoIndex.video: row={row}: {values['path']} cannot be used: {values['status']}")
         packet, sums = batch["packet"][place], batch["checksums"][place]
@@ -337,7 +334,7 @@ class VideoIndex:
             VidsslError: The row does not exist or is damaged.
         """
         at = self._checked("row", row)
-        values: dict[str, Any] = self._table.slice(at, 1).to_pylist()[0]
+        values: dict[str, Any] = complete(self._table.slice(at, 1)).to_pylist()[0]
         return values
 
     def motion(self, row: int) -> npt.NDArray[np.uint16]:
@@ -375,6 +372,30 @@ class VideoIndex:
             return str(self.video(row).path)
         except VidsslError:
             return f"row {row} of the index"
+
+    @cached_property
+    def files(self) -> npt.NDArray[np.int64]:
+        """int64 [len(self)]: for each row, the first row of the same file. Only excerpts share a file."""
+        if not self.has_excerpts:
+            return np.arange(len(self))
+        path, archive, offset = (self.column(name) for name in ("path", "archive", "offset"))
+        file = pc.if_else(pc.is_null(offset), pc.coalesce(archive, path), path)
+        if isinstance(file, pa.ChunkedArray):
+            file = file.combine_chunks()
+        _, first, place = np.unique(file.dictionary_encode().indices.to_numpy(), return_index=True, return_inverse=True)
+        return np.asarray(first[place], np.int64)
+
+    def excerpts(self) -> npt.NDArray[np.int64]:
+        """int64 [N]: the usable rows that are segments of their files (vidssl.index.excerpts), ascending."""
+        if not self.has_excerpts:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(pc.is_valid(self.column("excerpt")).to_numpy()).astype(np.int64)
+
+    @property
+    def has_excerpts(self) -> bool:
+        """False if no row of the table is an excerpt. It counts nulls, and reads no column, which may be damaged."""
+        names = self._table.schema.names
+        return "excerpt" in names and self._table["excerpt"].null_count < len(self._table)
 
     def frames(self, row: int) -> int:
         """Number of frames of a row; 0 if the row cannot be used."""

@@ -189,10 +189,16 @@ class Watch:
         del self.packets[count:], self.times[count:], self.sums[count:]
         self.starts = [start for start in self.starts if start < count]
 
+    def shown(self) -> list[int | None]:
+        """Presentation time of each frame; None where it is not known."""
+        if self.dts is None:
+            return self.times
+        times = chunk_times(self.dts, self.packets)
+        return [None for _ in self.packets] if times is None else [*times]
+
     def regular(self) -> bool | None:
         """Return True if frames are evenly spaced, up to the rounding of the time base; None if no times are known."""
-        shown = self.times if self.dts is None else chunk_times(self.dts, self.packets)
-        times = [time for time in shown or () if time is not None]
+        times = [time for time in self.shown() if time is not None]
         if len(self.packets) < 3:
             return True
         if len(times) < len(self.packets):

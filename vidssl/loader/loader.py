@@ -160,7 +160,8 @@ class Loader:
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         path = Path(quarantine) if quarantine is not None else None
-        self._quarantine = Quarantine(path=path, max_corrupt=max_corrupt, videos=len(self.sampler.rows))
+        files = len(np.unique(index.files[self.sampler.rows]))
+        self._quarantine = Quarantine(path=path, max_corrupt=max_corrupt, videos=files)
 
     def _report(self, message: str, *values: object) -> None:
         (log.info if self.train else log.debug)(message, *values)

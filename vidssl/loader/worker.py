@@ -41,8 +41,8 @@ W_co = TypeVar("W_co", bound=FetchedWindow, covariant=True)
 class Worker(ABC, Generic[W_co]):
     """Fetches windows. All threads share one worker, which changes only `corrupt` and `SegmentWorker`'s refusals.
 
-    The attribute `corrupt` maps the rows of videos that could not be read to the reason. It saves reading them again,
-    and never changes what is shown.
+    The attribute `corrupt` maps files that could not be read (the first of each file's rows, as in `VideoIndex.files`)
+    to the reason. It saves reading them again, and never changes what is shown.
 
     Args:
         index: The videos.
@@ -66,6 +66,7 @@ class Worker(ABC, Generic[W_co]):
         check_timeout("Loader", file_timeout)
         self._index, self._spec, self._sampler, self._file_timeout = index, spec, sampler, file_timeout
         self._store, self._missed = store, missed
+        self.files = index.files.tolist()
         self.corrupt: dict[int, str] = {}
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
@@ -76,7 +77,8 @@ class Worker(ABC, Generic[W_co]):
         failures: list[Failure] = []
         for attempt in range(len(self._sampler.rows)):
             window = self._sampler.window(epoch, position, attempt)
-            reason = self.corrupt.get(window.video)
+            file = self.files[window.video]
+            reason = self.corrupt.get(file)
             if reason is None:
                 try:
                     video = self._index.video(window.video)
@@ -85,7 +87,7 @@ class Worker(ABC, Generic[W_co]):
                     with Deadline.enter(video.path, video.bytes, self._file_timeout):
                         return self._fetch(self._request(epoch, window, video, failures), slot)
                 except VidsslError as error:
-                    reason = self.corrupt[window.video] = str(error)
+                    reason = self.corrupt[file] = str(error)
             path = self._index.name(window.video)
             failures.append(Failure(epoch=epoch, window=window, path=path, reason=reason))
         raise VidsslError(
@@ -101,9 +103,9 @@ class Worker(ABC, Generic[W_co]):
         """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
         for attempt in range(len(self._sampler.rows)):
             row = self._sampler.window(epoch, position, attempt).video
-            if row not in self.corrupt:
+            if self.files[row] not in self.corrupt:
                 if self._index.name(row) == late.path:
-                    self.corrupt[row] = str(late)
+                    self.corrupt[self.files[row]] = str(late)
                 return
 
     @abstractmethod

@@ -265,13 +265,15 @@ class FrameStore:
             return self._key_of(video, first_packet)
         key = self._keys.get(video)
         if key is None:
-            key = self._keys[video] = self._key_of(video, int(video.packet[0]))
+            packets = video.packet if video.around is None else video.around.packet
+            key = self._keys[video] = self._key_of(video, int(packets[0]))
         return key
 
     def _key_of(self, video: Video, first_packet: int) -> bytes:
         offset = video.member.offset if video.member is not None else 0
         name, about = _name(video.path, video.container), (video.stored_size, video.pixel_format)
-        return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, *about)
+        part = () if video.around is None else (video.around.lead, video.frames)
+        return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, *about, *part)
 
     def keys(self, index: VideoIndex) -> Iterator[bytes]:
         """Yields what `key` returns for each row of an index, all of which are usable. Much faster than one by one."""
@@ -280,13 +282,16 @@ class FrameStore:
 
     def _keys_of(self, index: VideoIndex) -> Iterator[bytes]:
         names = ("archive", "path", "offset", "bytes", "mtime_ns", "stream", "coded_height", "coded_width")
-        columns = [index.column(name).to_pylist() for name in (*names, "pixel_format", "container")]
+        columns = [
+            index.column(name).to_pylist() for name in (*names, "pixel_format", "container", "excerpt", "frames")
+        ]
         packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
         for *row, packet in zip(*columns, packets, strict=True):
-            archive, path, offset, count, mtime, stream, height, width, pixels, container = row
+            archive, path, offset, count, mtime, stream, height, width, pixels, container, excerpt, frames = row
             first = packet[0] if packet else 0
             name = _name(Path(archive or path), container)
-            yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels)
+            part = () if excerpt is None else (excerpt["lead"], frames)
+            yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels, *part)
 
     def _key(self, *about: object) -> bytes:
         return hashlib.blake2b(repr((VERSION, self.size_text, *about)).encode(), digest_size=16).digest()

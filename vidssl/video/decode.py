@@ -6,9 +6,9 @@ The index records the packet of each frame, so every decoded frame is identified
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -27,9 +27,21 @@ PLANAR = frozenset({"yuv420p", "yuvj420p"})
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
+class Around(NamedTuple):
+    """The frames around an excerpt of a file, as far as decoding the excerpt needs them.
+
+    Attributes:
+        packet: int32 [F], the number of each frame's packet, as in `Video`: of the excerpt and of the frames around it.
+        lead: Number of these frames that come before the excerpt.
+    """
+
+    packet: npt.NDArray[np.int32]
+    lead: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Video:
-    """What decoding needs about one file, from a row of the index.
+    """What decoding needs about one file, or an excerpt of it, from a row of the index.
 
     Attributes:
         path: The file to open. Of a folder of frames, the first picture.
@@ -47,9 +59,10 @@ class Video:
         mirror: True if the picture is mirrored left to right after the rotation.
         space: Colour space of the upright planes.
         packet: int32 [frames], the number of each frame's packet, in presentation order.
-        points: Where decoding can begin.
+        points: Where decoding can begin. Of an excerpt, the first one lies before it and has a number below 0.
         droppable: True if frames that no other frame needs may be skipped. In a damaged file they may matter to others.
         checksums: What the file's bytes must be; None only while it is scanned.
+        around: The frames around it, if it is an excerpt.
     """
 
     path: Path
@@ -70,6 +83,7 @@ class Video:
     points: SeekPoints
     droppable: bool
     checksums: Checksums | None
+    around: Around | None = None
 
     @property
     def damaged(self) -> bool:
@@ -79,6 +93,14 @@ class Video:
     @property
     def frames(self) -> int:
         return len(self.packet)
+
+    def surroundings(self) -> tuple[Video, int]:
+        """(the video with the frames around it, number of its own frame 0 in that). Of a whole file, itself and 0."""
+        if self.around is None:
+            return self, 0
+        packet, lead = self.around
+        points = replace(self.points, frame=self.points.frame + lead)
+        return replace(self, packet=packet, points=points, around=None), lead
 
     def open(self) -> PacketReader:
         """Open the file. What is read is compared with what was indexed; errors are those of `PacketReader`."""
@@ -130,6 +152,9 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
     missing = {int(packet): slot for slot, packet in enumerate(video.packet[numbers])}
+    named = numbers
+    video, lead = video.surroundings()
+    numbers = numbers + lead
     try:
         for asked in _passes(video, numbers):
             with video.open() as source:
@@ -140,11 +165,11 @@ def decode_to(sink: Sink, video: Video, numbers: npt.NDArray[np.int64]) -> None:
                         if not missing:
                             break
     except (av.FFmpegError, OSError) as error:
-        raise DecodeError(f"{video.path}: decoding frames {numbers[0]}..{numbers[-1]} failed: {error}") from error
+        raise DecodeError(f"{video.path}: decoding frames {named[0]}..{named[-1]} failed: {error}") from error
     if missing:
-        lost = ", ".join(str(numbers[slot]) for slot in sorted(missing.values())[:5])
+        lost = ", ".join(str(named[slot]) for slot in sorted(missing.values())[:5])
         raise DecodeError(
-            f"{video.path}: {len(missing)} of {len(numbers)} frames were not decoded, among them {lost}; "
+            f"{video.path}: {len(missing)} of {len(named)} frames were not decoded, among them {lost}; "
             "index the file again"
         )
 

@@ -82,11 +82,13 @@ class Checksums:
 
     Attributes:
         header: CRC-32 of what the container tells a decoder, as `PacketReader.header`.
-        packet: uint32 [packets], CRC-32 of each packet that was read while indexing, as `packet_checksum`.
+        packet: uint32 [packets], CRC-32 of packets that were read while indexing, as `packet_checksum`.
+        first: Number of the packet that packet[0] is of. Packets before it are not compared.
     """
 
     header: int
     packet: npt.NDArray[np.uint32]
+    first: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -289,6 +291,7 @@ class PacketReader:
         """
         sums: Any = None if self._checksums is None else self._checksums.packet
         known = None if sums is None else memoryview(sums)
+        begin = 0 if self._checksums is None else self._checksums.first
         sought = points if points is not None and points.packet[point] else None
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
@@ -301,7 +304,7 @@ class PacketReader:
                 if number < 0:
                     continue  # a seek without an index (MPEG program or transport stream) is only approximate
                 sought = None
-            if known is not None and number == len(known):
+            if known is not None and number == begin + len(known):
                 return
             yield number, self._checked(packet, number, known)
             number += 1
@@ -332,7 +335,8 @@ class PacketReader:
 
     def _checked(self, packet: Packet[Any], number: int, known: memoryview | None) -> Packet[Any]:
         """A packet that knows its number, compared with its checksum."""
-        if known is not None and packet_checksum(packet) != known[number]:
+        begin = 0 if self._checksums is None else self._checksums.first
+        if known is not None and number >= begin and packet_checksum(packet) != known[number - begin]:
             raise self._changed(f"packet {number} has")
         # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
         packet.opaque = [number]

@@ -69,6 +69,8 @@ def cut_segment(video: Video, numbers: npt.NDArray[np.int64]) -> Segment:
     """
     numbers = np.asarray(numbers, dtype=np.int64)
     check_numbers(video, numbers)
+    video, lead = video.surroundings()
+    numbers = numbers + lead
     last = int(video.packet[numbers].max())
     for point in range(video.points.before(int(numbers[0])), -1, -1):
         try:
