@@ -12,7 +12,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from vidssl.deadline import FileTimeoutError
-from vidssl.index.excerpts import cut
+from vidssl.index.excerpts import Cutter
 from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal
 from vidssl.index.scan import KeepsFrames, scan, unusable
@@ -123,7 +123,8 @@ def _scan_file(
     if any(each.excerpt is not None for each in ones):
         reading = scan
     row = reading(folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream, one.is_frames)
-    return [make_row(each, row if each.excerpt is None else cut(row, each.excerpt)) for each in ones]
+    cutter = Cutter(row)
+    return [make_row(each, cutter.cut(each.excerpt)) for each in ones]
 
 
 def _rows(ones: Sequence[VideoFile], job: Future[list[dict[str, Any]]]) -> list[tuple[VideoFile, dict[str, Any]]]:

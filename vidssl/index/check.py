@@ -17,7 +17,7 @@ from vidssl.cpus import cpus
 from vidssl.deadline import FileTimeoutError, check_timeout
 from vidssl.files import stat_regular
 from vidssl.index.build import by_file, make_row
-from vidssl.index.excerpts import cut
+from vidssl.index.excerpts import Cutter
 from vidssl.index.found import NOT_UTF8, Ignored, VideoFile
 from vidssl.index.frames import size_of
 from vidssl.index.scan import scan, unusable
@@ -115,11 +115,11 @@ class Check:
                     yield self.done[row]
 
     def _check(self, rows: list[int]) -> None:
-        read: dict[int | None, dict[str, Any]] = {}  # what was found, by the video stream that was read
+        read: dict[int | None, Cutter] = {}  # what was found, by the video stream that was read
         for row in rows:
             self.done[row] = self._checked(row, read)
 
-    def _checked(self, row: int, read: dict[int | None, dict[str, Any]]) -> FileCheck:
+    def _checked(self, row: int, read: dict[int | None, Cutter]) -> FileCheck:
         one = self._files[row]
         known: dict[str, Any] | None = None
         if self._index is not None:
@@ -133,10 +133,8 @@ class Check:
         number = None if known is None else known["number"]
         if number not in read:
             place = one.offset, one.bytes, one.refused, self._timeout, number, one.is_frames
-            read[number] = scan(self._root / one.file, *place, whole=self._deep)
-        found = dict(read[number])
-        if self._deep and one.excerpt is not None:
-            found = cut(found, one.excerpt)
+            read[number] = Cutter(scan(self._root / one.file, *place, whole=self._deep))
+        found = read[number].cut(one.excerpt if self._deep else None)
         if known is not None:
             found["status"] = _compare(one, known, found, self._deep)
         names = ("status", "note", "width", "height", "codec", "bytes")

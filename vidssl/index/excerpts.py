@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
@@ -154,65 +155,103 @@ class FrameTimes:
         return float(time * self.tick - self.zero)
 
 
-def cut(row: dict[str, Any], excerpt: Excerpt) -> dict[str, Any]:
-    """The row of an excerpt.
+class Cutter:
+    """Cuts the rows of a file's excerpts. What all of them need is found once: a long file has thousands of each.
 
     Args:
         row: What `scan` returns for the whole file, with its FrameTimes as "times".
-        excerpt: The interval.
-
-    Returns:
-        A row of its own. Its `status` gives the reason if the file cannot be used, or has no frame in the interval.
     """
-    if row["status"] != "ok":
-        return dict(row)
-    first, end, reason, note = _range(row, excerpt)
-    if reason:
-        empty: dict[str, Any] = {"frames": 0, "packet": [], "checksums": [], "points": [], "motion": []}
-        return row | empty | {"status": reason, "start": None, "end": None, "header_checksum": None}
-    around = _around(row, first, end)
-    packet, base = row["packet"][around.begin : around.stop], row["start"] or 0
-    return row | {
-        "frames": end - first,
-        "start": base + first,
-        "end": base + end,
-        "packet": packet,
-        "checksums": row["checksums"][around.checked : around.unchecked],
-        "points": [
-            {**point, "frame": point["frame"] - around.begin}
-            for point in row["points"][around.point :]
-            if point["frame"] < around.stop
-        ],
-        "motion": row["motion"][first : end - 1],
-        "note": "; ".join(part for part in (row["note"], note) if part),
-        "excerpt": {"lead": first - around.begin, "checked": around.checked},
-    }
 
+    def __init__(self, row: dict[str, Any]) -> None:
+        self._row = row
 
-def _range(row: dict[str, Any], excerpt: Excerpt) -> tuple[int, int, str, str]:
-    """(first frame of an excerpt, frame behind it, why it cannot be used, what is unusual about it)."""
-    count, times, base = row["frames"], row["times"], row["start"] or 0
-    if excerpt.unit == "frames":
+    def cut(self, excerpt: Excerpt | None) -> dict[str, Any]:
+        """The row of an excerpt; of None, that of the whole file.
+
+        Its `status` gives the reason if the file cannot be used, or has no frame in the interval.
+        """
+        row = self._row
+        if row["status"] != "ok" or excerpt is None:
+            return dict(row)
+        first, end, reason, note = self._frames(excerpt) if excerpt.unit == "frames" else self._times(excerpt)
+        if reason:
+            empty: dict[str, Any] = {"frames": 0, "packet": [], "checksums": [], "points": [], "motion": []}
+            return row | empty | {"status": reason, "start": None, "end": None, "header_checksum": None}
+        around, base = self._around(first, end), row["start"] or 0
+        return row | {
+            "frames": end - first,
+            "start": base + first,
+            "end": base + end,
+            "packet": row["packet"][around.begin : around.stop],
+            "checksums": row["checksums"][around.checked : around.unchecked],
+            "points": [
+                {**point, "frame": point["frame"] - around.begin}
+                for point in row["points"][around.point : int(np.searchsorted(self._starts, around.stop))]
+            ],
+            "motion": row["motion"][first : end - 1],
+            "note": "; ".join(part for part in (row["note"], note) if part),
+            "excerpt": {"lead": first - around.begin, "checked": around.checked},
+        }
+
+    def _frames(self, excerpt: Excerpt) -> tuple[int, int, str, str]:
+        """(first frame of an excerpt, frame behind it, why it cannot be used, what is unusual about it)."""
+        count, base = self._row["frames"], self._row["start"] or 0
         first = int(excerpt.start or 0) - base
         end = count if excerpt.end is None else int(excerpt.end) - base
         if first >= count or end <= 0:
             return 0, 0, f"its segment {str(excerpt)[1:]} is outside of frames {base}..{base + count - 1}", ""
-        if end > count or (first < 0 and excerpt.start is not None):
-            return max(first, 0), min(end, count), "", f"of its segment, only frames {base}..{base + count - 1} exist"
-        return max(first, 0), end, "", ""
-    if reason := times.refusal():
-        return 0, 0, reason, ""
-    shown: npt.NDArray[np.int64] = np.asarray(times.shown, np.int64)
-    first = 0 if excerpt.start is None else int(np.searchsorted(shown, times.bound(excerpt.start)))
-    end = count if excerpt.end is None else int(np.searchsorted(shown, times.bound(excerpt.end)))
-    named = f"{_text(excerpt.start) or 0} to {_text(excerpt.end) or 'the end'} s"
-    seen = f"its frames are shown from {times.seconds(0):.3f} to {times.seconds(count - 1):.3f} s"
-    if first >= end:
-        return 0, 0, f"no frame in its segment from {named}: {seen}", ""
-    step = int(shown[-1] - shown[-2]) if count > 1 else 0
-    if excerpt.end is not None and times.bound(excerpt.end) > int(shown[-1]) + step + 1:
-        return first, end, "", f"its segment from {named} is longer than the video: {seen}"
-    return first, end, "", ""
+        exist = end <= count and (first >= 0 or excerpt.start is None)
+        note = "" if exist else f"of its segment, only frames {base}..{base + count - 1} exist"
+        return max(first, 0), min(end, count), "", note
+
+    def _times(self, excerpt: Excerpt) -> tuple[int, int, str, str]:
+        """As `_frames`, for an excerpt in seconds."""
+        if self._refusal:
+            return 0, 0, self._refusal, ""
+        count, times, shown = self._row["frames"], self._row["times"], self._shown
+        first = 0 if excerpt.start is None else int(np.searchsorted(shown, times.bound(excerpt.start)))
+        end = count if excerpt.end is None else int(np.searchsorted(shown, times.bound(excerpt.end)))
+        named = f"{_text(excerpt.start) or 0} to {_text(excerpt.end) or 'the end'} s"
+        seen = f"its frames are shown from {times.seconds(0):.3f} to {times.seconds(count - 1):.3f} s"
+        if first >= end:
+            return 0, 0, f"no frame in its segment from {named}: {seen}", ""
+        step = int(shown[-1] - shown[-2]) if count > 1 else 0
+        if excerpt.end is not None and times.bound(excerpt.end) > int(shown[-1]) + step + 1:
+            return first, end, "", f"its segment from {named} is longer than the video: {seen}"
+        return first, end, "", ""
+
+    def _around(self, first: int, end: int) -> _Around:
+        row, packets, starts, stop = self._row, self._packets, self._starts, end
+        point = int(np.searchsorted(starts, first, side="right")) - 1
+        if row["codec"] in DROPPABLE and not row["droppable"]:  # a damaged file is decoded up to the next seek point
+            stop = int(min(starts[starts >= stop], default=row["frames"]))
+        checked, last = int(row["points"][point]["packet"]), int(packets[int(starts[point]) : stop].max())
+        among = np.flatnonzero(
+            (packets >= checked) & (packets <= last)
+        )  # also frames that are shown before or after it
+        begin, stop = min(int(among[0]), int(starts[point])), max(int(among[-1]) + 1, stop)
+        later = packets[packets > packets[begin:stop].max()]
+        unchecked = (
+            int(later.min()) if len(later) else len(row["checksums"])
+        )  # packets without a frame belong to the last
+        return _Around(begin, stop, point, checked, unchecked)
+
+    @cached_property
+    def _packets(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self._row["packet"], np.int64)
+
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        """Frame of each seek point."""
+        return np.array([point["frame"] for point in self._row["points"]], np.int64)
+
+    @cached_property
+    def _refusal(self) -> str:
+        return str(self._row["times"].refusal())
+
+    @cached_property
+    def _shown(self) -> npt.NDArray[np.int64]:
+        return np.asarray(self._row["times"].shown, np.int64)
 
 
 class _Around(NamedTuple):
@@ -231,18 +270,3 @@ class _Around(NamedTuple):
     point: int
     checked: int
     unchecked: int
-
-
-def _around(row: dict[str, Any], first: int, end: int) -> _Around:
-    packets, count = np.asarray(row["packet"], np.int64), row["frames"]
-    starts = np.array([point["frame"] for point in row["points"]], np.int64)
-    point = int(np.searchsorted(starts, first, side="right")) - 1
-    stop = end
-    if row["codec"] in DROPPABLE and not row["droppable"]:  # a damaged file is decoded up to the next seek point
-        stop = int(min(starts[starts >= stop], default=count))
-    checked, last = int(row["points"][point]["packet"]), int(packets[int(starts[point]) : stop].max())
-    among = np.flatnonzero((packets >= checked) & (packets <= last))  # also frames that are shown before or after it
-    begin, stop = min(int(among[0]), int(starts[point])), max(int(among[-1]) + 1, stop)
-    later = packets[packets > packets[begin:stop].max()]
-    unchecked = int(later.min()) if len(later) else len(row["checksums"])  # packets without a frame belong to the last
-    return _Around(begin, stop, point, checked, unchecked)

@@ -244,12 +244,9 @@ def _refuse(index: VideoIndex, out: Path) -> None:
     inside = _holds(index, out.resolve())
     if inside is not None:
         raise VidsslError(f"{where} it lies in the folder of the videos, {str(inside)!r}; name a folder elsewhere")
-    if len(index.excerpts()):
-        first = printable(index.column("path")[int(index.excerpts()[0])].as_py())
-        raise VidsslError(
-            f"prepare: {len(index.excerpts())} of the videos are segments of files, such as {first}; prepare the "
-            "folder of the files, and name the new files in the list of segments"
-        )
+    if len(parts := index.excerpts()):
+        what = f"{len(parts)} of the videos are segments of files, such as {index.column('path')[parts[0]]}"
+        raise VidsslError(f"prepare: {what}; prepare the folder of the files, and name the new files in the list")
     if not len(index.usable()):
         raise VidsslError(f"prepare: none of the {len(index)} videos can be used; `vidssl check` shows why")
     try:
