@@ -242,9 +242,9 @@ def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
 
 
 def index_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each number of processes."""
+    """Markdown: a row for each number of processes, or each long file."""
     found = list(lines)
-    names = [name for name in found[-1] if name.endswith((", s", ", us", ", MiB"))]
+    names = [name for name in found[-1] if name.endswith((", s", ", us", ", MiB", ", times"))]
     rows = [" | ".join(["index", *names, "commit"]), " | ".join("---" for _ in range(len(names) + 2))]
     for line in found:
         shown = [
@@ -351,6 +351,7 @@ TABLES = {
     "memory": memory_table,
     "peers": peers_table,
     "index": index_table,
+    "long": index_table,
     "representations": representations_table,
     "recipes": recipes_table,
     "features": features_table,

@@ -163,11 +163,6 @@ class Mixture(VideoIndex):
             raise VidsslError(f"Mixture.{method}: row={row}: the index has rows 0..{len(self) - 1}")
         return self._sets.whole[int(self.part[row])]
 
-    @property
-    def has_excerpts(self) -> bool:
-        """Whether a row of a set is an excerpt, as VideoIndex.has_excerpts says."""
-        return any(part.has_excerpts for part in self._sets.whole)
-
 
 def _restore(parts: dict[str, VideoIndex], weights: tuple[float, ...], rows: npt.NDArray[np.int64]) -> Mixture:
     return Mixture(parts, weights).select(rows)
