@@ -1,4 +1,4 @@
-# make demo | test | lint | build | extras | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
+# make demo | test | lint | build | docs | extras | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -22,7 +22,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint extras wheel sanitize fuzz bench bench-peers bench-store clean
+.PHONY: build demo test lint docs extras wheel sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -54,6 +54,10 @@ wheel: build
 			$$([ "$$python" != $(BIN)/python ] || echo --no-build-isolation) -w build/wheels . || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --exclude libdali.so --exclude libdali_core.so -w dist build/wheels/*.whl
 	@ls -l dist/*.whl
+
+# The site, in build/site; every command on it is executed.
+docs: build
+	@$(PIP) install -c constraints.txt -r docs/requirements.txt && $(BIN)/python -m docs.tools.build
 
 # ASan and UBSan for the kernels and both faces, in build/; the package keeps its own objects.
 sanitize: build

@@ -1,4 +1,4 @@
-"""docs/methods.md says of each method what was published and what vidssl does: its settings are the recipes'."""
+"""The pages of methods say what was published and what vidssl does: their settings are the recipes'."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from vidssl.pretext import Pretext
 from vidssl.recipes import RECIPES
 from vidssl.train.config import Recipe, flat
 
-PAGE = Path(__file__).parents[1] / "docs/methods.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / f"methods/{name}.md" for name in ("shuffle_learn", "opn", "odd_one_out", "vcop")] + [
+    DOCS / "methods.md"
+]
 SETTING = re.compile(r"`((?:pretext|train|plan|view|finetune|encoder)[\w.]*)=([^`]+)`")
 SOURCES = ("code", "paper", "note", "framework")
 COMPARED = ("lr", "schedule", "momentum", "weight_decay", "batch_size", "amp", "slotwise_bn", "holdout", "optimizer")
@@ -33,8 +36,10 @@ class Row(NamedTuple):
 def tables() -> dict[str, list[Row]]:
     """The rows of each table, by the recipe in its heading; "Evaluation" has none."""
     found: dict[str, list[Row]] = {}
-    for part in PAGE.read_text().split("\n## ")[1:]:
+    for part in [part for page in PAGES for part in page.read_text().split("\n## ")[1:]]:
         heading, _, text = part.partition("\n")
+        if not heading.startswith(("As published", "Evaluation")):
+            continue
         name = match[1] if (match := re.search(r"`(\w+)`", heading)) else heading
         lines = [line for line in text.splitlines() if line.startswith("|")]
         found[name] = [Row(*(cell.strip() for cell in line.strip("|").split("|"))) for line in lines[2:]]

@@ -72,6 +72,7 @@ class PrepareResult:
     unmeasured: str = ""
 
     def text(self) -> str:
+        """Return what was made, kept and skipped, as lines for a terminal."""
         lines = [f"{self.made} videos made, {self.kept} already made by earlier calls, {len(self.skipped)} skipped"]
         lines += [f"  skipped: {path}: {reason}" for path, reason in self.skipped[:_SHOWN]]
         if len(self.skipped) > _SHOWN:

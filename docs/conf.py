@@ -1,0 +1,60 @@
+"""Settings of Sphinx. `make docs` builds; docs/tools says how."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import vidssl
+
+project, author, copyright = "vidssl", "the vidssl authors", "the vidssl authors"
+release = version = vidssl.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "docs.tools.executed",
+    "docs.tools.tasks",
+    "docs.tools.charts",
+]
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence", "attrs_inline"]
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_use_rtype, napoleon_use_ivar = False, True
+add_module_names = False
+python_use_unqualified_type_names = True
+default_role = "code"
+exclude_patterns = ["requirements.txt"]
+pygments_style, pygments_dark_style = "friendly", "github-dark"
+
+html_theme = "furo"
+html_title = "vidssl"
+html_static_path = ["tools/style.css"]
+html_css_files = ["style.css"]
+html_copy_source = html_show_sourcelink = html_show_copyright = html_show_sphinx = False
+html_theme_options = {"navigation_with_keys": True}
+copybutton_selector = "div.executed pre, div.highlight-default pre, div.highlight-python pre, div.highlight-sh pre"
+
+
+def plain(_app: Any, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Turn a docstring's Markdown into reStructuredText: `code` is literal, and stars and bars are themselves."""
+    parts = re.split(r"(``?[^`]+``?)", "\n".join(lines))
+    for at, part in enumerate(parts):
+        if at % 2:
+            after = "\\ " if re.match(r"\w", parts[at + 1]) else ""  # as in `Batch`es
+            parts[at] = f"``{part.strip('`')}``{after}"
+        else:
+            parts[at] = re.sub(r"([*|\\])|(?<=\w)_(?=\W|$)", r"\\\g<0>", part)
+    lines[:] = "".join(parts).split("\n")
+
+
+def setup(app: Any) -> None:
+    """Before napoleon, which makes reStructuredText of the sections."""
+    app.connect("autodoc-process-docstring", plain, priority=100)

@@ -1,0 +1,40 @@
+"""Every public name is documented, and is on a page of the API."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vidssl
+from docs.tools import api
+
+
+def test_every_public_name_is_documented() -> None:
+    assert api.undocumented() == []
+
+
+def test_a_missing_docstring_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vidssl.VideoIndex.save, "__doc__", None)
+    monkeypatch.setattr(vidssl.views, "__doc__", "")
+    assert set(api.undocumented()) == {"vidssl.VideoIndex.save", "vidssl.views"}
+
+
+def test_every_public_name_has_a_heading(tmp_path: Path) -> None:
+    api.write(tmp_path)
+    for module in api.MODULES:
+        headings = re.findall(r"^## (\w+)$", (tmp_path / f"{module}.md").read_text(), flags=re.MULTILINE)
+        assert headings == list(api.public(module))
+
+
+def test_the_package_lists_its_public_modules() -> None:
+    """What `vidssl.__all__` and the imports of the README name has a page."""
+    readme = (Path(api.__file__).parents[2] / "README.md").read_text()
+    modules = {name for name in vidssl.__all__ if f"vidssl.{name}" in api.MODULES}
+    assert modules == {"models", "ops", "pretext"}
+    imported = re.findall(r"^from (vidssl[\w.]*) import ([\w, ]+)$", readme, flags=re.MULTILINE)
+    assert imported
+    for module, names in imported:
+        for name in names.split(", "):
+            assert name in api.public(module) or f"{module}.{name}" in api.MODULES, f"{module}.{name}"
