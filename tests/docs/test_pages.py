@@ -54,7 +54,7 @@ def test_every_example_has_a_page_that_executes_it() -> None:
         assert page in PAGES.values()
         text = (ROOT / "docs" / str(page)).read_text()
         assert f"/examples/{path.name}\n" in text
-        assert re.search(rf"```{{run}}\n(?:.*\n)*?.*examples/{path.name} ", text), path.name
+        assert re.search(rf"```{{run}}\n(?:.*\n)*?.*examples/{path.name}\b", text), path.name
 
 
 def test_links_are_rewritten_but_not_in_code() -> None:
