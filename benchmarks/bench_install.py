@@ -157,7 +157,14 @@ def main(
     for wheel in wheels:
         with tempfile.TemporaryDirectory() as folder:
             found = measured(wheel.resolve(), torch, extras, Path(folder), demo=demo, rounds=rounds)
-        line = {"bench": "install", "wheel": wheel.name, "torch": torch, **found, **circumstances()}
+        line = {
+            "bench": "install",
+            "workload": f"{wheel.name}, torch: {torch}",
+            "wheel": wheel.name,
+            "torch": torch,
+            **found,
+            **circumstances(),
+        }
         print(json.dumps({key: line[key] for key in ("wheel", *found)}, indent=1))
         append(line, out)
 
