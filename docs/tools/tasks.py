@@ -177,7 +177,7 @@ class Plan(SphinxDirective):
             f"{bases} run{'s' * (bases > 1)} of {spec.length} frame{'s' * (spec.length > 1)}.\n\n"
             f"{plan_table(spec, pretext.class_names)}"
         )
-        return self.parse_text_to_nodes(text)
+        return [*self.parse_text_to_nodes(text)]
 
 
 class Audit(SphinxDirective):
@@ -192,7 +192,7 @@ class Audit(SphinxDirective):
             "clips with a key frame every 16 frames. Bold is above chance. Each row is a setting that takes shortcuts "
             f"away. [Shortcuts](../shortcuts.md) says how it was measured.\n\n{audit_rows(self.arguments[0])}"
         )
-        return self.parse_text_to_nodes(text)
+        return [*self.parse_text_to_nodes(text)]
 
 
 def setup(app: Any) -> dict[str, bool]:
