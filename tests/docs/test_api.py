@@ -29,11 +29,12 @@ def test_every_public_name_has_a_heading(tmp_path: Path) -> None:
 
 
 def test_the_package_lists_its_public_modules() -> None:
-    """What `vidssl.__all__` and the imports of the README name has a page."""
-    readme = (Path(api.__file__).parents[2] / "README.md").read_text()
+    """What `vidssl.__all__` and the imports of the README and the guides name has a page."""
+    root = Path(api.__file__).parents[2]
+    text = "\n".join(page.read_text() for page in (root / "README.md", *(root / "docs/guides").glob("*.md")))
     modules = {name for name in vidssl.__all__ if f"vidssl.{name}" in api.MODULES}
     assert modules == {"models", "ops", "pretext"}
-    imported = re.findall(r"^from (vidssl[\w.]*) import ([\w, ]+)$", readme, flags=re.MULTILINE)
+    imported = re.findall(r"^from (vidssl[\w.]*) import ([\w, ]+)$", text, flags=re.MULTILINE)
     assert imported
     for module, names in imported:
         for name in names.split(", "):
