@@ -97,7 +97,7 @@ piece_test-loader() {
   if [[ $DEVICE == cuda ]] && ! "$PYTHON" -c "$has_nvdec"; then
     which="gpu and not nvdec"
   fi
-  tests -m "$which" tests/loader/test_gpu.py
+  tests -m "$which" tests/loader/test_gpu.py tests/loader/test_effects.py
 }
 
 piece_kernels() {
