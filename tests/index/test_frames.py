@@ -134,7 +134,7 @@ def test_folders_that_cannot_be_used_are_rows_with_their_reason(
     assert index.column("status").to_pylist()[1:] == ["ok", "ok"]
     assert index.column("frames").to_pylist() == [0, 5, 6]
     assert index.column("frame_rate").to_pylist() == [None, 12.5, 12.5]  # also of a row that was known
-    assert "2 files read, 1 taken from the old index" in capsys.readouterr().out
+    assert "2 videos read, 1 taken from the old index" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), 2000])
