@@ -22,6 +22,7 @@ ABOUT = {
     "train/rejected": "fraction of tuples outside the task's limits",
     "train/replaced_windows": "windows replaced because the video is corrupt",
     "train/skipped_steps": "steps whose loss or gradient is not finite",
+    "train/windows": "windows drawn from this data set since the start",
     "val/loss": "of held-out tuples",
     "val/accuracy": "fraction of held-out tuples right; dashed: chance",
     "val/tuples": "held-out tuples asked about",
