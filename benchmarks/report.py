@@ -42,14 +42,15 @@ BOUND = "bare PyAV (bound)"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Every line of every results file; of one workload on one machine only the newest."""
+    """Every line of every results file; of one workload, of as many steps, on one machine only the newest."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in sorted(folder.glob("*.jsonl")):
         for number, text in enumerate(path.read_text().splitlines(), start=1):
             try:
                 line = json.loads(text)
                 machine = line["machine"]
-                key = (line["bench"], line["workload"], machine["cpu"], str(machine["cores"]), machine["simd"])
+                what = (line["bench"], line["workload"], str(line.get("steps")))
+                key = (*what, machine["cpu"], str(machine["cores"]), machine["simd"])
                 if key not in lines or lines[key]["date"] <= line["date"]:
                     lines.pop(key, None)  # so that it moves behind the older ones
                     lines[key] = line

@@ -38,16 +38,14 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
     for feature, numbers in plain.items():
         cells = [f"{100 * numbers[way]:.1f}" if way in numbers else "" for way in ways]
         rows.append([feature, "", "", *cells, commit(low) if low else ""])
-    methods = list(dict.fromkeys(line["method"] for line in runs))
-    for method in methods:
-        some = [line for line in runs if line["method"] == method]
+    for method, steps in dict.fromkeys((line["method"], line["steps"]) for line in runs):
+        some = [line for line in runs if (line["method"], line["steps"]) == (method, steps)]
         of = [line["sets"][name] for line in some]
         if "low level" in of[0]["numbers"]:
             numbers = of[0]["numbers"]["low level"]
             rows.append([f"low level, {method}", "", "", *(f"{100 * numbers[way]:.1f}" for way in ways), ""])
         commits = ", ".join(dict.fromkeys(commit(line) for line in some))
-        steps = ", ".join(dict.fromkeys(str(line["steps"]) for line in some))
-        rows.append([method, str(len(some)), steps, *(_cell(of, low_level, way) for way in ways), commits])
+        rows.append([method, str(len(some)), str(steps), *(_cell(of, low_level, way) for way in ways), commits])
     return lay(["method", "seeds", "steps", *ways, "commit"], rows)
 
 
