@@ -58,8 +58,8 @@ class CaffeBatchNorm2d(CaffeBatchNorm, nn.BatchNorm2d):
     """`CaffeBatchNorm` of [N, C, H, W]."""
 
 
-class GroupNormAct(nn.GroupNorm):
-    """Group norm in the place of a batch norm that has a dropout and an activation, such as timm's BatchNormAct2d."""
+class _Activates(nn.Module):
+    """Before a norm among the bases of a class: dropout and activation follow it, as in timm's BatchNormAct2d."""
 
     drop: nn.Module
     act: nn.Module
@@ -70,16 +70,12 @@ class GroupNormAct(nn.GroupNorm):
         return found
 
 
-class SyncBatchNormAct(nn.SyncBatchNorm):
+class GroupNormAct(_Activates, nn.GroupNorm):
+    """Group norm in the place of a batch norm that has a dropout and an activation."""
+
+
+class SyncBatchNormAct(_Activates, nn.SyncBatchNorm):
     """Batch norm over all processes in the place of one that has a dropout and an activation."""
-
-    drop: nn.Module
-    act: nn.Module
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Normalise [N, C, ...], and apply the dropout and the activation."""
-        found: torch.Tensor = self.act(self.drop(super().forward(input)))
-        return found
 
 
 def with_group_norm(model: M) -> M:
