@@ -52,7 +52,8 @@ wheel: build
 		echo "vidssl: a wheel for $$python"; \
 		VIDSSL_CUDA=$${VIDSSL_CUDA:-1} $$python -m pip --disable-pip-version-check wheel -q --no-deps \
 			$$([ "$$python" != $(BIN)/python ] || echo --no-build-isolation) -w build/wheels . || exit 1; done
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --exclude libdali.so --exclude libdali_core.so -w dist build/wheels/*.whl
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair -w dist \
+		--exclude libdali.so --exclude libdali_core.so build/wheels/*.whl
 	@ls -l dist/*.whl
 
 # The site, in build/site; every command on it is executed.

@@ -21,7 +21,7 @@ import tyro
 from benchmarks.bench_augment import CROP, HEIGHT, TUPLE, WIDTH, draw, scene
 from benchmarks.harness import Case, compare, interleave, report, timed
 from vidssl import ops
-from vidssl.kernels.augment import BLUR_REACH, Augment
+from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.effects import Drawn, apply_effects, draw_effects
 
@@ -37,7 +37,7 @@ BATCH, SEED = 4, 5  # tuples
 def blurred(shown: torch.Tensor, drawn: Drawn, augment: Augment) -> torch.Tensor:
     """What kornia makes of pictures [N * K * T, 3, h, w] in 0..1, as the three functions below."""
     sigma = torch.from_numpy(drawn.sigma.reshape(-1))
-    side = 2 * int(np.ceil(BLUR_REACH * augment.blur_sigma[1])) + 1
+    side = 2 * augment.blur_reach + 1
     random = kornia.augmentation.RandomGaussianBlur((side, side), augment.blur_sigma, p=1.0)
     return _put(shown, sigma > 0, lambda some, on: random(some, params=_all(on, sigma=sigma[on])))
 

@@ -59,21 +59,17 @@ class Environment:
         subprocess.run([python, "-m", "venv", str(folder)], check=True)
         self.folder, self.python = folder, str(folder / "bin/python")
 
-    def pip(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments], capture_output=True, text=True
-        )
+    def pip(self, *arguments: str) -> None:
+        """Calls pip. Raises VidsslError if it fails."""
+        command = [self.python, "-m", "pip", "--disable-pip-version-check", "-q", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise VidsslError(f"pip {' '.join(arguments)}: {done.stderr.strip()[-500:]}")
 
     def install(self, *requirements: str) -> dict[str, float]:
-        """Installs requirements; returns the seconds this took and the megabytes it added.
-
-        Raises:
-            VidsslError: pip failed.
-        """
+        """Installs requirements; returns the seconds this took and the megabytes it added."""
         before, start = size(self.folder), time.perf_counter()
-        done = self.pip("install", *requirements)
-        if done.returncode:
-            raise VidsslError(f"pip install {' '.join(requirements)}: {done.stderr.strip()[-500:]}")
+        self.pip("install", *requirements)
         return {
             "seconds": round(time.perf_counter() - start, 1),
             "megabytes": round((size(self.folder) - before) / MEGABYTE, 1),
@@ -81,15 +77,10 @@ class Environment:
 
     def download(self, requirement: str, to: Path) -> float:
         """Returns the megabytes of the packages that `requirement` adds to what is installed here."""
-        report = self.pip("install", "--dry-run", "--report", str(to / "report.json"), requirement)
-        if report.returncode:
-            raise VidsslError(f"pip install --dry-run {requirement}: {report.stderr.strip()[-500:]}")
+        self.pip("install", "--dry-run", "--report", str(to / "report.json"), requirement)
         found = json.loads((to / "report.json").read_text())["install"]
         names = [f"{item['metadata']['name']}=={item['metadata']['version']}" for item in found]
-        ours = [name for name in names if not name.startswith("vidssl==")]
-        done = self.pip("download", "--no-deps", "-d", str(to), *ours)
-        if done.returncode:
-            raise VidsslError(f"pip download: {done.stderr.strip()[-500:]}")
+        self.pip("download", "--no-deps", "-d", str(to), *(name for name in names if not name.startswith("vidssl==")))
         return sum(path.stat().st_size for path in to.glob("*.whl")) / MEGABYTE
 
     def seconds(self, code: str) -> float:

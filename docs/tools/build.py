@@ -1,4 +1,4 @@
-"""Builds the site into build/site: pages are collected in build/docs/source, commands run in build/docs/work.
+"""Builds the site into build/site: pages are collected in build/docs/source, commands run in build/docs/commands.
 
 Any warning of Sphinx, any command that fails and any link that leads nowhere fails the build.
 """

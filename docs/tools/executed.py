@@ -37,7 +37,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from docs.tools.pages import ROOT
 
-WORK = ROOT / "build/docs/work"
+WORK = ROOT / "build/docs/commands"
 TIMES = ROOT / "build/docs/times.txt"  # seconds of each command
 DEMO = "vidssl demo --out demo"  # run before all pages are read; what it printed is kept in demo.log
 LIMIT = 300  # seconds of one command

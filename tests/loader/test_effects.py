@@ -295,32 +295,6 @@ def test_a_gpu_makes_what_a_cpu_makes(clips: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        {"blur": 1.5},
-        {"blur_sigma": (0.0, 1.0)},
-        {"blur_sigma": (1.0, 0.5)},
-        {"blur_scope": "video"},
-        {"solarise": -0.1},
-        {"solarise_threshold": (0.5, 1.5)},
-        {"cutout": 2},
-        {"cutout_area": (0.0, 0.5)},
-        {"cutout_aspect": None},
-        {"tubes": 1.1},
-        {"tube_cells": (0, 7)},
-        {"tube_cells": (2**9, 2**9)},
-        {"mask_scope": "pixel"},
-    ],
-    ids=str,
-)
-def test_an_augment_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
-    ((name, value),) = change.items()
-    with pytest.raises(VidsslError) as error:
-        Augment(**change)
-    assert f"{name}={value!r}" in str(error.value)
-
-
-@pytest.mark.parametrize(
     ("change", "said"),
     [
         ({"blur": 0.5, "blur_sigma": (0.1, 40.0)}, "shorter side of 24"),

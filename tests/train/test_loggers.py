@@ -87,9 +87,11 @@ def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tm
         Loggers(("mlflow",), tmp_path)
 
 
-def test_what_cannot_be_reported_to_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_reported_to_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="log='comet': take one of wandb, mlflow"):
         need_services(("comet",))  # type: ignore[arg-type]
+    with pytest.raises(VidsslError, match="log='comet': take one of wandb, mlflow"):
+        Loggers(("comet",), tmp_path)  # type: ignore[arg-type]
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(VidsslError, match=r"log='wandb': .*; run: pip install 'vidssl\[wandb\]'"):
         need_services(("wandb",))

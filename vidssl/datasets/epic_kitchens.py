@@ -114,11 +114,7 @@ def _entries(
     for line, row in rows:
         name, video = row["narration_id"], row["video_id"]
         numbers = {column: row[column] for column in names}
-        unknown = [
-            f"{column} {number!r}"
-            for column, number in numbers.items()
-            if number not in (known if (known := names[column]) is not None else {number} if number.isdecimal() else ())
-        ]
+        unknown = [f"{column} {number!r}" for column, number in numbers.items() if not _is_class(number, names[column])]
         try:
             part = parse_excerpt(row["start_timestamp"], row["stop_timestamp"])
             if unknown or part is None or not video:
@@ -131,6 +127,10 @@ def _entries(
         label = " ".join((names[column] or {number: number})[number] for column, number in numbers.items())
         entries.append(found[video]._replace(name=name, label=label or None, excerpt=part))
     return entries, wrong
+
+
+def _is_class(number: str, names: dict[str, str] | None) -> bool:
+    return number.isdecimal() if names is None else number in names
 
 
 def _one_action_each(entries: list[Entry]) -> tuple[list[Entry], int]:

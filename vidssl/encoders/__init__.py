@@ -13,9 +13,8 @@ from __future__ import annotations
 import torch
 
 from vidssl.encoders.adapter import Adapted, notes
-from vidssl.encoders.code import LIBRARIES, call_code, check_trusted, is_code, takes_drop_path
-from vidssl.encoders.hf import PREFIX, read_hf
-from vidssl.encoders.timm import PREFIX as TIMM
+from vidssl.encoders.code import HF, LIBRARIES, TIMM, call_code, check_trusted, is_code, takes_drop_path
+from vidssl.encoders.hf import read_hf
 from vidssl.encoders.timm import make_timm
 from vidssl.models import Encoder
 
@@ -46,7 +45,7 @@ def build_named(encoder: str, shape: tuple[int, int, int, int], *, drop_path: fl
         VidsslError: It cannot be found or built, does not take these clips, or has no drop path.
     """
     with torch.device("cpu"):
-        if encoder.startswith(PREFIX):
+        if encoder.startswith(HF):
             return read_hf(encoder, shape, drop_path=drop_path)
         if encoder.startswith(TIMM):
             return make_timm(encoder, shape, drop_path=drop_path)

@@ -10,7 +10,7 @@ from torch import nn
 from vidssl import code
 from vidssl.types import VidsslError
 
-LIBRARIES = ("hf:", "timm:")  # beginnings of names that an installed library builds, without other code
+HF, TIMM = LIBRARIES = ("hf:", "timm:")  # beginnings of names that an installed library builds, without other code
 _FUNCTION = "name a function that takes channels and returns a torch module"
 
 

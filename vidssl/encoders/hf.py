@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from vidssl.encoders.adapter import Adapted
+from vidssl.encoders.code import HF
 from vidssl.files import parse_json, read_text
 from vidssl.models.drop_path import DropPath, drop_path_rates
 from vidssl.types import VidsslError
 
-PREFIX = "hf:"
 _KINDS = ("videomae", "vit", "vjepa2")  # model_type of config.json
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -60,7 +60,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
         VidsslError: transformers is not installed, the folder cannot be read, its model is of a kind that is not
             supported, or takes other clips.
     """
-    folder, where = Path(encoder.removeprefix(PREFIX)), f"encoder={encoder!r}:"
+    folder, where = Path(encoder.removeprefix(HF)), f"encoder={encoder!r}:"
     if find_spec("transformers") is None:
         raise VidsslError(f"{where} transformers is not installed; run: pip install 'vidssl[transformers]'")
     config = _read(folder / "config.json", where)

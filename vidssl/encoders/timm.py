@@ -11,10 +11,8 @@ import torch
 from torch import nn
 
 from vidssl.encoders.adapter import Adapted
-from vidssl.encoders.code import no_drop_path
+from vidssl.encoders.code import TIMM, no_drop_path
 from vidssl.types import VidsslError
-
-PREFIX = "timm:"
 
 
 class Frames(nn.Module):
@@ -76,7 +74,7 @@ def make_timm(encoder: str, shape: tuple[int, int, int, int], *, drop_path: floa
         VidsslError: timm is not installed or cannot be imported, has no model of this name, cannot build it for these
             frames or without its pooling, or the model has no drop path.
     """
-    name, where = encoder.removeprefix(PREFIX), f"encoder={encoder!r}:"
+    name, where = encoder.removeprefix(TIMM), f"encoder={encoder!r}:"
     timm = _import(where)
     if ":" in name:
         raise VidsslError(

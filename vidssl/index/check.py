@@ -93,7 +93,7 @@ class Check:
         self._index: VideoIndex | None = None
         if source.suffix == ENDING:
             self._index = VideoIndex.load(source, allow_outside=allow_outside)
-            self._root, self._files = self._index.root, _files_of(self._index)
+            self._root, self._files = self._index.root, [*self._index.recorded()]
         else:
             self._root, self._files, self.notes = find_videos(source)
 
@@ -140,13 +140,6 @@ class Check:
         names = ("status", "note", "width", "height", "codec", "bytes")
         values: dict[str, Any] = {name: found.get(name) for name in names}
         return FileCheck(path=one.path, frames=found["frames"] if self._deep else None, **values)
-
-
-def _files_of(index: VideoIndex) -> list[VideoFile]:
-    columns = (index.column(name).to_pylist() for name in ("path", "archive", "offset", "bytes"))
-    return [
-        VideoFile.recorded(path, archive, offset, size) for path, archive, offset, size in zip(*columns, strict=True)
-    ]
 
 
 def _refused(path: Path, one: VideoFile, row: dict[str, Any]) -> str:

@@ -226,14 +226,11 @@ class Cutter:
         if row["codec"] in DROPPABLE and not row["droppable"]:  # a damaged file is decoded up to the next seek point
             stop = int(min(starts[starts >= stop], default=row["frames"]))
         checked, last = int(row["points"][point]["packet"]), int(packets[int(starts[point]) : stop].max())
-        among = np.flatnonzero(
-            (packets >= checked) & (packets <= last)
-        )  # also frames that are shown before or after it
+        among = np.flatnonzero((packets >= checked) & (packets <= last))  # also frames shown before or after it
         begin, stop = min(int(among[0]), int(starts[point])), max(int(among[-1]) + 1, stop)
         later = packets[packets > packets[begin:stop].max()]
-        unchecked = (
-            int(later.min()) if len(later) else len(row["checksums"])
-        )  # packets without a frame belong to the last
+        # Packets without a frame belong to the one before them.
+        unchecked = int(later.min()) if len(later) else len(row["checksums"])
         return _Around(begin, stop, point, checked, unchecked)
 
     @cached_property

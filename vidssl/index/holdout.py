@@ -94,7 +94,7 @@ def split(
     Raises:
         VidsslError: The expression is invalid or matches no path, or nothing would be left to train on.
     """
-    named = index.named_parts if isinstance(index, Mixture) else [("", index, np.arange(len(index)))]
+    named = index.named_parts
     usable = [part.usable(span) for _, part, _ in named]
     chosen = [part.select(rows) for (_, part, _), rows in zip(named, usable, strict=True)]
     paths = [path for part in chosen for path in part.column("path").to_pylist()]

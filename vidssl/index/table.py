@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -272,12 +273,22 @@ class VideoIndex:
 
         New files are not looked for.
         """
-        columns = [self.column(name).to_pylist() for name in _IDENTITY]
-        return all(
-            _identity(self.root, VideoFile.recorded(path, archive, offset, size))
-            == (path, archive, offset, size, mtime)
-            for path, archive, offset, size, mtime in zip(*columns, strict=True)
-        )
+        known = zip(*(self.column(name).to_pylist() for name in _IDENTITY), strict=True)
+        return all(_identity(self.root, one) == row for one, row in zip(self.recorded(), known, strict=True))
+
+    def recorded(self) -> Iterator[VideoFile]:
+        """Yield the video of each row as its source lists it, without label and group.
+
+        Raises:
+            VidsslError: The index is damaged.
+        """
+        columns = (self.column(name).to_pylist() for name in ("path", "archive", "offset", "bytes"))
+        return (VideoFile.recorded(*row) for row in zip(*columns, strict=True))
+
+    @property
+    def named_parts(self) -> list[tuple[str, VideoIndex, npt.NDArray[np.int64]]]:
+        """The data sets: a name, an index, and int64 [N]: where its rows are in this one. A single set has no name."""
+        return [("", self, np.arange(len(self)))]
 
     def __repr__(self) -> str:
         return f"VideoIndex({len(self)} videos in {str(self.root)!r})"

@@ -19,7 +19,7 @@ EFFECTS = {  # what the loader does to finished clips, in this order (vidssl/loa
     "cutout": ("cutout_area", "cutout_aspect", "mask_scope"),
     "tubes": ("tube_cells", "mask_scope"),
 }
-BLUR_REACH = 3.0  # the filter of a blur reaches so many times the largest sigma
+_BLUR_REACH = 3.0  # the filter of a blur reaches so many times the largest sigma
 MAX_TUBE_CELLS = 2**16
 LUMA = (0.299, 0.587, 0.114)  # BT.601, of red, green and blue, as the kernels take them
 
@@ -219,7 +219,7 @@ class Augment:
         given, side = self.blur_sigma, min(self.crop)
         fits = numbers(given, 2, float) and 0.01 <= given[0] <= given[1]
         need(fits, "Augment", "blur_sigma", given, "take (min, max) in pixels with 0.01 <= min <= max")
-        fits = self.blur == 0 or math.ceil(BLUR_REACH * given[1]) < side
+        fits = self.blur == 0 or self.blur_reach < side
         fix = f"the filter reaches 3 max pixels, which must be fewer than the crop's shorter side of {side}"
         need(fits, "Augment", "blur_sigma", given, fix)
         given = self.solarise_threshold
@@ -235,6 +235,11 @@ class Augment:
         fits = self.tubes == 0 or 0 < hides < of
         fix = f"this hides {hides} of {of} cells; leave at least one hidden and one visible"
         need(fits, "Augment", "tubes", self.tubes, fix)
+
+    @property
+    def blur_reach(self) -> int:
+        """Pixels that the filter of the blur reaches to each side."""
+        return math.ceil(_BLUR_REACH * self.blur_sigma[1])
 
     @property
     def hidden_cells(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidssl.kernels.augment import BLUR_REACH, Augment, Scope, need
+from vidssl.kernels.augment import Augment, Scope, need
 from vidssl.kernels.joint import Spec, part_sample
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.buffers import upload, upload_together
@@ -207,7 +207,7 @@ def _change(
 def _blurred(shown: torch.Tensor, sigma: torch.Tensor, augment: Augment) -> torch.Tensor:
     from kornia.filters import gaussian_blur2d
 
-    side = 2 * math.ceil(BLUR_REACH * augment.blur_sigma[1]) + 1
+    side = 2 * augment.blur_reach + 1
     made: torch.Tensor = gaussian_blur2d(shown, (side, side), sigma[:, None].expand(-1, 2))
     return made
 

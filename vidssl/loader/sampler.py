@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +89,7 @@ class Sampler:
             mixed=mixed,
         )
 
-    @property
+    @cached_property
     def shares(self) -> tuple[Share, ...]:
         """What training shows of each data set in an epoch."""
         return self.mixed or (Share("", len(self.rows), len(self.rows)),)

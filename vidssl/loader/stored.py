@@ -41,7 +41,7 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
     def at_hand(self, epoch: int, position: int) -> StoredWindow | None:
         window = self._sampler.window(epoch, position)
         place = self._arenas.find(window.video)
-        if place is None or self.files[window.video] in self.corrupt:
+        if place is None or self.file(window.video) in self.corrupt:
             return None
         request = Request(
             epoch=epoch,

@@ -66,7 +66,7 @@ class Worker(ABC, Generic[W_co]):
         check_timeout("Loader", file_timeout)
         self._index, self._spec, self._sampler, self._file_timeout = index, spec, sampler, file_timeout
         self._store, self._missed = store, missed
-        self.files = index.files.tolist()
+        self._files = index.files
         self.corrupt: dict[int, str] = {}
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
@@ -77,7 +77,7 @@ class Worker(ABC, Generic[W_co]):
         failures: list[Failure] = []
         for attempt in range(len(self._sampler.rows)):
             window = self._sampler.window(epoch, position, attempt)
-            file = self.files[window.video]
+            file = self.file(window.video)
             reason = self.corrupt.get(file)
             if reason is None:
                 try:
@@ -95,6 +95,10 @@ class Worker(ABC, Generic[W_co]):
             f"the last one: {failures[-1].reason}"
         )
 
+    def file(self, row: int) -> int:
+        """Returns the number of a row's file, as `corrupt` counts them."""
+        return int(self._files[row])
+
     def at_hand(self, epoch: int, position: int) -> W_co | None:
         """Returns the window at `position` of `epoch` if it needs no file, and so no thread; None if it needs one."""
         return None
@@ -103,9 +107,9 @@ class Worker(ABC, Generic[W_co]):
         """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
         for attempt in range(len(self._sampler.rows)):
             row = self._sampler.window(epoch, position, attempt).video
-            if self.files[row] not in self.corrupt:
+            if self.file(row) not in self.corrupt:
                 if self._index.name(row) == late.path:
-                    self.corrupt[self.files[row]] = str(late)
+                    self.corrupt[self.file(row)] = str(late)
                 return
 
     @abstractmethod

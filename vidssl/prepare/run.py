@@ -360,10 +360,8 @@ def _lists(
     """
     if index.source is None:
         return {}
-    paths, archives, offsets = (index.column(name).to_pylist() for name in ("path", "archive", "offset"))
-    files = [archive is None or offset is not None for archive, offset in zip(archives, offsets, strict=True)]
     used = {*TAKEN, *(str(folder) for name in names.values() for folder in PurePosixPath(name).parents)}
-    new = {path: whole.get(row) for row, path in enumerate(paths) if files[row]}
+    new = {one.path: whole.get(row) for row, one in enumerate(index.recorded()) if not one.is_frames}
     return copy_lists(index.source, index.root, out, new, journal, taken=used)
 
 

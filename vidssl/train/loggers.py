@@ -28,7 +28,9 @@ _INSTALL = {name: f"pip install 'vidssl[{name}]'" for name in get_args(Service)}
 
 
 class Logger(Protocol):
-    """A service that is told of a run. Each call may fail as the service fails."""
+    """A service that is told of a run, by the id that it gave the run. Each call may fail as the service fails."""
+
+    id: str
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """Reports metrics, by their names in metrics.jsonl."""
@@ -47,9 +49,13 @@ class Loggers:
         names: The services.
         out: The run's folder. Its file loggers.json keeps the services' ids of this run, so that a resumed run goes on
             in the same place.
+
+    Raises:
+        VidsslError: As `need_services`, or a service does not answer.
     """
 
     def __init__(self, names: tuple[Service, ...], out: Path) -> None:
+        need_services(names)
         self._warned: set[str] = set()
         ids = _read_ids(out)
         self._open = {name: _OPEN[name](out, ids.get(name)) for name in dict.fromkeys(names)}
@@ -165,4 +171,4 @@ class Mlflow:
         self._client.set_terminated(self.id, status="FAILED" if failed else "FINISHED")
 
 
-_OPEN: dict[str, Callable[[Path, str | None], Wandb | Mlflow]] = {"wandb": Wandb, "mlflow": Mlflow}
+_OPEN: dict[str, Callable[[Path, str | None], Logger]] = {"wandb": Wandb, "mlflow": Mlflow}

@@ -226,13 +226,19 @@ def decoded(
 
     Calls `begin` with the first packet before it is decoded.
     """
-    if source.numbering is not None:
+    for packet, drop in _wanted(video, source, numbers):
+        if begin is not None:
+            begin(packet)
+            begin = None
+        yield from source.frames(packet, drop=drop)
+    yield from source.frames(None)
+
+
+def _wanted(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) -> Iterator[tuple[Packet[Any], bool]]:
+    """Yield the packets that the frames `numbers` need, and whether a packet may be dropped."""
+    if source.numbering is not None:  # each picture is a frame of its own
         for _, packet in source.pictures(video.packet[numbers].tolist()):
-            if begin is not None:
-                begin(packet)
-                begin = None
-            yield from source.frames(packet)
-        yield from source.frames(None)
+            yield packet, False
         return
     # Role of each packet: 0 has no frame of its own (the second field of a picture), 1 has an unwanted frame, 2 has a
     # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
@@ -244,12 +250,8 @@ def decoded(
     role = holds.tobytes()
     for number, packet in source.packets(video.points, video.points.before(int(numbers[0]))):
         if number > last and (number >= len(role) or role[number]):
-            break
-        if begin is not None:
-            begin(packet)
-            begin = None
-        yield from source.frames(packet, drop=video.droppable and role[number] == 1)
-    yield from source.frames(None)
+            return
+        yield packet, video.droppable and role[number] == 1
 
 
 def check_frame(video: Video, frame: VideoFrame) -> None:

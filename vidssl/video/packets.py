@@ -175,7 +175,12 @@ class PacketReader:
         number: int | None = None,
         strict: bool = False,
     ) -> None:
-        self._path, self._checksums = path, checksums
+        self._path = path
+        self._known: memoryview | None = None  # the checksums of packets
+        self._begin = 0  # number of the first packet whose checksum is known
+        if checksums is not None:
+            sums: Any = checksums.packet
+            self._known, self._begin = memoryview(sums), checksums.first
         self.numbering = Numbering.of(path) if container == IMAGE2 else None
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
@@ -289,9 +294,7 @@ class PacketReader:
         Raises:
             DecodeError: A packet has other bytes than when it was indexed.
         """
-        sums: Any = None if self._checksums is None else self._checksums.packet
-        known = None if sums is None else memoryview(sums)
-        begin = 0 if self._checksums is None else self._checksums.first
+        end = None if self._known is None else self._begin + len(self._known)
         sought = points if points is not None and points.packet[point] else None
         if sought is not None:
             self.container.seek(int(sought.timestamp[point]), stream=self.stream)
@@ -304,9 +307,9 @@ class PacketReader:
                 if number < 0:
                     continue  # a seek without an index (MPEG program or transport stream) is only approximate
                 sought = None
-            if known is not None and number == begin + len(known):
+            if number == end:
                 return
-            yield number, self._checked(packet, number, known)
+            yield number, self._checked(packet, number)
             number += 1
 
     def pictures(self, numbers: Iterable[int]) -> Iterator[tuple[int, Packet[Any]]]:
@@ -318,8 +321,6 @@ class PacketReader:
         Raises:
             DecodeError: As `packets`, or a picture is missing.
         """
-        sums: Any = None if self._checksums is None else self._checksums.packet
-        known = None if sums is None else memoryview(sums)
         packets, following = self._demuxed(), 0
         for number in numbers:
             try:
@@ -330,12 +331,12 @@ class PacketReader:
                 raise self._unread(number) from error
             if not packet.size:
                 raise self._unread(number)
-            yield number, self._checked(packet, number, known)
+            yield number, self._checked(packet, number)
             following = number + 1
 
-    def _checked(self, packet: Packet[Any], number: int, known: memoryview | None) -> Packet[Any]:
+    def _checked(self, packet: Packet[Any], number: int) -> Packet[Any]:
         """A packet that knows its number, compared with its checksum."""
-        begin = 0 if self._checksums is None else self._checksums.first
+        known, begin = self._known, self._begin
         if known is not None and number >= begin and packet_checksum(packet) != known[number - begin]:
             raise self._changed(f"packet {number} has")
         # A list, because PyAV keys the object by its id(), and equal small integers in two threads share one id.
