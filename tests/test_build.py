@@ -21,7 +21,7 @@ PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
     **dict.fromkeys(("checks", "code", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
-    **dict.fromkeys(("paths", "files", "deadline", "workers", "lock", "cpus", "cgroups", "memory"), 1),
+    **dict.fromkeys(("paths", "files", "deadline", "workers", "pools", "lock", "cpus", "cgroups", "memory"), 1),
     **dict.fromkeys(("video", "encoders"), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),
     **dict.fromkeys(("store", "pretext", "datasets"), 4),
@@ -104,6 +104,9 @@ TESTED_BY = {
     "plots.svg": "plots/test_curves.py",
     "plots.tuples": "demo/test_demo.py",
     "prepare.journal": "prepare/test_places.py",
+    "pools.base": "pools/test_local.py",
+    "pools.choose": "pools/test_local.py",
+    "prepare.make": "prepare/test_prepare.py",
     "prepare.run": "prepare/test_prepare.py",
     "pretext.base": "pretext/test_model.py",
     "pretext.heads": "pretext/test_model.py",

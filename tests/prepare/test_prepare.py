@@ -20,8 +20,8 @@ from tests.test_lock import holder
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.lock import LOCK
-from vidssl.prepare import Encoding, prepare
-from vidssl.prepare import run as module
+from vidssl.prepare import Encoding, PrepareResult, prepare
+from vidssl.prepare import make as module
 from vidssl.prepare.encode import encode
 from vidssl.prepare.journal import JOURNAL
 from vidssl.prepare.run import INDEX, LIST, new_names
@@ -56,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def made(folder: Path, out: Path, **options: Any) -> module.PrepareResult:
+def made(folder: Path, out: Path, **options: Any) -> PrepareResult:
     return prepare(build(folder), out, Encoding(crf=4, **options), TASK, workers=2, progress=False)
 
 
@@ -124,16 +124,16 @@ def test_a_folder_that_another_process_writes_to_is_refused(folder: Path, tmp_pa
 SLOW = """
 import os, signal, sys, time
 from vidssl.cli import main
-from vidssl.prepare import run
+from vidssl.prepare import make
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
-real, count = run.encode, []
+real, count = make.encode, []
 def slow(*arguments):
     count.append(1)
     if len(count) == 2:
         os.write(1, b"slow\\n")
         time.sleep(60)
     return real(*arguments)
-run.encode = slow
+make.encode = slow
 sys.exit(main())
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from vidssl.index.found import VideoFile
 from vidssl.index.journal import Journal
 from vidssl.index.scan import KeepsFrames, scan, unusable
 from vidssl.index.schema import SCHEMA
-from vidssl.index.transient import NOT_READ, retries
-from vidssl.workers import Workers, finished
+from vidssl.index.transient import NOT_READ, certain, retries
+from vidssl.pools.base import Part, Pool
 
 _SAVED = 64  # rows in a record of the journal, at most; there is a record at least each second
 
@@ -28,7 +27,7 @@ def read_videos(
     found: Sequence[VideoFile],
     *,
     journal: Journal | None,
-    workers: int,
+    pool: Pool,
     progress: bool,
     file_timeout: float | None,
     stream: int | None = None,
@@ -40,7 +39,7 @@ def read_videos(
         folder: The folder that paths are relative to.
         found: The videos.
         journal: Gets the rows that are certain, as they are finished.
-        workers: Number of threads.
+        pool: Reads them.
         progress: Show a progress bar.
         file_timeout: As in `VideoIndex.build`.
         stream: As in `VideoIndex.build`.
@@ -54,36 +53,40 @@ def read_videos(
     """
     batches: list[pa.RecordBatch] = []
     reading = scan if store is None else partial(scan, store=store)
+    job = partial(_scan_file, reading, folder, file_timeout, stream)
 
-    def keep(rows: list[dict[str, Any]]) -> None:
-        batches.append(pa.RecordBatch.from_pylist(rows, SCHEMA))
-        certain = [row for row in rows if not row["status"].startswith(NOT_READ)]
-        if journal is not None and certain:
-            journal.add([pa.RecordBatch.from_pylist(certain, SCHEMA)])
+    def keep(rows: list[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(rows, SCHEMA).combine_chunks()
+        batches.extend(table.to_batches())
+        known = certain([table]).combine_chunks()
+        if journal is not None and len(known):
+            journal.add(known.to_batches())
 
-    def read(videos: Sequence[VideoFile], pool: Workers, name: str, *, last: bool) -> list[VideoFile]:
-        """Scan videos, keep their rows, and return those to read again."""
+    def read(videos: Sequence[VideoFile], name: str, *, last: bool) -> list[VideoFile]:
+        """Scan videos, keep their rows, and return those to read again, one by one."""
         files = [[videos[at] for at in places] for places in by_file(videos)]
-        jobs = {pool.submit(_scan_file, reading, folder, ones, file_timeout, stream): ones for ones in files}
         again = []
-        with tqdm(total=len(jobs), desc=name, unit="video", disable=None if progress else True) as bar:
+        with (
+            pool.start(
+                job, files, name="vidssl-index", file=lambda ones: folder / ones[0].file, workers=1 if last else None
+            ) as run,
+            tqdm(total=len(files), desc=name, unit="video", disable=None if progress else True) as bar,
+        ):
             try:
-                for done in finished(jobs, most=_SAVED):
-                    rows = [pair for job in done for pair in _rows(jobs.pop(job), job)]
-                    keep([row for _, row in rows if last or not retries(row["status"])])
-                    again += [one for one, row in rows if not last and retries(row["status"])]
-                    bar.update(len(done))
+                for parts in run.parts(most=_SAVED):
+                    rows = [pair for part in parts for pair in _rows(part)]
+                    keep([row for _, row in rows if last or not retries(_status(row))])
+                    again += [one for one, row in rows if not last and retries(_status(row))]
+                    bar.update(len(parts))
             except KeyboardInterrupt:
-                keep([row for job, ones in jobs.items() if job.done() for _, row in _rows(ones, job)])
+                keep([row for part in run.rest() for _, row in _rows(part)])
                 raise
         return again
 
     try:
-        with Workers(workers, "vidssl-index") as pool:
-            again = read(found, pool, "index", last=False)
+        again = read(found, "index", last=False)
         if again:
-            with Workers(1, "vidssl-index") as pool:
-                read(again, pool, "index again", last=True)
+            read(again, "index again", last=True)
     except KeyboardInterrupt:
         count = sum(map(len, batches))
         kept = "none is kept" if journal is None else "they are kept, and the same command continues"
@@ -105,35 +108,48 @@ def by_file(videos: Sequence[VideoFile]) -> list[list[int]]:
 def _scan_file(
     reading: Callable[..., dict[str, Any]],
     folder: Path,
-    ones: Sequence[VideoFile],
     file_timeout: float | None,
     stream: int | None,
-) -> list[dict[str, Any]]:
-    """Scan a file once, and return a row of SCHEMA for each of the videos in it, in their order.
+    ones: Sequence[VideoFile],
+    give: Callable[[pa.RecordBatch], None],
+) -> None:
+    """Scan a file once, and give one batch with a row of SCHEMA for each of the videos in it, in their order.
 
     Args:
         reading: `scan`, with the store that keeps its frames. Of a file with excerpts it keeps nothing yet: most of the
             frames may be in none of them.
         folder: The folder that paths are relative to.
-        ones: The file, or excerpts of it.
         file_timeout: As in `VideoIndex.build`.
         stream: As in `VideoIndex.build`.
+        ones: The file, or excerpts of it.
+        give: Takes the batch.
     """
     one = ones[0]
     if any(each.excerpt is not None for each in ones):
         reading = scan
     row = reading(folder / one.file, one.offset, one.bytes, one.refused, file_timeout, stream, one.is_frames)
     cutter = Cutter(row)
-    return [make_row(each, cutter.cut(each.excerpt)) for each in ones]
+    give(_batch([make_row(each, cutter.cut(each.excerpt)) for each in ones]))
 
 
-def _rows(ones: Sequence[VideoFile], job: Future[list[dict[str, Any]]]) -> list[tuple[VideoFile, dict[str, Any]]]:
+def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, SCHEMA)
+
+
+def _rows(part: Part[list[VideoFile]]) -> list[tuple[VideoFile, pa.RecordBatch]]:
     """Each video of a file with its row of SCHEMA, also for a file whose worker never returned."""
-    try:
-        rows = job.result()
-    except FileTimeoutError as late:
-        rows = [make_row(one, unusable(f"{NOT_READ}{late.reason}")) for one in ones]
-    return list(zip(ones, rows, strict=True))
+    if isinstance(part.error, FileTimeoutError):
+        batch = _batch([make_row(one, unusable(f"{NOT_READ}{part.error.reason}")) for one in part.item])
+    elif part.error is not None:
+        raise part.error
+    else:
+        [batch] = part.results
+    return [(one, batch.slice(at, 1)) for at, one in enumerate(part.item)]
+
+
+def _status(row: pa.RecordBatch) -> str:
+    found: str = row["status"][0].as_py()
+    return found
 
 
 def make_row(one: VideoFile, row: dict[str, Any]) -> dict[str, Any]:

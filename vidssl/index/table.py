@@ -23,7 +23,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidssl.cpus import cpus
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
 from vidssl.index.checksums import ChecksummedFile, write_checksummed
@@ -39,6 +38,8 @@ from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
 from vidssl.index.transient import NOT_READ, certain
 from vidssl.paths import atomic_write, printable
+from vidssl.pools.base import Engine
+from vidssl.pools.choose import open_pool
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
 
@@ -102,6 +103,7 @@ class VideoIndex:
         frames: str = "*",
         frame_rate: float = FRAME_RATE,
         store: KeepsFrames | None = None,
+        engine: Engine = "local",
     ) -> VideoIndex:
         """Decode every video of a source once.
 
@@ -123,6 +125,7 @@ class VideoIndex:
             frames: Pattern of the names of frames, for folders that hold pictures of several numberings.
             frame_rate: Frames per second of the folders of frames.
             store: A FrameStore, which keeps the frames of the files that are read.
+            engine: Where the files are read. "local": in threads of this process.
 
         Raises:
             VidsslError: The source has no videos, an argument is out of range, or another process uses the journal.
@@ -136,6 +139,7 @@ class VideoIndex:
         check_rate("VideoIndex.build", frame_rate)
         folder, found, notes = find_videos(Path(root), frames)
         with ExitStack() as stack:
+            pool = stack.enter_context(open_pool("VideoIndex.build", engine, workers))
             book = None
             if journal is not None:
                 stack.enter_context(hold_journal(Path(journal)))
@@ -152,12 +156,11 @@ class VideoIndex:
                     fresh.append(one)
                 else:
                     kept.append((one, at))
-            count = workers or cpus()
             read = read_videos(
                 folder,
                 fresh,
                 journal=book,
-                workers=count,
+                pool=pool,
                 progress=progress,
                 file_timeout=file_timeout,
                 stream=stream,
@@ -267,6 +270,10 @@ class VideoIndex:
         part = VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
         part._whole = self if self._whole is None else self._whole
         return part
+
+    def alone(self, row: int) -> VideoIndex:
+        """Return an index of one row, which is pickled without anything of the other rows."""
+        return VideoIndex(self.select([row]).table, self.root)
 
     def is_current(self) -> bool:
         """Return True if every file still exists with the size and modification time that the index records.

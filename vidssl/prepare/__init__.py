@@ -3,6 +3,7 @@
 | file | what it does |
 |---|---|
 | run.py | a whole data set, in parallel; continues after an interruption |
+| make.py | the new videos, in a pool |
 | encode.py | one video: size, key frames and frame rate |
 | names.py | gives each source a new file of its own |
 | journal.py | keeps what was made, for the next call |

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any
 
-import av
 import numpy as np
-from tqdm import tqdm
 
 from vidssl.cpus import cpus
-from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.index.lists import write_list
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.joint import HasPlan
 from vidssl.loader.profile import rate
 from vidssl.lock import LOCK, hold
 from vidssl.paths import output_path, printable, resolve_folder
-from vidssl.prepare.encode import Encoding, encode
+from vidssl.pools.base import Engine
+from vidssl.pools.choose import open_pool
+from vidssl.prepare.encode import Encoding
 from vidssl.prepare.journal import JOURNAL, Journal
+from vidssl.prepare.make import make
 from vidssl.prepare.names import targets
 from vidssl.prepare.splits import copy_lists
 from vidssl.types import VidsslError
-from vidssl.workers import Workers, finished
 
 LIST, INDEX = "videos.csv", "index.arrow"
 TAKEN = (JOURNAL, LIST, INDEX, LOCK)  # names in OUT that are no video's or list's
 _SHOWN = 20  # skipped and stale files that the result names
 _ROUNDS, _MEASURED = 3, 64  # for the speed-up: rounds, and windows in each
 log = logging.getLogger(__name__)
-_SECONDS_A_FRAME = 10.0  # enough to encode a large frame on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +131,7 @@ def prepare(
     workers: int | None = None,
     progress: bool = True,
     remove_stale: bool = False,
+    engine: Engine = "local",
 ) -> PrepareResult:
     """Re-encodes every usable video of an index, and writes a list and an index of the new videos.
 
@@ -147,6 +144,7 @@ def prepare(
         progress: Show a progress bar.
         remove_stale: Delete the files that earlier calls made in `out` and that belong to no source now, if they are
             unchanged.
+        engine: Where the videos are encoded and the new ones are indexed, as in `VideoIndex.build`.
 
     Returns:
         What was done.
@@ -159,7 +157,9 @@ def prepare(
     target = Path(out)
     _refuse(index, target)
     with hold(target / LOCK, f"prepare: out={str(target)!r}"):
-        return _prepare(index, target, how, task, workers=workers, progress=progress, remove_stale=remove_stale)
+        return _prepare(
+            index, target, how, task, workers=workers, progress=progress, remove_stale=remove_stale, engine=engine
+        )
 
 
 def _prepare(
@@ -171,6 +171,7 @@ def _prepare(
     workers: int | None,
     progress: bool,
     remove_stale: bool,
+    engine: Engine,
 ) -> PrepareResult:
     journal, sources = Journal(target, how), _sources(index)
     names, todo = plan(index, target, journal)  # under the lock: another process may have added some until now
@@ -179,45 +180,27 @@ def _prepare(
         if not left.is_dir():
             left.unlink()
     failed: dict[int, str] = {}
-    count = workers or cpus()
-    with journal, Workers(count, "vidssl-prepare") as pool:
-        jobs = {
-            pool.submit(_one, index, row, target / name, how, journal.writing(name)): row for row, name in todo.items()
-        }
 
-        def record(job: Future[str]) -> None:
-            row = jobs.pop(job)
-            try:
-                reason = job.result()
-            except FileTimeoutError as late:  # its worker hangs
-                reason = str(late)
-            journal.add(sources[row], names[row], reason)
-            if reason:
-                failed[row] = reason
+    def record(row: int, reason: str) -> None:
+        journal.add(sources[row], names[row], reason)
+        if reason:
+            failed[row] = reason
 
-        with tqdm(total=len(jobs), desc="prepare", unit="video", disable=None if progress else True) as bar:
-            try:
-                for done in finished(jobs, most=1):
-                    record(done[0])
-                    bar.update()
-            except KeyboardInterrupt:
-                for job in [job for job in jobs if job.done()]:
-                    record(job)
-                raise KeyboardInterrupt(
-                    f"stopped: {len(todo) - len(jobs)} of {len(todo)} videos are made; the same command continues"
-                ) from None
+    with open_pool("prepare", engine, workers) as pool, journal:
+        make(index, target, how, todo, record, journal=journal, pool=pool, progress=progress)
         whole = {row: name for row, name in rows.items() if row not in failed}
-        made = _indexed(index, target, whole, workers=count, progress=progress)
+        made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
         for row, frames in zip(list(whole), made.column("frames").to_pylist(), strict=True):
             if frames != index.frames(row):
                 failed[row] = f"its new file has {frames} frames, but it has {index.frames(row)}; report this error"
                 journal.add(sources[row], names[row], failed[row])
         if not failed.keys().isdisjoint(whole):
             whole = {row: name for row, name in whole.items() if row not in failed}
-            made = _indexed(index, target, whole, workers=count, progress=progress)
+            made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
         lists = _lists(index, target, whole, names, journal)
     stale = journal.stale([*whole.values(), *TAKEN], lists)
-    speedup, unmeasured = _speedup(index.select(list(whole)), made, task, count)
+    threads = workers if workers is not None and engine == "local" else cpus()
+    speedup, unmeasured = _speedup(index.select(list(whole)), made, task, threads)
     return PrepareResult(
         out=target,
         made=len([row for row in todo if row in whole]),
@@ -303,30 +286,9 @@ def _sources(index: VideoIndex) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _one(index: VideoIndex, row: int, target: Path, how: Encoding, writing: AbstractContextManager[Path]) -> str:
-    """Encodes one video to the path of `writing`, whole or not at all. Returns why it failed, or an empty text."""
-    try:
-        about = {
-            name: index.column(name)[row].as_py()
-            for name in ("regular", "frame_rate", "color_range", "color_matrix", "color_primaries")
-        }
-        video = index.video(row)
-        with (
-            Deadline.enter(video.path, video.bytes, FILE_SECONDS + _SECONDS_A_FRAME * video.frames),
-            writing as aside,
-        ):
-            encode(video, about, aside, how)
-    # PyAV raises the last three for values of a file that it does not expect
-    except (VidsslError, av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno == 28:  # ENOSPC: every other file would fail too
-            raise VidsslError(
-                f"prepare: {target}: no space left on the disk; free some, and call it again: it continues"
-            ) from error
-        return str(error) or type(error).__name__
-    return ""
-
-
-def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: int, progress: bool) -> VideoIndex:
+def _indexed(
+    index: VideoIndex, out: Path, names: dict[int, str], *, workers: int | None, progress: bool, engine: Engine
+) -> VideoIndex:
     """Writes OUT's list and index, with the labels and groups of the source. Rows are in the order of `names`.
 
     Raises:
@@ -342,10 +304,10 @@ def _indexed(index: VideoIndex, out: Path, names: dict[int, str], *, workers: in
     saved = out / INDEX
     try:
         known = VideoIndex.load(saved, root=out) if saved.is_file() else None
-        made = VideoIndex.build(out / LIST, known=known, workers=workers, progress=progress)
+        made = VideoIndex.build(out / LIST, known=known, workers=workers, progress=progress, engine=engine)
     except VidsslError as error:  # it only saves time: an index that is damaged or of an older version is replaced
         log.warning("%s: indexing all new videos again: %s", saved, error)
-        made = VideoIndex.build(out / LIST, workers=workers, progress=progress)
+        made = VideoIndex.build(out / LIST, workers=workers, progress=progress, engine=engine)
     made.save(saved)
     place = {path: row for row, path in enumerate(made.column("path").to_pylist())}
     return made.select([place[name] for name in names.values()])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import as_completed
 from enum import Enum
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -16,18 +15,18 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 from tqdm import tqdm
 
-from vidssl.cpus import cpus
 from vidssl.deadline import Deadline, JobAbandoned, check_timeout
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.decode_reduce import Reducer
 from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable
+from vidssl.pools.base import Engine, Pool
+from vidssl.pools.choose import open_pool
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
 from vidssl.types import VidsslError
 from vidssl.video.decode import Planes, Sink, Video, decode_to
 from vidssl.video.packets import DecodeError
-from vidssl.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -215,19 +214,26 @@ def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> Outc
 
 
 def fill(
-    store: Store, index: VideoIndex, *, workers: int | None, progress: bool, file_timeout: float | None
+    store: Store,
+    index: VideoIndex,
+    *,
+    workers: int | None,
+    progress: bool,
+    file_timeout: float | None,
+    engine: Engine,
 ) -> list[tuple[str, str]]:
     """Implements `FrameStore.fill`."""
     check_timeout("FrameStore.fill", file_timeout)
     failed: list[tuple[str, str]] = []
     rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
-    for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
-        if rows:
-            try:
-                rows = _fill(store, index, rows, failed, workers or cpus(), progress, file_timeout)
-            finally:
-                store.flush()
-            store.refresh()
+    with open_pool("FrameStore.fill", engine, workers) as pool:
+        for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
+            if rows:
+                try:
+                    rows = _fill(store, index, rows, failed, pool, progress, file_timeout)
+                finally:
+                    store.flush()
+                store.refresh()
     return failed
 
 
@@ -236,33 +242,32 @@ def _fill(
     index: VideoIndex,
     rows: list[int],
     failed: list[tuple[str, str]],
-    workers: int,
+    pool: Pool,
     progress: bool,
     file_timeout: float | None,
 ) -> list[int]:
     """Keeps the videos of some rows, and returns those that another process keeps."""
     ended, claimed = threading.Event(), []
 
-    def one(row: int) -> Outcome:
+    def one(row: int, give: Callable[[Outcome], None]) -> None:
         video = index.video(row)
         with Deadline.enter(video.path, video.bytes, file_timeout):
-            return keep(store, video, ended.is_set)
+            give(keep(store, video, ended.is_set))
 
-    with Workers(workers, "vidssl-store") as pool:
+    with (
+        pool.start(one, rows, name="vidssl-store", file=lambda row: index.video(row).path) as run,
+        tqdm(total=len(rows), desc="store", unit="video", disable=None if progress else True) as bar,
+    ):
         try:
-            jobs = {pool.submit(one, row): row for row in rows}
-            for job in tqdm(
-                as_completed(jobs), total=len(jobs), desc="store", unit="video", disable=None if progress else True
-            ):
-                try:
-                    outcome = job.result()
-                except VidsslError as error:
-                    failed.append((index.name(jobs[job]), str(error)))
-                    continue
-                if outcome is Outcome.ENDED:
+            for parts in run.parts():
+                part = parts[0]
+                bar.update()
+                if part.error is not None:
+                    failed.append((index.name(part.item), str(part.error)))
+                elif part.results == [Outcome.ENDED]:
                     return []
-                if outcome is Outcome.CLAIMED:
-                    claimed.append(jobs[job])
+                elif part.results == [Outcome.CLAIMED]:
+                    claimed.append(part.item)
         finally:
             ended.set()
     return claimed

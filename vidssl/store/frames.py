@@ -28,6 +28,7 @@ from vidssl.index.row import FRAMES
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.motion import Motion
 from vidssl.kernels.reduce import reduce, reduced_shape
+from vidssl.pools.base import Engine
 from vidssl.store.arguments import (
     check_added,
     check_frames,
@@ -455,6 +456,7 @@ class FrameStore:
         workers: int | None = None,
         progress: bool = True,
         file_timeout: float | None = None,
+        engine: Engine = "local",
     ) -> list[tuple[str, str]]:
         """Decodes and keeps all frames of an index that are missing. If it is interrupted, the next call goes on.
 
@@ -463,6 +465,7 @@ class FrameStore:
             workers: Number of threads. None takes one per processor.
             progress: Show a progress bar.
             file_timeout: Time limit of a file in seconds, as in `VideoIndex.build`.
+            engine: Where the videos are decoded, as in `VideoIndex.build`.
 
         Returns:
             (path, reason) for each video that cannot be decoded.
@@ -475,7 +478,7 @@ class FrameStore:
             check_whole("FrameStore.fill", "workers", workers, "take at least 1, or None for one per processor", 1)
         if self._writer is not None:
             self._writer.tidy()
-        return fill(self, index, workers=workers, progress=progress, file_timeout=file_timeout)
+        return fill(self, index, workers=workers, progress=progress, file_timeout=file_timeout, engine=engine)
 
     def verify(self) -> list[tuple[Path, str]]:
         """Reads all blocks. Returns (file, problem) for each damaged shard."""
