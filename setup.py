@@ -99,9 +99,11 @@ class Build(build_ext):
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            # A new file, not new contents: a process that has the old one mapped must not see it change.
-            target.unlink(missing_ok=True)
-            shutil.copy2(BUILD / Path(self.get_ext_filename(extension.name)).name, target)
+            # A new file, not new contents: a process that has the old one mapped must not see it change, and one that
+            # starts now must find one of the two.
+            new = target.with_name(f".{target.name}.new")
+            shutil.copy2(BUILD / Path(self.get_ext_filename(extension.name)).name, new)
+            new.replace(target)
 
 
 def write_ninja(toolkit: toolchain.Toolkit) -> None:
