@@ -40,9 +40,10 @@ lint: build
 	$(BIN)/shellcheck .ci/run benchmarks/*.sh examples/*.sh
 	$(BIN)/hadolint Dockerfile
 
-# Packages that only a few tests need: those of --log and of two examples. Without them these tests are skipped.
+# Packages that only a few tests need: those of --log, of two examples, and of remote files with an S3 server (46 MB).
+# Without them these tests are skipped.
 extras: build
-	@$(PIP) install -c constraints.txt mlflow-skinny alembic sqlalchemy wandb lightning accelerate
+	@$(PIP) install -c constraints.txt mlflow-skinny alembic sqlalchemy wandb lightning accelerate s3fs aiohttp 'moto[s3]' flask flask-cors
 
 # One file for machines with and without a GPU. DALI's libraries come from the extra `dali`, not with the wheel.
 wheel: build

@@ -183,6 +183,7 @@ setup(
         "timm": ["timm>=1.0.20"],  # with torchvision, which must be of torch's version
         "transformers": ["transformers>=5"],
         "kornia": ["kornia>=0.9"],
+        "remote": ["fsspec>=2024.10", "s3fs>=2024.10", "aiohttp"],  # s3:// and https://
         "dev": [
             DALI,
             "ImageHash",

@@ -30,7 +30,7 @@ def stat_regular(path: str | os.PathLike[str]) -> os.stat_result:
     Raises:
         OSError: The path does not exist, or is not a regular file. The file is not opened.
     """
-    found = os.stat(path)
+    found = path.stat() if isinstance(path, Path) else os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise OSError(errno.EINVAL, f"{kind}, not a regular file", os.fspath(path))

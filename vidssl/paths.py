@@ -238,6 +238,24 @@ def printable(text: object, *, lines: bool = False) -> str:
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 
+def parse_bytes(text: str, argument: str) -> int:
+    """Returns the number of bytes that a text such as 200GB states.
+
+    Args:
+        text: The text.
+        argument: What has this value, for error messages.
+
+    Raises:
+        VidsslError: The text states no number of bytes.
+    """
+    number = text.upper().replace(" ", "").rstrip("BKMGT")
+    unit = text.upper().replace(" ", "")[len(number) :]
+    try:
+        return int(float(number) * {"": 1, "B": 1, **dict(_UNITS)}[unit])
+    except (ValueError, KeyError, OverflowError) as error:
+        raise VidsslError(f"{argument}={text!r}: take a number of bytes with a unit, such as 200GB") from error
+
+
 def readable(count: int) -> str:
     """Format a number of bytes for people, such as 1.5 GB."""
     return next((f"{count / size:.1f} {unit}" for unit, size in _UNITS if count >= size), f"{count} bytes")

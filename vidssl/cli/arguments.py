@@ -11,6 +11,7 @@ from typing import Annotated, get_type_hints
 from tyro.conf import UseAppendAction
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from vidssl.remote import as_path
 from vidssl.types import VidsslError
 
 REGISTRY = ConstructorRegistry()  # of all commands
@@ -56,7 +57,7 @@ def given() -> frozenset[str]:
 def _path(text: str) -> Path:
     if not text:  # of which Path makes the current folder: a variable of a script that was not set
         raise ValueError("the path is empty; name a file or folder, or `.` for the current folder")
-    return Path(text)
+    return as_path(text)
 
 
 @REGISTRY.primitive_rule

@@ -71,6 +71,7 @@ def index(
         data: Folder of videos (the class of a video is the name of its folder; *.tar are WebDataset shards; a folder of
             numbered pictures such as img_00001.jpg is a video), or a list of videos (.csv, .txt, .tsv): with the
             columns path[,label[,group]], or on each line a path, `PATH LABEL`, or `FOLDER FRAMES LABEL` for pictures.
+            Each may be a URL (s3:// or https://), and a list may name URLs.
         out: File (.arrow) to write or update. If a call is interrupted, the next one continues.
         workers: Threads; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -12,8 +13,10 @@ from vidssl.prepare import Encoding
 from vidssl.prepare import prepare as prepare_index
 from vidssl.prepare.journal import Journal
 from vidssl.prepare.names import ENDING
+from vidssl.prepare.publish import local_folder, publish
 from vidssl.prepare.run import TAKEN, plan, stale_lines
 from vidssl.recipes import RECIPES
+from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 
 _ENCODING = Encoding()
@@ -34,7 +37,9 @@ def prepare(
 
     Args:
         data: Folder or list of videos, or an index.
-        out: Folder for the new videos, with the same subfolders, labels, groups and lists of files.
+        out: Folder for the new videos, with the same subfolders, labels, groups and lists of files. For a URL of a
+            bucket, such as s3://BUCKET/FOLDER, they are made in the folder of the cache (VIDSSL_REMOTE_CACHE), where
+            they stay, and then uploaded.
         recipe: Recipe whose windows are used to measure the speed-up.
         workers: Number of videos encoded in parallel; None takes one for each core.
         dry_run: Only print what would be made.
@@ -45,13 +50,16 @@ def prepare(
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
     index = open_data(data, None, allow_outside=allow_outside)
+    named = out
+    if isinstance(out, RemotePath):
+        out = local_folder(out, index)
     if dry_run:
         journal = Journal(out, settings)
         names, _ = plan(index, out, journal)
         for row in index.usable().tolist():
             video = index.video(row)
             height, width = settings.size(*video.size)
-            old, new = printable(index.column("path")[row]), printable(out / names[row])
+            old, new = printable(index.column("path")[row]), printable(named / names[row])
             print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
         current = [*(names[row] for row in index.usable().tolist()), *TAKEN]
         stale = [name for name in journal.stale(current, ()) if name.endswith(ENDING)]
@@ -60,4 +68,8 @@ def prepare(
         print(index.summary())
         return
     task = RECIPES[recipe]().pretext
-    print(prepare_index(index, out, settings, task, workers=workers, remove_stale=remove_stale).text())
+    result = prepare_index(index, out, settings, task, workers=workers, remove_stale=remove_stale)
+    if isinstance(named, RemotePath):
+        count = publish(out, named, list(result.lists))
+        print(f"{count} files uploaded to {printable(named)}; what they were made in is kept: {printable(out)}")
+    print(replace(result, out=named).text())

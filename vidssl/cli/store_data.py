@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vidssl import paths
 from vidssl.cli.data import open_sets
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduced_shape
@@ -130,23 +131,13 @@ def say_kept(frames: FrameStore, index: VideoIndex) -> None:
     )
 
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-
-
 def parse_bytes(text: str | None) -> int | None:
     """Returns the number of bytes that a text such as 200GB states; None for None.
 
     Raises:
         VidsslError: The text states no number of bytes.
     """
-    if text is None:
-        return None
-    number = text.upper().replace(" ", "").rstrip("BKMGT")
-    unit = text.upper().replace(" ", "")[len(number) :]
-    try:
-        return int(float(number) * _UNITS[unit])
-    except (ValueError, KeyError, OverflowError) as error:
-        raise VidsslError(f"store_limit={text!r}: take a number of bytes with a unit, such as 200GB") from error
+    return None if text is None else paths.parse_bytes(text, "store_limit")
 
 
 def check_kept(frames: FrameStore, index: VideoIndex) -> None:

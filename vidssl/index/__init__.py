@@ -14,6 +14,7 @@
 | recent.py | keeps the videos of the rows that were read last |
 | summary.py | lists rows with their reasons |
 | sources.py | lists the videos of a folder, of a shard, or of a list |
+| remote.py | lists the videos of a remote folder, and what a list names by URLs |
 | frames.py | finds the pictures of a folder that are the frames of a video |
 | tars.py | lists the videos of one shard, with their labels |
 | found.py | `VideoFile`, and the count of what is ignored |

@@ -25,6 +25,7 @@ from vidssl.index.schema import SCHEMA
 from vidssl.index.sources import find_videos
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.index.tars import SPARSE, find_in_tar, is_tar
+from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 from vidssl.workers import Workers
 
@@ -169,6 +170,8 @@ def _changed(one: VideoFile, path: Path, row: dict[str, Any]) -> str:
     size = size_of(path, now.st_size, frames=one.is_frames)
     if not one.packed and size != row["bytes"]:
         return f"changed since it was indexed: {size} bytes, formerly {row['bytes']}"
+    if now.st_mtime_ns != row["mtime_ns"] and isinstance(path, RemotePath):
+        return "changed since it was indexed: its server names another version (ETag or time)"
     if now.st_mtime_ns != row["mtime_ns"]:
         return f"changed since it was indexed: modified {(now.st_mtime_ns - row['mtime_ns']) / 1e9:+.1f} s later"
     return ""

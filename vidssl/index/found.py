@@ -110,6 +110,11 @@ class Ignored:
         return [*lines, f"{sum(count for _, count in rest)} ignored, of {len(rest)} more kinds"] if rest else lines
 
 
+def hidden(folder: str) -> bool:
+    """True for a folder that is not searched, by its name."""
+    return folder.startswith(".") or folder == "__MACOSX"
+
+
 def as_utf8(name: str) -> str:
     """A name as valid Unicode: what is not UTF-8 in the name of a file becomes escapes, such as `\\udce9`."""
     return name if name.isascii() else name.encode(errors="backslashreplace").decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 from vidssl.index.schema import SCHEMA
 from vidssl.index.table import VideoIndex
 from vidssl.paths import printable
+from vidssl.remote.path import common_folder
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
 
@@ -67,8 +67,8 @@ class Mixture(VideoIndex):
     def __init__(self, parts: Mapping[str, VideoIndex], weights: Sequence[float] = ()) -> None:
         whole, weights = tuple(parts.values()), tuple(weights) or (1.0,) * len(parts)
         _check(parts, weights)
-        roots = [Path(os.path.realpath(part.root)) for part in whole]
-        root = Path(os.path.commonpath(roots))
+        roots = [part.root.resolve() for part in whole]
+        root = common_folder([str(one) for one in roots], f"data={[str(one) for one in roots]!r}")
         below = tuple("" if one == root else one.relative_to(root).as_posix() for one in roots)
         counts = [len(part) for part in whole]
         table = pa.concat_tables([part._table for part in whole], promote_options="default")

@@ -26,6 +26,7 @@ from vidssl.index.parts import Parts
 from vidssl.index.row import make_video, member_of
 from vidssl.index.transient import NOT_READ, machine_reason
 from vidssl.index.verify import FrameTaker, Memory, UnusableError, Watch
+from vidssl.remote import RemotePath
 from vidssl.video.decode import PLANAR, Video
 from vidssl.video.packets import (
     Checksums,
@@ -123,7 +124,8 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
         raise UnusableError("not a video: macOS resource fork")
     if place.bytes == 0:
         raise UnusableError("empty file")
-    with path.open("rb") as file:
+    with _opened(path, place) as file:
+        place = Member(0, place.bytes) if isinstance(path, RemotePath) else place
         file.seek(place.offset)
         if file.read(40).startswith(b"version https://git-lfs"):
             raise UnusableError("not a video: Git LFS pointer; fetch it with `git lfs pull`")
@@ -134,6 +136,11 @@ def _refuse_at_sight(path: Path, place: Member) -> None:
             raise UnusableError(
                 f"damaged: its table of contents claims {samples} frames, but it has only {place.bytes} bytes"
             )
+
+
+def _opened(path: Path, place: Member) -> Any:
+    """A file, or of a remote one only the part that is read."""
+    return path.part(*place) if isinstance(path, RemotePath) else path.open("rb")
 
 
 class _HiddenDamage(Exception):

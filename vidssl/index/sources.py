@@ -7,19 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PosixPath
 
-from vidssl.index.found import NOT_UTF8, Found, Ignored, VideoFile, as_utf8
+from vidssl.index.found import NOT_UTF8, Found, Ignored, VideoFile, as_utf8, hidden
 from vidssl.index.frames import SERIES, Frames, find_frames
 from vidssl.index.kinds import EXTENSIONS, PICTURES
 from vidssl.index.lines import ListEntry, clean_label, refuse
 from vidssl.index.lists import LISTS, is_list, read_list
+from vidssl.index.remote import in_remote_folder, remote_names
 from vidssl.index.tars import ENDINGS, find_in_tar, is_tar
 from vidssl.paths import leads_outside
+from vidssl.remote import RemotePath, fetch
+from vidssl.remote.path import common_folder, is_url
 from vidssl.types import VidsslError
 
 _SHOWN = 10  # notes about single lines of a list
 UNREADABLE = "a folder that cannot be read"
 _TAR_IN_LIST = "a tar file; a list names videos, so name the tar, or its folder, instead of the list"
 _NO_FRAMES = "a folder without numbered pictures; a list names videos, or folders of frames (img_00001.jpg, ...)"
+_REMOTE_FRAMES = "a folder of frames, which is only read from a disk: copy it, or pack it as a video"
 
 
 def find_videos(source: Path, frames: str = "*") -> Found:
@@ -37,12 +41,26 @@ def find_videos(source: Path, frames: str = "*") -> Found:
         VidsslError: The source does not exist, is of another kind, holds no video, or is a list with refused lines.
     """
     where = f"root={str(source)!r}:"
+    if isinstance(source, RemotePath):
+        fetch.forget()
+        try:
+            return _find(source, frames, where)
+        except OSError as error:
+            raise VidsslError(f"{where} {error.strerror or error}") from error
+    return _find(source, frames, where)
+
+
+def _find(source: Path, frames: str, where: str) -> Found:
     if not source.exists():
         raise VidsslError(
             f"{where} no such folder or list; name a folder of videos, or a list of them ({', '.join(LISTS)})"
         )
     if source.is_dir():
-        found = _in_folder(source.resolve(), frames)
+        if isinstance(source, RemotePath):
+            videos, notes = in_remote_folder(source, where)
+            found = Found(source, _distinct(videos), notes)
+        else:
+            found = _in_folder(source.resolve(), frames)
         rule = (
             f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in {' '.join(ENDINGS)}; frames are at least "
             f"{SERIES} pictures that are numbered, such as img_00001.jpg"
@@ -51,6 +69,8 @@ def find_videos(source: Path, frames: str = "*") -> Found:
         found, rule = _in_list(source, frames), "the list is empty"
     elif is_tar(source.name):
         ignored, tar = Ignored(), source.resolve()
+        if isinstance(tar, RemotePath):
+            tar.stat()  # a missing one is an error of the argument, and no row
         found = Found(tar.parent, _distinct(find_in_tar(tar, tar.name, ignored)), ignored.notes())
         rule = f"video files end in {' '.join(sorted(EXTENSIONS))}"
     else:
@@ -82,9 +102,9 @@ def _in_folder(root: Path, frames: str) -> Found:
         prefix = "" if base == top else f"{os.path.relpath(base, top)}/"
         label = clean_label(as_utf8(os.path.basename(base))) if prefix else None
         for name in sorted(folders):
-            if _hidden(name):
+            if hidden(name):
                 ignored.add("hidden folder", as_utf8(prefix + name))
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+        folders[:] = sorted(name for name in folders if not hidden(name))
         before, pictures = len(videos), list[str]()
         for name in sorted(files):
             kind = os.path.splitext(name)[1].lower()
@@ -126,10 +146,6 @@ def _frames_in(folder: PosixPath, found: Frames) -> VideoFile:
     )
 
 
-def _hidden(folder: str) -> bool:
-    return folder.startswith(".") or folder == "__MACOSX"
-
-
 def _distinct(videos: Sequence[VideoFile]) -> list[VideoFile]:
     """The videos ordered by path. If an escaped name is also the name of another file, it gets a number."""
     taken, found = set[str](), []
@@ -148,9 +164,13 @@ def _in_list(source: Path, frames: str) -> Found:
     where = f"root={str(source)!r}"
     listed = read_list(source, where)
     root = source.resolve().parent
-    paths = [str(path) for path in _resolve_names([PosixPath(entry.path) for entry in listed.entries], root)]
+    given = [entry.path for entry in listed.entries]
+    if isinstance(root, RemotePath) or any(map(is_url, given)):
+        paths = remote_names(given, root if isinstance(root, RemotePath) else None)
+    else:
+        paths = [str(path) for path in _resolve_names(list(map(PosixPath, given)), root)]
     if not all(path.startswith(f"{str(root).rstrip('/')}/") for path in paths):
-        root = Path(os.path.commonpath({os.path.dirname(path) for path in paths}))
+        root = common_folder([os.path.dirname(path) for path in paths], where)
     start = len(str(root).rstrip("/")) + 1
     first: dict[str, ListEntry] = {}
     grouped: dict[str, ListEntry] = {}  # the first line of each file that has segments, which share a group
@@ -178,6 +198,8 @@ def _in_list(source: Path, frames: str) -> Found:
             else:
                 archive = None if entry.excerpt is None else file
                 why = _TAR_IN_LIST if is_tar(file) else ""
+                if entry.frames is not None and isinstance(root, RemotePath):
+                    why = _REMOTE_FRAMES
                 one = VideoFile(path=name, label=None, archive=archive, refused=why, excerpt=entry.excerpt)
             videos.append(replace(one, label=label, group=group))
         elif (earlier.label, earlier.group) == (entry.label, entry.group):

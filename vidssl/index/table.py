@@ -40,6 +40,7 @@ from vidssl.index.transient import NOT_READ, certain
 from vidssl.paths import atomic_write, printable
 from vidssl.pools.base import Engine
 from vidssl.pools.choose import open_pool
+from vidssl.remote import RemotePath, as_path, local_copy
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
 
@@ -111,10 +112,11 @@ class VideoIndex:
         a missing permission (vidssl.index.transient), the next build reads the file again.
 
         Args:
-            root: A folder, or a list. In a folder, the members of WebDataset shards (*.tar) are videos too, and so are
-                folders of frames: numbered pictures such as img_00001.jpg. A list (.csv, .txt, .tsv) has the columns
-                path[,label[,group]], or on each line a path, `PATH LABEL`, or `FOLDER FRAMES LABEL` for a folder of
-                frames. It may name files anywhere; the root of the index is then the deepest folder that holds them.
+            root: A folder, or a list; each may be a URL, s3:// or https://. In a folder, the members of WebDataset
+                shards (*.tar) are videos too, and so are folders of frames: numbered pictures such as img_00001.jpg. A
+                list (.csv, .txt, .tsv) has the columns path[,label[,group]], or on each line a path, `PATH LABEL`, or
+                `FOLDER FRAMES LABEL` for a folder of frames. It may name files anywhere; the root of the index is then
+                the deepest folder that holds them.
             known: An earlier index. Rows of files that have not changed since are taken from it.
             journal: A file that keeps finished rows until the build is complete. An interrupted build resumes from it.
             workers: Number of threads. None takes one per processor.
@@ -137,7 +139,7 @@ class VideoIndex:
         if stream is not None and not 0 <= stream < _STREAMS:
             raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
         check_rate("VideoIndex.build", frame_rate)
-        folder, found, notes = find_videos(Path(root), frames)
+        folder, found, notes = find_videos(as_path(root), frames)
         with ExitStack() as stack:
             pool = stack.enter_context(open_pool("VideoIndex.build", engine, workers))
             book = None
@@ -172,7 +174,7 @@ class VideoIndex:
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
         table = with_rate(pa.concat_tables([old_rows, read]), frame_rate)
-        whole = Path(root).resolve()
+        whole = as_path(root).resolve()
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
         )
@@ -212,6 +214,10 @@ class VideoIndex:
                 it names files outside of its root.
         """
         where = f"VideoIndex.load: path={str(path)!r}:"
+        try:
+            path = local_copy(as_path(path))
+        except OSError as error:
+            raise VidsslError(f"{where} {error.strerror}") from error
         if not Path(path).is_file():
             raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE{ENDING}`")
         try:
@@ -228,8 +234,8 @@ class VideoIndex:
                 f"delete it and build it again with {sealed.hint}"
             )
         table = sealed.open()  # checks the file before its content is used
-        folder = Path(root if root is not None else made_of)
-        if not folder.is_dir():
+        folder = as_path(root if root is not None else made_of)
+        if not isinstance(folder, RemotePath) and not folder.is_dir():
             raise VidsslError(f"{where} root={str(folder)!r} is not a folder; pass the folder of its videos as root=")
         index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
         if not allow_outside and (outside := index._outside()):
@@ -483,7 +489,7 @@ class VideoIndex:
 def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
     """The values that identify an unchanged file, as they are now; None if the file does not exist."""
     try:
-        now = os.stat(root / one.file)
+        now = (root / one.file).stat()
     except OSError:
         return None
     size = one.bytes if one.packed else size_of(root / one.file, now.st_size, frames=one.is_frames)

@@ -8,6 +8,7 @@
 | names.py | gives each source a new file of its own |
 | journal.py | keeps what was made, for the next call |
 | splits.py | copies lists of files, with the new names |
+| publish.py | uploads what was made to a bucket |
 """
 
 from vidssl.prepare.encode import Encoding

@@ -13,9 +13,13 @@ from vidssl.index.holdout import fingerprint
 from vidssl.index.mixture import Mixture
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
+from vidssl.remote import as_path
+from vidssl.remote.path import is_url
 from vidssl.types import VidsslError
 
 _WEIGHTED = re.compile(r"(?P<path>.+):(?P<weight>[^:/]+)", re.DOTALL)
+
+_SERVER = re.compile(r"https?://[^/]+")
 
 
 class DataSet(NamedTuple):
@@ -48,14 +52,16 @@ def parse_data(texts: Sequence[str]) -> tuple[DataSet, ...]:
 
 def _parse(text: str) -> DataSet:
     matched = _WEIGHTED.fullmatch(text)
+    if matched is not None and _SERVER.fullmatch(matched["path"]):  # then a port follows, and no weight
+        matched = None
     try:
         weight = float(matched["weight"]) if matched else None
     except ValueError:
         weight = None
     if matched is None or weight is None:
-        return DataSet(Path(text))
-    path = Path(matched["path"])
-    if Path(text).exists():
+        return DataSet(as_path(text))
+    path = as_path(matched["path"])
+    if not is_url(text) and Path(text).exists():
         if path.exists():
             raise VidsslError(
                 f"data={text!r}: {str(path)!r} and {text!r} are both there; write '{text}:1' for the second, or rename "

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import JOINED_BY, import_pretexts
+from vidssl.remote import as_path
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig, flat, recipe_from
 from vidssl.train.data_sets import DataSet, describe_sets
@@ -160,11 +161,11 @@ def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> tuple[Data
     if not sources:
         raise VidsslError(f"{where}: data: {str(run)!r} does not say where its videos are; name them with --data")
     for one in sources:
-        if not Path(one).exists():
+        if not as_path(one).exists():
             raise VidsslError(
                 f"{where}: data: {one!r}, the run's videos, is not there any more; name them with --data where they are"
             )
-    return tuple(DataSet(Path(one), weight) for one, weight in sources.items())
+    return tuple(DataSet(as_path(one), weight) for one, weight in sources.items())
 
 
 def _check_recipe(

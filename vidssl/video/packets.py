@@ -30,6 +30,8 @@ from av.video.stream import VideoStream
 
 from vidssl.deadline import Deadline
 from vidssl.files import stat_regular
+from vidssl.remote import RemotePath
+from vidssl.remote.file import RemoteFile
 from vidssl.types import VidsslError
 from vidssl.video.pictures import IMAGE2, Numbering
 
@@ -121,7 +123,7 @@ class SeekPoints:
         return next((int(self.packet[at]) for at in range(point, -1, -1) if self.packet_id[at] == found), -1)
 
 
-def open_container(url: str, **options: Any) -> InputContainer:
+def open_container(url: str | RemoteFile, **options: Any) -> InputContainer:
     """Open a media file for reading, with the options of `av.open`. Text that is not UTF-8 does not refuse it.
 
     Many files hold a title in Latin-1, which PyAV would refuse to decode.
@@ -185,7 +187,7 @@ class PacketReader:
         found = stat_regular(path)
         self._deadline = Deadline.enter(path, found.st_size if member is None else member.bytes)
         try:
-            self._open(path, member, container)
+            self._open(path, member or Member(0, found.st_size), container, packed=member is not None)
             self._take(path, stream, number)
             if strict and (self.droppable or self.numbering is not None):
                 self.codec.options = _BOUNDED | _STRICT
@@ -196,9 +198,10 @@ class PacketReader:
             self._deadline.leave()
             raise
 
-    def _open(self, path: Path, member: Member | None, container: str) -> None:
+    def _open(self, path: Path, place: Member, container: str, *, packed: bool) -> None:
         options = dict(_UNPROBED) if container in _COMPLETE or self.numbering is not None else {}
-        url, form = os.fspath(path), None
+        url: str | RemoteFile = os.fspath(path)
+        form = None
         if self.numbering is not None:
             url, form = self.numbering.pattern, IMAGE2
             options |= {
@@ -206,8 +209,11 @@ class PacketReader:
                 "start_number": str(self.numbering.first),
                 "start_number_range": "1",
             }
-        if member is not None:  # FFmpeg reads the member directly, without Python in between
-            url = f"subfile,,start,{member.offset},end,{member.offset + member.bytes},,:{url}"
+        if isinstance(path, RemotePath):
+            url = path.part(*place)
+            options["protocol_whitelist"] = "data"  # a playlist must not make FFmpeg open other URLs, or files
+        elif packed:  # FFmpeg reads the member directly, without Python in between
+            url = f"subfile,,start,{place.offset},end,{place.offset + place.bytes},,:{url}"
         seconds = None if isinf(self._deadline.left) else max(self._deadline.left, 0.0)
         with _OPENING:
             try:  # FFmpeg checks the timeout at every read
