@@ -59,7 +59,7 @@ wheel: build
 
 # The site, in build/site; every command on it is executed.
 docs: build
-	@$(PIP) install -c constraints.txt -r docs/requirements.txt lightning accelerate && $(BIN)/python -m docs.tools.build
+	@$(PIP) install -c constraints.txt -r docs/requirements.txt lightning accelerate && $(BIN)/python -m docs.tools.build $(ARGS)
 
 # ASan and UBSan for the kernels and both faces, in build/; the package keeps its own objects.
 sanitize: build

@@ -55,6 +55,23 @@ def plain(_app: Any, _what: str, _name: str, _object: object, _options: object, 
     lines[:] = "".join(parts).split("\n")
 
 
+def whole(_app: Any, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+    """Put together what napoleon split at a colon as if a type stood before it: our annotations have the types."""
+    text = "\n".join(lines)
+    text = re.sub(r"^:returns: \*(.+?)\* -- ", r":returns: \1: ", text, flags=re.MULTILINE)
+    first = re.search(r"\n+:type: (.+)", text) if what == "property" else None
+    if first:
+        text = f"{first[1]}: {text.replace(first[0], '', 1)}"
+    lines[:] = text.split("\n")
+
+
+def no_field(_app: Any, _what: str, _name: str, value: object, _skip: bool, _options: object) -> bool | None:
+    """Leave out the fields of named tuples, which the docstring of their class describes."""
+    return str(value.__doc__).startswith("Alias for field number") or None
+
+
 def setup(app: Any) -> None:
-    """Before napoleon, which makes reStructuredText of the sections."""
+    """napoleon (priority 500) makes reStructuredText of the sections."""
     app.connect("autodoc-process-docstring", plain, priority=100)
+    app.connect("autodoc-process-docstring", whole, priority=900)
+    app.connect("autodoc-skip-member", no_field)

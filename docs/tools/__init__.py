@@ -2,10 +2,11 @@
 
 | file | what it does |
 |---|---|
-| build.py | collects the pages, renders the demo, runs Sphinx, and checks the result |
+| build.py | collects the pages, has their commands executed, runs Sphinx, and checks the result |
 | pages.py | which files are pages, and where links between them lead |
 | api.py | the pages of the API: every public name |
-| executed.py | the directive `run`: executes a command or Python code and shows what it prints and draws |
+| commands.py | executes the commands of the pages, several pages at a time |
+| executed.py | the directive `run`: shows a command or Python code with what it printed and drew |
 | tasks.py | the directives `task`, `plan` and `audit`: a task as a picture, its table and its audit |
 | charts.py | the directive `chart`: a benchmark as bars, from its result file |
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ MODULES = {
     "vidssl.report": "The HTML page about runs.",
 }
 NAMES = {"vidssl.train.config": ("Recipe", "TrainConfig")}  # of modules without `__all__`
+
+
+SPLIT = ("vidssl", "vidssl.pretext")  # modules with a page for each name: one page would be too long to read
 
 
 def public(module: str) -> dict[str, Any]:
@@ -59,30 +63,48 @@ def undocumented() -> list[str]:
     return missing
 
 
+def summary(value: Any) -> str:
+    """The first line of a docstring, for a cell of a table."""
+    return re.sub(r"([|*])", r"\\\1", (inspect.getdoc(value) or "").partition("\n")[0])
+
+
+def table(head: str, rows: list[str], toc: list[str]) -> str:
+    """Markdown of a table, and of the menu of its pages."""
+    menu = "\n".join(["", "```{toctree}", ":hidden:", "", *toc, "```", ""]) if toc else ""
+    return "\n".join([head, "|---|---|", *rows, menu])
+
+
 def write(folder: Path) -> None:
-    """Write FOLDER/index.md and a page for each module."""
+    """Write FOLDER/index.md, and a page for each module, or for each name of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    documented: set[tuple[str, str]] = set()  # an object has one page; others link to it
-    rows = "\n".join(f"| [{module}]({module}.md) | {about} |" for module, about in MODULES.items())
-    toc = "\n".join(MODULES)
+    pages: dict[tuple[str, str], str] = {}  # an object has one page, also if several modules have it
+    rows = [f"| [{module}]({module}.md) | {about} |" for module, about in MODULES.items()]
     (folder / "index.md").write_text(
         "# API\n\nThe public names, made from their docstrings. What is not listed here may change without a word.\n\n"
-        f"| module | what it holds |\n|---|---|\n{rows}\n\n```{{toctree}}\n:hidden:\n\n{toc}\n```\n"
+        + table("| module | what it holds |", rows, list(MODULES))
     )
     for module, about in MODULES.items():
-        parts = [f"# {module}\n\n{about}\n"]
+        rows, own, parts = [], [], []
         for name, value in public(module).items():
             if not is_object(value):
                 keys = ", ".join(f"`{key}`" for key in value)
                 parts.append(f"## {name}\n\nA table by name: {keys}.\n")
                 continue
-            where, own = home(value)
-            parts.append(f"## {name}\n")
-            if (where, own) in documented:
-                parts.append(f"{{py:obj}}`{where}.{own}`, shown on the page of the module above.\n")
-                continue
-            documented.add((where, own))
-            kind = "autoclass" if inspect.isclass(value) else "autofunction"
-            members = "\n   :members:" if inspect.isclass(value) and not issubclass(value, Exception) else ""
-            parts.append(f"```{{eval-rst}}\n.. {kind}:: {where}.{own}{members}\n```\n")
-        (folder / f"{module}.md").write_text("\n".join(parts))
+            if home(value) not in pages:
+                pages[home(value)] = f"{module}.{name}.md" if module in SPLIT else f"{module}.md#{name.lower()}"
+                if module in SPLIT:
+                    own.append(f"{name} <{module}.{name}>")
+                    (folder / f"{module}.{name}.md").write_text(f"# {name}\n\n{directive(value)}")
+                else:
+                    parts.append(f"## {name}\n\n{directive(value)}")
+            rows.append(f"| [{name}]({pages[home(value)]}) | {summary(value)} |")
+        text = f"# {module}\n\n{about}\n\n{table('| name | what it is |', rows, own)}\n"
+        (folder / f"{module}.md").write_text(text + "\n".join(parts))
+
+
+def directive(value: Any) -> str:
+    """The directive that shows the docstrings of a class or function."""
+    where, own = home(value)
+    kind = "autoclass" if inspect.isclass(value) else "autofunction"
+    members = "\n   :members:" if inspect.isclass(value) and not issubclass(value, Exception) else ""
+    return f"```{{eval-rst}}\n.. {kind}:: {where}.{own}{members}\n```\n"

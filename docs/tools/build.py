@@ -1,10 +1,14 @@
 """Builds the site into build/site: pages are collected in build/docs/source, commands run in build/docs/commands.
 
-Any warning of Sphinx, any command that fails and any link that leads nowhere fails the build.
+    python -m docs.tools.build [--processes N] [PAGE ...]
+
+With pages, such as `guides/data`, only their commands are executed; the other pages show what theirs printed the last
+time. Any warning of Sphinx, any command that fails and any link that leads nowhere fails the build.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import time
@@ -12,8 +16,9 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-from docs.tools import api, executed
+from docs.tools import api, commands
 from docs.tools.pages import DOCS, ROOT, menu, rewritten, sources
+from vidssl.cpus import cpus
 
 SOURCE, SITE = ROOT / "build/docs/source", ROOT / "build/site"
 LARGEST = 15  # MB of the site
@@ -45,23 +50,21 @@ def private(site: Path) -> list[str]:
 def main() -> int:
     """Build. Returns the exit code."""
     began = time.perf_counter()
+    parser = argparse.ArgumentParser(prog="docs.tools.build")
+    parser.add_argument("pages", nargs="*", help="execute the commands of these pages alone")
+    parser.add_argument("--processes", type=int, default=cpus(), help="pages that are executed at a time")
+    options = parser.parse_args()
     collect()
-    executed.prepare()
+    texts = {where.removesuffix(".md"): (SOURCE / where).read_text() for where in sources().values()}
+    try:
+        commands.run_all(texts, pages=options.pages or None, processes=options.processes)
+    except RuntimeError as error:
+        print(f"docs: {error}", file=sys.stderr)
+        return 1
+    executed = time.perf_counter() - began
     shutil.rmtree(SITE, ignore_errors=True)
-    flags = [
-        "-q",
-        "-W",
-        "--keep-going",
-        "-E",
-        "-j",
-        "2",
-        "-b",
-        "html",
-        "-c",
-        str(DOCS),
-        "-d",
-        str(ROOT / "build/docs/doctrees"),
-    ]
+    flags = ["-q", "-W", "--keep-going", "-E", "-j", str(options.processes), "-b", "html", "-c", str(DOCS)]
+    flags += ["-d", str(ROOT / "build/docs/doctrees")]
     code: int = build_main([*flags, str(SOURCE), str(SITE)])
     if code:
         return code
@@ -73,7 +76,8 @@ def main() -> int:
     if size > LARGEST:
         print(f"docs: the site has {size:.1f} MB, more than {LARGEST}", file=sys.stderr)
         return 1
-    print(f"docs: build/site/index.html; {size:.1f} MB, {time.perf_counter() - began:.0f} s")
+    took = time.perf_counter() - began
+    print(f"docs: build/site/index.html; {size:.1f} MB, {took:.0f} s, of which {executed:.0f} s for commands")
     return 0
 
 

@@ -14,7 +14,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from benchmarks.report import read
 from benchmarks.shortcuts_table import table as audit_table
-from docs.tools.executed import WORK, picture
+from docs.tools.commands import WORK
+from docs.tools.executed import picture
 from docs.tools.pages import ROOT
 from vidssl import Augment, Loader, PlanSpec, VideoIndex
 from vidssl.plots.palette import BLUE, INK, SOFT
