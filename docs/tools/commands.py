@@ -110,6 +110,12 @@ def spent() -> tuple[float, float]:
     return time.perf_counter(), sum(sum(resource.getrusage(who)[:2]) for who in WHO)
 
 
+def since(began: tuple[float, float], page: str, text: str) -> Took:
+    """What a command of a page took since `began`, which `spent` returned."""
+    clock, processors = (after - before for before, after in zip(began, spent(), strict=True))
+    return Took(clock, processors, page, text)
+
+
 def run_page(page: str, text: str) -> list[Took]:
     """Execute the blocks of a page in order, and keep what they print in PRINTED.
 
@@ -136,8 +142,7 @@ def run_page(page: str, text: str) -> list[Took]:
         except (Exception, SystemExit) as error:
             told = traceback.format_exc() if block.language == "python" else str(error)
             raise RuntimeError(f"{page}: this failed:\n{block.text}\n{told}") from None
-        seconds = (after - before for before, after in zip(began, spent(), strict=True))
-        took.append(Took(*seconds, page, block.text.splitlines()[-1]))
+        took.append(since(began, page, block.text.splitlines()[-1]))
     kept = PRINTED / f"{page}.json"
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(printed))
@@ -148,8 +153,7 @@ def make_demo() -> list[Took]:
     """Make the demo, and keep what it printed."""
     began = spent()
     (WORK / "demo.log").write_text(execute(DEMO))
-    seconds = (after - before for before, after in zip(began, spent(), strict=True))
-    return [Took(*seconds, "", DEMO)]
+    return [since(began, "", DEMO)]
 
 
 def prepare(pages: Collection[str] | None) -> bool:
