@@ -88,13 +88,13 @@ def execute(command: str) -> str:
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         timeout=None if command == DEMO else LIMIT,
         check=False,
     )
+    told = done.stdout.decode(errors="replace")  # as text, each state of a progress bar would become a line
     if done.returncode:
-        raise RuntimeError(f"exit code {done.returncode}\n{done.stdout}")
-    return done.stdout
+        raise RuntimeError(f"exit code {done.returncode}\n{told}")
+    return told
 
 
 def execute_python(code: str, page: str, names: dict[str, Any]) -> str:
@@ -152,7 +152,7 @@ def run_page(page: str, text: str) -> list[Took]:
 def make_demo() -> list[Took]:
     """Make the demo, and keep what it printed."""
     began = spent()
-    (WORK / "demo.log").write_text(execute(DEMO))
+    (WORK / "demo.log").write_text(execute(DEMO), newline="")
     return [since(began, "", DEMO)]
 
 

@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 def clean(text: str) -> str:
     """What was printed without colours, progress bars, and paths of this machine."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    text = "\n".join(line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines())
+    lines = [line.rstrip().rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
+    text = "\n".join(line for line in lines if not re.search(r"\d%\|.*\|", line))
     for folder in (WORK, ROOT):
         text = text.replace(f"{folder}/", "").replace(str(folder), ".")
     return text.strip("\n")

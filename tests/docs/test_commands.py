@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from docs.tools import commands
-from docs.tools.commands import Block, blocks, printed, run_all, run_page
+from docs.tools.commands import WORK, Block, blocks, printed, run_all, run_page
+from docs.tools.executed import clean
 from docs.tools.pages import ROOT, sources
 
 PAGE = """# Page
@@ -67,6 +68,12 @@ def test_a_page_is_executed_in_order(work: Path) -> None:
     assert list(printed("guides/page").values()) == ["['a']\n", "x = 1\n", "1\n"]
     assert [one.text for one in took] == ["print(names)", "x = 1", "cat code.py", "print(len(names))"]
     assert (work / "code.py").read_text() == "x = 1\n"
+
+
+def test_progress_bars_and_colours_are_left_out(work: Path) -> None:
+    run_page("page", "```{run}\nprintf 'bar:  0%%|   | 0/2\\rbar: 100%%|###| 2/2\\n\\033[1mdone\\033[0m\\n'; pwd\n```")
+    (told,) = printed("page").values()
+    assert clean(told.replace(str(work), str(WORK))) == "done\n."
 
 
 @pytest.mark.parametrize("block", ["```{run}\necho told; false\n```", "```{run}\n:language: python\n1 / 0\n```"])
