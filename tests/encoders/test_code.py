@@ -109,6 +109,40 @@ def test_an_untrusted_run_is_not_resumed_by_another_name(folder: Path, index: Vi
     assert not imported(folder)
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            "return net().requires_grad_(False)",
+            "all 224 parameters of the encoder are frozen, so it would learn nothing",
+        ),
+        ("return nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(1))", "the encoder has no parameters, so it"),
+        ("return Cut()", "its forward gives features without a gradient"),
+    ],
+)
+def test_an_encoder_that_would_not_learn_is_refused(
+    body: str, error: str, index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
+    """All its weights are frozen, it has none, or its features are cut off from them."""
+    (tmp_path / "still.py").write_text(
+        "from torch import nn\n"
+        "def net():\n"
+        "    return nn.Sequential(nn.Conv3d(3, 8, 1, bias=False), nn.Conv3d(8, 25, 1, bias=False),\n"
+        "                         nn.AdaptiveAvgPool3d(1), nn.Flatten(1))\n"
+        "class Cut(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.net = net()\n"
+        "    def forward(self, clips):\n"
+        "        return self.net(clips).detach()\n"
+        f"def build(channels=3):\n    {body}\n"
+    )
+    recipe = replace(recipe, encoder=f"{tmp_path / 'still.py'}:build")
+    for _ in range(2):  # it leaves the folder for the next try
+        with pytest.raises(VidsslError, match=error):
+            train(recipe, index, tmp_path / "RUN", device="cpu", steps=1, quiet=True)
+
+
 def test_an_encoder_stays_as_it_is(folder: Path, recipe: Recipe) -> None:
     encoder = build_encoder("own_encoder.py:ours", recipe.pretext.input, norm="group")
     assert isinstance(encoder, R3D)

@@ -1,5 +1,5 @@
 """Fine-tuning learns with labels, from a checkpoint or from scratch, leaves frozen parts as they are, and goes on where
-it was stopped.
+it was stopped. The file is long because each setting is tried by a fine-tuning of its own.
 """
 
 from __future__ import annotations
@@ -274,6 +274,39 @@ def test_the_selected_weights_are_tested(
     assert all(torch.equal(shown[0][name], weights[name]) for name in weights)
     said = "the weights with the lowest validation loss (step 4 of 6)" if tested == 4 else "the last weights (step 6)"
     assert said in found.protocol
+
+
+def test_a_run_that_ends_where_it_was_stopped_is_validated(
+    away: TrainedRun, data: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped before its first validation, and is given an end that it has passed: select=best has one."""
+    config = replace(CONFIG, holdout=0.4, val_every=500, save_every=2, steps=4)
+    real = Stepper.backward
+
+    def dies(self: Stepper, batch: Batch, step: int) -> StepResult:
+        if step == 2:
+            raise KeyboardInterrupt
+        return real(self, batch, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "backward", dies)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_finetune(away, data, FineTune(clips=2, train=config), device="cpu", quiet=True)
+    for _ in range(2):
+        how = FineTune(clips=2, select="best", train=replace(config, steps=1))
+        found = evaluate_finetune(away, data, how, resume=True, device="cpu", quiet=True)
+        assert (found.settings["steps"], found.settings["tested_step"]) == (2, 2)
+    logged = [json.loads(line) for line in (away.folder / "finetune/checkpoint/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in logged if "val/loss" in line] == [2]  # once
+
+
+def test_a_frozen_encoder_is_named(away: TrainedRun, data: Splits, capsys: pytest.CaptureFixture[str]) -> None:
+    how = FineTune(clips=2, freeze=("stem", "stages"), train=replace(CONFIG, steps=1))
+    evaluate_finetune(away, data, how, device="cpu")
+    assert "parameters of the encoder are frozen: only the head is trained" in capsys.readouterr().out
+    how = FineTune(init="scratch", clips=2, freeze=("stem",), train=replace(CONFIG, steps=1))
+    evaluate_finetune(away, data, how, device="cpu")
+    assert "parameters are trained; the others are frozen" in capsys.readouterr().out
 
 
 def test_the_best_weights_need_held_out_videos(away: TrainedRun, data: Splits) -> None:

@@ -40,7 +40,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     monkeypatch.setattr(Stepper, "backward", poison({5}))
     with pytest.raises(
         VidsslError,
-        match=r"not finite at step 5, shown: .*\.avi frames \d+\.\.\d+; .*nonfinite\.jsonl lists them.*; lower lr",
+        match=r"not finite at step 5, shown: .*\.avi frames \d+\.\.\d+; .*nonfinite\.jsonl lists them all\. "
+        r"The latest checkpoint is .*step_00000004, from which --resume continues; lower lr",
     ):
         train(recipe, index, tmp_path / "run", steps=12, device="cpu", quiet=True)
     (line,) = (json.loads(text) for text in (tmp_path / "run" / "nonfinite.jsonl").read_text().splitlines())
@@ -81,6 +82,27 @@ def test_leaving_out_every_step_ends(
         train(recipe, index, tmp_path / "run", steps=300, device="cpu", quiet=True)
 
 
+def test_without_a_checkpoint_the_same_command_begins_anew(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    recipe = replace(recipe, train=replace(recipe.train, log_every=1))
+    whole = train(recipe, index, tmp_path / "whole", steps=2, device="cpu", quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "backward", poison({2}))
+        for _ in range(2):  # the first try does not block the second one
+            with pytest.raises(VidsslError, match="The run has made no checkpoint yet, so the same command without"):
+                train(recipe, index, out, steps=2, device="cpu", quiet=True)
+            assert len((out / "nonfinite.jsonl").read_text().splitlines()) == 1  # of this try alone
+    again = train(recipe, index, out, steps=2, device="cpu", quiet=True)
+    assert not (out / "nonfinite.jsonl").exists()
+    assert [line["step"] for line in lines(out)] == [line["step"] for line in lines(tmp_path / "whole")]
+    weights = [checkpoint.load_weights(result.checkpoint, "encoder") for result in (whole, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with pytest.raises(VidsslError, match="not empty; --resume continues the run in it, or take another out"):
+        train(recipe, index, out, steps=2, device="cpu", quiet=True)
+
+
 def shown(step: int, loss: list[float], grad_norm: float = 1.0) -> Shown:
     count = len(loss)
     frame = torch.arange(6).view(1, 2, 3).repeat(count, 1, 1)
@@ -88,8 +110,8 @@ def shown(step: int, loss: list[float], grad_norm: float = 1.0) -> Shown:
 
 
 def test_finite_steps_pass(index: VideoIndex, tmp_path: Path) -> None:
-    check_finite([], index, tmp_path / "n.jsonl")
-    check_finite([shown(1, [0.5, 2.0]), shown(2, [0.0, 1.0])], index, tmp_path / "n.jsonl")
+    check_finite([], index, tmp_path / "n.jsonl", str)
+    check_finite([shown(1, [0.5, 2.0]), shown(2, [0.0, 1.0])], index, tmp_path / "n.jsonl", str)
     assert not (tmp_path / "n.jsonl").exists()
 
 
@@ -97,7 +119,7 @@ def test_the_first_step_that_is_not_finite_is_named(index: VideoIndex, tmp_path:
     paths = index.column("path").to_pylist()
     steps = [shown(1, [1.0, 1.0]), shown(2, [1.0, math.inf]), shown(3, [math.nan, 1.0])]
     with pytest.raises(VidsslError, match=rf"loss is not finite at step 2, shown: {paths[1]} frames 0..5; "):
-        check_finite(steps, index, tmp_path / "n.jsonl")
+        check_finite(steps, index, tmp_path / "n.jsonl", str)
     (line,) = (json.loads(text) for text in (tmp_path / "n.jsonl").read_text().splitlines())
     assert (line["step"], line["what"]) == (2, "loss")
     assert [one["loss"] for one in line["tuples"]] == [1.0, "inf"]
@@ -107,4 +129,4 @@ def test_every_tuple_is_suspect_of_a_gradient(index: VideoIndex, tmp_path: Path)
     with pytest.raises(
         VidsslError, match=r"gradient is not finite at step 4, shown: (\S+ frames 0..5; ){4}and 2 more tuples"
     ):
-        check_finite([shown(4, [1.0] * 6, math.nan)], index, tmp_path / "n.jsonl")
+        check_finite([shown(4, [1.0] * 6, math.nan)], index, tmp_path / "n.jsonl", str)

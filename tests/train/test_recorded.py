@@ -77,6 +77,17 @@ def test_what_is_given_again_may_be_the_same_and_not_another(out: Path, said: Sa
     assert "recipe='pace_r3d_tiny': the run is one of vcop_r3d_tiny; name that recipe, or take another out" in said()
 
 
+def test_a_cosine_run_says_why_its_end_is_fixed(videos: Path, tmp_path: Path, said: Said) -> None:
+    command = [*TRAIN, "--data", str(videos), "--out", str(tmp_path / "RUN"), *SMALL]
+    assert main([*command, "--steps", "1", "--schedule", "cosine"]) == 0
+    said()
+    for ask in (["--steps", "2"], ["--epochs", "2"]):
+        assert main([*TRAIN, "--out", str(tmp_path / "RUN"), "--resume", *ask]) == 2
+        found = said()
+        assert "schedule=cosine lowers the learning rate to its end at the last step" in found
+        assert "schedule=constant or step may go on" in found
+
+
 def test_epochs_that_are_given_hold_instead_of_the_steps_of_the_run(out: Path) -> None:
     assert main([*TRAIN, "--out", str(out), "--resume", "--epochs", "1", "--device", "cpu"]) == 0
     assert recipe_of(out)["train"]["steps"] is None  # type: ignore[index]

@@ -39,7 +39,17 @@ def test_a_folder_in_use_is_refused_in_the_words_of_the_command(tmp_path: Path) 
     assert open_run(tmp_path / "new", resume=False) is None
     (tmp_path / "new" / "run.json").write_text("{}")  # of a run that made no step
     assert open_run(tmp_path / "new", resume=False) is None
-    (tmp_path / "new" / "metrics.jsonl").touch()
+    for name in ("metrics.jsonl", "nonfinite.jsonl", "events.out.tfevents.1.host.2.0"):  # nor a checkpoint
+        (tmp_path / "new" / name).touch()
+    (tmp_path / "new" / "checkpoints" / ".step_00000001.7").mkdir(parents=True)
+    assert open_run(tmp_path / "new", resume=False) is None
+    (tmp_path / "new" / "notes.txt").touch()
+    with pytest.raises(
+        VidsslError, match=r"not empty; 'notes.txt' is in it, and no whole checkpoint; take another out$"
+    ):
+        open_run(tmp_path / "new", resume=False)
+    (tmp_path / "new" / "notes.txt").unlink()
+    saved(tmp_path / "new", {})
     with pytest.raises(
         VidsslError, match=r"^train: out=.*not empty; --resume continues the run in it, or take another out$"
     ):
@@ -48,7 +58,6 @@ def test_a_folder_in_use_is_refused_in_the_words_of_the_command(tmp_path: Path) 
         VidsslError, match=r"^tune: folder=.*not empty; --resume continues the run in it, or move it away$"
     ):
         open_run(tmp_path / "new", resume=False, command=OTHER)
-    assert open_run(tmp_path / "new", resume=True) is None  # it has no checkpoint yet
     with pytest.raises(VidsslError, match=r"^tune: resume: folder=.*has no run in it"):
         open_run(tmp_path / "none", resume=True, command=OTHER)
     (tmp_path / "file").touch()

@@ -104,7 +104,7 @@ def test_resuming_something_else_is_refused(index: VideoIndex, recipe: Recipe, t
         train(recipe, index, out, steps=2, device="cpu", quiet=True)
     wave = replace(recipe, train=replace(recipe.train, schedule="cosine"))
     train(wave, index, tmp_path / "wave", steps=1, device="cpu", quiet=True)
-    with pytest.raises(VidsslError, match=r"steps: 1 then, 2 now"):
+    with pytest.raises(VidsslError, match=r"steps: 1 then, 2 now\. The run's schedule=cosine lowers the learning rate"):
         train(wave, index, tmp_path / "wave", steps=2, resume=True, device="cpu", quiet=True)
     longer = replace(recipe, train=replace(recipe.train, epochs=7, workers=2))
     assert train(longer, index, out, steps=2, resume=True, device="cpu", quiet=True).step == 2
@@ -134,8 +134,6 @@ def test_a_run_without_a_checkpoint_begins_anew(
         patch.setattr(Stepper, "backward", dies)
         with pytest.raises(RuntimeError):
             train(recipe, index, tmp_path / "parts", steps=4, device="cpu", quiet=True)
-    with pytest.raises(VidsslError, match=r"not empty.*--resume"):
-        train(recipe, index, tmp_path / "parts", steps=4, device="cpu", quiet=True)
     parts = train(recipe, index, tmp_path / "parts", steps=4, resume=True, device="cpu", quiet=True)
     assert [_steady(line) for line in _lines(tmp_path / "whole")] == [
         _steady(line) for line in _lines(tmp_path / "parts")

@@ -33,8 +33,9 @@ Args:
         your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
         those that they share with it. None learns the recipe's alone.
     task_weights: Factor of the loss of each of these tasks; () is 1 for each.
-    resume: Continue the run in OUT from its latest checkpoint. What is not given is as in the run. Other steps,
-        workers, intervals of the log and so on may be given; a setting that would change what is learnt is refused.
+    resume: Continue the run in OUT from its latest checkpoint. What is not given is as in the run. Other steps (not
+        with schedule=cosine, whose learning rates depend on the last step), workers, intervals of the log and so on may
+        be given; a setting that would change what is learnt is refused.
     device: Where to compute; auto takes a GPU if there is one.
     store: Folder that keeps decoded frames of the recipe's store_size, for later epochs and runs.
     store_limit: Most bytes of that folder, such as 200GB; 0 only reads what is kept. None: no limit.

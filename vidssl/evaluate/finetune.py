@@ -229,6 +229,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
         meta={"classes": classes},
         loader=partial(Labelled, classes=classes, store=run.store),
         command=FINETUNE,
+        head_alone=True,
     )
 
 

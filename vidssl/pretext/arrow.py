@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from vidssl.kernels.plan import PlanSpec
-from vidssl.pretext.base import Pretext
+from vidssl.pretext.base import Pretext, most_times
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,9 @@ class Arrow(Pretext):
     stride: int = 1
 
     def __post_init__(self) -> None:
-        self._need("clip_length", self.clip_length >= 2, "take at least 2 frames")
-        self._need("stride", self.stride >= 1, "take at least 1")
+        self._need_whole(most_times(2, 1), clip_length=2)
+        self._need_whole(stride=1)
+        self._need_span((self.clip_length - 1) * self.stride + 1, "clip_length", "stride")
 
     def table(self) -> PlanSpec:
         """Make two rows: the frames of one run in their order, and the same frames in reverse."""

@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from vidssl.checks import is_whole
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.plan import MAX_PLACES, MAX_SHOWN, MAX_TABLE, PlanSpec
 from vidssl.types import VidsslError
+
+MOST_HIDDEN = 2**16  # outputs of a hidden layer of a head
 
 
 class Objective(NamedTuple):
@@ -44,6 +47,11 @@ class Objective(NamedTuple):
 def chances(objectives: Sequence[Objective]) -> dict[str, float]:
     """Return the chance of each task that has a known one, by the metric beside which it is shown: "accuracy/TASK"."""
     return {one.metric("accuracy"): one.chance for one in objectives if one.chance is not None}
+
+
+def most_times(rows: int, slots: int) -> int:
+    """Return the most frames that a slot may show, so that the table [rows, slots, frames] is not too large."""
+    return min(MAX_SHOWN // slots, MAX_TABLE // (rows * slots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,3 +137,24 @@ class Pretext(ABC):
         """Raise VidsslError with the fix unless the setting is good."""
         if not good:
             raise VidsslError(f"{self.name}: {argument}={getattr(self, argument)!r}: {fix}")
+
+    def _need_whole(self, most: int = MAX_PLACES, **least: int) -> None:
+        """Raise VidsslError unless each setting is a whole number, from its `least` to `most`.
+
+        Without `most`, it is what a plan can hold. Numbers are checked before a table is made of them, because numpy
+        would allocate the table first.
+        """
+        for argument, smallest in least.items():
+            good = is_whole(getattr(self, argument), smallest, most)
+            self._need(argument, good, f"take at least {smallest}, and at most {most}")
+
+    def _need_numbers(self, argument: str) -> None:
+        """Raise VidsslError unless each number of a setting is one that a plan can hold."""
+        good = all(is_whole(number, 1, MAX_PLACES) for number in getattr(self, argument))
+        self._need(argument, good, f"take whole numbers from 1 to {MAX_PLACES}")
+
+    def _need_span(self, frames: int, *arguments: str) -> None:
+        """Raise VidsslError, which names these settings, if the window has more frames than a plan takes."""
+        if frames > MAX_PLACES:
+            settings = ", ".join(f"{argument}={getattr(self, argument)!r}" for argument in arguments)
+            raise VidsslError(f"{self.name}: {settings}: the window has {frames} frames; take at most {MAX_PLACES}")

@@ -15,7 +15,7 @@ from torch import nn
 
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
-from vidssl.pretext.base import Pretext
+from vidssl.pretext.base import MOST_HIDDEN, Pretext, most_times
 
 PIECES = 4  # in space, 2 x 2 cells of the picture; in time, 4 stretches
 ORDERS = list(permutations(range(PIECES)))
@@ -57,10 +57,16 @@ class Jigsaw(Pretext):
 
     def __post_init__(self) -> None:
         self._need("axis", self.axis in ("space", "time", "both"), 'take "space", "time" or "both"')
-        for name, least in (("clip_length", 1), ("stride", 1), ("interval", 0), ("hidden", 1)):
-            self._need(name, getattr(self, name) >= least, f"take at least {least}")
+        rows = 2 * PIECES * len(ORDERS)  # at most
+        self._need_whole(most_times(rows, PIECES), clip_length=1)
+        self._need_whole(stride=1, interval=0)
+        self._need_whole(MOST_HIDDEN, hidden=1)
         widest = self.interval_max is None or self.interval_max >= self.interval
         self._need("interval_max", widest, f"take at least interval={self.interval}, or None")
+        extent, between = (self.clip_length - 1) * self.stride + 1, self.interval_max or self.interval
+        # Each frame of the stretches has a number for each of the cells.
+        frames = PIECES * max(extent + between, PIECES * self.clip_length)
+        self._need_span(frames, "clip_length", "stride", "interval", "interval_max")
         self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
 
     def table(self) -> PlanSpec:

@@ -127,7 +127,8 @@ class OddOneOut(Pretext):
         self._need("elements", 2 <= self.elements <= 10, "take 2 to 10 sequences")
         most = 7 if self.wrong == "any" else 64
         self._need("length", 2 <= self.length <= most, f"take 2 to {most} frames; with wrong='adjacent' up to 64")
-        self._need("stride", self.stride >= 1, "take at least 1")
+        self._need_whole(stride=1)
+        self._need_span(((self.length - 1) * self.stride + 1) * 3 // 2, "length", "stride")
         self._need(
             "sampler",
             self.sampler != "random" or self.stride == 1,

@@ -12,8 +12,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import nn
 
+from vidssl.checks import is_whole
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec
+from vidssl.kernels.plan import MAX_PLACES, MAX_TRIES, PlanSpec
 from vidssl.pretext.base import Pretext
 from vidssl.pretext.heads import PairHead
 
@@ -96,19 +97,20 @@ class Opn(Pretext):
         self._need("tuple_length", self.tuple_length in ORDERS, "take 3 or 4 frames")
         self._need("sampling", self.sampling in ("motion", "uniform"), 'take "motion" or "uniform"')
         self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
-        self._need("interval_min", self.interval_min >= 1, "take at least 1 frame")
+        self._need_whole(interval_min=1, interval_max=1)
         self._need(
             "interval_max", self.interval_max >= self.interval_min, f"take at least interval_min={self.interval_min}"
         )
-        self._need("tries", self.tries >= 1, "take at least 1")
+        self._need_whole(MAX_TRIES, tries=1)
         self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
         steps = self.tuple_length - 1
         least = steps * self.interval_min + 1
         self._need(
             "window",
-            self.window is None or self.window >= least,
-            f"take at least {least} frames ({steps} * interval_min + 1)",
+            self.window is None or is_whole(self.window, least, MAX_PLACES),
+            f"take at least {least} frames ({steps} * interval_min + 1), and at most {MAX_PLACES}",
         )
+        self._need_span(self._window, "tuple_length", "interval_max", "window")
 
     def table(self) -> PlanSpec:
         """Make one row for each order. Of a class c of grouped orders, row 2c + 1 shows row 2c in reverse."""
@@ -121,7 +123,7 @@ class Opn(Pretext):
             weight=self.sampling,
             limits=tuple((i, i + 1, self.interval_min, self.interval_max) for i in range(steps)),
             tries=self.tries,
-            window=self.window if self.window is not None else steps * self.interval_max + 1,
+            window=self._window,
             windows=self.windows,
             augment=self.augment,
         )
@@ -144,6 +146,10 @@ class Opn(Pretext):
             nn.init.normal_(layer.weight, std=0.005)
             nn.init.ones_(layer.bias)
         return head
+
+    @property
+    def _window(self) -> int:
+        return self.window if self.window is not None else (self.tuple_length - 1) * self.interval_max + 1
 
     def _rows(self) -> list[tuple[int, ...]]:
         """Every order, each followed by its reverse."""

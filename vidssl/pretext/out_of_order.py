@@ -52,7 +52,8 @@ class OutOfOrder(Pretext):
 
     def __post_init__(self) -> None:
         self._need("length", 3 <= self.length <= 16, "take 3 to 16 frames")
-        self._need("stride", self.stride >= 1, "take at least 1")
+        self._need_whole(stride=1)
+        self._need_span((self.length - 1) * self.stride + 1, "length", "stride")
         self._need("moved", 2 <= self.moved <= min(4, self.length - 1), f"take 2 to {min(4, self.length - 1)} frames")
         self._need("level", self.level in ("frame", "clip"), 'take "frame" or "clip"')
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
-from vidssl.pretext.base import Pretext
+from vidssl.pretext.base import Pretext, most_times
 
 # As the authors' code: one crop and one mirroring for a clip, other colours for each frame. Their hue and the fifth of
 # the frames that keep their colours are left out.
@@ -43,9 +43,11 @@ class Pace(Pretext):
     augment: Augment = COLORS_PER_FRAME
 
     def __post_init__(self) -> None:
-        self._need("clip_length", self.clip_length >= 2, "take at least 2 frames")
         differ = len(self.paces) >= 2 and len(set(self.paces)) == len(self.paces) and min(self.paces) >= 1
         self._need("paces", differ, "take at least two different paces of 1 or more")
+        self._need_numbers("paces")
+        self._need_whole(most_times(len(self.paces), 1), clip_length=2)
+        self._need_span((self.clip_length - 1) * max(self.paces) + 1, "clip_length", "paces")
 
     def table(self) -> PlanSpec:
         """Make one row for each pace."""

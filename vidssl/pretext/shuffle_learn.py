@@ -13,9 +13,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from torch import nn
 
+from vidssl.checks import is_whole
 from vidssl.kernels.augment import Augment
-from vidssl.kernels.plan import PlanSpec
-from vidssl.pretext.base import Pretext
+from vidssl.kernels.plan import MAX_PLACES, MAX_TABLE, MAX_TRIES, PlanSpec
+from vidssl.pretext.base import MOST_HIDDEN, Pretext
 
 # Warp to 227 x 227, without flip, crop or jitter. Subtract Caffe's mean; the range stays 255 wide. The channels are
 # RGB, while the authors use BGR.
@@ -72,23 +73,25 @@ class ShuffleLearn(Pretext):
     augment: Augment = WARP
 
     def __post_init__(self) -> None:
-        self._need("tau_min", self.tau_min >= 1, "take at least 1 frame")
+        self._need_whole(tau_min=1, tau_max=0)
         between = self.tuple_length - 2
         self._need("tuple_length", 3 <= self.tuple_length <= 5, "take 3 to 5 frames")
         self._need(
             "tau_max", self.tau_max > between, f"take at least {between + 1} frames; {between} lie between b and d"
         )
-        for name in ("positives", "negatives", "tries"):
-            self._need(name, getattr(self, name) >= 1, "take at least 1")
-        self._need("hidden", self.hidden >= 0, "take at least 0")
+        wrong = 2 * (self.tuple_length - 2)  # ways to replace a frame between b and d
+        self._need_whole(MAX_TABLE // (8 * wrong * self.tuple_length), positives=1, negatives=1)
+        self._need_whole(MAX_TRIES, tries=1)
+        self._need_whole(MOST_HIDDEN, hidden=0)
         self._need("similar", 0 <= self.similar <= 255**2, "take a mean squared difference from 0 to 65025")
         self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
         least = 2 * self.tau_min + self.tuple_length
         self._need(
             "window",
-            self.window is None or self.window >= least,
-            f"take at least {least} frames (2 * tau_min + {self.tuple_length})",
+            self.window is None or is_whole(self.window, least, MAX_PLACES),
+            f"take at least {least} frames (2 * tau_min + {self.tuple_length}), and at most {MAX_PLACES}",
         )
+        self._need_span(self._window, "tau_min", "tau_max", "window")
 
     def table(self) -> PlanSpec:
         """Make the rows. They repeat, so that a uniform draw of rows gives the ratio positives : negatives."""
@@ -97,7 +100,7 @@ class ShuffleLearn(Pretext):
         wrong = [(*right[:at], other, *right[at + 1 :]) for at in range(1, last - 2) for other in (first, last)]
         positives, negatives = ([shown for row in rows for shown in (row, row[::-1])] for rows in ([right], wrong))
         rows = positives * (len(wrong) * self.positives) + negatives * self.negatives
-        window = self.window if self.window is not None else self.tau_max + 2 * self.tau_min + 1
+        window = self._window
         return PlanSpec(
             arrangements=np.array(rows)[:, :, None],  # [P, K, 1]
             labels=np.array([int(row in positives) for row in rows]),
@@ -116,6 +119,10 @@ class ShuffleLearn(Pretext):
             windows=self.windows,
             augment=self.augment,
         )
+
+    @property
+    def _window(self) -> int:
+        return self.window if self.window is not None else self.tau_max + 2 * self.tau_min + 1
 
     @property
     def class_names(self) -> list[str]:

@@ -49,6 +49,8 @@ class SkipRate(Pretext):
         self._need("length", 3 <= self.length <= 32, "take 3 to 32 frames")
         differ = 2 <= len(self.rates) <= 8 and len(set(self.rates)) == len(self.rates) and min(self.rates) >= 1
         self._need("rates", differ, "take two to eight different rates of 1 or more")
+        self._need_numbers("rates")
+        self._need_span((self.length - 1) * max(self.rates) + 1, "length", "rates")
 
     def table(self) -> PlanSpec:
         """Make one row for each pair of rates and each frame where they change. All have the same middle frame."""

@@ -6,6 +6,7 @@ authors' code.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import ClassVar
@@ -14,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from vidssl.kernels.plan import PlanSpec
-from vidssl.pretext.base import Pretext
+from vidssl.pretext.base import Pretext, most_times
 from vidssl.pretext.heads import PairHead
 
 
@@ -58,10 +59,13 @@ class Vcop(Pretext):
 
     def __post_init__(self) -> None:
         self._need("tuple_length", 2 <= self.tuple_length <= 5, "take 2 to 5 clips (6 would make 720 classes)")
-        for name, least in (("clip_length", 1), ("stride", 1), ("interval", 0)):
-            self._need(name, getattr(self, name) >= least, f"take at least {least}")
+        self._need_whole(most_times(math.factorial(self.tuple_length), self.tuple_length), clip_length=1)
+        self._need_whole(stride=1, interval=0)
         widest = self.interval_max is None or self.interval_max >= self.interval
         self._need("interval_max", widest, f"take at least interval={self.interval}, or None")
+        extent, between = (self.clip_length - 1) * self.stride + 1, self.interval_max or self.interval
+        names = ("clip_length", "stride", "interval", "interval_max")
+        self._need_span(self.tuple_length * (extent + between), *names)
         self._need("dropout", 0.0 <= self.dropout < 1.0, "take a probability from 0 to less than 1")
 
     def table(self) -> PlanSpec:

@@ -36,9 +36,9 @@ def loads_on(device: torch.device) -> torch.device:
     return device if device.type == "cpu" or build_info()["cuda"] else torch.device("cpu")
 
 
-def count(model: torch.nn.Module) -> int:
-    """Returns the number of parameters of a model."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def count(model: torch.nn.Module, *, trained: bool = False) -> int:
+    """Returns the number of parameters of a model. trained: only of those that are trained."""
+    return sum(one.numel() for one in model.parameters() if one.requires_grad or not trained)
 
 
 @contextmanager

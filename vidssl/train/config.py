@@ -22,7 +22,8 @@ class TrainConfig:
 
     Args:
         epochs: Passes over the training videos; not used if steps is given.
-        steps: Number of steps, counted from the start of the run; None trains for the given epochs.
+        steps: Number of steps, counted from the start of the run; None trains for the given epochs. A resumed run may
+            have another number, but not with schedule="cosine".
         batch_size: Tuples in a step, over all processes.
         accumulate: Number of parts into which a process splits its batch; they go through the model one after the
             other. More parts take less memory; batch norm sees each part by itself.

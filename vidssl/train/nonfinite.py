@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,13 +63,14 @@ def record(shown: Shown, index: VideoIndex, path: Path) -> str:
     return f"{'loss' if lost else 'gradient'} is not finite at step {shown.step}, shown: {what}"
 
 
-def check_finite(steps: Sequence[Shown], index: VideoIndex, path: Path) -> None:
+def check_finite(steps: Sequence[Shown], index: VideoIndex, path: Path, kept: Callable[[], str]) -> None:
     """Waits for the device and checks some steps.
 
     Args:
         steps: The steps since the last check.
         index: The videos that their tuples come from.
         path: The .jsonl file that gets a line about the first step that is not finite.
+        kept: Says in a sentence what the run keeps.
 
     Raises:
         VidsslError: A step is not finite; the message names its tuples.
@@ -79,6 +80,6 @@ def check_finite(steps: Sequence[Shown], index: VideoIndex, path: Path) -> None:
         return
     what = record(steps[finite.index(False)], index, path)
     raise VidsslError(
-        f"train: {what}; {path} lists them all. The latest checkpoint is from an earlier step; "
-        "lower lr, or take amp=off or nonfinite=skip"
+        f"train: {what}; {path} lists them all. {kept()}; lower lr, or take amp=off or nonfinite=skip. If "
+        "the first step is not finite at any lr, the encoder itself makes such numbers"
     )

@@ -48,6 +48,16 @@ def free_settings(schedule: str | None) -> list[str]:
     return [f"train.{name}" for name in CHANGEABLE if name not in fixed]
 
 
+def _why_fixed(differ: Collection[str]) -> str:
+    """Why a run cannot go on with another length, if that differs; only under a cosine schedule is it among them."""
+    if not any(f"train.{name}" in differ for name in _LENGTH):
+        return ""
+    return (
+        ". The run's schedule=cosine lowers the learning rate to its end at the last step, so every step depends on "
+        "that number and it stays as it was; a run with schedule=constant or step may go on to another step"
+    )
+
+
 def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: CommandText = TRAIN) -> None:
     """Refuses to resume a run with other settings, other videos or another precision.
 
@@ -66,16 +76,17 @@ def check_resumable(start: Path, meta: Mapping[str, Any], out: Path, command: Co
         videos_now = dict(zip(videos, videos_now.values(), strict=True))  # sets that moved may have other names
     before = {**_DEFAULTS, **old["fixed"], **videos, "amp": old["amp"]}  # defaults: settings that it did not have yet
     now = {**meta["fixed"], **videos_now, "amp": meta["amp"]}
-    differ = [
-        f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted(old["fixed"] | videos | now)
-        if before.get(key) != now.get(key)
-    ]
-    if differ:
+    keys = [key for key in sorted(old["fixed"] | videos | now) if before.get(key) != now.get(key)]
+    if keys:
+        differ = [f"{key}: {before.get(key)!r} then, {now.get(key)!r} now" for key in keys]
         hint = f"restore them, or {command.hint}"
         if videos != videos_now and (out / "index.arrow").is_file():
             hint += f" (--data {out / 'index.arrow'} lists the videos as they were)"
-        raise VidsslError(f"{command.name}: resume: {start} was made with other settings; {hint}: " + "; ".join(differ))
+        raise VidsslError(
+            f"{command.name}: resume: {start} was made with other settings; {hint}: "
+            + "; ".join(differ)
+            + _why_fixed(keys)
+        )
 
 
 def read_record(out: Path) -> dict[str, Any]:
@@ -134,7 +145,8 @@ def settings_of(
     if differ:
         them = "it" if len(differ) == 1 else "them"
         may = ", ".join(map(_last, free))
-        raise VidsslError(f"{where}: {'; '.join(differ)}; leave {them} out, or {fix} (only {may} may change)")
+        why = _why_fixed([line.partition(":")[0] for line in differ])
+        raise VidsslError(f"{where}: {'; '.join(differ)}{why}; leave {them} out, or {fix} (only {may} may change)")
     changed = {_last(key): now[key] for key in keys if key in free}
     if "epochs" in changed:
         changed.setdefault("steps", None)  # which would hold instead of the epochs

@@ -53,10 +53,13 @@ from vidssl.versions import versions
 
 log = logging.getLogger(__name__)
 
-# Names of files that a run may have before step one: indexes, of one data set or each of several, and parts of them.
-_BEFORE_STEP_ONE = re.compile(
-    r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|" + re.escape(LOCK)
+# What a run may have in its folder before its first checkpoint: indexes, of one data set or each of several, and parts
+# of them; its description, its lock, and its logs. A new run may begin over these.
+_BEFORE_CHECKPOINT = re.compile(
+    r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|metrics\.jsonl|nonfinite\.jsonl|"
+    r"quarantine\.jsonl|events\.out\.tfevents\..*|" + re.escape(LOCK)
 )
+_APPENDED = ("nonfinite.jsonl", "quarantine.jsonl")  # logs of which a run that begins anew must not keep lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ class Task:
         meta: What run.json and meta.json hold beside the recipe.
         loader: Makes a loader, with the arguments of Loader.
         command: How errors speak of it.
+        head_alone: The head may be trained on an encoder without a weight to train. If not, that is an error.
     """
 
     recipe: Recipe
@@ -84,6 +88,7 @@ class Task:
     meta: Mapping[str, Any] = field(default_factory=dict)
     loader: Callable[..., Loader] = Loader
     command: CommandText = TRAIN
+    head_alone: bool = False
 
 
 def open_run(
@@ -97,7 +102,8 @@ def open_run(
     """Opens a run's folder. Every process gets what rank 0 finds.
 
     Args:
-        out: The folder. Without `resume` it must be new or empty.
+        out: The folder. Without `resume` it must be new or empty, or have a run that made no checkpoint, over which the
+            new one begins.
         resume: Continue the run in it. A run that torchrun restarts is always continued.
         process_group: The processes that train; None is this one alone.
         quiet: Do not warn of damaged checkpoints.
@@ -134,14 +140,29 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
             )
         return found, damaged
     try:
-        if out.is_dir() and any(not _BEFORE_STEP_ONE.fullmatch(path.name) for path in out.iterdir()):
-            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; --resume continues the run in it, or {hint}")
+        if out.is_dir() and (others := [path.name for path in out.iterdir() if not _begins_over(path)]):
+            has = checkpoint.latest(out)[0] is not None
+            what = (
+                "--resume continues the run in it"
+                if has
+                else f"{sorted(others)[0]!r} is in it, and no whole checkpoint"
+            )
+            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; {what}{', or' if has else ';'} {hint}")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VidsslError(
             f"{name}: {folder}={str(out)!r}: {error.strerror or error}; name a folder that can be written"
         ) from error
     return None, []
+
+
+def _begins_over(path: Path) -> bool:
+    """Whether a new run may begin in a folder that has this in it."""
+    if path.name == "checkpoints" and path.is_dir() and not path.is_symlink():
+        return all(
+            left.name.startswith(".step_") for left in path.iterdir()
+        )  # of a run killed while it wrote its first
+    return bool(_BEFORE_CHECKPOINT.fullmatch(path.name))
 
 
 def fit(
@@ -217,6 +238,7 @@ def _set_up(
     config.local_batch_size(process_group.world_size)  # raises before anything is loaded
     torch.manual_seed(config.seed)
     model = task.build()
+    frozen = _frozen(task, model)
     begun = _begin(task, model, process_group) if start is None else None
     train_part, held_out = config.split(index, task.plan.frames)
     meta = {
@@ -226,6 +248,9 @@ def _set_up(
     if start is not None:
         check_resumable(start, meta, out, task.command)
         meta["init"] = checkpoint.load_meta(start).get("init")
+    elif process_group.is_first:
+        for name in _APPENDED:
+            (out / name).unlink(missing_ok=True)
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
     if process_group.is_first:  # a resumed run may end at another step
@@ -248,10 +273,31 @@ def _set_up(
     return trainer, [
         where,
         *(begun.lines() if begun else ()),
+        *frozen,
         *notes(model.encoder, augment.mean, augment.std),
         *rates(stepper.optimizer, config),
         *_summary(trainer, index, held_out, task.plan.frames),
     ]
+
+
+def _frozen(task: Task, model: SlotModel) -> list[str]:
+    """What to print about weights of the encoder that are not trained.
+
+    Raises:
+        VidsslError: None is trained, and the task is to train the encoder.
+    """
+    total, trained = count(model.encoder), count(model.encoder, trained=True)
+    if trained == total > 0:
+        return []
+    if trained:
+        return [f"{trained:,} of the encoder's {total:,} parameters are trained; the others are frozen"]
+    what = f"all {total:,} parameters of the encoder are frozen" if total else "the encoder has no parameters"
+    if not task.head_alone:
+        raise VidsslError(
+            f"{task.command.name}: encoder={task.recipe.encoder!r}: {what}, so it would learn nothing; give it "
+            "parameters whose requires_grad is True"
+        )
+    return [f"warning: {what}: only the head is trained"]
 
 
 def _begin(task: Task, model: SlotModel, process_group: ProcessGroup) -> Transfer | None:

@@ -120,10 +120,20 @@ class Stepper:
                 (loss * weight).sum().backward()
             logits.append(output.detach().float())
             losses.append(loss.detach())
+        self._check_encoder_learns()
         norm = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         if config.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), config.clip_norm, norm)
         return StepResult(torch.cat(logits), torch.cat(losses), label, kept, norm)
+
+    def _check_encoder_learns(self) -> None:
+        """Raises VidsslError if no weight of the encoder that is to be trained has got a gradient."""
+        trained = [one for one in self.model.encoder.parameters() if one.requires_grad]
+        if trained and all(one.grad is None for one in trained):
+            raise VidsslError(
+                "train: encoder: its forward gives features without a gradient, so none of its weights would learn; "
+                "leave torch.no_grad and detach out of it"
+            )
 
     def update(self, step: int) -> None:
         """Moves the weights along the gradients. step: counted from 0."""

@@ -136,7 +136,7 @@ class Trainer:
                 saves, validates = end or self.step % config.save_every == 0, end or self.step % config.val_every == 0
                 try:
                     if saves or validates or self.step % config.log_every == 0:
-                        check_finite(recent, self.index, self.out / "nonfinite.jsonl")
+                        self._check_finite(recent)
                         self._report(log, clock)
                         recent.clear()
                         clock = _Clock(frames=self.loader.stats["frames"])
@@ -148,7 +148,7 @@ class Trainer:
                 except OSError as error:
                     raise self._cannot_write(error) from error
                 if saves or stopping:
-                    check_finite(recent, self.index, self.out / "nonfinite.jsonl")
+                    self._check_finite(recent)
                     saved = self.save()
                 if stopping:
                     stopped = Stopped(
@@ -157,6 +157,8 @@ class Trainer:
                     )
                     stopped.signal = stop.signal
                     raise stopped
+            if saved is None and "val/loss" not in self.metrics and self._look(log, validates=True, project=True):
+                self.save()  # a run that was stopped, and now ends where it is, has its validation at the end as well
         saved = self._say_end(log, saved)
         best_path = checkpoint.path_of(self.out, int(self.best["step"])) if self.best else None
         return TrainResult(step=self.step, checkpoint=saved, metrics=dict(self.metrics), best=best_path)
@@ -213,7 +215,7 @@ class Trainer:
             if self._in_a_row == _SKIPS_IN_A_ROW:
                 raise VidsslError(
                     f"train: nonfinite=skip: {_SKIPS_IN_A_ROW} steps in a row were skipped; "
-                    f"the last one: {what}; lower lr"
+                    f"the last one: {what}. {self._kept()}; lower lr"
                 )
             return None
         self._in_a_row = 0
@@ -223,6 +225,17 @@ class Trainer:
         if not skips:
             recent.append(shown)
         return result
+
+    def _check_finite(self, steps: Sequence[Shown]) -> None:
+        """Raises VidsslError if a step is not finite."""
+        check_finite(steps, self.index, self.out / "nonfinite.jsonl", self._kept)
+
+    def _kept(self) -> str:
+        """What a run that ends in an error leaves: a sentence without its full stop."""
+        found = checkpoint.complete(self.out)
+        if found:
+            return f"The latest checkpoint is {found[-1]}, from which --resume continues"
+        return "The run has made no checkpoint yet, so the same command without --resume begins anew in the same folder"
 
     def _report(self, log: Log, clock: _Clock) -> None:
         """Logs the steps since the last report. Only here does the host wait for the device."""
