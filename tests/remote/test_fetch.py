@@ -129,6 +129,19 @@ def test_what_s3_refuses_says_what_to_do(
     assert answers.asked >= 6 if status == 503 else answers.asked <= 2  # what does not pass is not tried again
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://host:80:90/v", "error: root='http://host:80:90/v': no such place can be asked for ("),
+        ("http://host:x/v", "error: root='http://host:x/v': no such place can be asked for ("),
+        ("s3://", "path='s3://': it names no bucket or server; write s3://NAME/FOLDER"),
+    ],
+)
+def test_a_malformed_url_is_said(url: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", url, "--out", str(tmp_path / "i.arrow")]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_missing_credentials_say_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

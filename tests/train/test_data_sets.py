@@ -11,6 +11,7 @@ import torch
 from tests.clips import make_clip
 from tests.train.processes import SMALL, lines
 from vidssl.cli import main
+from vidssl.remote import as_path
 from vidssl.train import checkpoint
 from vidssl.train.data_sets import DataSet, names_of, parse_data
 from vidssl.types import VidsslError
@@ -26,10 +27,13 @@ from vidssl.types import VidsslError
         ("a:b", "a:b", 1),
         ("a:2/b", "a:2/b", 1),
         ("a:3:2", "a:3", 2),
+        ("http://host:80", "http://host:80", 1),
+        ("http://host:80:2", "http://host:80", 2),
+        ("s3://bucket/a:2", "s3://bucket/a", 2),
     ],
 )
 def test_a_weight_follows_the_path(text: str, path: str, weight: float) -> None:
-    assert parse_data([text]) == (DataSet(Path(path), weight),)
+    assert parse_data([text]) == (DataSet(as_path(path), weight),)
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf", "1e999"])

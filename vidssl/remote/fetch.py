@@ -34,6 +34,7 @@ _CREDENTIALS = frozenset(
 _REGION = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "TemporaryRedirect"}
 )
+_MALFORMED = frozenset({"ParamValidationError", "InvalidUrlClientError", "InvalidURL"})
 _EXPIRED = frozenset({"ExpiredToken", "InvalidToken", "TokenRefreshRequired"})
 _BUSY = (408, 425, 429)  # of the 4xx, those that pass; all of 5xx may
 _LIBRARIES = frozenset({"aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs"})
@@ -231,6 +232,8 @@ def _permanent(error: Exception, url: str) -> Exception | None:
         return FileNotFoundError(errno.ENOENT, f"not found ({code or status}); check the URL", url)
     if 400 <= status < 500 and status not in _BUSY:
         return OSError(errno.EINVAL, f"its server refuses the request ({status} {code}): {error}", url)
+    if isinstance(error, ValueError) or kinds & _MALFORMED:
+        return OSError(errno.EINVAL, f"no such place can be asked for ({error}); check the URL", url)
     if kinds & _CREDENTIALS:
         what = f"no credentials ({error}); set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
         return PermissionError(errno.EACCES, f"{what}FSSPEC_S3_ANON=true for a public bucket", url)

@@ -50,12 +50,18 @@ def common_folder(paths: Sequence[str], where: str) -> Path:
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
-    """The path that a text means: a RemotePath for a URL, also for one that was made a Path, else a Path."""
+    """The path that a text means: a RemotePath for a URL, also for one that was made a Path, else a Path.
+
+    Raises:
+        VidsslError: A URL names no bucket or server.
+    """
     if isinstance(path, RemotePath):
         return path
     if isinstance(path, Path):
         return RemotePath(path) if _COLLAPSED.match(str(path)) and not path.exists() else path
     text = os.fspath(path)
+    if is_url(text) and not text.partition("://")[2].strip("/"):
+        raise VidsslError(f"path={text!r}: it names no bucket or server; write {text}NAME/FOLDER")
     return RemotePath(text) if is_url(text) else Path(text)
 
 

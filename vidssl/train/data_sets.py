@@ -19,7 +19,7 @@ from vidssl.types import VidsslError
 
 _WEIGHTED = re.compile(r"(?P<path>.+):(?P<weight>[^:/]+)", re.DOTALL)
 
-_SERVER = re.compile(r"https?://[^/]+")
+_SERVER = re.compile(r"https?://[^/:]+")
 
 
 class DataSet(NamedTuple):
