@@ -35,6 +35,7 @@ from vidssl.video.packets import (
     PacketId,
     PacketReader,
     id_of,
+    is_steered,
     number_of,
     packet_checksum,
 )
@@ -225,7 +226,7 @@ def _verified(
     with PacketReader(path, member=member_of(about), container=row["container"], stream=row["stream"]) as source:
         checksums = Checksums(header=source.header(), packet=np.asarray(read.sums, np.uint32))
         droppable = source.droppable and not read.damaged
-    points, droppable, cut = watch.verified(checksums, droppable)
+    points, droppable, cut = watch.verified(checksums, droppable, steered=read.steered)
     count = len(watch.packets)
     if watch.keeper is not None:
         watch.keeper.finish()
@@ -316,6 +317,7 @@ class _Packets:
         turns: Of a folder of frames, how its pictures are turned by their EXIF data.
         damaged: True if the container calls one of them damaged, or if the decoder hides damage. It may then use a
             frame that otherwise no other frame needs.
+        steered: As in `Again`.
     """
 
     keys: dict[int, PacketId] = field(default_factory=dict)
@@ -324,6 +326,7 @@ class _Packets:
     ended: str = ""
     turns: set[int] = field(default_factory=set)
     damaged: bool = False
+    steered: bool = False
 
 
 def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
@@ -333,6 +336,7 @@ def _sequence(source: PacketReader, read: _Packets) -> Iterator[VideoFrame]:
         read.sums.append(packet_checksum(packet))
         read.dts.append(packet.dts)
         read.damaged |= packet.is_corrupt
+        read.steered |= is_steered(packet)
         if source.numbering is not None:
             name = source.numbering.name(number)
             if is_cut(packet):

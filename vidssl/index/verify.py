@@ -7,6 +7,7 @@ therefore compared, from each place where decoding might begin.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from vidssl.index.again import Again
 from vidssl.index.motion import MotionMeter
 from vidssl.index.row import FRAMES, make_points
 from vidssl.index.transient import machine_reason
@@ -58,6 +60,41 @@ class Verified(NamedTuple):
     points: SeekPoints
     droppable: bool
     cut: str
+
+
+class _Points:
+    """Seek points as they are found. An hour has thousands: showing them copies nothing.
+
+    Args:
+        most: Number of points, at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._numbers = np.zeros((3, most), np.int64)  # frame, packet and timestamp of each
+        self._ids: list[PacketId] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[_Point]:
+        return (self[at] for at in range(len(self)))
+
+    def __getitem__(self, at: int) -> _Point:
+        frame, packet, stamp = self._numbers[:, at].tolist()
+        return frame, packet, stamp, self._ids[at]
+
+    def add(self, point: _Point) -> None:
+        self._numbers[:, len(self)] = point[:3]
+        self._ids.append(point[3])
+
+    def drop(self) -> None:
+        """Take the last point out."""
+        self._ids.pop()
+
+    def shown(self, count: int) -> SeekPoints:
+        """The first `count` points. Valid until one of them is dropped."""
+        frame, packet, stamp = self._numbers[:, :count]
+        return SeekPoints(frame=frame, packet=packet, timestamp=stamp, packet_id=self._ids)
 
 
 class UnusableError(Exception):
@@ -207,7 +244,7 @@ class Watch:
         least, most = int(steps.min()), int(steps.max())
         return least == most > 0 or (least >= _FINE and most - least <= 1)
 
-    def verified(self, checksums: Checksums, droppable: bool) -> Verified:
+    def verified(self, checksums: Checksums, droppable: bool, *, steered: bool) -> Verified:
         """Find the seek points from which decoding, as in training, gives the frames of the sequential pass.
 
         Frames that no point gives again are cut. Before that, decoding without dropping is tried: where a decoder hides
@@ -216,6 +253,7 @@ class Watch:
         Args:
             checksums: Of the packets that the sequential pass read.
             droppable: As in `Video`, as far as is known.
+            steered: As in `Again`, of the packets that the sequential pass read.
 
         Raises:
             UnusableError: Not even the first frame is the same again.
@@ -223,10 +261,10 @@ class Watch:
         if len(set(self.packets)) < len(self.packets):
             raise UnusableError("its frames cannot be identified: one packet gave several frames")
         video = replace(self.video, packet=np.asarray(self.packets, np.int32), checksums=checksums, droppable=droppable)
-        points, count = self._verify(video)
+        points, count = self._verify(video, steered)
         if count < len(self.packets) and droppable:
             droppable = False
-            points, count = self._verify(replace(video, droppable=False))
+            points, count = self._verify(replace(video, droppable=False), steered)
         if count == 0:
             raise UnusableError("decoding it twice gives different frames")
         if count == len(self.packets):
@@ -234,60 +272,68 @@ class Watch:
         while 0 < count < len(self.packets):  # what is left of a stretch is decoded up to its new end
             self.cut(count)
             again = replace(video, packet=np.asarray(self.packets, np.int32), droppable=droppable)
-            points, count = self._verify(again) if again.damaged else (points, count)
+            points, count = self._verify(again, steered) if again.damaged else (points, count)
         if count == 0:
             raise UnusableError("decoding it twice gives different frames")
         points = [point for point in points if point[0] < count]
         return Verified(make_points(points), droppable, f"decoding it twice gives different frames {count} and later")
 
-    def _verify(self, video: Video) -> tuple[list[_Point], int]:
+    def _verify(self, video: Video, steered: bool) -> tuple[list[_Point], int]:
         """The seek points, and the frame before which they give all frames again."""
-        # For each point: the frame before which all are proven. The first frames of a later part may have a point of
-        # their own; else they are reached from the start of the file.
-        found = [(self.start and self._sought(video, [], 0)) or ((0, 0, 0, self.keys[0]), 0)]
-        for at in range(1, len(self.starts)):
-            if sought := self._sought(video, [point for point, _ in found], at):
-                found.append(sought)
-        points, proven = [point for point, _ in found], [end for _, end in found]
-        further = video.codec in _LEAVES_REFERENCES
-        # Frames of a stretch without a point of its own are reached from the point before it.
-        stops = [*(point[0] for point in points[1:]), len(self.packets)]
-        for at in range(len(points)):
-            stop = stops[min(at + further, len(stops) - 1)]
-            if proven[at] < stop:
-                proven[at] = max(proven[at], self._proven(video, points[: at + 1], stop))
+        points, proven = _Points(len(self.starts) + 1), list[int]()  # of each: the frame before which all are proven
+        with Again(video, steered=steered) as again:
+            for at in range(len(self.starts)):
+                end = self._sought(video, again, points, at) if at or self.start else None
+                # The first frames of a later part may have a point of their own; else they are reached from the start
+                # of the file.
+                if end is None and at == 0:
+                    points.add((0, 0, 0, self.keys[0]))
+                    end = 0
+                if end is not None:
+                    proven.append(end)
+            further = video.codec in _LEAVES_REFERENCES
+            # Frames of a stretch without a point of its own are reached from the point before it.
+            stops = [*(points[at][0] for at in range(1, len(points))), len(self.packets)]
+            for at in range(len(points)):
+                stop = stops[min(at + further, len(stops) - 1)]
                 if proven[at] < stop:
-                    return points, proven[at]
-        return points, len(self.packets)
+                    proven[at] = max(proven[at], self._proven(video, again, points, at + 1, stop))
+                    if proven[at] < stop:
+                        return [*points], proven[at]
+        return [*points], len(self.packets)
 
-    def _sought(self, video: Video, points: list[_Point], at: int) -> tuple[_Point, int] | None:
-        """A point for stretch `at`, and the frame before which it gives all frames again; None if none does."""
-        ends = [*self.starts[1:], len(self.packets)]
-        stop = ends[min(at + (video.codec in _LEAVES_REFERENCES), len(ends) - 1)]
+    def _sought(self, video: Video, again: Again, points: _Points, at: int) -> int | None:
+        """Add a point for stretch `at`, and return the frame before which it gives all frames again.
+
+        None if there is no such point.
+        """
+        ends = (*self.starts[at + 1 : at + 3], len(self.packets))
+        stop = ends[min(video.codec in _LEAVES_REFERENCES, len(ends) - 1)]
         start, ordinal = self.starts[at], self.packets[self.starts[at]]
         for stamp in self._stamps(self.keys[ordinal]) if ordinal in self.keys else ():
-            point = (start, ordinal, stamp, self.keys[ordinal])
-            end = self._proven(video, [*points, point], stop)
-            if end >= ends[at]:
-                return point, end
+            points.add((start, ordinal, stamp, self.keys[ordinal]))
+            end = self._proven(video, again, points, len(points), stop)
+            if end >= ends[0]:
+                return end
+            points.drop()
         return None
 
-    def _proven(self, video: Video, points: list[_Point], end: int) -> int:
-        """The frame before which all frames, from the last of `points` on, are the same again; at most `end`."""
-        start = points[-1][0]
+    def _proven(self, video: Video, again: Again, points: _Points, count: int, end: int) -> int:
+        """The frame before which all frames, from the last of `count` points on, are the same again; at most `end`."""
+        start, first, *_ = points[count - 1]
         probed = end if video.damaged or video.container == IMAGE2 else min(start + _PROBED, end)
         asked = np.unique([*range(start, probed), end - 1])
         place = dict(zip(self.packets[start:end], range(start, end), strict=True))
         missing, wrong = set(asked.tolist()), list[int]()
-        again = replace(video, points=make_points(points))
         try:
-            with again.open() as source:
-                for frame in decoded(again, source, asked, Memory(source, again=True).fill):
+            with again.open(first) as source:
+                fill = Memory(source, again=True).fill
+                for frame in decoded(video, source, asked, fill, points.shown(count)):
                     at = place.get(number_of(frame))
                     if at is not None:
-                        check_frame(again, frame)
+                        check_frame(video, frame)
                         missing.discard(at)
-                        if frame_checksum(again, frame) != self.sums[at]:
+                        if frame_checksum(video, frame) != self.sums[at]:
                             wrong.append(self.packets[at])
         except (DecodeError, av.FFmpegError, OSError) as error:
             if machine_reason(error, video.path):

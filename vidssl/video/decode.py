@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -93,6 +94,13 @@ class Video:
     @property
     def frames(self) -> int:
         return len(self.packet)
+
+    @cached_property
+    def holds(self) -> bytes:
+        """For each packet up to the last that is used, and one more: 1 if it has a frame of its own, else 0."""
+        found = np.zeros(int(self.packet.max()) + 2, np.uint8)
+        found[self.packet] = 1
+        return found.tobytes()
 
     def surroundings(self) -> tuple[Video, int]:
         """(the video with the frames around it, number of its own frame 0 in that). Of a whole file, itself and 0."""
@@ -221,12 +229,14 @@ def decoded(
     source: PacketReader,
     numbers: npt.NDArray[np.int64],
     begin: Callable[[Packet[Any]], None] | None = None,
+    points: SeekPoints | None = None,
 ) -> Iterator[VideoFrame]:
     """Yield at least the frames `numbers`, in any order. Others are skipped where that does not affect these.
 
-    Calls `begin` with the first packet before it is decoded.
+    Calls `begin` with the first packet before it is decoded. Decoding begins at one of `points`, or at one of the
+    video's.
     """
-    for packet, drop in _wanted(video, source, numbers):
+    for packet, drop in _wanted(video, source, numbers, video.points if points is None else points):
         if begin is not None:
             begin(packet)
             begin = None
@@ -234,7 +244,9 @@ def decoded(
     yield from source.frames(None)
 
 
-def _wanted(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) -> Iterator[tuple[Packet[Any], bool]]:
+def _wanted(
+    video: Video, source: PacketReader, numbers: npt.NDArray[np.int64], points: SeekPoints
+) -> Iterator[tuple[Packet[Any], bool]]:
     """Yield the packets that the frames `numbers` need, and whether a packet may be dropped."""
     if source.numbering is not None:  # each picture is a frame of its own
         for _, packet in source.pictures(video.packet[numbers].tolist()):
@@ -243,12 +255,10 @@ def _wanted(video: Video, source: PacketReader, numbers: npt.NDArray[np.int64]) 
     # Role of each packet: 0 has no frame of its own (the second field of a picture), 1 has an unwanted frame, 2 has a
     # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
     # 2 and the packets of role 0 that follow it.
-    holds = np.zeros(int(video.packet.max()) + 2, np.uint8)
-    holds[video.packet] = 1
-    holds[video.packet[numbers]] = 2
-    last = int(video.packet[numbers].max())
-    role = holds.tobytes()
-    for number, packet in source.packets(video.points, video.points.before(int(numbers[0]))):
+    wanted = video.packet[numbers]
+    role, last = bytearray(video.holds), int(wanted.max())
+    np.frombuffer(role, np.uint8)[wanted] = 2
+    for number, packet in source.packets(points, points.before(int(numbers[0]))):
         if number > last and (number >= len(role) or role[number]):
             return
         yield packet, video.droppable and role[number] == 1

@@ -8,10 +8,11 @@ reader's state)
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isinf
 from pathlib import Path
@@ -25,6 +26,7 @@ from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -54,6 +56,9 @@ _OPENING = threading.BoundedSemaphore(3)
 
 # Side data of a packet that changes its pictures.
 _DECODED_WITH = frozenset({"new_extradata", "palette", "param_change"})
+
+# Far before any packet, in any time base.
+_START = -(2**40)
 
 _NO_DECODER = "no decoder for its video stream in this FFmpeg"
 
@@ -101,13 +106,13 @@ class SeekPoints:
         frame: int64 [N], the first frame number that is correct when decoding begins there.
         packet: int64 [N], the number of its packet.
         timestamp: int64 [N], the timestamp to seek to, in the stream's time base.
-        packet_id: [N], the identity of that packet.
+        packet_id: [N] or more, the identity of that packet.
     """
 
     frame: npt.NDArray[np.int64]
     packet: npt.NDArray[np.int64]
     timestamp: npt.NDArray[np.int64]
-    packet_id: tuple[PacketId, ...]
+    packet_id: Sequence[PacketId]
 
     def before(self, frame: int) -> int:
         """The last point from which `frame` is decoded correctly."""
@@ -232,7 +237,7 @@ class PacketReader:
         if stream is None or stream.codec_context is None:
             self.container.close()
             raise DecodeError(f"{path}: {self._lacks(index, number) if stream is None else _NO_DECODER}")
-        self.stream, self._dropping = stream, False
+        self.stream = stream
         width, height = self.stream.codec_context.width, self.stream.codec_context.height
         if width * height > PIXELS:
             self.container.close()
@@ -242,7 +247,10 @@ class PacketReader:
         for other in self.container.streams:
             if other is not self.stream:
                 other.discard = Discard.all
-        self.codec = self.stream.codec_context
+        self._decode_with(stream.codec_context)
+
+    def _decode_with(self, codec: VideoCodecContext) -> None:
+        self.codec, self._dropping = codec, False
         self.codec.thread_count = 1
         self.codec.thread_type = "NONE"
         self.codec.copy_opaque = True
@@ -283,6 +291,17 @@ class PacketReader:
         # closed (also as a template of `add_stream_from_template`). Without `stream`, that is an AttributeError here.
         del self.stream, self.videos
         self._deadline.leave()
+
+    def renew(self) -> None:
+        """Go back to the start, with a decoder that has not decoded anything.
+
+        The next read must seek. A flushed decoder would still know parameter sets that came with earlier packets.
+        """
+        self.container.seek(_START, stream=self.stream)  # resets also what a seek in a damaged table leaves as it is
+        with av.open(io.BytesIO(), "w", format="null") as unused:
+            stream = unused.add_stream_from_template(self.stream, opaque=True)
+            BitStreamFilterContext("null", self.stream, stream)  # copies what the template leaves out, as the codec tag
+            self._decode_with(stream.codec_context)
 
     def header(self) -> int:
         """CRC-32 of what the container tells a decoder. It may depend on whether `container` was given."""
@@ -416,6 +435,11 @@ def packet_checksum(packet: Packet[Any]) -> int:
         if side.data_type in _DECODED_WITH:
             found = zlib.crc32(side, found)
     return found
+
+
+def is_steered(packet: Packet[Any]) -> bool:
+    """Return True if a packet comes with side data that changes how it is decoded."""
+    return any(side.data_type in _DECODED_WITH for side in packet.iter_sidedata())
 
 
 def id_of(packet: Packet[Any]) -> PacketId:
