@@ -248,7 +248,7 @@ def main(
                 run = pretrain(
                     MAKE[name](method), index, seed, steps or STEPS[name][method], where / f"{name}-{method}-{seed}"
                 )
-                data = make_splits(run.recipe, run.meta["data"], index, leave_group_out=name == "weizmann")
+                data = make_splits(run.recipe, run.trained_on, index, leave_group_out=name == "weizmann")
                 right.append(told(run, data))
                 rows.append(row(run, right[-1], data.test))
                 tqdm.write(f"{name}, {method}: {rows[-1]}")

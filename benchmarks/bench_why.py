@@ -250,7 +250,7 @@ def main(
                 continue
             length = steps or STEPS[name][method]
             run = pretrain(recipe_of(name, method, seed), index, length, keep / f"{name}-{method}-{seed}", store)
-            data = make_splits(run.recipe, run.meta["data"], index, leave_group_out=name != "demo")
+            data = make_splits(run.recipe, run.trained_on, index, leave_group_out=name != "demo")
             found = answer(run, index, data)
             first = next(iter(found["numbers"].values()))
             told = "; ".join(

@@ -15,7 +15,15 @@ from typing import Any
 
 import tyro
 
-from benchmarks import complement_table, learning_table, shortcuts_table, store_tables, time_tables, why_table
+from benchmarks import (
+    complement_table,
+    install_table,
+    learning_table,
+    shortcuts_table,
+    store_tables,
+    time_tables,
+    why_table,
+)
 from benchmarks.chart import draw
 from benchmarks.harness import commit
 from vidssl.types import VidsslError
@@ -362,6 +370,7 @@ TABLES = {
     "time_layer": time_tables.table,
     "complement": complement_table.table,
     "learning": learning_table.table,
+    "install": install_table.table,
     **store_tables.TABLES,
 }  # of every other benchmark: table
 FROM = {"learning": ("recipes", "time")}  # benchmarks whose lines make the tables of a name that is none

@@ -75,3 +75,11 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 def test_the_committed_tables_are_those_of_the_committed_results() -> None:
     for page in (report.HERE / "README.md", *report.OTHERS):
         assert page.read_text() == report.rewrite(page.read_text(), report.read(report.HERE / "results"))
+
+
+def test_every_committed_benchmark_has_a_table() -> None:
+    lines = report.read(report.HERE / "results")
+    for bench in {one["bench"] for one in lines} - report.TABLES.keys():  # the table of comparisons takes them
+        assert "| --- |" in report.section(bench, lines)
+    wheel = "vidssl-0.1.0-cp311-cp311-manylinux_2_35_x86_64.whl"
+    assert f"| {wheel} | torch==2.13.0 | 2.95 | 139 | 23.7, 449 |" in report.section("install", lines)

@@ -103,7 +103,7 @@ def test_files_and_modules(
     out = tmp_path / "run"
     train(recipe, index, out, steps=1, device="cpu", quiet=True)
     run, view = load_run(out), View(clips=2)
-    data = make_splits(run.recipe, run.meta["data"], index, leave_group_out=True)
+    data = make_splits(run.recipe, run.trained_on, index, leave_group_out=True)
     (tmp_path / "theirs.py").write_text(OTHER)
     monkeypatch.syspath_prepend(str(tmp_path))
     found = evaluate_complement(run, data, "theirs:mean_colour", view=view, device="cpu", progress=False)

@@ -153,7 +153,7 @@ def test_layers_of_an_encoder_of_frames_keep_the_time_of_a_clip() -> None:
 def test_features_of_layers_are_cached_apart(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     train(recipe, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
     run, view = load_run(tmp_path / "run"), View(clips=1)
-    data = make_splits(run.recipe, run.meta["data"], index)
+    data = make_splits(run.recipe, run.trained_on, index)
     sizes: dict[tuple[str | None, Pool], list[int]] = {}
     early, late, views = "stages.0", "stages.2", list[tuple[str | None, Pool]]()
     views += [(None, "avg"), (early, "avg"), (early, "map"), (late, "avg"), (None, "avg")]

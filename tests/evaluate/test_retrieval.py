@@ -110,7 +110,7 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
     out = tmp_path / "run"
     result = train(recipe, index, out, steps=2, device="cpu", quiet=True)
     run, view = load_run(out), View(clips=2)
-    data = make_splits(run.recipe, run.meta["data"], index)
+    data = make_splits(run.recipe, run.trained_on, index)
     time.sleep(
         1
     )  # TensorBoard orders event files by the second, and those of one second by names of which 10 is before 9
@@ -133,7 +133,7 @@ def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) 
         evaluate_retrieval(run, every, view=view, ks=(1,), device="cpu", progress=False).numbers["trained"]["R@1"].value
         == 1.0
     )
-    people = make_splits(run.recipe, run.meta["data"], with_groups(index, r"_g\d"), leave_group_out=True)
+    people = make_splits(run.recipe, run.trained_on, with_groups(index, r"_g\d"), leave_group_out=True)
     found = evaluate_retrieval(run, people, view=view, ks=(1,), drop_last=True, device="cpu", progress=False)
     assert found.counts["queries"] == 8  # of ten
     with pytest.raises(VidsslError, match=r"pool='max': the map is only 1 x 1"):

@@ -7,19 +7,37 @@ from pathlib import Path
 
 import pytest
 
-from vidssl import VideoIndex, VidsslError
+from vidssl import Mixture, VideoIndex, VidsslError
 from vidssl.evaluate.splits import FOLDS, group_folds, make_splits, with_groups, with_labels
 from vidssl.index.holdout import fingerprint, split
 from vidssl.train.config import Recipe
+from vidssl.train.data_sets import describe, fingerprints
 
 
 def test_without_test_videos_it_is_the_recipes_own_part(index: VideoIndex, recipe: Recipe) -> None:
-    found = make_splits(recipe, fingerprint(index), index)
+    found = make_splits(recipe, {fingerprint(index)}, index)
     known, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=recipe.pretext.plan.frames)
     assert not found.leave_group_out
     assert (fingerprint(found.train), fingerprint(found.test)) == (fingerprint(known), fingerprint(held))
     assert found.description == "tested on the run's held-out videos"
-    assert "the run was trained on others" in make_splits(recipe, "other", index).description
+    assert "the run was trained on others" in make_splits(recipe, {"other"}, index).description
+
+
+def test_a_set_of_a_mixed_run_is_split_as_in_it(index: VideoIndex, recipe: Recipe) -> None:
+    half = len(index) // 2
+    parts = {"a": index.select(range(half)), "b": index.select(range(half, len(index)))}
+    mixed = Mixture(parts, (2, 1))
+    known = fingerprints(describe(mixed))
+    assert known == {fingerprint(one) for one in (mixed, *parts.values())}
+    _, held = recipe.train.split(mixed, recipe.pretext.plan.frames)
+    files = {held.root / path for path in held.column("path").to_pylist()}
+    for part in parts.values():
+        found = make_splits(recipe, known, part)
+        assert found.description == "tested on the run's held-out videos"
+        assert {part.root / path for path in found.test.column("path").to_pylist()} < files
+        every = make_splits(recipe, known, part, leave_group_out=True)
+        assert every.pretrained_on == len(part.usable(recipe.pretext.plan.frames)) - len(found.test)
+    assert fingerprints(describe(index)) == {fingerprint(index)}
 
 
 def test_copies_in_training_and_test_videos_are_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
@@ -30,18 +48,18 @@ def test_copies_in_training_and_test_videos_are_counted(index: VideoIndex, recip
         for at, row in enumerate(rows):
             (folder / f"{at}.avi").write_bytes((index.root / paths[row]).read_bytes())
     parts = [VideoIndex.build(folder, progress=False) for folder in (train, test)]
-    found = make_splits(recipe, "", parts[0], test=parts[1])
+    found = make_splits(recipe, set(), parts[0], test=parts[1])
     (note,) = (note for note in found.notes(4, ["a"] * 4) if "copies" in note)
     assert note == (
         "3 of the 4 test videos are copies of training videos, such as 0.avi of 1.avi. "
         "The numbers are too high; remove the copies."
     )
-    held = make_splits(recipe, "", index)  # of one folder without copies
+    held = make_splits(recipe, set(), index)  # of one folder without copies
     assert held.copies_note() == ()
 
 
 def test_leave_group_out_tests_every_video(index: VideoIndex, recipe: Recipe) -> None:
-    found = make_splits(recipe, "", index, leave_group_out=True)
+    found = make_splits(recipe, set(), index, leave_group_out=True)
     assert found.leave_group_out
     assert found.description == "each of 10 videos tested against the others"
     turns = group_folds(["b", "a", "b"])
@@ -58,7 +76,7 @@ def test_leave_group_out_tests_every_video(index: VideoIndex, recipe: Recipe) ->
 def test_leaving_groups_out_says_how_many_test_videos_the_run_saw(index: VideoIndex, recipe: Recipe) -> None:
     seen, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=recipe.pretext.plan.frames)
     seen = seen.select(seen.usable(recipe.pretext.plan.frames))
-    found = make_splits(recipe, fingerprint(index), index, leave_group_out=True)
+    found = make_splits(recipe, {fingerprint(index)}, index, leave_group_out=True)
     assert found.pretrained_on == len(seen) < len(index)
     assert len(held) > 0
     labels = index.column("label").to_pylist()
@@ -66,8 +84,8 @@ def test_leaving_groups_out_says_how_many_test_videos_the_run_saw(index: VideoIn
     assert text in found.notes(len(index), labels)
     everything = replace(recipe, train=replace(recipe.train, holdout=0.0))
     usable = len(index.usable(recipe.pretext.plan.frames))
-    assert make_splits(everything, fingerprint(index), index, leave_group_out=True).pretrained_on == usable
-    other = make_splits(recipe, "another", index, leave_group_out=True)
+    assert make_splits(everything, {fingerprint(index)}, index, leave_group_out=True).pretrained_on == usable
+    other = make_splits(recipe, {"another"}, index, leave_group_out=True)
     assert other.pretrained_on is None
     assert any("is not known" in note for note in other.notes(len(index), labels))
     assert other.data()["test_videos_pretrained_on"] is None
@@ -95,9 +113,9 @@ def test_groups_of_paths(index: VideoIndex) -> None:
 
 def test_contradictions_are_named(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="leave_group_out=True"):
-        make_splits(recipe, "", index, test=index, leave_group_out=True)
+        make_splits(recipe, set(), index, test=index, leave_group_out=True)
     with pytest.raises(VidsslError, match="10 of its videos are in train too"):
-        make_splits(recipe, "", index, test=index)
+        make_splits(recipe, set(), index, test=index)
     none_held = replace(recipe, train=replace(recipe.train, holdout=0.0))
     with pytest.raises(VidsslError, match=r"holds out no videos \(holdout=0\)"):
         make_splits(none_held, "", index)

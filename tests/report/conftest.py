@@ -21,7 +21,7 @@ def runs(index: VideoIndex, recipe: Recipe, tmp_path_factory: pytest.TempPathFac
     for name in ("first", "second"):
         train(recipe, index, root / name, steps=4, device="cpu", quiet=True)
     run = load_run(root / "first")
-    data = make_splits(run.recipe, run.meta["data"], index)
+    data = make_splits(run.recipe, run.trained_on, index)
     evaluate_retrieval(run, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
     evaluate_probe(run, data, view=View(clips=2), device="cpu", progress=False)
     return [root / "first", root / "second"]

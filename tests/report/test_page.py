@@ -90,7 +90,7 @@ def test_figures_of_different_videos_are_said_not_to_compare(
     first, second = (load_run(folder) for folder in folders)
     evaluate_retrieval(
         second,
-        make_splits(second.recipe, second.meta["data"], index),
+        make_splits(second.recipe, second.trained_on, index),
         view=View(clips=2),
         ks=(1,),
         device="cpu",
@@ -100,7 +100,7 @@ def test_figures_of_different_videos_are_said_not_to_compare(
     fewer = index.select(range(8))
     evaluate_retrieval(
         first,
-        make_splits(first.recipe, first.meta["data"], fewer),
+        make_splits(first.recipe, first.trained_on, fewer),
         view=View(clips=2),
         ks=(1,),
         device="cpu",
@@ -222,7 +222,7 @@ def test_an_evaluation_writes_into_the_run_alone(runs: list[Path], index: VideoI
         shutil.rmtree(run / name, ignore_errors=True)
         (run / name).symlink_to(tmp_path / "elsewhere")
         opened = load_run(run)
-        data = make_splits(opened.recipe, opened.meta["data"], index)
+        data = make_splits(opened.recipe, opened.trained_on, index)
         with pytest.raises(VidsslError, match="a link leads out of"):
             evaluate_retrieval(opened, data, view=View(clips=2), ks=(1,), device="cpu", progress=False)
         with pytest.raises(VidsslError, match="a link leads out of"):
@@ -245,7 +245,7 @@ def test_an_evaluation_replaces_no_file_that_its_results_are_links_to(
     opened = load_run(run)
     evaluate_retrieval(
         opened,
-        make_splits(opened.recipe, opened.meta["data"], index),
+        make_splits(opened.recipe, opened.trained_on, index),
         view=View(clips=2),
         ks=(1,),
         device="cpu",

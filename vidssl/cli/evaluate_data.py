@@ -121,7 +121,7 @@ class Data:
         )
         return make_splits(
             run.recipe,
-            run.meta["data"],
+            run.trained_on,
             open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside),
             test=test,
             labels=self.labels,

@@ -106,7 +106,7 @@ def _run(out: Path, seed: int, steps: int, each: int) -> None:
     result = train(recipe, index, folder, steps=steps, store=store)
     _say(4, "evaluate: do the nearest videos show the same scene?", began)
     trained = load_run(folder, store=store)
-    table = evaluate_retrieval(trained, make_splits(recipe, trained.meta["data"], index), ks=(1, 5, 10, 20))
+    table = evaluate_retrieval(trained, make_splits(recipe, trained.trained_on, index), ks=(1, 5, 10, 20))
     _say(5, "picture", began)
     model, _ = trained_model(result.checkpoint)
     _, held = recipe.train.split(index, span)

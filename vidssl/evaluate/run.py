@@ -15,6 +15,7 @@ from vidssl.pretext import PretextModel, build_encoder, build_model
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
+from vidssl.train.data_sets import fingerprints
 from vidssl.types import VidsslError
 
 
@@ -85,6 +86,11 @@ class TrainedRun:
     def step(self) -> int:
         """Training step of the checkpoint."""
         return int(self.meta["step"])
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Fingerprints of the videos that it was trained on, and of each set if it mixed several."""
+        return fingerprints(self.meta)
 
     def encoders(self) -> dict[str, Encoder]:
         """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ def split_name(kind: str, number: int | None) -> str:
 
 def make_splits(
     recipe: Recipe,
-    pretrained: str,
+    pretrained: Set[str],
     train: VideoIndex,
     *,
     test: VideoIndex | None = None,
@@ -156,7 +156,7 @@ def make_splits(
 
     Args:
         recipe: The run's recipe.
-        pretrained: Fingerprint of the run's videos.
+        pretrained: Fingerprints of the run's videos, and of each set that it mixed (`TrainedRun.trained_on`).
         train: Videos to train on.
         test: Videos to test on. None takes the part of `train` that the recipe holds out.
         labels: A list with labels, such as a .csv (path,label[,group]), that replaces labels and groups. Videos that it
@@ -191,7 +191,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=_pretrained_on(recipe, train, train_set) if fingerprint(train) == pretrained else None,
+            pretrained_on=_pretrained_on(recipe, train, train_set) if fingerprint(train) in pretrained else None,
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -201,7 +201,7 @@ def make_splits(
     span = recipe.pretext.plan.frames
     rest, held = recipe.train.split(train_set, span)
     description = "tested on the run's held-out videos"
-    if fingerprint(train) != pretrained:
+    if fingerprint(train) not in pretrained:
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )

@@ -24,6 +24,7 @@
 | scan.py | scans one file: its frames, seek points and colours, or why it cannot be used |
 | look.py | sizes, orientation and colours of a video, from its first frame |
 | verify.py | proves that decoding from each seek point gives the frames of the sequential pass |
+| again.py | opens a file for each seek point, and reads its headers once where that changes nothing |
 | motion.py | measures how much the picture changes from frame to frame |
 | parts.py | splits a decode where the picture's size changes |
 | excerpts.py | segments of a file: their start and end, and what a row of one keeps of the file |

@@ -98,6 +98,15 @@ def describe_sets(about: Mapping[str, Any]) -> dict[str, str]:
     return {"data": f"{about['videos']} videos, fingerprint {about['data']}"}
 
 
+def fingerprints(about: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the fingerprints of the videos that a run.json describes, and of each set if it mixed several.
+
+    The videos of each set are held out as they are where it is split alone.
+    """
+    sets = about.get("data_sets", {}).values()
+    return frozenset({str(about["data"]), *(str(text).rpartition("fingerprint ")[2] for text in sets)})
+
+
 def shares(loader: Loader) -> list[str]:
     """Returns a line for people for each data set that a loader mixes."""
     mixed = loader.sampler.mixed
