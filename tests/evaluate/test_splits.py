@@ -118,7 +118,7 @@ def test_contradictions_are_named(index: VideoIndex, recipe: Recipe, tmp_path: P
         make_splits(recipe, set(), index, test=index)
     none_held = replace(recipe, train=replace(recipe.train, holdout=0.0))
     with pytest.raises(VidsslError, match=r"holds out no videos \(holdout=0\)"):
-        make_splits(none_held, "", index)
+        make_splits(none_held, set(), index)
     with pytest.raises(VidsslError, match=r"groups='\[': not a regular expression"):
         with_groups(index, "[")
     with pytest.raises(VidsslError, match="groups='nobody': matches none"):

@@ -96,11 +96,11 @@ class Video:
         return len(self.packet)
 
     @cached_property
-    def holds(self) -> bytes:
-        """For each packet up to the last that is used, and one more: 1 if it has a frame of its own, else 0."""
+    def holds(self) -> npt.NDArray[np.uint8]:
+        """[packets], for each up to the last that is used, and one more: 1 if it has a frame of its own, else 0."""
         found = np.zeros(int(self.packet.max()) + 2, np.uint8)
         found[self.packet] = 1
-        return found.tobytes()
+        return found
 
     def surroundings(self) -> tuple[Video, int]:
         """(the video with the frames around it, number of its own frame 0 in that). Of a whole file, itself and 0."""
@@ -256,7 +256,7 @@ def _wanted(
     # wanted frame. Only packets of role 1 may be dropped. The decoder may be flushed only after the last packet of role
     # 2 and the packets of role 0 that follow it.
     wanted = video.packet[numbers]
-    role, last = bytearray(video.holds), int(wanted.max())
+    role, last = bytearray(video.holds.tobytes()), int(wanted.max())
     np.frombuffer(role, np.uint8)[wanted] = 2
     for number, packet in source.packets(points, points.before(int(numbers[0]))):
         if number > last and (number >= len(role) or role[number]):
