@@ -180,12 +180,16 @@ def test_what_a_list_states_about_segments(tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="the index is damaged"):
         excerpt_in("a.mp4#t=1.2.3,4", "a.mp4")
     for text, why in (
-        ("path,start,end\na.mp4,2,1", "line 2: .*the segment 2 to 1 is refused: its end is before its start"),
+        (
+            "path,start,end\na.mp4,2,1",
+            "^list=.*l.csv': line 2: column 'end': the segment 2 to 1 is refused: its end is before its start; correct it",
+        ),
         ("path,start,end\na.mp4,0,1\na.mp4,1,1.0", "line 3: .*the segment 1 to 1.0 is refused: it is empty"),
         ("path,start,end\na.mp4,0,0", "it is empty"),
-        ("path,start,end\na.mp4,-1,1", "'-1' is not seconds"),
+        ("path,start,end\na.mp4,-1,1", "line 2: column 'start': '-1' is not seconds"),
         ("path,start,end\na.mp4,1e0,2", "'1e0' is not seconds"),
-        ("path,start,end\na.mp4,00:61:00,2", "'00:61:00' is not seconds"),
+        ("path,start,end\na.mp4,00:61:00,2", "line 2: column 'start': '00:61:00' is not seconds"),
+        ("path,start,end\na.mp4,1,x", "line 2: column 'end': 'x' is not seconds"),
         ("path,start_frame,end_frame\na.mp4,1.5,2", "'1.5' is not a number of a frame"),
         ("path,start\na.mp4,1", "has 'start' and no 'end'"),
         ("path,start,end,start_frame,end_frame\na.mp4,0,1,0,1", "keep one of the two"),

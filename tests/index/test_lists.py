@@ -205,7 +205,9 @@ def test_a_path_of_another_kind_stands_alone_in_a_txt(tmp_path: Path) -> None:
             "file,label\nx.mp4,run\n",
             r"first line is 'file,label'; write it as one of these: .*path.*; a path.*; PATH",
         ),
-        ("frames/v1 0 120 3\n", r"first line is 'frames/v1 0 120 3'; write it"),
+        ("frames/v1 0 120 3\n", r"line 1 is 'frames/v1 0 120 3': .*with_offset.*multi_class.*path,label,start_frame"),
+        ("a.mp4 1\nb.mp4 12 163 3\n", r"line 2 is 'b.mp4 12 163 3': .*with_offset"),
+        ("a.mp4,12,163,3\n", r"line 1 is 'a.mp4,12,163,3': .*or start, end and label"),
         ("a.mp4 1\nb.mp4 1 5\nc 3\n", r"line 2: 'b.mp4 1 5' is neither .*; line 3: 'c 3' is neither"),
         ('"a.mp4 1\n', r"first line is '\"a.mp4 1'; write it .*; put a whole text into quotation marks"),
         ('a.mp4 1\nb.mp4 "run\n', r"line 2: 'b.mp4 \"run' is neither .*; put a whole text into quotation marks"),
@@ -219,7 +221,7 @@ def test_a_path_of_another_kind_stands_alone_in_a_txt(tmp_path: Path) -> None:
 )
 def test_other_lines_are_refused_by_their_number(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)
-    with pytest.raises(VidsslError, match=f"root=.*l.csv'.*: .*{said}"):
+    with pytest.raises(VidsslError, match=f"^list=.*l.csv': .*{said}"):
         find_videos(tmp_path / "l.csv")
 
 

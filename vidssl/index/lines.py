@@ -3,7 +3,8 @@
 Between a path and its label stand blanks, a tab, a comma or a semicolon. PySlowFast (slowfast/datasets/DATASET.md),
 VideoMAE (DATASET.md) and mmaction2 (`VideoDataset`) write such pairs. `PATH 0 -1`, which VideoMAE V2 writes for
 pretraining (docs/DATASET.md), is the whole video, without a label. A first line `path label` is skipped.
-`FOLDER FRAMES LABEL` is a folder of frames and their number, as TSN and mmaction2 (`RawframeDataset`) write it.
+`FOLDER FRAMES LABEL` is a folder of frames and their number, as TSN and mmaction2 (`RawframeDataset`) write it. With
+three numbers, a line could mean several things, and is refused.
 
 A path or label may stand in quotation marks; a mark inside them is written twice. After a blank, a label with blanks
 needs them, because `PATH 1 3` could also be two labels. A path without them may hold blanks and delimiters, because it
@@ -40,6 +41,17 @@ _LINE = re.compile(
 _FRAMES = re.compile(
     rf"(?:{_MARKED.format('path')}|(?P<plain>[^\s,;\"]+)){_GAP}(?P<frames>[0-9]{{1,8}}){_GAP}"
     rf'(?:{_MARKED.format("label")}|(?P<word>[^\s,;"]+))'
+)
+
+
+# What mmaction2 writes for clips of long videos (`RawframeDataset`, with_offset=True) looks as what it writes for folders
+# with two classes (multi_class=True).
+_THREE = re.compile(rf'(?P<path>"(?:[^"]|"")+"|[^\s,;"]+)(?:{_GAP}[0-9]+){{3}}')
+_TWO_MEANINGS = (
+    "the three numbers may be the first frame, the number of frames and the label of a part (mmaction2, with_offset), the "
+    "number of frames and two labels (multi_class), or start, end and label; name the columns in a first line "
+    "path,label,start_frame,end_frame (frames count from 0, and end_frame is behind the last), and put one label in "
+    "each row"
 )
 
 
@@ -109,6 +121,8 @@ def read_pairs(text: str, where: str, *, bare: bool) -> tuple[list[ListEntry], b
         pair = _pair(line, bare)
         if pair is None:
             fix = "; put a whole text into quotation marks, and write a mark inside it twice" if '"' in line else ""
+            if _THREE.fullmatch(line):
+                raise VidsslError(f"{where} line {number} is {shown(line)}: {_TWO_MEANINGS}")
             if not found and not refused:
                 raise VidsslError(f"{where} its first line is {shown(line)}; {LAYOUTS}{fix}")
             refused.append((number, f"{shown(line)} is neither a path of a video nor such a path and one label{fix}"))

@@ -84,7 +84,7 @@ def read_list(path: Path, argument: str) -> VideoList:
 
     Args:
         path: The list.
-        argument: The argument that names the list, for error messages: "root='l.csv'", for instance.
+        argument: The argument that names the list, for error messages: "list='l.csv'", for instance.
 
     Raises:
         VidsslError: The file cannot be read as text, or a line is refused.
@@ -129,9 +129,12 @@ def _excerpts(header: list[str], rows: list[tuple[int, dict[str, str]]], where: 
     refused = []
     for line, row in rows:
         try:
+            column = start
+            parse_excerpt(row[start], "", units[0])
+            column = end
             found.append(parse_excerpt(row[start], row[end], units[0]))
         except ValueError as error:
-            refused.append((line, str(error)))
+            refused.append((line, f"column {column!r}: {error}; correct it, or leave both empty for the whole video"))
     refuse(where, refused)
     return found
 

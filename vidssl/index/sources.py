@@ -161,7 +161,7 @@ def _distinct(videos: Sequence[VideoFile]) -> list[VideoFile]:
 
 def _in_list(source: Path, frames: str) -> Found:
     """The videos of a list."""
-    where = f"root={str(source)!r}"
+    where = f"list={str(source)!r}"
     listed = read_list(source, where)
     root = source.resolve().parent
     given = [entry.path for entry in listed.entries]
