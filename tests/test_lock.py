@@ -174,3 +174,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(VidsslError, match=r"test: .*; name a folder that can be written"), hold(path, "test"):
             pass
     assert (tmp_path / "other").read_text() == ""
+
+
+def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
+    there, full = tmp_path / "there", tmp_path / "full"
+    there.mkdir()
+    for folder in (there, full, tmp_path / "a/b"):
+        with pytest.raises(VidsslError, match="refused"), hold(folder / LOCK, "train"):  # noqa: PT012 - in the block
+            if folder == full:
+                (folder / "index.arrow").touch()
+            raise VidsslError("refused")
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {
+        "there",
+        "full",
+        "full/index.arrow",
+    }
+    with hold(tmp_path / "c" / LOCK, "train"):
+        pass
+    assert (tmp_path / "c").is_dir()

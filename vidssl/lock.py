@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vidssl.files import parse_json
+from vidssl.paths import unmade_if_failed
 from vidssl.types import VidsslError
 
 LOCK = ".lock"  # name of the file in a folder that is locked
@@ -103,6 +104,8 @@ _HELD: dict[str, Lock] = {}  # by path
 def hold(path: Path, where: str) -> Iterator[Lock]:
     """Hold the lock at `path` during the block. Its folder is made if it does not exist.
 
+    If the block fails, a folder that was made and is empty is deleted again.
+
     A thread that holds the lock may hold it again.
 
     Args:
@@ -112,20 +115,21 @@ def hold(path: Path, where: str) -> Iterator[Lock]:
     Raises:
         VidsslError: Another process or thread holds the lock, or the file cannot be written.
     """
-    key = os.path.realpath(path)
-    lock = _HELD.get(key)
-    if lock is None or lock._owner != threading.get_ident():
+    with unmade_if_failed(path.parent):
+        key = os.path.realpath(path)
+        lock = _HELD.get(key)
+        if lock is None or lock._owner != threading.get_ident():
+            try:
+                lock = _HELD[key] = Lock(path, _acquire(path, where))
+            except OSError as error:
+                raise VidsslError(f"{where}: {error.strerror or error}; name a folder that can be written") from error
+        lock._depth += 1
         try:
-            lock = _HELD[key] = Lock(path, _acquire(path, where))
-        except OSError as error:
-            raise VidsslError(f"{where}: {error.strerror or error}; name a folder that can be written") from error
-    lock._depth += 1
-    try:
-        yield lock
-    finally:
-        lock._depth -= 1
-        if not lock._depth and _HELD.pop(key, None) is lock:  # a forked child has forgotten it
-            lock._release()
+            yield lock
+        finally:
+            lock._depth -= 1
+            if not lock._depth and _HELD.pop(key, None) is lock:  # a forked child has forgotten it
+                lock._release()
 
 
 def _acquire(path: Path, where: str) -> int:

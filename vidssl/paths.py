@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any
@@ -77,6 +77,19 @@ def input_path(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
 def resolve_folder(path: Path) -> str:
     """Resolve the links in the folder of a path, but keep the last part as it is."""
     return os.path.join(os.path.realpath(path.parent), path.name)
+
+
+@contextmanager
+def unmade_if_failed(folder: Path) -> Iterator[None]:
+    """If the block fails, delete `folder` and those above it again, as far as they are not there yet and stay empty."""
+    new = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    try:
+        yield
+    except BaseException:
+        for one in new:
+            with suppress(OSError):  # something lies in it
+                one.rmdir()
+        raise
 
 
 @contextmanager

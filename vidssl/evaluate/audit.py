@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logit
 from vidssl.evaluate.run import shown_by, size_notes, trained_model
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
-from vidssl.paths import atomic_write
+from vidssl.paths import atomic_write, unmade_if_failed
 from vidssl.plots.bars import Bar, draw_bars
 from vidssl.pretext import PretextModel
 from vidssl.store.frames import FrameStore
@@ -360,18 +360,12 @@ def made_folder(out: Path | None) -> Iterator[None]:
     if out is None:
         yield
         return
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    try:
+    with unmade_if_failed(out):
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(out, error) from error
         yield
-    except BaseException:
-        for folder in new:
-            with suppress(OSError):  # something lies in it
-                folder.rmdir()
-        raise
 
 
 def _write(out: Path, about: dict[str, Any], found: Audit) -> None:

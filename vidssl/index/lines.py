@@ -44,12 +44,12 @@ _FRAMES = re.compile(
 )
 
 
-# What mmaction2 writes for clips of long videos (`RawframeDataset`, with_offset=True) looks as what it writes for folders
-# with two classes (multi_class=True).
+# What mmaction2 writes for clips of long videos (`RawframeDataset`, with_offset) looks as what it writes for folders
+# with two classes (multi_class).
 _THREE = re.compile(rf'(?P<path>"(?:[^"]|"")+"|[^\s,;"]+)(?:{_GAP}[0-9]+){{3}}')
 _TWO_MEANINGS = (
-    "the three numbers may be the first frame, the number of frames and the label of a part (mmaction2, with_offset), the "
-    "number of frames and two labels (multi_class), or start, end and label; name the columns in a first line "
+    "the three numbers may be the first frame, the number of frames and the label of a part (mmaction2, with_offset), "
+    "the number of frames and two labels (multi_class), or start, end and label; name the columns in a first line "
     "path,label,start_frame,end_frame (frames count from 0, and end_frame is behind the last), and put one label in "
     "each row"
 )
