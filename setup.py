@@ -180,6 +180,7 @@ setup(
         "mlflow": ["mlflow-skinny", "alembic", "sqlalchemy"],  # or mlflow; a database in a file needs the last two
         "wandb": ["wandb"],
         "onnx": ["onnx", "onnxscript", "onnxruntime"],
+        "ray": ["ray>=2.50"],  # its core is enough: see docs/decisions/scale.md
         "timm": ["timm>=1.0.20"],  # with torchvision, which must be of torch's version
         "transformers": ["transformers>=5"],
         "kornia": ["kornia>=0.9"],

@@ -106,6 +106,8 @@ TESTED_BY = {
     "plots.tuples": "demo/test_demo.py",
     "prepare.journal": "prepare/test_places.py",
     "pools.base": "pools/test_local.py",
+    "pools.node": "pools/test_cluster.py",
+    "store.fill_index": "store/test_fill.py",
     "pools.choose": "pools/test_local.py",
     "prepare.make": "prepare/test_prepare.py",
     "prepare.run": "prepare/test_prepare.py",

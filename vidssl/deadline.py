@@ -95,6 +95,11 @@ class Deadline:
         self._end += SECONDS_A_FRAME * frames
         self.check()
 
+    def extend(self, seconds: float) -> None:
+        """Extend the deadline by time in which the job waited for others, then check it. Raises as `check`."""
+        self._end += seconds
+        self.check()
+
     def check(self) -> None:
         """Check the deadline.
 

@@ -85,5 +85,5 @@ def test_a_job_that_hangs_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_unknown_engine_is_refused() -> None:
     unknown: Engine = "spark"  # type: ignore[assignment]
-    with pytest.raises(VidsslError, match="build: engine='spark': take local"):
+    with pytest.raises(VidsslError, match="build: engine='spark': take local or ray"):
         open_pool("build", unknown, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -61,6 +62,7 @@ def index(
     store: Path | None = None,
     store_size: str | None = None,
     store_limit: str | None = None,
+    engine: Literal["local", "ray"] = "local",
 ) -> None:
     """Index videos: decode every file once, and record its properties. A second call reads only new and changed files.
 
@@ -73,7 +75,7 @@ def index(
             columns path[,label[,group]], or on each line a path, `PATH LABEL`, or `FOLDER FRAMES LABEL` for pictures.
             Each may be a URL (s3:// or https://), and a list may name URLs.
         out: File (.arrow) to write or update. If a call is interrupted, the next one continues.
-        workers: Threads; None takes one for each core.
+        workers: Videos at a time; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame. A file that
             takes longer is left out.
         stream: Take this one of each file's video streams, counted from 0. None takes the one that players take: the
@@ -83,6 +85,8 @@ def index(
         store: Folder that keeps the decoded frames, so that training need not decode them again.
         store_size: Size of the kept frames: HEIGHTxWIDTH in pixels, such as 128x171, or native.
         store_limit: Most bytes of the store, such as 200GB. None: no limit.
+        engine: Where the videos are decoded. local: on this machine. ray: on the nodes of a Ray cluster, which
+            RAY_ADDRESS=HOST:PORT names and which see the videos under the same paths. With --store, it decodes twice.
     """
     from vidssl.cli.store_data import check_kept, open_store, say_kept, say_room
     from vidssl.index.journal import hold_journal, journal_of
@@ -111,7 +115,8 @@ def index(
             stream=stream,
             frames=frames,
             frame_rate=frame_rate,
-            store=kept,
+            store=kept if engine == "local" else None,
+            engine=engine,
         )
         if not len(found.usable()):
             journal.unlink(missing_ok=True)
@@ -119,7 +124,7 @@ def index(
         found.save(out)
         journal.unlink(missing_ok=True)
     if kept is not None:
-        kept.fill(found, workers=workers, file_timeout=file_timeout)  # of files that an earlier call read
+        kept.fill(found, workers=workers, file_timeout=file_timeout, engine=engine)  # that an earlier call read
     print(found.summary())
     gone = (
         "" if known is None else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone or changed"

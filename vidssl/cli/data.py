@@ -15,6 +15,7 @@ from vidssl.index.mixture import Mixture
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.index.tars import is_tar
 from vidssl.paths import output_path
+from vidssl.pools.base import Engine
 from vidssl.store.frames import FrameStore
 from vidssl.train.data_sets import DataSet, names_of
 from vidssl.types import VidsslError
@@ -43,6 +44,7 @@ def open_data(
     store: FrameStore | None = None,
     allow_outside: bool = False,
     name: str = "index.arrow",
+    engine: Engine = "local",
 ) -> VideoIndex:
     """Opens an index, or indexes a folder or a list.
 
@@ -52,6 +54,7 @@ def open_data(
         store: Keeps the frames of the files that are read. Its folder has an index for the next call too.
         allow_outside: Accept an index that names files outside of its root.
         name: Of the index in `out`.
+        engine: As in `VideoIndex.build`; a store then keeps nothing yet.
 
     Returns:
         The index of `data` as it is now.
@@ -63,7 +66,7 @@ def open_data(
     new = kept if kept is not None and data.suffix != ENDING and not kept.exists() else None
     with ExitStack() as stack:
         journal = journal_of(new) if new is not None else _free_journal(shared, store, stack)
-        index = _open(data, known, allow_outside, journal, store=store)
+        index = _open(data, known, allow_outside, journal, store=store, engine=engine)
         if new is not None:
             index.save(new)
         _share(index, shared, store)
@@ -135,6 +138,7 @@ def _open(
     journal: Path | None = None,
     *,
     store: FrameStore | None = None,
+    engine: Engine = "local",
 ) -> VideoIndex:
     """Returns the index of `data`; unchanged files are taken from the first index of `known` that exists."""
     if data.suffix == ENDING:
@@ -150,8 +154,8 @@ def _open(
                 if store is None or path.parent != store.folder:
                     raise
                 log.warning("%s; the videos are read again", error)  # another run may have written it
-    keeps = store if store is not None and store.keeps else None
-    index = VideoIndex.build(data, known=old, journal=journal, store=keeps)
+    keeps = store if store is not None and store.keeps and engine == "local" else None
+    index = VideoIndex.build(data, known=old, journal=journal, store=keeps, engine=engine)
     for note in index.notes:
         log.info("%s: %s", data, note)
     return index

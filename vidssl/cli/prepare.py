@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -32,6 +33,7 @@ def prepare(
     dry_run: bool = False,
     remove_stale: bool = False,
     allow_outside: bool = False,
+    engine: Literal["local", "ray"] = "local",
 ) -> None:
     """Re-encode videos once, so that training decodes them quickly. A second call continues where the first one ended.
 
@@ -46,10 +48,12 @@ def prepare(
         remove_stale: Delete the files in OUT that earlier calls made and that belong to no source now, such as the copy
             of a video that was deleted since, if they are unchanged. Others are named and kept.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
+        engine: Where the videos are encoded. local: on this machine. ray: on the nodes of a Ray cluster, which
+            RAY_ADDRESS=HOST:PORT names and which see the videos and OUT under the same paths.
     """
     if recipe not in RECIPES:
         raise VidsslError(f"recipe={recipe!r}: take one of {', '.join(RECIPES)}")
-    index = open_data(data, None, allow_outside=allow_outside)
+    index = open_data(data, None, allow_outside=allow_outside, engine=engine)
     named = out
     if isinstance(out, RemotePath):
         out = local_folder(out, index)
@@ -68,7 +72,7 @@ def prepare(
         print(index.summary())
         return
     task = RECIPES[recipe]().pretext
-    result = prepare_index(index, out, settings, task, workers=workers, remove_stale=remove_stale)
+    result = prepare_index(index, out, settings, task, workers=workers, remove_stale=remove_stale, engine=engine)
     if isinstance(named, RemotePath):
         count = publish(out, named, list(result.lists))
         print(f"{count} files uploaded to {printable(named)}; what they were made in is kept: {printable(out)}")

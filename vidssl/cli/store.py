@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -37,6 +38,7 @@ def fill(
     workers: int | None = None,
     file_timeout: float = 60,
     allow_outside: bool = False,
+    engine: Literal["local", "ray"] = "local",
 ) -> None:
     """Decode all frames of a data set once, and keep them. A call that was interrupted goes on where it stopped.
 
@@ -50,16 +52,18 @@ def fill(
         workers: Threads; None takes one for each core.
         file_timeout: Seconds that a file may take, plus one second for each MiB and each decoded frame.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
+        engine: Where the videos are decoded. local: on this machine. ray: on the nodes of a Ray cluster, which
+            RAY_ADDRESS=HOST:PORT names and which see the videos under the same paths; this process writes the frames.
     """
     frames = FrameStore(store, parse_size(store_size), parse_bytes(store_limit))
     say_room(frames)
-    index = open_data(data, None, store=frames, allow_outside=allow_outside)
+    index = open_data(data, None, store=frames, allow_outside=allow_outside, engine=engine)
     _check_usable("data", data, index)
     if skipped := index.skipped():
         print(f"{len(index.usable())} videos can be used, {len(skipped)} skipped")
         print("\n".join(listed("skipped", skipped)))
     say_sizes(frames, index)
-    failed = frames.fill(index, workers=workers, file_timeout=file_timeout)
+    failed = frames.fill(index, workers=workers, file_timeout=file_timeout, engine=engine)
     for path, reason in failed[:_SHOWN]:
         print(printable(f"  not kept: {path}: {reason}"))
     if len(failed) > _SHOWN:

@@ -17,7 +17,7 @@ from vidssl.index.journal import Journal
 from vidssl.index.scan import KeepsFrames, scan, unusable
 from vidssl.index.schema import SCHEMA
 from vidssl.index.transient import NOT_READ, certain, retries
-from vidssl.pools.base import Part, Pool
+from vidssl.pools.base import LostError, Part, Pool
 
 _SAVED = 64  # rows in a record of the journal, at most; there is a record at least each second
 
@@ -138,7 +138,7 @@ def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 def _rows(part: Part[list[VideoFile]]) -> list[tuple[VideoFile, pa.RecordBatch]]:
     """Each video of a file with its row of SCHEMA, also for a file whose worker never returned."""
-    if isinstance(part.error, FileTimeoutError):
+    if isinstance(part.error, FileTimeoutError | LostError):
         batch = _batch([make_row(one, unusable(f"{NOT_READ}{part.error.reason}")) for one in part.item])
     elif part.error is not None:
         raise part.error

@@ -127,7 +127,9 @@ class VideoIndex:
             frames: Pattern of the names of frames, for folders that hold pictures of several numberings.
             frame_rate: Frames per second of the folders of frames.
             store: A FrameStore, which keeps the frames of the files that are read.
-            engine: Where the files are read. "local": in threads of this process.
+            engine: Where the files are read. "local": in threads of this process. "ray": on the nodes of a Ray cluster,
+                the one that RAY_ADDRESS names or the one of this machine. They must see the files under the same paths.
+                Such a build keeps no frames: call `store.fill` with the same engine afterwards.
 
         Raises:
             VidsslError: The source has no videos, an argument is out of range, or another process uses the journal.
@@ -139,6 +141,11 @@ class VideoIndex:
         if stream is not None and not 0 <= stream < _STREAMS:
             raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
         check_rate("VideoIndex.build", frame_rate)
+        if store is not None and engine != "local":
+            raise VidsslError(
+                f"VideoIndex.build: engine={engine!r}, store={store!r}: its nodes do not write to a store; build "
+                f"without one, and call store.fill(index, engine={engine!r}) afterwards"
+            )
         folder, found, notes = find_videos(as_path(root), frames)
         with ExitStack() as stack:
             pool = stack.enter_context(open_pool("VideoIndex.build", engine, workers))

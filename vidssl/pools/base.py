@@ -19,6 +19,18 @@ T = TypeVar("T")
 Job = Callable[[T, Callable[[Any], None]], None]
 
 
+class LostError(VidsslError):
+    """A job died with its process, each time that it was tried.
+
+    Attributes:
+        reason: The message without the path.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Part(Generic[T]):
     """What a job gave since its last part.
@@ -78,6 +90,7 @@ class Pool(Protocol):
             name: Of the work.
             file: Returns the file that the job of an item reads.
             workers: Jobs at a time. None takes as many as the pool has.
-            ordered: Yield the parts in the order of the items. Threads do so only if there is one.
+            ordered: Yield what jobs give as they give it, in the order of the items. Otherwise a job is handed over in
+                one part, when it has ended. Threads always do the latter.
         """
         ...

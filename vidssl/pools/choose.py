@@ -15,12 +15,16 @@ def open_pool(where: str, engine: Engine, workers: int | None) -> AbstractContex
 
     Args:
         where: What it works for; error messages begin with it.
-        engine: "local": threads of this process.
+        engine: "local": threads of this process. "ray": the nodes of a Ray cluster.
         workers: Videos at a time. None takes one for each core.
 
     Raises:
-        VidsslError: There is no such engine.
+        VidsslError: There is no such engine, or its cluster cannot be used.
     """
     if engine == "local":
         return nullcontext(LocalPool(workers or cpus()))
-    raise VidsslError(f"{where}: engine={engine!r}: take local")
+    if engine == "ray":
+        from vidssl.pools.cluster import RayPool
+
+        return RayPool(where, workers)
+    raise VidsslError(f"{where}: engine={engine!r}: take local or ray")

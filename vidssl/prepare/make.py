@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from vidssl.deadline import FILE_SECONDS, Deadline, FileTimeoutError
 from vidssl.index.table import VideoIndex
-from vidssl.pools.base import Part, Pool
+from vidssl.pools.base import LostError, Part, Pool
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.prepare.journal import Journal
 from vidssl.types import VidsslError
@@ -74,7 +74,7 @@ def make(
         nonlocal count
         row, count = part.item.row, count + 1
         if part.error is not None:
-            if not isinstance(part.error, FileTimeoutError):
+            if not isinstance(part.error, FileTimeoutError | LostError):
                 raise part.error
             reason = str(part.error)  # its worker hangs
         elif pool.apart:

@@ -16,7 +16,8 @@
 | claims.py | which process keeps which video |
 | writer.py | writes shards, as long as there is room |
 | folder.py | lists and deletes what is in a folder |
-| fill.py | decodes what is missing, before or while a loader runs |
+| fill.py | decodes what is missing of a video, or while a loader runs |
+| fill_index.py | decodes all that is missing of an index, in a pool |
 """
 
 from vidssl.store.frames import FrameStore

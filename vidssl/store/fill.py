@@ -1,4 +1,4 @@
-"""Decodes what a store lacks: all of an index at once, or in the background what a loader asked for."""
+"""Decodes what a store lacks of a video and, in the background, of the videos that a loader asked for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from tqdm import tqdm
 
-from vidssl.deadline import Deadline, JobAbandoned, check_timeout
+from vidssl.deadline import Deadline, JobAbandoned
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.decode_reduce import Reducer
 from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable
-from vidssl.pools.base import Engine, Pool
-from vidssl.pools.choose import open_pool
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
 from vidssl.types import VidsslError
@@ -35,18 +32,26 @@ _PAUSE, _BUSY = 5.0, 60.0  # seconds between two shards of a loader that has not
 _ENDS = 10.0  # seconds in which a filler may stop
 
 
-class Store(Protocol):
-    """What filling needs of a FrameStore."""
+Size = tuple[int, int] | Literal["native"]
+
+
+class Adds(Protocol):
+    """What a Keeper needs of a FrameStore."""
 
     @property
-    def size(self) -> tuple[int, int] | Literal["native"]: ...
+    def size(self) -> Size: ...
     def size_of(self, video: Video) -> tuple[int, int]: ...
+    def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
+
+
+class Store(Adds, Protocol):
+    """What filling needs of a FrameStore."""
+
     def missing(self, video: Video) -> list[range]: ...
     def keep_motion(self, video: Video, stopped: Callable[[], bool]) -> None: ...
     def missing_of(self, index: VideoIndex) -> npt.NDArray[np.int64]: ...
     def key(self, video: Video) -> bytes: ...
     def claim(self, key: bytes) -> Claim | None: ...
-    def add(self, key: bytes, first: int, data: npt.NDArray[np.uint8]) -> bool: ...
     @property
     def full(self) -> bool: ...
     def flush(self) -> None: ...
@@ -97,7 +102,7 @@ class Keeper:
 
     def __init__(
         self,
-        store: Store,
+        store: Adds,
         video: Video,
         key: bytes,
         first: int = 0,
@@ -160,7 +165,7 @@ class Keeper:
         self._first, self._taken = self._first + count, 0
 
 
-class _Sink:
+class KeeperSink:
     """A Keeper as a sink of `decode_to`, which hands over the frames in order."""
 
     def __init__(self, keeper: Keeper, stopped: Callable[[], bool]) -> None:
@@ -200,7 +205,7 @@ def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> Outc
             first = part.start // BLOCK * BLOCK
             keeper = Keeper(store, video, key, first)
             try:
-                decode_to(_Sink(keeper, stopped), video, np.arange(first, part.stop))
+                decode_to(KeeperSink(keeper, stopped), video, np.arange(first, part.stop))
             except StoppedError:
                 keeper.stop()
                 return Outcome.ENDED
@@ -211,66 +216,6 @@ def keep(store: Store, video: Video, stopped: Callable[[], bool] = bool) -> Outc
             if keeper.full:
                 return Outcome.ENDED
     return Outcome.KEPT
-
-
-def fill(
-    store: Store,
-    index: VideoIndex,
-    *,
-    workers: int | None,
-    progress: bool,
-    file_timeout: float | None,
-    engine: Engine,
-) -> list[tuple[str, str]]:
-    """Implements `FrameStore.fill`."""
-    check_timeout("FrameStore.fill", file_timeout)
-    failed: list[tuple[str, str]] = []
-    rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
-    with open_pool("FrameStore.fill", engine, workers) as pool:
-        for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
-            if rows:
-                try:
-                    rows = _fill(store, index, rows, failed, pool, progress, file_timeout)
-                finally:
-                    store.flush()
-                store.refresh()
-    return failed
-
-
-def _fill(
-    store: Store,
-    index: VideoIndex,
-    rows: list[int],
-    failed: list[tuple[str, str]],
-    pool: Pool,
-    progress: bool,
-    file_timeout: float | None,
-) -> list[int]:
-    """Keeps the videos of some rows, and returns those that another process keeps."""
-    ended, claimed = threading.Event(), []
-
-    def one(row: int, give: Callable[[Outcome], None]) -> None:
-        video = index.video(row)
-        with Deadline.enter(video.path, video.bytes, file_timeout):
-            give(keep(store, video, ended.is_set))
-
-    with (
-        pool.start(one, rows, name="vidssl-store", file=lambda row: index.video(row).path) as run,
-        tqdm(total=len(rows), desc="store", unit="video", disable=None if progress else True) as bar,
-    ):
-        try:
-            for parts in run.parts():
-                part = parts[0]
-                bar.update()
-                if part.error is not None:
-                    failed.append((index.name(part.item), str(part.error)))
-                elif part.results == [Outcome.ENDED]:
-                    return []
-                elif part.results == [Outcome.CLAIMED]:
-                    claimed.append(part.item)
-        finally:
-            ended.set()
-    return claimed
 
 
 class Filler:

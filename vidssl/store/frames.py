@@ -44,7 +44,8 @@ from vidssl.store.arguments import (
 from vidssl.store.backend import Backend
 from vidssl.store.choose import Name
 from vidssl.store.file import FileBackend
-from vidssl.store.fill import Keeper, fill
+from vidssl.store.fill import Keeper
+from vidssl.store.fill_index import fill
 from vidssl.store.memory import MemoryBackend
 from vidssl.store.scores import Scores
 from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_paths

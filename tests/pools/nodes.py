@@ -1,0 +1,89 @@
+"""A Ray cluster of two nodes on this machine, each of one core, which can be killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+_STARTED = 180  # seconds that a node may take to start
+# Ray gives its workers niceness 15: on a busy machine they would hardly run.
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
+
+
+class Nodes:
+    """A context manager. Its end kills all processes of the cluster.
+
+    Attributes:
+        address: HOST:PORT of the head.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="nodes", dir="/tmp"))  # a short path, as sockets are in it
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+        self.address = f"127.0.0.1:{port}"
+        self._second: set[int] = set()
+        try:
+            self._start("--head", "--port", str(port), "--include-dashboard=false", "--temp-dir", str(self._folder))
+            self.add_second()
+        except BaseException:
+            self._end()
+            raise
+
+    def __enter__(self) -> Nodes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def add_second(self) -> None:
+        """Starts the second node."""
+        before = self._raylets()
+        self._start("--address", self.address)
+        self._second = self._raylets() - before
+
+    def kill_second(self) -> None:
+        """Kills the second node, with its workers."""
+        _kill(self._second)
+
+    def _start(self, *options: str) -> None:
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--num-cpus", "1", "--disable-usage-stats"]
+        subprocess.run(
+            [*command, "--object-store-memory", "200000000", *options],
+            check=True,
+            capture_output=True,
+            timeout=_STARTED,
+            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def _processes(self) -> dict[int, str]:
+        """The command lines of this cluster's processes."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if str(self._folder) in line:
+                    found[int(path.parent.name)] = line
+        return found
+
+    def _raylets(self) -> set[int]:
+        return {number for number, line in self._processes().items() if line.split(" ")[0].endswith("/raylet")}
+
+    def _end(self) -> None:
+        _kill(self._raylets())  # first, as they start others
+        _kill(set(self._processes()))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _kill(processes: set[int]) -> None:
+    for number in processes:
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)

@@ -1,0 +1,265 @@
+"""ray: jobs run as tasks of a Ray cluster, one for each video.
+
+A task that dies with its process or node is started again elsewhere. This process knows only the tasks that run or wait
+to run next, so its memory does not grow with the number of videos.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Generic
+
+from vidssl.deadline import FileTimeoutError
+from vidssl.paths import printable
+from vidssl.pools.base import Job, LostError, Part, Run, T
+from vidssl.pools.node import compared, run, sees
+from vidssl.types import VidsslError
+from vidssl.versions import versions
+
+log = logging.getLogger(__name__)
+
+_ADDRESS = "RAY_ADDRESS"
+_REACHED = 5.0  # seconds in which the head of a cluster must answer
+_TRIES = 5  # times that a task is started again after its process or node died
+_AHEAD, _FEWEST = 2, 8  # tasks that are started for each core, and at least
+_REFRESHED = 10.0  # seconds after which cores are counted again, as nodes come and go
+_WAITED = 1.0  # seconds after which Ctrl-C is noticed
+_UNREAD = 2  # results of a task that wait for this process; then the task waits
+
+
+class RayPool:
+    """A Pool of the nodes of a Ray cluster: the one that RAY_ADDRESS names, or else the one of this machine.
+
+    A context manager. If no Ray runs on this machine, one is started, and ends with the context.
+
+    Args:
+        where: What it works for; error messages begin with it.
+        workers: Videos at a time in the whole cluster. None takes one for each core.
+        cpus: Cores that a video takes.
+        memory: Bytes that a video takes, for Ray to choose the node. None: any node.
+
+    Raises:
+        VidsslError: Ray is not installed, the cluster does not answer, or it runs other versions.
+    """
+
+    apart = True
+
+    def __init__(self, where: str, workers: int | None, *, cpus: float = 1, memory: int | None = None) -> None:
+        self._where, self._workers, self._cpus, self._memory = f"{where}: engine='ray':", workers, cpus, memory
+
+    def __enter__(self) -> RayPool:
+        self._ray = _import(self._where)
+        self._ours = not self._ray.is_initialized()
+        if self._ours:
+            _connect(self._ray, self._where)
+        if self._ray.cluster_resources().get("CPU", 0) < self._cpus:
+            log.warning("%s no node has a core for it yet; it waits until one has", self._where)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            self._ray.shutdown()  # also ends the tasks that still run
+
+    @contextmanager
+    def start(
+        self,
+        job: Job[T],
+        items: Iterable[T],
+        *,
+        name: str,
+        file: Callable[[T], Path],
+        workers: int | None = None,
+        ordered: bool = False,
+    ) -> Iterator[Run[T]]:
+        """Implements `Pool.start`."""
+        task = self._ray.remote(run).options(
+            name=name,
+            num_returns="streaming",
+            num_cpus=self._cpus,
+            memory=self._memory,
+            max_retries=_TRIES,
+            _generator_backpressure_num_objects=_UNREAD,
+        )
+        tasks = _Tasks(self._ray, self._where, task, job, iter(items), file, workers or self._workers, ordered)
+        try:
+            yield tasks
+        finally:
+            tasks.cancel()
+
+
+def _import(where: str) -> ModuleType:
+    try:
+        import ray
+    except ImportError as error:
+        raise VidsslError(f"{where} Ray is not installed here; pip install 'vidssl[ray]'") from error
+    module: ModuleType = ray
+    return module
+
+
+def _connect(ray: ModuleType, where: str) -> None:
+    address = os.environ.get(_ADDRESS)
+    if address is not None:
+        where = f"{where} {_ADDRESS}={address!r}:"
+        _check_reached(address, where)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a Ray that is started here
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        fix = "look whether the head of the cluster runs (`ray status`), and name it as HOST:PORT"
+        if "ersion mismatch" in reason:
+            mine = versions()
+            fix = f"install Ray {ray.__version__} and Python {mine['python']} there, or here what the cluster has"
+        raise VidsslError(f"{where} {reason}; {fix}") from error
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)  # Ray takes it, and would end the process without a word
+
+
+def _check_reached(address: str, where: str) -> None:
+    """Raises VidsslError if nobody listens at an address: Ray itself would try for minutes."""
+    if address in ("auto", "local"):
+        return
+    if "://" in address:
+        raise VidsslError(
+            f"{where} take the head of the cluster itself, as HOST:PORT (`ray start --head` prints it), and call this "
+            "on a machine of the cluster"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise VidsslError(f"{where} name the head of the cluster as HOST:PORT, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
+    except (OSError, OverflowError) as error:
+        raise VidsslError(
+            f"{where} it does not answer ({error}); start its head with `ray start --head`, or name the one that runs"
+        ) from error
+
+
+class _Tasks(Generic[T]):
+    """The tasks of one `RayPool.start`. A task is a generator of Ray: an iterator of references to what it yields."""
+
+    def __init__(
+        self,
+        ray: ModuleType,
+        where: str,
+        task: Any,
+        job: Job[T],
+        items: Iterator[T],
+        file: Callable[[T], Path],
+        workers: int | None,
+        ordered: bool,
+    ) -> None:
+        self._ray, self._where, self._task, self._job, self._items = ray, where, task, job, items
+        self._file, self._workers, self._ordered = file, workers, ordered
+        self._sent = ray.put(job)  # once, not with each task
+        self._active: dict[Any, T] = {}  # by task, in the order of the items
+        self._given: dict[Any, list[Any]] = {}  # by task: what it gave until now, if it is handed over in one part
+        self._most, self._counted = 0, -_REFRESHED
+
+    def parts(self, *, most: int = 1, seconds: float = 1.0) -> Iterator[list[Part[T]]]:
+        found: list[Part[T]] = []
+        until = 0.0
+        while self._submit() or found:
+            left = until - time.monotonic() if found else _WAITED
+            if len(found) >= most or left <= 0 or not self._active:
+                yield found
+                found = []
+                continue
+            for part in self._ready(left):
+                until = until if found else time.monotonic() + seconds
+                found.append(part)
+
+    def rest(self) -> list[Part[T]]:
+        found: list[Part[T]] = []
+        while self._active and (parts := self._ready(0)):
+            found += parts
+        return found
+
+    def cancel(self) -> None:
+        """Ends the tasks that run or wait."""
+        for task in self._active:
+            self._ray.cancel(task)
+        self._active.clear()
+
+    def _submit(self) -> bool:
+        """Starts tasks, a few more than can run. Returns False if none is left."""
+        if time.monotonic() - self._counted > _REFRESHED:
+            self._counted = time.monotonic()
+            self._most = self._workers or max(_FEWEST, _AHEAD * int(self._ray.cluster_resources().get("CPU", 0)))
+        while len(self._active) < self._most:
+            try:
+                item = next(self._items)
+            except StopIteration:
+                break
+            self._active[self._task.remote(compared(), self._sent, item, self._file(item))] = item
+        return bool(self._active)
+
+    def _ready(self, seconds: float) -> list[Part[T]]:
+        """The parts that one task has ready within some seconds."""
+        tasks = list(self._active)
+        ready, _ = self._ray.wait(tasks[:1] if self._ordered else tasks, num_returns=1, timeout=seconds)
+        return [part for task in ready if (part := self._next(task)) is not None]
+
+    def _next(self, task: Any) -> Part[T] | None:
+        """What a task gave next; None if it is handed over only when it ends."""
+        try:
+            kind, value = self._ray.get(next(task))
+        except StopIteration:
+            return self._end(task)
+        except self._ray.exceptions.RayError as error:
+            return self._end(task, self._why(task, error))
+        if kind == "result":
+            if self._ordered:
+                return Part(self._active[task], [value], ended=False)
+            self._given.setdefault(task, []).append(value)
+            return None
+        if kind == "differs":
+            raise VidsslError(f"{self._where} {value}; install the same versions on all nodes")
+        if kind == "unseen":
+            return self._without_node(task, value)
+        return self._end(task, FileTimeoutError(*value) if kind == "late" else VidsslError(value))
+
+    def _end(self, task: Any, error: VidsslError | None = None) -> Part[T]:
+        given = self._given.pop(task, [])
+        return Part(self._active.pop(task), [] if error is not None else given, error)
+
+    def _without_node(self, task: Any, node: str) -> Part[T]:
+        """Calls the job of a task here, for a file that a node does not see: has it been deleted?"""
+        file = self._file(self._active[task])
+        if sees(file):
+            raise VidsslError(
+                f"{self._where} node {node} does not see {printable(file)}; mount its folder there under the same path"
+            )
+        try:
+            self._job(self._active[task], self._given.setdefault(task, []).append)
+        except VidsslError as error:
+            return self._end(task, error)
+        return self._end(task)
+
+    def _why(self, task: Any, error: Exception) -> VidsslError:
+        """The error of a task that died. Raises what its job raised, and an error if a node cannot run it at all."""
+        errors = self._ray.exceptions
+        cause = getattr(error, "cause", None)
+        if "failed to import" in str(error) or isinstance(cause, ImportError) or "No module named" in str(error):
+            last = str(error).strip().splitlines()[-1]
+            raise VidsslError(
+                f"{self._where} a node cannot load vidssl ({last}); pip install 'vidssl[ray]=={versions()['vidssl']}' "
+                "there"
+            ) from error
+        if isinstance(error, errors.RayTaskError):
+            raise cause if isinstance(cause, Exception) else error
+        file = self._file(self._active[task])
+        what = "ran out of memory" if isinstance(error, errors.OutOfMemoryError) else "died"
+        return LostError(printable(file), f"its process {what} on each of {_TRIES + 1} tries ({type(error).__name__})")
