@@ -41,6 +41,7 @@ TESTED_BY = {
     "cli.audit": "evaluate/test_audit.py",
     "cli.bench": "loader/test_profile.py",
     "index.check": "cli/test_check.py",
+    "loader.arguments": "loader/test_loader.py",
     "index.lines": "index/test_lists.py",
     "index.look": "video/test_color.py",
     "store.arguments": "store/test_frames.py",

@@ -10,9 +10,9 @@ MAX_SIDE = 2**24 - 1  # the longest side of a picture, as in csrc/kernels/view.h
 
 
 def is_whole(value: Any, least: int, most: int) -> bool:
-    """True for a whole number of any library in least..most."""
+    """True for a whole number of any library in least..most. True and False are no numbers."""
     try:
-        return least <= operator.index(value) <= most
+        return not isinstance(value, bool) and least <= operator.index(value) <= most
     except TypeError:
         return False
 

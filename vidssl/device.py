@@ -18,11 +18,11 @@ def pick_device(device: str | torch.device) -> torch.device:
     Raises:
         VidsslError: The name is not one of these, or the device does not exist.
     """
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         picked = torch.device(device)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         picked = torch.device("meta")
     if picked.type not in ("cpu", "cuda"):
         raise VidsslError(f"device={device!r}: pass auto, cpu, cuda or cuda:N")

@@ -29,6 +29,24 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, VideoIndex]:
     return {name: VideoIndex.build(root / at, progress=False) for name, at in {"a": "a", "b": "deep/b"}.items()}
 
 
+def test_a_sequence_names_its_sets_by_number(sets: dict[str, VideoIndex]) -> None:
+    for parts in (list(sets.values()), tuple(sets.values())):
+        mixture = Mixture(parts, [2, 1])
+        assert (mixture.names, mixture.weights, len(mixture)) == (("0", "1"), (2, 1), 10)
+
+
+@pytest.mark.parametrize("parts", [None, 3, "ab", [], {}, [None], {"a": None}])
+def test_what_has_no_indexes_is_refused(parts: Any) -> None:
+    with pytest.raises(VidsslError, match=r"Mixture: parts"):
+        Mixture(parts)
+
+
+@pytest.mark.parametrize("weights", [2, "12", (1,), (1, None), None])
+def test_what_are_no_weights_is_refused(sets: dict[str, VideoIndex], weights: Any) -> None:
+    with pytest.raises(VidsslError, match=r"Mixture: weights"):
+        Mixture(sets, weights)
+
+
 def test_it_has_the_rows_of_its_sets(sets: dict[str, VideoIndex]) -> None:
     mixture = Mixture(sets, (2, 1))
     assert len(mixture) == 10

@@ -123,7 +123,7 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="no such file; make it with"):
         VideoIndex.load(tmp_path / "none.arrow")
     (tmp_path / "text.arrow").write_text("no")
-    with pytest.raises(VidsslError, match="not an Arrow file"):
+    with pytest.raises(VidsslError, match=r"not an Arrow file, or its end is missing; name a file that vidssl wrote$"):
         VideoIndex.load(tmp_path / "text.arrow")
     index = build(folder)
     write(index.table, tmp_path / "other.arrow")
@@ -138,6 +138,34 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     write(old, tmp_path / "old.arrow")
     with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 5; delete it and build it again"):
         VideoIndex.load(tmp_path / "old.arrow")
+
+
+def test_only_an_index_is_told_to_be_deleted(folder: Path, tmp_path: Path) -> None:
+    """A list or a folder is the user's own; of an index, the schema tells even when its end is missing."""
+    for own in ("mine.csv", "mine.TXT"):
+        (tmp_path / own).write_text("path,label\na.mp4,run\n")
+        with pytest.raises(VidsslError, match=r"a list of videos, not an index; VideoIndex\.build\('.*mine.* indexes"):
+            VideoIndex.load(tmp_path / own)
+    with pytest.raises(VidsslError, match=r"a folder, not an index; VideoIndex\.build\("):
+        VideoIndex.load(tmp_path)
+    build(folder).save(tmp_path / "index.arrow")
+    (tmp_path / "cut.arrow").write_bytes((tmp_path / "index.arrow").read_bytes()[:-100])
+    with pytest.raises(VidsslError, match=r"delete it and build it again with `vidssl index FOLDER --out .*cut\.arrow"):
+        VideoIndex.load(tmp_path / "cut.arrow")
+
+
+def test_save_replaces_nothing_but_an_index(folder: Path, tmp_path: Path) -> None:
+    index = build(folder)
+    for name, content in {"mine.csv": b"path\na.mp4\n", "other.arrow": b"ARROW1\0\0" + bytes(99)}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(VidsslError, match="this file exists and is no index of vidssl; name another file"):
+            index.save(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == content
+    (tmp_path / "empty.arrow").touch()
+    index.save(tmp_path / "empty.arrow")
+    (tmp_path / "empty.arrow").write_bytes((tmp_path / "empty.arrow").read_bytes()[:-100])
+    index.save(tmp_path / "empty.arrow")  # a damaged index is replaced
+    assert len(VideoIndex.load(tmp_path / "empty.arrow")) == len(index)
 
 
 def test_a_moved_folder_is_found_by_root(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -202,6 +202,12 @@ def test_resume_with_other_data_is_refused(index: VideoIndex) -> None:
         pytest.raises(VidsslError, match="seed: 4 then, 5 now"),
     ):
         loader.load_state_dict(state)
+    other = index.select(index.usable(16)[1:])
+    with (
+        Loader(other, PLAIN, batch_size=2, device="cpu", seed=4) as loader,
+        pytest.raises(VidsslError, match=rf"the index is another one, now with {len(other)} usable videos; load the"),
+    ):
+        loader.load_state_dict(state)
 
 
 def test_an_epoch_that_was_left_at_its_last_batch_is_over(index: VideoIndex) -> None:
@@ -215,8 +221,9 @@ def test_what_cannot_be_gone_on_with_says_so(index: VideoIndex) -> None:
     with Loader(index, PLAIN, batch_size=2, device="cpu") as loader:
         with pytest.raises(VidsslError, match=r"state=\{'x': 1\}"):
             loader.load_state_dict({"x": 1})
-        with pytest.raises(VidsslError, match="epoch=-1"):
-            loader.set_epoch(-1)
+        for epoch in (-1, 1.5, None):
+            with pytest.raises(VidsslError, match=f"epoch={epoch}"):
+                loader.set_epoch(cast(int, epoch))
     with pytest.raises(VidsslError, match="this loader is closed"):
         next(iter(loader))
 

@@ -119,7 +119,7 @@ def test_a_file_under_the_name_of_a_new_copy_is_not_replaced(
         assert main(["prepare", str(videos), str(out), *options]) == 2
         said = capsys.readouterr().err
         assert "a/new.mp4 in it would be replaced, but `prepare` did not write it" in said
-        assert "move it elsewhere or delete it" in said
+        assert "move it elsewhere, and" in said
         assert untouched(new) == before
     new.rename(out / "mine.mp4")
     assert made(videos, out).made == 1

@@ -180,7 +180,7 @@ def test_what_is_done_stays_done(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert (report.made, report.kept) == (3, 3)
     next(out.rglob("odd.mp4")).write_bytes(b"damaged since")
     with pytest.raises(
-        VidsslError, match=r"walk/odd\.mp4 in it would be replaced, .* it has changed since; .*delete it"
+        VidsslError, match=r"walk/odd\.mp4 in it would be replaced, .* it has changed since; move it elsewhere, and"
     ):
         prepare(build(folder), out, Encoding(), TASK, workers=1, progress=False)
     next(out.rglob("odd.mp4")).unlink()

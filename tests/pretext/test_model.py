@@ -1,6 +1,7 @@
 """Encoder and head together: slots, batch norm, and sizes that do not fit."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ from torch import nn
 
 from vidssl.kernels.augment import Augment
 from vidssl.models import r3d_tiny
-from vidssl.pretext import METHODS, PretextModel, Vcop, build_model
+from vidssl.pretext import METHODS, PretextModel, Vcop, build_model, check_head
+from vidssl.train.config import Recipe
+from vidssl.train.train import check_model
 from vidssl.types import VidsslError
 
 SMALL = Vcop(clip_length=8, interval=2, augment=Augment(resize=(32, 40), crop=(32, 32)))
@@ -91,3 +94,67 @@ def test_any_module_is_an_encoder() -> None:
 def test_modules_that_are_no_encoders(encoder: nn.Module, problem: str) -> None:
     with pytest.raises(VidsslError, match=problem):
         PretextModel(encoder, SMALL)
+
+
+class Wide(Vcop):
+    """The head expects another width than the encoder's."""
+
+    name = "wide"
+
+    def head(self, features: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(1), nn.Linear(3 * features + 1, 6))
+
+
+class One(Vcop):
+    """The head has one output for six classes."""
+
+    name = "one"
+
+    def head(self, features: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(1), nn.Linear(3 * features, 1))
+
+
+class Unnamed(Vcop):
+    """Only one of six classes has a name."""
+
+    name = "unnamed"
+
+    @property
+    def class_names(self) -> list[str]:
+        return ["first"]
+
+
+class Headless(Vcop):
+    """The head is forgotten."""
+
+    name = "headless"
+
+    def head(self, features: int) -> Any:
+        return None
+
+
+WRONG = {
+    Wide: r"Wide\.head\(64\) does not take features \[B, 3, 64\]: mat1 and mat2 .*; make a module that maps",
+    One: r"One\.head\(64\) gives \[2, 1\] for B = 2, but the task has 6 classes",
+    Unnamed: r"Unnamed\.class_names has \['first'\], but the labels of its table have 6 classes; give each",
+    Headless: r"Headless\.head\(64\) gives None; return a torch\.nn\.Module",
+}
+
+
+@pytest.mark.parametrize("task", WRONG)
+def test_a_head_that_does_not_fit_is_refused(task: type[Vcop]) -> None:
+    """In one line, by a model of one's own, and by `train` before it builds one."""
+    pretext = task(clip_length=8, interval=2, augment=SMALL.augment)
+    with pytest.raises(VidsslError, match=WRONG[task]):
+        PretextModel(r3d_tiny(), pretext)
+    with pytest.raises(VidsslError, match=WRONG[task]):
+        check_model(Recipe(pretext=pretext, encoder="r3d_tiny"))
+
+
+def test_checking_a_head_leaves_it_and_the_random_numbers_as_they_are() -> None:
+    head = nn.Sequential(nn.Flatten(1), nn.BatchNorm1d(192), nn.Dropout(), nn.Linear(192, 6))
+    before, drawn = {name: one.clone() for name, one in head.state_dict().items()}, torch.get_rng_state()
+    check_head(head, SMALL, 64)
+    assert head.training
+    assert torch.equal(drawn, torch.get_rng_state())
+    assert all(torch.equal(one, before[name]) for name, one in head.state_dict().items())

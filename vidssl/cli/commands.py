@@ -90,7 +90,7 @@ def index(
     """
     from vidssl.cli.store_data import check_kept, open_store, say_kept, say_room
     from vidssl.index.journal import hold_journal, journal_of
-    from vidssl.index.table import VideoIndex
+    from vidssl.index.table import VideoIndex, check_replaceable
     from vidssl.types import VidsslError
 
     if out.suffix != ".arrow" or out.is_dir():  # before hours of decoding, not after
@@ -98,6 +98,7 @@ def index(
     nearest = next(folder for folder in out.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise VidsslError(f"out={str(out)!r}: its folder cannot be written; name a file elsewhere")
+    check_replaceable(out, f"out={str(out)!r}")
     kept = open_store(store, store_size, store_limit)
     if kept is not None:
         say_room(kept)

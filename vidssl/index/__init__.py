@@ -8,6 +8,7 @@
 | schema.py | the columns of an index |
 | checksums.py | checksums within the file, so that damage is reported as an error |
 | row.py | converts a row to a `Video`; refuses rows that no real file can have |
+| rows.py | numbers of rows that a caller gives: a mask, or refused |
 | boxes.py | the MP4 and MOV boxes that must be checked before FFmpeg opens a file |
 | table.py | `VideoIndex`: build, save, load, and the `Video` of a row |
 | mixture.py | `Mixture`: several data sets as one index, with weights |

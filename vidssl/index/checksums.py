@@ -168,6 +168,8 @@ class ChecksummedFile:
     Args:
         path: The file.
         hint: The command that builds the file again, for error messages.
+        mark: Bytes in the schema of every file of this kind. Only a file that has them is one of ours, which a message
+            may tell to delete.
 
     Attributes:
         footer: The bytes of the file's footer, unchecked.
@@ -178,8 +180,8 @@ class ChecksummedFile:
         VidsslError: The file does not end as an Arrow file does.
     """
 
-    def __init__(self, path: Path, hint: str) -> None:
-        self.path, self.hint = path, hint
+    def __init__(self, path: Path, hint: str, mark: bytes) -> None:
+        self.path, self.hint, self._mark = path, hint, mark
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, descriptor)
         self._descriptor, self._state = descriptor, _state(descriptor)
@@ -287,7 +289,14 @@ class ChecksummedFile:
             )
 
     def _damaged(self, reason: str) -> VidsslError:
-        return VidsslError(f"path={str(self.path)!r}: {reason}; delete it and build it again with {self.hint}")
+        ours = has_mark(self._data, self._mark)
+        fix = f"delete it and build it again with {self.hint}" if ours else "name a file that vidssl wrote"
+        return VidsslError(f"path={str(self.path)!r}: {reason}; {fix}")
+
+
+def has_mark(data: memoryview | bytes, mark: bytes) -> bool:
+    """Return True if an Arrow file, which may be damaged, has a mark in its schema: in its head or its footer."""
+    return data[: len(_ARROW)] == _ARROW and any(mark in bytes(part) for part in (data[:_SMALL], data[-_SMALL:]))
 
 
 def _numbers(data: memoryview, tail: int) -> tuple[int, int, int, int, int]:

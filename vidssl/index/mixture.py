@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vidssl.index.schema import SCHEMA
+from vidssl.index.rows import check_row, check_rows
+from vidssl.index.schema import SCHEMA, check_column
 from vidssl.index.table import VideoIndex
 from vidssl.paths import printable
 from vidssl.remote.path import common_folder
@@ -51,7 +52,7 @@ class Mixture(VideoIndex):
     share it. `save` writes one index of all videos, without names of sets and weights.
 
     Args:
-        parts: The index of each data set, by the name that errors and metrics give it.
+        parts: The index of each data set, by the name that errors and metrics give it; of a sequence, by its number.
         weights: Fraction of the videos shown that are of each set, up to a common factor; () is 1 for each.
 
     Attributes:
@@ -64,9 +65,9 @@ class Mixture(VideoIndex):
             be shown in training and held out at the same time.
     """
 
-    def __init__(self, parts: Mapping[str, VideoIndex], weights: Sequence[float] = ()) -> None:
-        whole, weights = tuple(parts.values()), tuple(weights) or (1.0,) * len(parts)
-        _check(parts, weights)
+    def __init__(self, parts: Mapping[str, VideoIndex] | Sequence[VideoIndex], weights: Sequence[float] = ()) -> None:
+        parts, weights = _checked(parts, weights)
+        whole = tuple(parts.values())
         roots = [part.root.resolve() for part in whole]
         root = common_folder([str(one) for one in roots], f"data={[str(one) for one in roots]!r}")
         below = tuple("" if one == root else one.relative_to(root).as_posix() for one in roots)
@@ -108,7 +109,8 @@ class Mixture(VideoIndex):
         return pc.binary_join_element_wise(below, found, "/") if below and name in _FILES else found
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One column of SCHEMA, for all rows."""
+        """One column of SCHEMA, for all rows, as VideoIndex.column."""
+        check_column(name)
         chunks = [chunk for number in range(len(self.names)) for chunk in self._column(number, name).chunks]
         found = pa.chunked_array(chunks, SCHEMA.field(name).type)
         return found if self._order is None else found.take(pa.array(np.argsort(self._order)))
@@ -119,8 +121,8 @@ class Mixture(VideoIndex):
         return pa.table([self.column(name) for name in SCHEMA.names], schema=SCHEMA)
 
     def select(self, rows: npt.ArrayLike) -> Mixture:
-        """Return a mixture of the given rows, in the given order. Mapped tables stay mapped."""
-        chosen = np.asarray(rows, np.int64)
+        """Return a mixture of the given rows, in the given order, as VideoIndex.select does. Mapped tables stay so."""
+        chosen = check_rows(rows, len(self), "Mixture.select")
         found = Mixture.__new__(Mixture)
         found._fill(self._sets, self.part[chosen], self._row[chosen])
         found._whole = self if self._whole is None else self._whole
@@ -159,19 +161,25 @@ class Mixture(VideoIndex):
 
     def _of(self, method: str, row: int) -> VideoIndex:
         """The whole data set of a row."""
-        if not 0 <= row < len(self):
-            raise VidsslError(f"Mixture.{method}: row={row}: the index has rows 0..{len(self) - 1}")
-        return self._sets.whole[int(self.part[row])]
+        return self._sets.whole[int(self.part[check_row(row, len(self), f"Mixture.{method}")])]
 
 
 def _restore(parts: dict[str, VideoIndex], weights: tuple[float, ...], rows: npt.NDArray[np.int64]) -> Mixture:
     return Mixture(parts, weights).select(rows)
 
 
-def _check(parts: Mapping[str, VideoIndex], weights: Sequence[float]) -> None:
-    """Raises VidsslError if indexes, names or weights cannot be those of a mixture."""
-    if not parts:
-        raise VidsslError("Mixture: parts={}: take the index of at least one data set, by name")
+def _checked(
+    parts: Mapping[str, VideoIndex] | Sequence[VideoIndex], weights: Sequence[float]
+) -> tuple[dict[str, VideoIndex], tuple[float, ...]]:
+    """The data sets by name, and a weight for each. Raises VidsslError if these cannot be those of a mixture."""
+    if isinstance(parts, list | tuple):
+        parts = {str(number): part for number, part in enumerate(parts)}
+    if not isinstance(parts, Mapping) or not parts:
+        raise VidsslError(f"Mixture: parts={parts!r}: take the index of at least one data set, by name, or a list")
+    try:
+        weights = tuple(weights) or (1.0,) * len(parts)
+    except TypeError as error:
+        raise VidsslError(f"Mixture: weights={weights!r}: take one for each data set, or ()") from error
     for name, part in parts.items():
         if not isinstance(name, str) or not name:
             raise VidsslError(f"Mixture: parts: {name!r}: take a name for each data set")
@@ -182,6 +190,7 @@ def _check(parts: Mapping[str, VideoIndex], weights: Sequence[float]) -> None:
     for name, weight in zip(parts, weights, strict=True):
         if not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise VidsslError(f"Mixture: weights: {name!r} has {weight!r}: take a finite number > 0")
+    return dict(parts), weights
 
 
 def _check_disjoint(mixture: Mixture) -> None:

@@ -6,6 +6,9 @@ import json
 
 import pyarrow as pa
 
+from vidssl.checks import is_word
+from vidssl.types import VidsslError
+
 VERSION = 5  # version of the file format
 READABLE = (4, VERSION)  # 4 lacks the column `excerpt`; others are refused
 _POINT = pa.struct(
@@ -73,6 +76,12 @@ SCHEMA = pa.schema(
         ("excerpt", _EXCERPT),  # null for a whole video
     ]
 )
+
+
+def check_column(name: object) -> None:
+    """Raise VidsslError if no column of an index has this name."""
+    if not is_word(name, SCHEMA.names):
+        raise VidsslError(f"column={name!r}: an index has the columns {', '.join(SCHEMA.names)}")
 
 
 def complete(table: pa.Table) -> pa.Table:

@@ -23,17 +23,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vidssl.checks import is_whole
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
-from vidssl.index.checksums import ChecksummedFile, write_checksummed
+from vidssl.index.checksums import ChecksummedFile, has_mark, write_checksummed
 from vidssl.index.classes import sort_classes
 from vidssl.index.found import VideoFile
 from vidssl.index.frames import FRAME_RATE, check_rate, size_of, with_rate
 from vidssl.index.journal import Journal, hold_journal
+from vidssl.index.lists import is_list
 from vidssl.index.recent import RecentVideos
 from vidssl.index.row import FRAMES, make_video
+from vidssl.index.rows import check_row, check_rows
 from vidssl.index.scan import KeepsFrames
-from vidssl.index.schema import READABLE, SCHEMA, VERSION, complete, parse_metadata
+from vidssl.index.schema import READABLE, SCHEMA, VERSION, check_column, complete, parse_metadata
 from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
 from vidssl.index.transient import NOT_READ, certain
@@ -46,6 +49,7 @@ from vidssl.video.decode import Video
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
+_HEAD = 2**16  # bytes at either end of a file that hold its schema
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _STREAMS = 2**16  # more video streams than any file has
 
@@ -135,25 +139,24 @@ class VideoIndex:
             VidsslError: The source has no videos, an argument is out of range, or another process uses the journal.
             KeyboardInterrupt: Ctrl-C, within about two seconds; the journal then has all finished rows.
         """
+        root = as_path(root, "VideoIndex.build: root")
+        journal = None if journal is None else as_path(journal, "VideoIndex.build: journal")
         check_timeout("VideoIndex.build", file_timeout)
-        if workers is not None and workers < 1:
-            raise VidsslError(f"VideoIndex.build: workers={workers}: take at least 1, or None for one per processor")
-        if stream is not None and not 0 <= stream < _STREAMS:
-            raise VidsslError(f"VideoIndex.build: stream={stream}: count from 0; None takes what players take")
+        _check_options(workers, stream, known, store)
         check_rate("VideoIndex.build", frame_rate)
         if store is not None and engine != "local":
             raise VidsslError(
                 f"VideoIndex.build: engine={engine!r}, store={store!r}: its nodes do not write to a store; build "
                 f"without one, and call store.fill(index, engine={engine!r}) afterwards"
             )
-        folder, found, notes = find_videos(as_path(root), frames)
+        folder, found, notes = find_videos(root, frames)
         with ExitStack() as stack:
             pool = stack.enter_context(open_pool("VideoIndex.build", engine, workers))
             book = None
             if journal is not None:
-                stack.enter_context(hold_journal(Path(journal)))
+                stack.enter_context(hold_journal(journal))
                 schema = SCHEMA.with_metadata({_KEY: os.fsencode(folder)})
-                book = stack.enter_context(Journal(Path(journal), schema))
+                book = stack.enter_context(Journal(journal, schema))
             seen = certain([*([] if known is None else [known.table]), *([] if book is None else [book.found])])
             keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
             place = {key: at for at, key in enumerate(keys)}
@@ -181,7 +184,7 @@ class VideoIndex:
                 SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
             )
         table = with_rate(pa.concat_tables([old_rows, read]), frame_rate)
-        whole = as_path(root).resolve()
+        whole = root.resolve()
         index = cls(
             table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
         )
@@ -192,9 +195,10 @@ class VideoIndex:
         """Write the index as one Arrow IPC file. The file appears complete or not at all.
 
         Raises:
-            VidsslError: The file cannot be written.
+            VidsslError: The file cannot be written, or exists and is no index.
         """
-        target = Path(path)
+        target = Path(as_path(path, "VideoIndex.save: path"))
+        check_replaceable(target, f"VideoIndex.save: path={str(path)!r}")
         about = json.dumps({"version": VERSION, "root": str(self.root), "scanned": self.source == self.root}).encode()
         try:
             with atomic_write(target) as aside:
@@ -220,20 +224,26 @@ class VideoIndex:
             VidsslError: The file is missing, damaged, not an index or of another version; its root is not a folder; or
                 it names files outside of its root.
         """
+        path = as_path(path, "VideoIndex.load: path")
         where = f"VideoIndex.load: path={str(path)!r}:"
         try:
-            path = local_copy(as_path(path))
+            path = local_copy(path)
         except OSError as error:
             raise VidsslError(f"{where} {error.strerror}") from error
-        if not Path(path).is_file():
+        if path.is_dir() or is_list(path):
+            what = "a folder" if path.is_dir() else "a list of videos"
+            raise VidsslError(
+                f"{where} {what}, not an index; VideoIndex.build({str(path)!r}) indexes it, and `save` writes the index"
+            )
+        if not path.is_file():
             raise VidsslError(f"{where} no such file; make it with `vidssl index FOLDER --out FILE{ENDING}`")
         try:
-            sealed = ChecksummedFile(Path(path), f"`vidssl index FOLDER --out {path}`")
+            sealed = ChecksummedFile(path, f"`vidssl index FOLDER --out {path}`", _KEY)
         except OSError as error:
             raise VidsslError(f"{where} {error.strerror or error}; name a file that can be read") from error
         version, made_of, scanned = parse_metadata(sealed.footer)
         if made_of is None:
-            raise VidsslError(f"{where} not an index of vidssl; make one with {sealed.hint}")
+            raise VidsslError(f"{where} not an index of vidssl; make one with `vidssl index FOLDER --out FILE{ENDING}`")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
         if version not in READABLE:
             raise VidsslError(
@@ -241,7 +251,7 @@ class VideoIndex:
                 f"delete it and build it again with {sealed.hint}"
             )
         table = sealed.open()  # checks the file before its content is used
-        folder = as_path(root if root is not None else made_of)
+        folder = as_path(root if root is not None else made_of, "VideoIndex.load: root")
         if not isinstance(folder, RemotePath) and not folder.is_dir():
             raise VidsslError(f"{where} root={str(folder)!r} is not a folder; pass the folder of its videos as root=")
         index = cls(table, folder, sealed=sealed, source=folder if scanned else None)
@@ -266,7 +276,12 @@ class VideoIndex:
         return self._table if self._rows is None else self._table.take(self._rows)
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One column of SCHEMA, for all rows."""
+        """One column of SCHEMA, for all rows.
+
+        Raises:
+            VidsslError: There is no column of this name.
+        """
+        check_column(name)
         if name not in self._table.schema.names:
             return pa.chunked_array([pa.nulls(len(self), SCHEMA.field(name).type)])
         if self._sealed is not None:
@@ -277,8 +292,14 @@ class VideoIndex:
         """Return an index of the given rows, in the given order. A mapped table stays mapped.
 
         Its `classes` are those of this index, also those of which it has no video.
+
+        Args:
+            rows: Numbers of rows, from 0, or a mask bool [len(self)] that is True for the rows to take.
+
+        Raises:
+            VidsslError: A number is no row of this index, or the mask has another length.
         """
-        chosen = np.asarray(rows, np.int64)
+        chosen = check_rows(rows, len(self), "VideoIndex.select")
         chosen = chosen if self._rows is None else self._rows[chosen]
         part = VideoIndex(self._table, self.root, rows=chosen, sealed=self._sealed, source=self.source)
         part._whole = self if self._whole is None else self._whole
@@ -390,8 +411,7 @@ class VideoIndex:
 
     def _checked(self, method: str, row: int) -> int:
         """The position of a row in the table, after comparing its checksum."""
-        if not 0 <= row < len(self):
-            raise VidsslError(f"VideoIndex.{method}: row={row}: the index has rows 0..{len(self) - 1}")
+        row = check_row(row, len(self), f"VideoIndex.{method}")
         at = row if self._rows is None else int(self._rows[row])
         if self._sealed is not None:
             self._sealed.check_row(at)
@@ -429,8 +449,12 @@ class VideoIndex:
         return "excerpt" in names and self._table["excerpt"].null_count < len(self._table)
 
     def frames(self, row: int) -> int:
-        """Number of frames of a row; 0 if the row cannot be used."""
-        return int(self._frames[row])
+        """Number of frames of a row; 0 if the row cannot be used.
+
+        Raises:
+            VidsslError: The row does not exist.
+        """
+        return int(self._frames[check_row(row, len(self), "VideoIndex.frames")])
 
     def stored_sizes(self) -> set[tuple[str, int, int]]:
         """The distinct (codec, height, width) of usable videos as stored, in pixels.
@@ -444,6 +468,8 @@ class VideoIndex:
 
     def usable(self, span: int = 1) -> npt.NDArray[np.int64]:
         """int64 [N]: the rows that decode and have at least `span` frames, ascending."""
+        if not is_whole(span, -(2**63), 2**63):
+            raise VidsslError(f"VideoIndex.usable: span={span!r}: take a number of frames")
         return np.flatnonzero(self._ok & (self._frames >= span)).astype(np.int64)
 
     def skipped(self, span: int = 1) -> list[tuple[str, str]]:
@@ -491,6 +517,34 @@ class VideoIndex:
             "note", list(zip(noted.column("path").to_pylist(), noted.column("note").to_pylist(), strict=True))
         )
         return "\n".join([*lines, *(f"  note: {printable(note)}" for note in self.notes)])
+
+
+def _check_options(workers: object, stream: object, known: object, store: object) -> None:
+    """Raise VidsslError if an option of `build` that may be None is of a wrong type, or out of its range."""
+    for name, value, good, fix in (
+        ("workers", workers, is_whole(workers, 1, 2**63), "take at least 1, or None for one per processor"),
+        ("stream", stream, is_whole(stream, 0, _STREAMS - 1), "count from 0; None takes what players take"),
+        ("known", known, isinstance(known, VideoIndex), "take a VideoIndex, or None"),
+        ("store", store, hasattr(store, "keeper"), "take a FrameStore, or None"),
+    ):
+        if value is not None and not good:
+            raise VidsslError(f"VideoIndex.build: {name}={value!r}: {fix}")
+
+
+def check_replaceable(path: Path, where: str) -> None:
+    """Raise VidsslError if a file exists that is no index, whole or damaged: it may be a list of videos, or a video."""
+    if not path.is_file():
+        return
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            data = file.read(_HEAD)
+            file.seek(max(size - _HEAD, 0))
+            data += file.read()
+    except OSError:  # writing the file reports the same
+        return
+    if data and not has_mark(data, _KEY):
+        raise VidsslError(f"{where}: this file exists and is no index of vidssl; name another file")
 
 
 def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:

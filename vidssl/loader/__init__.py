@@ -8,6 +8,7 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 | file | what it does |
 |---|---|
 | loader.py | `Loader`: what users call: checks arguments, counts, saves and restores its state |
+| arguments.py | the numbers that `Loader` takes |
 | pipeline.py | worker threads, the queue of fetched windows, the engine |
 | sampler.py | which positions a batch holds, and which window (video, first frame, length) a position gets |
 | order.py | which video each position of an epoch shows, of one data set or of several by their weights |

@@ -10,22 +10,22 @@ import logging
 import os
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
 
-from vidssl.checks import is_whole
+from vidssl.checks import is_whole, is_word
 from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import DType
 from vidssl.kernels.joint import HasPlan, JointSpec, Spec
 from vidssl.kernels.plan import PlanSpec
+from vidssl.loader.arguments import check_numbers, need
 from vidssl.loader.buffers import upload
 from vidssl.loader.choose_decoder import DECODES, Decode, choose_decoder, decode_with_store
 from vidssl.loader.effects import Effects
@@ -34,6 +34,7 @@ from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
 from vidssl.loader.sampler import Sampler, Schedule
+from vidssl.remote import as_path
 from vidssl.store.choose import PART, choose_backend
 from vidssl.store.device import Arenas, free_bytes
 from vidssl.store.fill import Filler
@@ -112,16 +113,16 @@ class Loader:
         spec = pretext if isinstance(pretext, PlanSpec | JointSpec) else getattr(pretext, "plan", None)
         workers = workers if workers is not None else cpus()
         dtype = cast(DType, str(dtype).removeprefix("torch."))
-        _need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, such as VideoIndex.build(folder)")
+        need(isinstance(index, VideoIndex), f"index={index!r}: take a VideoIndex, such as VideoIndex.build(folder)")
         if not isinstance(spec, PlanSpec | JointSpec):
             raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
-        _check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
+        check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
         for name, value, known in (
             ("dtype", dtype, get_args(DType)),
             ("decode", decode, DECODES),
             ("engine", engine, ("auto", *ENGINES)),
         ):
-            _need(value in known, f"{name}={value!r}: take one of {', '.join(known)}")
+            need(is_word(value, known), f"{name}={value!r}: take one of {', '.join(known)}")
         self.index, self.spec, self.train = index, spec, train
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.skipped: list[tuple[str, str]] = index.skipped(spec.frames)
@@ -129,7 +130,7 @@ class Loader:
         self.sampler = Sampler.of(index, spec, seed=seed, train=train, tuples=tuples_per_window)
         self._effects = Effects(spec, self.sampler)
         self._schedule = Schedule(sampler=self.sampler, batch_size=batch_size, rank=rank, world_size=world_size)
-        _need(
+        need(
             len(self) > 0,
             f"batch_size={batch_size} x world_size={world_size}: an epoch has only {len(self.sampler)} tuples; "
             "take a smaller batch_size",
@@ -159,7 +160,7 @@ class Loader:
         self.epoch, self._batch = 0, 0  # of the next batch that is yielded
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
-        path = Path(quarantine) if quarantine is not None else None
+        path = as_path(quarantine, "quarantine") if quarantine is not None else None
         files = len(np.unique(index.files[self.sampler.rows]))
         self._quarantine = Quarantine(path=path, max_corrupt=max_corrupt, videos=files)
 
@@ -175,7 +176,7 @@ class Loader:
         in_place = engine in ("auto", "store")
         if store is not None:
             decode = decode_with_store(store, decode, self.spec.augment.crop)
-            _need(
+            need(
                 in_place or store.backend != "device",
                 f'engine={engine!r}: it does not use frames that lie on the device; take "auto" or "store", or a store '
                 'with another backend than "device"',
@@ -186,7 +187,7 @@ class Loader:
             self._report("store=%s: %s, because %s", store.backend, self.stored_in, why)
             if self.stored_in == "device":
                 self._arenas = Arenas(store, self.index, self.device, int(PART * free))
-        _need(
+        need(
             engine != "store" or self._arenas is not None,
             'engine="store": it needs frames on the device; take a FrameStore with backend="device", or engine="auto"',
         )
@@ -200,7 +201,7 @@ class Loader:
         if decode == "auto" and not in_graph:
             return None, f"engine={engine}"
         found, why = choose_decoder(decode, self.device, self.index, self.sampler.rows, self._measure)
-        _need(found is None or in_graph, f'engine={engine!r}: decode={decode!r} needs "auto" or "dali"')
+        need(found is None or in_graph, f'engine={engine!r}: decode={decode!r} needs "auto" or "dali"')
         return found, why
 
     def _connect(self, engine: str, decoder: GraphDecoder | None, settings: Settings, schedule: Schedule) -> Pipeline:
@@ -236,7 +237,7 @@ class Loader:
 
         Iteration continues where it stopped, also after `break` and `load_state_dict`.
         """
-        _need(not self._closed, "this loader is closed: make a new one")
+        need(not self._closed, "this loader is closed: make a new one")
         if self._batch >= len(self):  # the caller left the epoch at its last batch
             self.epoch, self._batch = self.epoch + 1, 0
         if self._batch == 0 and not self.train:
@@ -255,13 +256,22 @@ class Loader:
         """Continues at `state`.
 
         Raises:
-            VidsslError: `state` comes from another index, pretext, seed or batch size.
+            VidsslError: `state` comes from another index, pretext, seed or batch size, or from no loader.
         """
         mine = self._fingerprint()
-        _need({"epoch", "batch", "sequence"} <= set(state), f"state={state!r}: take the result of state_dict()")
+        good = isinstance(state, Mapping) and {"epoch", "batch", "sequence"} <= set(state)
+        good = good and is_whole(state["epoch"], 0, 2**32 - 1) and is_whole(state["batch"], 0, 2**63)
+        need(good and isinstance(state["sequence"], Mapping), f"state={state!r}: take the result of state_dict()")
         then = state["sequence"]
-        changed = [f"{key}: {then.get(key)} then, {mine[key]} now" for key in mine if then.get(key) != mine[key]]
-        _need(
+        said = {  # in the place of digests, which nobody can restore
+            "videos": f"videos: the index is another one, now with {len(self.sampler.rows)} usable videos; load the "
+            "one of then, which VideoIndex.save keeps",
+            "pretext": "pretext: the table of the task is another one",
+        }
+        changed = [
+            said.get(key, f"{key}: {then.get(key)} then, {mine[key]} now") for key in mine if then.get(key) != mine[key]
+        ]
+        need(
             not changed,
             f"state: the batches would differ ({'; '.join(changed)}); restore these values, or start a new run",
         )
@@ -269,8 +279,8 @@ class Loader:
         self._pipeline.seek(self.epoch, self._batch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Continues with the first batch of `epoch`."""
-        _need(0 <= epoch < 2**32, f"set_epoch: epoch={epoch}: take 0 <= epoch < 2**32")
+        """Continues with the first batch of `epoch`. Raises VidsslError if it is no whole number in 0..2**32 - 1."""
+        need(is_whole(epoch, 0, 2**32 - 1), f"set_epoch: epoch={epoch!r}: take a whole number 0 <= epoch < 2**32")
         self.epoch, self._batch = epoch, 0
         self._pipeline.seek(epoch, 0)
 
@@ -371,24 +381,3 @@ class Loader:
             "effects": self._effects.settings,
             "store": None if self.store is None or self.store.size == "native" else self.store.size_text,
         }
-
-
-def _check_numbers(
-    batch_size: int, seed: int, rank: int, world_size: int, workers: int, tuples_per_window: int, max_corrupt: float
-) -> None:
-    for name, value in {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}.items():
-        _need(isinstance(value, int), f"{name}={value!r}: take a whole number")
-    for name, value in {"workers": workers, "tuples_per_window": tuples_per_window}.items():
-        _need(is_whole(value, -(2**63), 2**63), f"{name}={value!r}: take a whole number")
-    _need(batch_size >= 1, f"batch_size={batch_size}: take at least 1")
-    _need(workers >= 1, f"workers={workers}: take at least 1")
-    _need(0 <= max_corrupt <= 1, f"max_corrupt={max_corrupt}: take a fraction of the videos in 0..1")
-    _need(0 <= rank < world_size, f"rank={rank}, world_size={world_size}: take 0 <= rank < world_size")
-    _need(tuples_per_window >= 1, f"tuples_per_window={tuples_per_window}: take at least 1")
-    whole = batch_size % tuples_per_window == 0
-    _need(whole, f"batch_size={batch_size}: take a multiple of tuples_per_window={tuples_per_window}")
-
-
-def _need(good: bool, message: str) -> None:
-    if not good:
-        raise VidsslError(message)

@@ -136,7 +136,7 @@ class Journal:
             more = f" (and {len(taken) - 1} more such files)" if len(taken) > 1 else ""
             raise VidsslError(
                 f"prepare: out={str(self._out)!r}: {printable(taken[0])} in it would be replaced, but `prepare` did "
-                f"not write it, or it has changed since{more}; move it elsewhere or delete it, and call it again"
+                f"not write it, or it has changed since{more}; move it elsewhere, and call it again"
             )
 
     def may_write(self, name: str) -> bool:

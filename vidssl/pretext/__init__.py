@@ -16,7 +16,7 @@ from vidssl.pretext.arrow import Arrow
 from vidssl.pretext.base import Objective, Pretext, chances
 from vidssl.pretext.jigsaw import Jigsaw
 from vidssl.pretext.joint import JOINED_BY, Joint, join, pretext_code, pretext_from
-from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model
+from vidssl.pretext.model import PretextModel, SlotModel, build_encoder, build_model, check_head
 from vidssl.pretext.odd_one_out import OddOneOut
 from vidssl.pretext.opn import Opn
 from vidssl.pretext.out_of_order import OutOfOrder
@@ -49,6 +49,7 @@ __all__ = [
     "build_encoder",
     "build_model",
     "chances",
+    "check_head",
     "import_pretext",
     "import_pretexts",
     "join",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from typing import TypeVar
 
 import torch
@@ -66,7 +67,8 @@ class PretextModel(SlotModel):
             encoder once for all B * K clips, which is faster but gives other statistics.
 
     Raises:
-        VidsslError: The module does not take the clips of the task, or returns no features.
+        VidsslError: The module does not take the clips of the task, or returns no features, or the head of the task
+            does not take these features, or gives other classes than the task has.
     """
 
     def __init__(self, encoder: nn.Module, pretext: Pretext, *, slotwise_bn: bool = True) -> None:
@@ -76,6 +78,7 @@ class PretextModel(SlotModel):
         self.encoder = encoder
         self.pretext, self.slotwise_bn = pretext, slotwise_bn
         self.head = pretext.head(self.encoder.features)
+        check_head(self.head, pretext, self.encoder.features)
         self.classes = tuple(len(one.class_names) for one in pretext.objectives)
         self.weights = tuple(one.weight for one in pretext.objectives)
         self.plain_biases = tuple(f"head.{name}" for name in pretext.plain_biases)
@@ -88,6 +91,43 @@ class PretextModel(SlotModel):
         flat = self.encoder(self.pretext.encode(clips.flatten(0, 1)))
         features: torch.Tensor = flat.unflatten(0, clips.shape[:2])
         return features
+
+
+def check_head(head: nn.Module, pretext: Pretext, features: int) -> None:
+    """Raise VidsslError if a task's classes have too few names, or its head does not map features to their logits.
+
+    A head on the "meta" device is not called, as one of somebody else may need numbers.
+
+    Args:
+        head: What `pretext.head(features)` made. It stays as it is.
+        pretext: The task.
+        features: Features D of a slot.
+    """
+    kind = type(pretext).__name__
+    classes = 0
+    for one, part in zip(pretext.objectives, pretext.plan.parts, strict=True):
+        if len(one.class_names) < part.classes:
+            raise VidsslError(
+                f"pretext: {kind}.class_names{f' of {one.name}' if one.name else ''} has {list(one.class_names)}, but "
+                f"the labels of its table have {part.classes} classes; give each class a name"
+            )
+        classes += len(one.class_names)
+    where = f"pretext: {kind}.head({features})"
+    if not isinstance(head, nn.Module):
+        raise VidsslError(f"{where} gives {head!r}; return a torch.nn.Module")
+    if any(one.is_meta for one in head.parameters()):
+        return
+    slots = torch.zeros(2, pretext.plan.slots, features)
+    taken = f"features [B, {pretext.plan.slots}, {features}]"
+    fix = f"make a module that maps {taken} to logits [B, {classes}]"
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            found = deepcopy(head).eval()(slots)
+    except Exception as error:
+        raise VidsslError(f"{where} does not take {taken}: {error}; {fix}") from error
+    shape = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if shape != [2, classes]:
+        raise VidsslError(f"{where} gives {shape} for B = 2, but the task has {classes} classes; {fix}")
 
 
 def build_encoder(

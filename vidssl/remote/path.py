@@ -49,16 +49,18 @@ def common_folder(paths: Sequence[str], where: str) -> Path:
     return as_path(scheme + mark + os.path.commonpath({path[len(scheme + mark) :] for path in paths}))
 
 
-def as_path(path: str | os.PathLike[str]) -> Path:
+def as_path(path: str | os.PathLike[str], argument: str = "path") -> Path:
     """The path that a text means: a RemotePath for a URL, also for one that was made a Path, else a Path.
 
     Raises:
-        VidsslError: A URL names no bucket or server.
+        VidsslError: The argument of this name is no path, or a URL names no bucket or server.
     """
     if isinstance(path, RemotePath):
         return path
     if isinstance(path, Path):
         return RemotePath(path) if _COLLAPSED.match(str(path)) and not path.exists() else path
+    if not isinstance(path, str | os.PathLike):
+        raise VidsslError(f"{argument}={path!r}: take a path, as text or a pathlib.Path")
     text = os.fspath(path)
     if is_url(text) and not text.partition("://")[2].strip("/"):
         raise VidsslError(f"path={text!r}: it names no bucket or server; write {text}NAME/FOLDER")

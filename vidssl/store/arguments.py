@@ -44,7 +44,7 @@ def check_store(size: Any, limit: Any, backend: Any, *, keeps: bool) -> None:
 
 def check_whole(method: str, name: str, value: Any, fix: str, least: int = 0) -> None:
     """Checks a whole number of `least` or more. A bool is none."""
-    need(is_whole(value, least, _MOST) and not isinstance(value, bool), method, name, value, fix)
+    need(is_whole(value, least, _MOST), method, name, value, fix)
 
 
 def check_index(method: str, index: Any) -> None:

@@ -149,10 +149,10 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path, self.bytes = path, stat_regular(path).st_size  # a pipe would be waited for
-        self._file = ChecksummedFile(path, "`vidssl store fill`")
+        self._file = ChecksummedFile(path, "`vidssl store fill`", _SIZE)
         self._table = self._file.open()
         if self._table.schema != SCHEMA:
-            raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; delete it")
+            raise VidsslError(f"path={str(path)!r}: not a shard of version {VERSION}; move it elsewhere")
         if not len(self._table) or any(column.null_count for column in self._table.columns):
             raise VidsslError(f"path={str(path)!r}: a shard with missing values; delete it")
         self.size_text = self._file.metadata.get(_SIZE, b"").decode(errors="replace")

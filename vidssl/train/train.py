@@ -15,7 +15,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.loader.effects import check_effects
 from vidssl.models import Encoder
-from vidssl.pretext import build_model
+from vidssl.pretext import build_model, check_head
 from vidssl.store.frames import FrameStore, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.distributed import ProcessGroup, process_group
@@ -93,11 +93,12 @@ def train(
 
 def check_model(recipe: Recipe) -> None:
     """Raises VidsslError if there is no such encoder, clips do not fit it, it cannot begin with recipe.init, or
-    has no layers for layer_decay, or if the effects of the clips cannot be made.
+    has no layers for layer_decay, if the head of the task does not fit, or if the effects of the clips cannot be made.
     """
     check_effects(recipe.pretext.plan)
     with torch.device("meta"):
         encoder = build_model(recipe.pretext, recipe.encoder, **recipe.train.built).encoder
+    check_head(recipe.pretext.head(encoder.features), recipe.pretext, encoder.features)
     layer_factors(encoder, recipe.train.layer_decay)
     need_services(recipe.train.log)
     if recipe.init is not None:

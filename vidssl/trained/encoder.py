@@ -25,6 +25,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
 from vidssl.paths import input_path
 from vidssl.pretext import build_encoder
+from vidssl.remote import as_path
 from vidssl.train.checkpoint import Which
 from vidssl.train.config import Recipe, recipe_from
 from vidssl.train.init import EXPORTED
@@ -207,7 +208,7 @@ def load(
     Raises:
         VidsslError: It is none of these, or damaged, or code builds the encoder and is not trusted.
     """
-    given = Path(path)
+    given = as_path(path, "path")
     if is_export(given):
         file = given if given.is_file() else given / WEIGHTS
         found = _load_export(input_path(file.parent, file.name, allow_outside=allow_outside), trust_code)
