@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
+_MARK = "VIDSSL_TEST_NODES"
 _STARTED = 180  # seconds that a node may take to start
 # Ray gives its workers niceness 15: on a busy machine they would hardly run.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
@@ -52,7 +54,7 @@ class Nodes:
 
     def kill_second(self) -> None:
         """Kills the second node, with its workers."""
-        _kill(self._second)
+        _kill(self._second | _children(self._second))
 
     def _start(self, *options: str) -> None:
         command = [str(Path(sys.executable).parent / "ray"), "start", "--num-cpus", "1", "--disable-usage-stats"]
@@ -61,26 +63,44 @@ class Nodes:
             check=True,
             capture_output=True,
             timeout=_STARTED,
-            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path), _MARK: str(self._folder)},
         )
 
-    def _processes(self) -> dict[int, str]:
-        """The command lines of this cluster's processes."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
+    def _processes(self) -> set[int]:
+        """The processes of this cluster, which have its folder in their environment; some change their command line."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/environ"):
             with suppress(OSError):
-                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if str(self._folder) in line:
-                    found[int(path.parent.name)] = line
+                if f"{_MARK}={self._folder}".encode() in path.read_bytes().split(b"\0"):
+                    found.add(int(path.parent.name))
         return found
 
     def _raylets(self) -> set[int]:
-        return {number for number, line in self._processes().items() if line.split(" ")[0].endswith("/raylet")}
+        return {number for number in self._processes() if os.path.basename(_program(number)) == "raylet"}
 
     def _end(self) -> None:
-        _kill(self._raylets())  # first, as they start others
-        _kill(set(self._processes()))
+        raylets = self._raylets()
+        _kill(raylets | _children(raylets))  # first, as they start others
+        while processes := self._processes():
+            _kill(processes)
+            time.sleep(0.1)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _program(process: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{process}/exe")
+    return ""
+
+
+def _children(processes: set[int]) -> set[int]:
+    """The processes that these started; some overwrite their environment with a title."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) in processes:
+                found.add(int(path.parent.name))
+    return found
 
 
 def _kill(processes: set[int]) -> None:
