@@ -170,3 +170,16 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
             aside.write_text("whole")
         assert [path.name for path in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_file_has_the_mode_of_the_umask(tmp_path: Path, umask: int) -> None:
+    """Also one that a library writes for its owner alone, as safetensors does."""
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "weights") as aside:
+            aside.touch(0o600)
+            aside.chmod(0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o666 & ~umask

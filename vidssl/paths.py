@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -111,7 +112,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{name}.{os.getpid()}.partial")
     try:
         aside.unlink(missing_ok=True)  # this might be a link as well
+        aside.touch()
+        mode = stat.S_IMODE(aside.stat().st_mode)  # as the umask says; safetensors lets only the owner read its files
         yield aside
+        aside.chmod(mode)
         fsync(aside)
         aside.replace(path)
         fsync(path.parent)

@@ -138,6 +138,16 @@ def test_what_does_not_fit(module: nn.Module, shape: tuple[int, int, int, int], 
     assert raised.match(problem)
 
 
+def test_a_wrong_output_is_named_alone() -> None:
+    """It takes clips; that it does not take frames helps nobody. So it is with an encoder of frames."""
+    clips = nn.Sequential(nn.Conv3d(3, 4, 1), Apply(lambda clips: (clips,)))
+    frames = nn.Sequential(nn.Conv2d(3, 4, (1, 1)), Apply(lambda frames: frames.mean((2, 3))[0]))
+    for module, of in ((clips, r"clips \[2, 3, 4, 8, 8\]"), (frames, r"frames \[2, 3, 8, 8\]")):
+        with pytest.raises(VidsslError, match=rf"^encoder='mine': for {of} of the task, it returns .*; ret") as raised:
+            Adapted(module, SHAPE, name="mine")
+        assert "Error" not in str(raised.value)
+
+
 def test_notes_on_colours() -> None:
     encoder = Adapted(nn.Conv3d(3, 6, 3), SHAPE, name="mine")
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

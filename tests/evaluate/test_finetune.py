@@ -93,7 +93,7 @@ def test_a_live_fine_tuning_is_not_joined(run: TrainedRun, data: Splits, tmp_pat
     alone = replace(run, folder=tmp_path)
     process = holder(tmp_path / "finetune" / "checkpoint" / LOCK)
     for resume in (False, True):
-        with pytest.raises(VidsslError, match=f"finetune: folder=.*: process {process.pid} on "):
+        with pytest.raises(VidsslError, match=f"finetune: the folder of this .*: process {process.pid} on "):
             evaluate_finetune(alone, data, FineTune(clips=2, train=CONFIG), resume=resume, device="cpu", quiet=True)
     process.kill()
     process.communicate()
@@ -298,6 +298,21 @@ def test_a_run_that_ends_where_it_was_stopped_is_validated(
         assert (found.settings["steps"], found.settings["tested_step"]) == (2, 2)
     logged = [json.loads(line) for line in (away.folder / "finetune/checkpoint/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in logged if "val/loss" in line] == [2]  # once
+
+
+def test_the_share_of_the_largest_class_is_named(
+    away: TrainedRun, data: Splits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    how = FineTune(clips=2, train=replace(CONFIG, steps=2))
+    found = evaluate_finetune(away, data, how, device="cpu")
+    assert "(chance 40.0%)" in capsys.readouterr().out  # two of the five training videos
+    assert "the share of the largest class" in found.text()
+
+
+def test_a_wrong_number_of_clips_is_refused_before_training() -> None:
+    for clips in (0, -1, 10**9, float("nan")):
+        with pytest.raises(VidsslError, match=r"clips=.*: take a whole number from 1 to 10000"):
+            FineTune(clips=clips)  # type: ignore[arg-type]
 
 
 def test_a_frozen_encoder_is_named(away: TrainedRun, data: Splits, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from vidssl.train.recorded import CHANGEABLE, CommandText, check_resumable
 from vidssl.train.setup import Task, fit, fixed_settings, open_run
 from vidssl.types import VidsslError
 
-OTHER = CommandText("tune", "folder", "move it away")
+OTHER = CommandText("tune", "folder=", "move it away")
 
 
 def task(recipe: Recipe, **settings: Any) -> Task:

@@ -130,3 +130,28 @@ def test_checkpoints_and_what_is_none(run: Path, tmp_path: Path) -> None:
     with pytest.raises(VidsslError, match="cannot be read"):
         vidssl.load(tmp_path / "a.safetensors")
     assert load_run(run).step == 2
+
+
+def test_frames_of_several_videos(run: Path, index: VideoIndex) -> None:
+    trained = vidssl.load(run)
+    frames = [np.random.default_rng(seed).integers(0, 256, (20, 24, 32, 3), np.uint8) for seed in range(2)]
+    found = trained.features(frames, clips=2, device="cpu")
+    assert torch.equal(found, torch.stack([trained.features(one, clips=2, device="cpu") for one in frames]))
+    for mixed in ([frames[0], index.video(0).path], [index.video(0).path, frames[0]], [1.5], [None, None]):
+        with pytest.raises(VidsslError, match=r"^source\[\d\] is a \w+: pass paths"):
+            trained.features(mixed, clips=2, device="cpu")
+
+
+def test_what_is_no_frame_or_number_of_clips_is_answered_by_the_fix(run: Path, tmp_path: Path) -> None:
+    trained, frames = vidssl.load(run), np.zeros((20, 24, 32, 3), np.uint8)
+    for kind in ("float64", "float32", "int64"):
+        with pytest.raises(VidsslError, match=rf"^source is {kind}: frames are uint8.*255 \* x"):
+            trained.features(frames.astype(kind), device="cpu")
+    with pytest.raises(VidsslError, match=r"^source is float32: frames are uint8"):
+        trained.preprocess(torch.zeros(20, 24, 32, 3))
+    for clips in (float("nan"), 0, -1, 2.5, 10**12, "3", None):
+        with pytest.raises(VidsslError, match=r"^clips=.*: take a whole number from 1 to 10000$"):
+            trained.preprocess(frames, clips=clips)
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(VidsslError, match=r"list.csv': it is a file, and no run; name the folder"):
+        vidssl.load(tmp_path / "list.csv")

@@ -24,12 +24,13 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.cli.arguments import REGISTRY, check_once, giving
+from vidssl.cli.arguments import REGISTRY, as_given, check_once, giving
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
@@ -176,7 +177,7 @@ def _main(arguments: list[str]) -> int:
         finally:
             sys.stdout.flush()  # here, a closed pipe is handled
     except VidsslError as error:
-        print(printable(f"error: {error}", lines=True), file=sys.stderr)
+        print(printable(f"error: {as_given(str(error), arguments)}", lines=True), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         _drop_output()
@@ -228,6 +229,10 @@ def _choose(commands: Mapping[str, Callable[..., Any]], prog: str, description: 
     if arguments and arguments[0] in commands:  # errors of its options then speak of this command alone
         _call(commands[arguments[0]], f"{prog} {arguments[0]}", arguments[1:])
         return
+    if arguments and not arguments[0].startswith("-"):
+        near = get_close_matches(arguments[0], commands, n=3)
+        what = f"did you mean {' or '.join(near)}?" if near else f"take one of {', '.join(commands)};"
+        raise VidsslError(f"{prog}: {arguments[0]!r}: {what} `{prog} --help` says more of each")
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     tyro.extras.subcommand_cli_from_dict(
         dict(commands), prog=prog, description=description, args=arguments, config=config, registry=REGISTRY

@@ -14,6 +14,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from vidssl.remote import as_path
 from vidssl.types import VidsslError
 
+_INTERNAL = ("root", "source")  # what the functions that read videos call the path of them
 REGISTRY = ConstructorRegistry()  # of all commands
 _GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 
@@ -44,6 +45,25 @@ def check_once(function: Callable[..., object], arguments: Sequence[str]) -> Non
                 f"{name}: given {count} times; only `vidssl train` and `vidssl audit` mix data sets, so name one here: "
                 "a folder, a list or an index"
             )
+
+
+def as_given(message: str, arguments: Sequence[str]) -> str:
+    """Names a path, in the message of an error, as the command line does: root='a' of `--data a` becomes data='a'.
+
+    Args:
+        message: The message, in which a function of vidssl names the path by its own argument (_INTERNAL).
+        arguments: The command line.
+    """
+    options: dict[str, set[str]] = {}
+    for before, one in zip(["", *arguments], arguments, strict=False):
+        name, _, value = one.partition("=") if one.startswith("--") else (before, "", one)
+        name = name[2:].replace("-", "_") if name.startswith("--") else "data"  # as commands call their first path
+        for same in {value, str(Path(value)), value.rpartition(":")[0]} - {"", "."}:
+            options.setdefault(same, set()).add(name)
+    for value, names in options.items():
+        for internal in _INTERNAL if len(names) == 1 else ():
+            message = message.replace(f"{internal}={value!r}", f"{min(names)}={value!r}")
+    return message
 
 
 def given() -> frozenset[str]:

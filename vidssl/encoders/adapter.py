@@ -17,6 +17,10 @@ _RETURNS = (
 )
 
 
+class _WrongOutput(ValueError):
+    """The module took its input, and returned something else than an encoder does."""
+
+
 class Adapted(Encoder):
     """A module as an encoder. What it takes and returns is found by one forward pass of two clips of zeros.
 
@@ -103,7 +107,7 @@ class Adapted(Encoder):
                     placed = found[:, found.shape[1] - math.prod(grid) :].transpose(1, 2)
                     return placed.reshape(*placed.shape[:2], *grid)
                 what = f"{what}, and its grid is {tuple(grid)}"
-        raise ValueError(f"it returns {what}; {_RETURNS}")
+        raise _WrongOutput(f"it returns {what}; {_RETURNS}")
 
     @torch.no_grad()
     def _try(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -118,7 +122,7 @@ class Adapted(Encoder):
                 part.training = mode
             self.training = True
         if len(found) != 2:
-            raise ValueError(f"it returns {list(found.shape)} for two clips; {_RETURNS}")
+            raise _WrongOutput(f"it returns {list(found.shape)} for two clips; {_RETURNS}")
         return found
 
     def _find(self, shape: tuple[int, int, int, int], name: str, takes: tuple[bool, ...]) -> torch.Tensor:
@@ -128,6 +132,7 @@ class Adapted(Encoder):
             VidsslError: The module takes neither of this shape.
         """
         problems: list[str] = []
+        wrong = ""
         for frames in takes:
             self.takes_frames = frames
             tried = (shape[0], 1, *shape[2:]) if frames else shape
@@ -136,8 +141,10 @@ class Adapted(Encoder):
             except Exception as error:  # the module may raise anything
                 what = f"frames [2, {shape[0]}, {shape[2]}, {shape[3]}]" if frames else f"clips {[2, *shape]}"
                 said = " ".join(str(error).split())[:300]
+                if isinstance(error, _WrongOutput):  # this says more than how it failed with the other input
+                    wrong = wrong or f"for {what} of the task, {said}"
                 problems.append(f"for {what} of the task: {type(error).__name__}: {said}")
-        raise VidsslError(f"encoder={name!r}: {'; '.join(problems)}; {_TAKES}")
+        raise VidsslError(f"encoder={name!r}: {wrong or '; '.join([*problems, _TAKES])}")
 
 
 def _layer_names(module: nn.Module, name: str) -> tuple[tuple[str, ...], ...]:

@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm import tqdm
 
 from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
 from vidssl.evaluate.features import Clips, described, prefetch_videos
 from vidssl.evaluate.layers import layer_output
 from vidssl.evaluate.logistic import set_aside
-from vidssl.evaluate.probe import Predictions, majority_fraction
+from vidssl.evaluate.probe import LARGEST_CLASS, Predictions, majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
+from vidssl.progress import progress_bar
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 
@@ -168,12 +168,12 @@ def last_maps(
         encoder.to(device).eval()
     found: dict[str, list[torch.Tensor]] = {name: [] for name in encoders}
     with torch_threads(None):
-        for shown in tqdm(
+        for shown in progress_bar(
             prefetch_videos(index, rows, clips.store, lambda _, video, missed: clips.read(video, missed)),
             total=len(rows),
             desc="maps",
             unit="video",
-            disable=None if progress else True,
+            show=progress,
         ):
             for name, encoder in encoders.items():
                 parts = [_positions(encoder, part.to(device), layer) for part in shown.split(_AT_ONCE)]
@@ -224,7 +224,7 @@ def attentive_probe(
     turns = group_folds(train.group, FOLDS) if leave_group_out else [whole]
     answer = torch.empty_like(wanted)
     show = progress and len(turns) > 1
-    for others, own in tqdm(turns, desc="attentive probe", unit="fit", leave=False, disable=None if show else True):
+    for others, own in progress_bar(turns, desc="attentive probe", unit="fit", leave=False, show=show):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown = _standardised(train.positions[learnt].float(), test.positions[tested].float())
         x, shown = x.to(device), shown.to(device)
@@ -349,6 +349,7 @@ def evaluate_attentive(
             *folds,
             *data.notes(len(label), list(train["trained"].label)),
             *view.notes(run.recipe),
+            LARGEST_CLASS,
         ),
         detail={"confusion": {name: one.table() for name, one in found.items()}},
     )

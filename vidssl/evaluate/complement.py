@@ -20,7 +20,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.cache import load_features, run_features
 from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
 from vidssl.evaluate.features import Clips, Features, extract
-from vidssl.evaluate.probe import PROTOCOL, Predictions, linear_probe, majority_fraction
+from vidssl.evaluate.probe import LARGEST_CLASS, PROTOCOL, Predictions, linear_probe, majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.splits import Splits
@@ -103,6 +103,7 @@ def evaluate_complement(
             *(_overlap_note(name, counts) for name, counts in overlap.items()),
             *data.copies_note(),
             *view.notes(run.recipe),
+            LARGEST_CLASS,
         ),
         detail={"overlap": overlap, "confusion": {name: found.table() for name, found in answers.items()}},
     )

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import LUMA, Augment
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
+from vidssl.progress import progress_bar
 from vidssl.store.frames import FrameStore
 from vidssl.train.config import Recipe
 from vidssl.types import Batch, VidsslError
@@ -220,7 +220,7 @@ def collect(
         model.to(device).eval()
     with (
         Loader(index, pretext, batch_size=windows * each, device="cpu", seed=seed, **loading) as loader,
-        tqdm(total=int(left.sum()), desc=f"tuples {desc}", unit="tuple", disable=None if progress else True) as bar,
+        progress_bar(total=int(left.sum()), desc=f"tuples {desc}", unit="tuple", show=progress) as bar,
     ):
         for batch in chain.from_iterable(repeat(loader)):
             drawn, rejected = drawn + len(batch.label), rejected + int((batch.status != 0).sum())

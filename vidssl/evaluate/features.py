@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from vidssl.cpus import cpus
 from vidssl.evaluate.layers import Pool, pooled
@@ -28,6 +27,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, plan
+from vidssl.progress import progress_bar
 from vidssl.store.fill import Filler
 from vidssl.store.frames import FrameStore
 from vidssl.train.compute import torch_threads
@@ -205,12 +205,12 @@ def extract(
     for encoder in encoders:
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]
-    bar = tqdm(
+    bar = progress_bar(
         prefetch_videos(index, rows, clips.store, lambda _, video, missed: clips.read(video, missed), workers),
         total=len(rows),
         desc="features",
         unit="video",
-        disable=None if progress else True,
+        show=progress,
     )
     with torch_threads(None):
         for shown in bar:

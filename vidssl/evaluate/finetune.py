@@ -24,7 +24,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.classifier import Classifier, Labelled
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.features import extract
-from vidssl.evaluate.probe import Predictions, majority_fraction
+from vidssl.evaluate.probe import LARGEST_CLASS, Predictions, majority_fraction
 from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, check_crop, untrained_encoder
 from vidssl.evaluate.splits import Splits, split_name
@@ -44,7 +44,7 @@ from vidssl.train.setup import Task, fit, open_run
 from vidssl.train.trainer import TrainResult
 from vidssl.types import VidsslError
 
-FINETUNE = CommandText("finetune", "folder", "move it away")
+FINETUNE = CommandText("finetune", "the folder of this fine-tuning, ", "move it away")
 PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # as in its authors' code
 
 
@@ -88,6 +88,9 @@ class FineTune:
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     train: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=150, holdout=0.084, save_every=1000))
+
+    def __post_init__(self) -> None:
+        View(clips=1 if self.clips is None else self.clips)  # refuses others before anything is trained
 
     @property
     def start(self) -> str:
@@ -134,7 +137,7 @@ def evaluate_finetune(
     folder = finetune_folder(run, how, data.number)
     classes = _classes(data, folder if resume else None)
     select = _select(run, how)
-    task = _task(run, how, classes)
+    task = _task(run, how, classes, majority_fraction(data.train.column("label").to_pylist()))
     alone = ProcessGroup(device=pick_device(device))
     with hold_run(folder, resume=resume, command=FINETUNE):
         start = open_finetuned(folder, resume=resume)
@@ -206,15 +209,15 @@ def _selected(result: TrainResult, select: str) -> Path:
     return checkpoint.find(result.best)
 
 
-def _task(run: TrainedRun, how: FineTune, classes: list[str]) -> Task:
-    """The training task."""
+def _task(run: TrainedRun, how: FineTune, classes: list[str], chance: float) -> Task:
+    """The training task. chance: the share of the largest class."""
     recipe = _recipe(run.recipe, how)
     return Task(
         recipe=recipe,
         plan=_spec(recipe),
         build=partial(_build, recipe, how, len(classes)),
         init=partial(_begin, run, recipe, how),
-        objectives=(Objective("", classes, None),),
+        objectives=(Objective("", classes, chance),),
         fixed={
             "finetune": {
                 "init": how.init,
@@ -308,6 +311,7 @@ def _test(
             f"{len(data.test) - len(logits.label)} test videos too short.",
             *data.copies_note(),
             *view.notes(recipe),
+            LARGEST_CLASS,
         ),
         detail={"confusion": {how.init: answers.table()}},
     )

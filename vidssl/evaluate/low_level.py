@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm import tqdm
 
 from vidssl.evaluate.cache import read_features, save_features, text_key
 from vidssl.evaluate.features import Features, described, prefetch
@@ -38,6 +37,7 @@ from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.reduce import reduce
 from vidssl.paths import output_path
+from vidssl.progress import progress_bar
 from vidssl.store.frames import FrameStore
 from vidssl.video.decode import Video, decode
 
@@ -182,12 +182,12 @@ def low_level_features(
             seen = stretches_of(index.video(row), store)
             return [kinds[name](seen) for name in missing]
 
-        bar = tqdm(
+        bar = progress_bar(
             prefetch(rows, read),
             total=len(rows),
             desc="low-level features",
             unit="video",
-            disable=None if progress else True,
+            show=progress,
         )
         for name, values in zip(missing, zip(*bar, strict=True), strict=True):
             feature = torch.from_numpy(np.stack(values))

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.nn import functional
-from tqdm import tqdm
 
 from vidssl.evaluate.cache import run_features
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
@@ -27,6 +26,7 @@ from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
 from vidssl.evaluate.scaling import Scaling, scaling_notes
 from vidssl.evaluate.splits import Splits, group_folds
+from vidssl.progress import progress_bar
 from vidssl.types import VidsslError
 
 PROTOCOL = (
@@ -78,8 +78,8 @@ def linear_probe(
     turns = group_folds(train.groups()) if leave_group_out else [(np.arange(len(label)), np.arange(len(wanted)))]
     (group,) = name_ids(train.groups())
     answer = torch.empty(len(wanted), dtype=torch.int64)
-    for others, own in tqdm(
-        turns, desc="linear probe", unit="fit", leave=False, disable=None if progress and len(turns) > 1 else True
+    for others, own in progress_bar(
+        turns, desc="linear probe", unit="fit", leave=False, show=progress and len(turns) > 1
     ):
         learnt, tested = torch.from_numpy(others), torch.from_numpy(own)
         x, shown_ = compact(*standardise(train.feature[learnt].float(), test.feature[tested].float()))
@@ -139,6 +139,9 @@ def omitted_ks(ks: Sequence[int], few: Sequence[int]) -> tuple[str, ...]:
     return (f"k = {', '.join(many)} left out: there are fewer videos.",) if many else ()
 
 
+LARGEST_CLASS = "Chance: always predicting the most common class of the test videos (the share of the largest class)."
+
+
 def majority_fraction(labels: Sequence[str | None]) -> float:
     """Fraction of the most common class: the accuracy of always predicting it."""
     return max(Counter(labels).values()) / len(labels)
@@ -196,7 +199,7 @@ def evaluate_probe(
         weights=run.weights,
         settings={**asdict(view), "scaling": scaling, "ks": list(few), "features": train[0].feature.shape[1]},
         notes=(
-            "Chance: always predicting the most common class of the test videos.",
+            LARGEST_CLASS,
             *data.notes(len(test[0].label), train[0].label),
             *data.folds_note(test[0].groups()),
             *omitted_ks(ks, few),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from vidssl.checks import is_whole
 from vidssl.evaluate.features import Clips, Crops
 from vidssl.evaluate.layers import Pool
 from vidssl.models import Encoder
@@ -156,6 +157,9 @@ def check_store_size(recipe: Recipe, size: Size) -> None:
         )
 
 
+MOST_CLIPS = 10_000  # of a video
+
+
 @dataclass(frozen=True, kw_only=True)
 class View:
     """How videos are shown to the encoders.
@@ -178,6 +182,10 @@ class View:
     pool: Pool = "avg"
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not is_whole(self.clips, 1, MOST_CLIPS):
+            raise VidsslError(f"clips={self.clips!r}: take a whole number from 1 to {MOST_CLIPS}")
 
     def of(self, recipe: Recipe, *, crops: Crops = "centre", store: FrameStore | None = None) -> Clips:
         """The clips for the encoder of a recipe.

@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, gain, name_ids, proportion
@@ -34,6 +33,7 @@ from vidssl.evaluate.splits import group_folds
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import LUMA
+from vidssl.progress import progress_bar
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 from vidssl.video.decode import Video
@@ -168,12 +168,12 @@ def played_features(
         return pooled(encoder, encode(frames), view.pool, view.layer).view(len(clips), -1)
 
     with torch_threads(None):
-        for shown in tqdm(
+        for shown in progress_bar(
             prefetch_videos(index, rows, player.clips.store, player.read),
             total=len(rows),
             desc="clips",
             unit="video",
-            disable=None if progress else True,
+            show=progress,
         ):
             for way, clips in shown.items():
                 found["low level"][way].append(low_level(clips))

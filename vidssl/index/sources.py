@@ -26,6 +26,10 @@ _NO_FRAMES = "a folder without numbered pictures; a list names videos, or folder
 _REMOTE_FRAMES = "a folder of frames, which is only read from a disk: copy it, or pack it as a video"
 
 
+_COMMON = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+_ENDINGS = f"{' '.join(_COMMON)} or one of {len(EXTENSIONS) - len(_COMMON)} others"
+
+
 def find_videos(source: Path, frames: str = "*") -> Found:
     """List the videos of a source.
 
@@ -62,7 +66,7 @@ def _find(source: Path, frames: str, where: str) -> Found:
         else:
             found = _in_folder(source.resolve(), frames)
         rule = (
-            f"video files end in {' '.join(sorted(EXTENSIONS))}, shards in {' '.join(ENDINGS)}; frames are at least "
+            f"video files end in {_ENDINGS}, shards in {' '.join(ENDINGS)}; frames are at least "
             f"{SERIES} pictures that are numbered, such as img_00001.jpg"
         )
     elif is_list(source):
@@ -72,7 +76,7 @@ def _find(source: Path, frames: str, where: str) -> Found:
         if isinstance(tar, RemotePath):
             tar.stat()  # a missing one is an error of the argument, and no row
         found = Found(tar.parent, _distinct(find_in_tar(tar, tar.name, ignored)), ignored.notes())
-        rule = f"video files end in {' '.join(sorted(EXTENSIONS))}"
+        rule = f"video files end in {_ENDINGS}"
     else:
         raise VidsslError(
             f"{where} not a folder; name a folder of videos, a list of them ({', '.join(LISTS)}) or a shard (.tar); "

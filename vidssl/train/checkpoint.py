@@ -189,6 +189,8 @@ def find(run: Path) -> Path:
             if damaged
             else "no checkpoint in it"
             if run.is_dir()
+            else "it is a file, and no run"
+            if run.exists()
             else "no such folder"
         )
         raise VidsslError(

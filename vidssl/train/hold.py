@@ -33,7 +33,7 @@ def hold_run(
 
         def lock() -> None:
             if out.is_dir() or not resume:
-                stack.enter_context(hold(out / LOCK, f"{command.name}: {command.folder}={str(out)!r}"))
+                stack.enter_context(hold(out / LOCK, f"{command.name}: {command.folder}{str(out)!r}"))
 
         process_group.run_on_first(lock)
         yield

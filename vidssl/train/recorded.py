@@ -32,14 +32,14 @@ _DECIDES = {"pretext": "method", "task_weights": "pretext.weights"}
 
 
 class CommandText(NamedTuple):
-    """How errors speak of a command: its name, what it calls the run's folder, and how to get another folder."""
+    """How errors speak of a command: its name, what precedes the path of the run's folder, and how to get another."""
 
     name: str
     folder: str
     hint: str
 
 
-TRAIN = CommandText("train", "out", "take another out")
+TRAIN = CommandText("train", "out=", "take another out")
 
 
 def free_settings(schedule: str | None) -> list[str]:

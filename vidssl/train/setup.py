@@ -135,7 +135,7 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
         found, damaged = checkpoint.latest(out)
         if found is None and not (out / "run.json").is_file():  # else it ended before its first checkpoint
             raise VidsslError(
-                f"{name}: resume: {folder}={str(out)!r} has no run in it; "
+                f"{name}: resume: {folder}{str(out)!r} has no run in it; "
                 "leave --resume out, or name the folder of a run"
             )
         return found, damaged
@@ -147,11 +147,11 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
                 if has
                 else f"{sorted(others)[0]!r} is in it, and no whole checkpoint"
             )
-            raise VidsslError(f"{name}: {folder}={str(out)!r}: not empty; {what}{', or' if has else ';'} {hint}")
+            raise VidsslError(f"{name}: {folder}{str(out)!r}: not empty; {what}{', or' if has else ';'} {hint}")
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise VidsslError(
-            f"{name}: {folder}={str(out)!r}: {error.strerror or error}; name a folder that can be written"
+            f"{name}: {folder}{str(out)!r}: {error.strerror or error}; name a folder that can be written"
         ) from error
     return None, []
 
@@ -190,7 +190,7 @@ def fit(
     except OSError as error:
         name, folder, _ = task.command
         raise VidsslError(
-            f"{name}: {folder}={str(out)!r}: {error}; repair this, and the same command with --resume continues "
+            f"{name}: {folder}{str(out)!r}: {error}; repair this, and the same command with --resume continues "
             "from the latest checkpoint"
         ) from error
 

@@ -109,7 +109,7 @@ class TrainedEncoder:
         if isinstance(source, (str, os.PathLike)):
             index = _index([Path(source)], shown.extent)
             return shown.read(index.video(0))
-        found = as_frames(source, "source")
+        found = _bytes(as_frames(source, "source"))
         if len(found.data) < shown.extent:
             raise VidsslError(f"source has {len(found.data)} frames: a clip spans {shown.extent}; pass as many")
         return shown.of_frames(found)
@@ -117,7 +117,7 @@ class TrainedEncoder:
     @torch.no_grad()
     def features(
         self,
-        source: Source | Iterable[str | os.PathLike[str]],
+        source: Source | Iterable[Source],
         *,
         clips: int = 10,
         layer: str | None = None,
@@ -129,7 +129,7 @@ class TrainedEncoder:
         """Compute the features of one video or of several.
 
         Args:
-            source: As for `preprocess`, or several paths.
+            source: As for `preprocess`, or several of these: all paths, or all frames.
             clips: Clips of a video, over which its feature is the mean.
             layer: Name of the layer whose output is the feature; None takes the encoder's own feature.
             pool: How a layer's output is pooled, see vidssl.evaluate.layers.pooled.
@@ -138,7 +138,7 @@ class TrainedEncoder:
             progress: Show a progress bar.
 
         Returns:
-            float32 [D] for one video, [V, D] for V paths, in their order, on the CPU.
+            float32 [D] for one video, [V, D] for V of them, in their order, on the CPU.
 
         Raises:
             VidsslError: A file cannot be used, or a video has too few frames for one clip.
@@ -152,7 +152,19 @@ class TrainedEncoder:
             return pooled(self.encoder.to(picked).eval(), views.to(picked), pool, layer).float().mean(0).cpu()
         if not isinstance(source, Iterable):
             raise VidsslError(f"source is a {type(source).__name__}: pass a path, several paths, or frames")
-        paths = [Path(path) for path in source]
+        sources = list(source)
+        if sources and not any(isinstance(one, (str, os.PathLike)) for one in sources):
+            for at, one in enumerate(sources):
+                if not (isinstance(one, Frames) or hasattr(one, "__dlpack__")):
+                    raise VidsslError(f"source[{at}] is a {type(one).__name__}: pass paths, or frames of videos")
+            return torch.stack(
+                [self.features(one, clips=clips, layer=layer, pool=pool, device=device) for one in sources]
+            )
+        paths = []
+        for at, one in enumerate(sources):
+            if not isinstance(one, (str, os.PathLike)):
+                raise VidsslError(f"source[{at}] is a {type(one).__name__}: pass paths alone, or frames alone")
+            paths.append(Path(one))
         index = _index(paths, self.extent, workers=workers, progress=progress)
         return self.extract(
             index, clips=clips, layer=layer, pool=pool, device=device, workers=workers, progress=progress
@@ -257,6 +269,17 @@ def described(trained: TrainedEncoder) -> dict[str, Any]:
     """What `load` needs beside the weights, as values of JSON."""
     recipe: dict[str, Any] = json.loads(json.dumps(trained.recipe.as_dict()))
     return {"recipe": recipe, "step": trained.step, "weights": trained.weights}
+
+
+def _bytes(frames: Frames) -> Frames:
+    """Returns the frames. Raises VidsslError if their values are not bytes."""
+    kind = str(getattr(frames.data, "dtype", "uint8")).removeprefix("torch.")
+    if kind != "uint8":
+        raise VidsslError(
+            f"source is {kind}: frames are uint8, from 0 to 255; pass x.astype('uint8') of values that are whole, and "
+            "(255 * x).round().astype('uint8') of values from 0 to 1 (torch: .to(torch.uint8))"
+        )
+    return frames
 
 
 def _index(paths: list[Path], frames: int, *, workers: int | None = None, progress: bool = False) -> VideoIndex:
