@@ -2,7 +2,7 @@
 
 The names that others call: VideoIndex, Mixture, FrameStore, Loader, Batch, PlanSpec and Augment, tables of common tasks
 (labelled_clips, two_views, views, masked_clips with tube_masks), ops (motion, reduce, plan, assemble on any DLPack
-array), pretext.METHODS, models.ENCODERS, load (a trained encoder). They are imported when first used, so that
+array), pretext.METHODS, models.ENCODERS, load (a trained encoder), split. They are imported when first used, so that
 `import vidssl` is quick.
 
 Each folder's docstring has a table of its files. The modules beside the folders:
@@ -44,6 +44,7 @@ _HOMES = {
     "labelled_clips": "vidssl.kernels.views",
     "load": "vidssl.trained",
     "masked_clips": "vidssl.kernels.views",
+    "split": "vidssl.index.holdout",
     "tube_masks": "vidssl.kernels.views",
     "two_views": "vidssl.kernels.views",
     "views": "vidssl.kernels.views",
@@ -67,6 +68,7 @@ __all__ = [
     "models",
     "ops",
     "pretext",
+    "split",
     "tube_masks",
     "two_views",
     "views",

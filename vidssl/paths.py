@@ -252,6 +252,11 @@ def printable(text: object, *, lines: bool = False) -> str:
     return "".join(one if one.isprintable() or one in kept else ascii(one)[1:-1] for one in str(text))
 
 
+def many_of(count: int, noun: str) -> str:
+    """Format a count for people: 1 video, 2 videos."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 _UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("KB", 10**3))
 
 

@@ -18,11 +18,15 @@ MODULES = {
     "vidssl.train.train": "Training.",
     "vidssl.ops": "The kernels, for numpy, torch and cupy arrays.",
     "vidssl.trained": "A trained encoder in use.",
+    "vidssl.loader.profile": "How fast videos load, and which step takes the time.",
     "vidssl.datasets": "Official lists of data sets.",
     "vidssl.prepare": "Videos that decode quickly.",
     "vidssl.report": "The HTML page about runs.",
 }
-NAMES = {"vidssl.train.config": ("Recipe", "TrainConfig")}  # of modules without `__all__`
+NAMES = {  # of modules without `__all__`
+    "vidssl.train.config": ("Recipe", "TrainConfig"),
+    "vidssl.loader.profile": ("Profile", "profile"),
+}
 
 
 SPLIT = ("vidssl", "vidssl.pretext")  # modules with a page for each name: one page would be too long to read

@@ -88,6 +88,23 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, capsys: pytest.Capture
         epic_kitchens(videos)
 
 
+def test_a_part_without_the_test_list_is_whole_with_subset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = release(tmp_path)
+    for path in tmp_path.rglob("EPIC_100_test_timestamps.csv"):
+        path.unlink()
+    next(videos.rglob("P02_101.*")).unlink()
+    with pytest.raises(SystemExit, match="1"):
+        main(["datasets", "check", "epic_kitchens", str(videos)])
+    assert main(["datasets", "check", "epic_kitchens", str(videos), "--subset"]) == 0
+    said = capsys.readouterr().out
+    assert "note: EPIC_100_test_timestamps.csv is missing" in said
+    assert "missing in validation: P02_101_0" in said
+    for path in [*videos.rglob("P*.MP4")]:
+        path.rename(path.with_name(f"other_{path.name}"))
+    with pytest.raises(SystemExit, match="1"):
+        main(["datasets", "check", "epic_kitchens", str(videos), "--subset"])
+
+
 def test_its_index_has_a_row_for_each_segment(tmp_path: Path) -> None:
     videos = release(tmp_path)
     main(["datasets", "lists", "epic_kitchens_verbs", str(videos), "--out", str(tmp_path / "l"), "--index"])

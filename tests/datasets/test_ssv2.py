@@ -60,7 +60,7 @@ def test_parts_labels_and_files(folder: str, prefix: str, tmp_path: Path) -> Non
     assert found.notes == [
         f"{prefix}labels.json names 2 templates; the release has 174",
         f"{prefix}train.json names 2 videos; the release has 168913",
-        f"{prefix}validation.json names 1 videos; the release has 24777",
+        f"{prefix}validation.json names 1 video; the release has 24777",
         f"{prefix}test.json names 2 videos; the release has 27157",
     ]
     assert ssv2(videos, tmp_path / folder).parts == found.parts
@@ -75,13 +75,16 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path) -> None:
     )
     (lists / "test.json").unlink()
     found = ssv2(videos)
+    assert (
+        f"test.json is missing in {lists}, so there is no test set; training and validation do not need it"
+        in found.notes
+    )
     assert found.missing == {"train": ["2"], "validation": ["2", "9"]}
     assert found.extra == ["1420.webm", "1421.webm", "22.mp4"]
     assert found.problems == [
         'validation.json: entry 4: 9 has the template "x", and no such one is in labels.json; it gets no label',
         "validation lists 3 2 times; keep one line",
-        f"test.json is missing in {lists}",
-        "train and validation share 1 videos, such as 2",
+        "train and validation share 1 video, such as 2",
         f"{videos / '78687.webm'}: empty file; download it again",
     ]
 

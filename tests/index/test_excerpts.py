@@ -186,7 +186,7 @@ def test_what_a_list_states_about_segments(tmp_path: Path) -> None:
         ),
         ("path,start,end\na.mp4,0,1\na.mp4,1,1.0", "line 3: .*the segment 1 to 1.0 is refused: it is empty"),
         ("path,start,end\na.mp4,0,0", "it is empty"),
-        ("path,start,end\na.mp4,-1,1", "line 2: column 'start': '-1' is not seconds"),
+        ("path,start,end\na.mp4,-1,1", "line 2: column 'start': '-1' is not .*; it must not be negative"),
         ("path,start,end\na.mp4,1e0,2", "'1e0' is not seconds"),
         ("path,start,end\na.mp4,00:61:00,2", "line 2: column 'start': '00:61:00' is not seconds"),
         ("path,start,end\na.mp4,1,x", "line 2: column 'end': 'x' is not seconds"),

@@ -10,8 +10,9 @@ import pytest
 
 from tests.clips import make_clip
 from tests.kernels.workload import orders
-from vidssl import FrameStore, VideoIndex, VidsslError
+from vidssl import FrameStore, Loader, VideoIndex, VidsslError
 from vidssl.cli import main
+from vidssl.cpus import cpus
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.loader.profile import STEPS, Profile, profile
@@ -137,6 +138,34 @@ def test_the_command_takes_a_store(index: VideoIndex, tmp_path: Path, capsys: py
     assert not none.exists()
     assert main([*command, "--store-size", "64x86"]) == 2
     assert "it needs --store FOLDER" in capsys.readouterr().err
+
+
+def test_a_table_is_measured_as_a_task_is(index: VideoIndex) -> None:
+    assert profile(index, SPEC, workers=1, windows=3).shown == profile(index, Task(SPEC), workers=1, windows=3).shown
+
+
+def test_a_loop_of_ones_own_sees_how_long_it_waits(index: VideoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader's clock runs while a batch is asked for, and not while the loop works."""
+    now = [0.0]
+    monkeypatch.setattr("vidssl.loader.loader.perf_counter", lambda: now[0])
+    with Loader(index, SPEC, batch_size=1, device="cpu", workers=1) as loader:
+        take = loader._pipeline.__next__
+
+        def slow(pipeline: Any) -> Any:
+            now[0] += 2
+            return take()
+
+        monkeypatch.setattr(type(loader._pipeline), "__next__", slow)
+        for _ in loader:
+            now[0] += 5  # the loop works
+        assert loader.waited == 2 * len(loader) > 0
+
+
+def test_far_too_many_workers_are_named(index: VideoIndex, caplog: pytest.LogCaptureFixture) -> None:
+    with Loader(index, SPEC, batch_size=1, device="cpu", workers=cpus()):
+        assert "too many" not in caplog.text
+    with Loader(index, SPEC, batch_size=1, device="cpu", workers=16 * cpus() + 1):
+        assert f"workers={16 * cpus() + 1}: far too many threads for {cpus()} core(s)" in caplog.text
 
 
 def test_no_windows_is_an_error(index: VideoIndex) -> None:

@@ -141,3 +141,41 @@ def test_a_task_that_is_not_known_is_named(recipe: Recipe) -> None:
     values = {**recipe.as_dict(), "method": "somebodys"}
     with pytest.raises(VidsslError, match=r"^pretext='somebodys': no task of this name is known here; import the mod"):
         recipe_from(values)
+
+
+HOLDS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vidssl.pretext import Vcop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holds(Vcop):
+    \"\"\"VCOP with a setting of its own.
+
+    Args:
+        hold: Frames that are held.
+    \"\"\"
+
+    name: ClassVar[str] = "holds"
+    hold: int = 2
+"""
+
+
+def test_fields_of_a_task_of_ones_own_are_options(
+    folder: Path, index: VideoIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "holds.py").write_text(HOLDS)
+    command = ["train", "vcop_r3d_tiny", "--pretext", "holds.py:Holds"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--help"])
+    assert "--hold INT" in capsys.readouterr().out
+    index.save("videos.arrow")
+    command += ["--data", "videos.arrow", "--out", "RUN", "--batch-size", "2", "--device", "cpu"]
+    assert main([*command, "--steps", "1", "--interval", "4", "--hold", "5"]) == 0
+    task = recipe_from(checkpoint.load_meta(checkpoint.find(folder / "RUN"))["recipe"]).pretext
+    assert (task.name, task.as_dict()["hold"], task.as_dict()["interval"]) == ("holds", 5, 4)
+    assert main([*command, "--resume", "--steps", "2"]) == 0
+    assert main([*command, "--resume", "--steps", "3", "--hold", "6"]) == 2
+    assert "pretext.hold: 5 in the run, 6 here" in capsys.readouterr().err

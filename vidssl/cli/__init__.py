@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from vidssl.cli.arguments import REGISTRY, as_given, check_once, giving
+from vidssl.cli.arguments import REGISTRY, as_given, check_once, giving, reading
 from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
@@ -214,7 +214,9 @@ def _run(name: str, arguments: Sequence[str]) -> None:
     command = COMMANDS[name]
     found = getattr(import_module(f"vidssl.cli.{command.module}"), command.name)
     if command.grouped:
-        _choose(found(), f"vidssl {name}", command.help, arguments)
+        with reading(arguments):
+            commands = found()
+        _choose(commands, f"vidssl {name}", command.help, arguments)
     else:
         _call(found, f"vidssl {name}", arguments)
 

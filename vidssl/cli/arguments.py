@@ -17,6 +17,7 @@ from vidssl.types import VidsslError
 _INTERNAL = ("root", "source")  # what the functions that read videos call the path of them
 REGISTRY = ConstructorRegistry()  # of all commands
 _GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+_LINE: ContextVar[tuple[str, ...]] = ContextVar("line", default=())
 
 
 @contextmanager
@@ -64,6 +65,31 @@ def as_given(message: str, arguments: Sequence[str]) -> str:
         for internal in _INTERNAL if len(names) == 1 else ():
             message = message.replace(f"{internal}={value!r}", f"{min(names)}={value!r}")
     return message
+
+
+@contextmanager
+def reading(arguments: Sequence[str]) -> Iterator[None]:
+    """Makes these what `subcommand` and `value_of` speak of, during the block: while the subcommands are made."""
+    before = _LINE.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _LINE.reset(before)
+
+
+def subcommand() -> str:
+    """Returns the subcommand that is called; "" for none."""
+    return next(iter(_LINE.get()), "")
+
+
+def value_of(option: str) -> str | None:
+    """Returns the text that an option of the subcommand has, before anything else is read; None if it is not given."""
+    line = _LINE.get()
+    for at, one in enumerate(line):
+        name, equals, value = one.partition("=")
+        if name == f"--{option}":
+            return value if equals else next(iter(line[at + 1 :]), None)
+    return None
 
 
 def given() -> frozenset[str]:

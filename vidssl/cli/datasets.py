@@ -55,6 +55,7 @@ def check(
     *,
     annotations: Path | None = None,
     group: str = "",
+    subset: bool = False,
     duplicates: bool = False,
     workers: int | None = None,
 ) -> None:
@@ -71,6 +72,7 @@ def check(
             EPIC_100_train.csv. None looks for them in and beside videos.
         group: For folder and csv: regular expression; the text that it matches in a path is the group of the video.
             Example: "[a-z]+(?=_)".
+        subset: Accept that videos are missing, as of a part of the release; they are counted and named all the same.
         duplicates: Also look for near-duplicates: copies that were re-encoded, resized, trimmed or mirrored. A pair
             that may be on both sides of a split is a problem. Every video is decoded. It needs ImageHash: pip install
             'vidssl[duplicates]'.
@@ -80,7 +82,7 @@ def check(
     if duplicates:
         found = with_duplicates(found, workers=workers)
     print(found.text())
-    if not found.whole:
+    if found.problems or (found.missing and not (subset and found.present)):
         print(
             f"{found.name}: {sum(map(len, found.missing.values()))} missing, {len(found.problems)} problems",
             file=sys.stderr,

@@ -18,7 +18,7 @@ from vidssl.index.sources import UNREADABLE
 from vidssl.index.summary import listed
 from vidssl.index.table import VideoIndex
 from vidssl.index.transient import not_read
-from vidssl.paths import printable, readable
+from vidssl.paths import many_of, printable, readable
 from vidssl.store.folder import delete, delete_unused, is_ours, open_shards
 from vidssl.store.frames import FrameStore, parse_size
 from vidssl.store.scores import keys_of_scores
@@ -120,7 +120,7 @@ def verify(store: Positional[Path]) -> None:
             hints.append(f"`vidssl store rm {store} --damaged` deletes these, and their frames are decoded again")
         if others := [path.name for path in wrong if not is_ours(path)]:
             hints.append(f"delete {', '.join(others)} yourself, as vidssl did not give it this name")
-        raise VidsslError(f"store={str(store)!r}: {_many(len(wrong), 'damaged shard')}; {'; '.join(hints)}")
+        raise VidsslError(f"store={str(store)!r}: {many_of(len(wrong), 'damaged shard')}; {'; '.join(hints)}")
     print("every block is as it was written:")
     for line in _by_size([shard for _, shard, _ in open_shards(folder) if shard is not None]):
         print(line)
@@ -153,7 +153,7 @@ def rm(store: Positional[Path], *, damaged: bool = False, keep: Datasets = (), a
         return
     chosen = [path for path, _ in FrameStore.verify_folder(folder)] if damaged else FrameStore.paths(folder)
     ours = [path for path in chosen if is_ours(path)]
-    print(f"deleted {_many(len(ours), 'shard')}, {readable(delete(ours, folder))}")
+    print(f"deleted {many_of(len(ours), 'shard')}, {readable(delete(ours, folder))}")
     if not damaged:
         _delete(indexes_in(folder))
     for path in chosen:
@@ -202,10 +202,6 @@ def _keys(indexes: Sequence[VideoIndex], size_text: str) -> frozenset[bytes]:
     return frozenset([*keys, *(score for key in keys for score in keys_of_scores(key))])
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def _by_size(shards: Sequence[Shard]) -> list[str]:
     """A line for each size of frames, and one for motion."""
     lines, frames = [], [shard for shard in shards if shard.path.name.endswith(ENDING)]
@@ -214,11 +210,11 @@ def _by_size(shards: Sequence[Shard]) -> list[str]:
         runs = [run for shard in some for run in shard.runs()]
         videos = {run.key for run in runs}
         lines.append(
-            f"{_many(len(some), 'shard')} of {size or 'unknown size'}: {_many(len(videos), 'video')}, "
+            f"{many_of(len(some), 'shard')} of {size or 'unknown size'}: {many_of(len(videos), 'video')}, "
             f"{sum(run.frames for run in runs):,} frames, {readable(sum(shard.bytes for shard in some))}"
         )
     if scores := [shard for shard in shards if shard not in frames]:
-        lines.append(f"{_many(len(scores), 'shard')} of motion, {readable(sum(shard.bytes for shard in scores))}")
+        lines.append(f"{many_of(len(scores), 'shard')} of motion, {readable(sum(shard.bytes for shard in scores))}")
     return lines
 
 

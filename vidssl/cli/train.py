@@ -9,7 +9,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from vidssl.cli.arguments import Data, given
+from vidssl.cli.arguments import Data, given, subcommand, value_of
 from vidssl.cli.store_data import open_data_and_store, say_read
 from vidssl.pretext import join
 from vidssl.recipes import RECIPES
@@ -30,8 +30,9 @@ Args:
         proportion to its weight: --data a.arrow:2 --data b.arrow:1. With resume, none takes the run's.
     out: Folder of the run: checkpoints, metrics.jsonl, events for TensorBoard.
     pretext: Names of tasks to learn together, such as vcop,pace: one encoder, one window and a head for each. A task of
-        your own is module:Class or path/to/file.py:Class. The task of the recipe keeps its settings, and others take
-        those that they share with it. None learns the recipe's alone.
+        your own is module:Class or path/to/file.py:Class; alone, its fields are options in the place of those of the
+        recipe's task, also in --help. The task of the recipe keeps its settings, and others take those that they share
+        with it. None learns the recipe's alone.
     task_weights: Factor of the loss of each of these tasks; () is 1 for each.
     resume: Continue the run in OUT from its latest checkpoint. What is not given is as in the run. Other steps (not
         with schedule=cosine, whose learning rates depend on the last step), workers, intervals of the log and so on may
@@ -49,7 +50,20 @@ Args:
 
 def commands() -> dict[str, Callable[..., None]]:
     """Returns a command for every recipe, by name."""
-    return {name: _command(name, make(), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()}
+    return {
+        name: _command(name, _with_own(name, make()), cleandoc(make.__doc__ or "")) for name, make in RECIPES.items()
+    }
+
+
+def _with_own(name: str, recipe: Recipe) -> Recipe:
+    """Returns the recipe that is called with the task of one's own that --pretext names: its fields are options then.
+
+    Several tasks are joined later, from their defaults.
+    """
+    code = value_of("pretext")
+    if name != subcommand() or code is None or ":" not in code or "," in code:
+        return recipe
+    return replace(recipe, pretext=join(recipe.pretext, [code]))
 
 
 def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:

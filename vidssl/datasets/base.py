@@ -77,6 +77,11 @@ class Dataset:
         return {part: names for part, names in found.items() if names}
 
     @property
+    def present(self) -> int:
+        """Number of listed videos that are there."""
+        return sum(entry.path is not None for entries in self.parts.values() for entry in entries)
+
+    @property
     def whole(self) -> bool:
         """True if no video is missing and there are no problems."""
         return not self.missing and not self.problems

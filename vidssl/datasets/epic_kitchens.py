@@ -28,6 +28,7 @@ from vidssl.datasets.base import (
 from vidssl.datasets.records import first_five
 from vidssl.index.excerpts import Excerpt, parse_excerpt
 from vidssl.index.lists import read_list_text, read_table
+from vidssl.paths import many_of
 from vidssl.types import VidsslError
 
 Labels = Literal["action", "verb", "noun"]
@@ -61,7 +62,11 @@ def epic_kitchens(videos: Path, annotations: Path | None = None, *, labels: Labe
     for part, count in SEGMENTS.items():
         path = where / _LISTS[part]
         if not path.is_file():
-            problems.append(f"{path.name} is missing in {where}")
+            lacks = f"{path.name} is missing in {where}"
+            if part == "test":
+                notes.append(f"{lacks}, so there is no test set; training and validation do not need it")
+            else:
+                problems.append(lacks)
             continue
         rows = _rows(path, () if part == "test" else tuple(names))
         entries, wrong = _entries(rows, {} if part == "test" else names, files)
@@ -70,10 +75,12 @@ def epic_kitchens(videos: Path, annotations: Path | None = None, *, labels: Labe
         if twice:
             notes.append(f"{path.name}: {twice} actions are left out, as an action before them has the same times")
         if len(rows) != count:
-            notes.append(f"{path.name} names {len(rows)} segments; the release has {count}")
+            notes.append(f"{path.name} names {many_of(len(rows), 'segment')}; the release has {count}")
     both = shared_groups(parts.get("train", []), parts.get("validation", []))
     if both:
-        problems.append(f"train and validation share {len(both)} files, such as {both[0]}; take the release's lists")
+        problems.append(
+            f"train and validation share {many_of(len(both), 'file')}, such as {both[0]}; take the release's lists"
+        )
     problems += files.problems() + empty_files(parts)
     return Dataset(name=_NAMES[labels], parts=parts, extra=files.unused(), problems=problems, notes=notes + files.notes)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from vidssl.datasets.base import Dataset, Entry, empty_files, refused_files
 from vidssl.index.holdout import hold_out, match_groups
 from vidssl.index.sources import find_videos
+from vidssl.paths import many_of
 from vidssl.types import VidsslError
 
 
@@ -77,9 +78,9 @@ def _notes(packed: int, parts: dict[str, list[Entry]]) -> list[str]:
     if count:
         (most, many), (least, few) = count.most_common()[0], count.most_common()[-1]
         notes.append(
-            f"each class has {few} videos"
+            f"each class has {many_of(few, 'video')}"
             if few == many
-            else f"classes have from {few} videos ({least}) to {many} ({most})"
+            else f"classes have from {many_of(few, 'video')} ({least}) to {many} ({most})"
         )
     if "test" in parts:
         lost = sorted(

@@ -22,6 +22,7 @@ from vidssl.datasets.records import brief, first_five, read_json, read_records
 from vidssl.index.classes import sort_classes
 from vidssl.index.lines import shown
 from vidssl.index.lists import read_lines
+from vidssl.paths import many_of
 from vidssl.types import VidsslError
 
 VIDEOS = {"train": 168_913, "validation": 24_777, "test": 27_157}  # of the release
@@ -58,7 +59,11 @@ def ssv2(videos: Path, annotations: Path | None = None) -> Dataset:
     for part, count in VIDEOS.items():
         path = where / f"{prefix}{part}.json"
         if not path.is_file():
-            problems.append(f"{path.name} is missing in {where}")
+            lacks = f"{path.name} is missing in {where}"
+            if part == "test":
+                notes.append(f"{lacks}, so there is no test set; training and validation do not need it")
+            else:
+                problems.append(lacks)
             continue
         given = _answers(answers) if part == "test" and answers.is_file() else None
         parts[part], wrong = _entries(path, templates, given, files, labelled=part != "test" or given is not None)
@@ -66,7 +71,7 @@ def ssv2(videos: Path, annotations: Path | None = None) -> Dataset:
         if part == "test" and given is None:
             notes.append(f"the test set has no labels, because {answers.name} is missing in {where}")
         if len(parts[part]) != count:
-            notes.append(f"{path.name} names {len(parts[part])} videos; the release has {count}")
+            notes.append(f"{path.name} names {many_of(len(parts[part]), 'video')}; the release has {count}")
     problems += _shared(parts) + files.problems() + empty_files(parts)
     return Dataset(name="ssv2", parts=parts, extra=files.unused(), problems=problems, notes=notes + files.notes)
 
@@ -136,7 +141,7 @@ def _shared(parts: dict[str, list[Entry]]) -> list[str]:
     names = {part: {entry.name for entry in entries} for part, entries in parts.items()}
     pairs = [(a, b) for at, a in enumerate(names) for b in list(names)[at + 1 :]]
     return [
-        f"{a} and {b} share {len(names[a] & names[b])} videos, such as {min(names[a] & names[b])}"
+        f"{a} and {b} share {many_of(len(names[a] & names[b]), 'video')}, such as {min(names[a] & names[b])}"
         for a, b in pairs
         if names[a] & names[b]
     ]

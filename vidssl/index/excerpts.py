@@ -92,7 +92,8 @@ def _parse(text: str, unit: str) -> Decimal | None:
     found = None if unit == "frames" else _CLOCK.fullmatch(text)
     if found is None:
         fix = "a number of a frame, from 0" if unit == "frames" else "seconds (1.5) or [H:]MM:SS (00:00:01.50), from 0"
-        raise ValueError(f"{text!r} is not {fix}")
+        negative = "; it must not be negative" if text.startswith("-") else ""
+        raise ValueError(f"{text!r} is not {fix}{negative}")
     return Decimal(found["seconds"]) + 60 * int(found["minutes"]) + 3600 * int(found["hours"] or 0)
 
 

@@ -25,7 +25,8 @@ def labelled_clips(length: int, stride: int = 1, *, augment: Augment = _MIRRORED
     Args:
         length: Frames of the clip, T.
         stride: Distance between neighbouring frames, in frames of the video.
-        augment: Settings of crop, flip and colour. Default: 112 x 112 of 128 x 171, mirrored in half of the cases.
+        augment: Settings of crop, flip and colour. Default: 112 x 112 of 128 x 171, mirrored in half of the cases, and
+            colours drawn once for each clip. An Augment that is given takes the place of all of this.
 
     Returns:
         A table of one slot; its label is always 0.
@@ -72,7 +73,8 @@ def views(
             view is cropped anywhere.
         augment: Settings of crop, flip and colour. Whatever its scopes say, each view has draws of its own, the same
             for all of its frames (scope "clip"). Default: 112 x 112 of 128 x 171, mirrored in half of the cases,
-            brightness, contrast and saturation changed by up to 0.4, grey in a fifth of the cases.
+            brightness, contrast and saturation changed by up to 0.4, grey in a fifth of the cases. An Augment that is
+            given takes the place of all of this.
 
     Returns:
         A table of K slots; its label is always 0. Without random draws (`Loader(train=False)`), views of the same
@@ -116,7 +118,7 @@ def masked_clips(length: int, stride: int = 1, *, masks: int = 1024, augment: Au
         length: Frames of the clip, T.
         stride: Distance between neighbouring frames, in frames of the video.
         masks: Number of masks.
-        augment: Settings of crop, flip and colour. Default: 112 x 112 of 128 x 171, mirrored in half of the cases.
+        augment: As of `labelled_clips`.
 
     Returns:
         A table of one slot. `Loader(train=False)` shows each video with a mask that never changes.

@@ -12,6 +12,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, cast, get_args
 
@@ -42,6 +43,7 @@ from vidssl.store.frames import FrameStore
 from vidssl.types import Batch, VidsslError
 
 log = logging.getLogger(__name__)
+_MANY = 16  # workers for each core: more cannot be meant
 
 
 class Loader:
@@ -63,7 +65,7 @@ class Loader:
         seed: Seed of windows, plans and the order of videos.
         rank: Rank of this process, below `world_size`.
         world_size: Number of processes that share an epoch.
-        workers: Threads that fetch windows; None takes one per core.
+        workers: Threads that fetch windows; None takes one per core. Far more are slower: a warning.
         train: False shows the videos in order, each with its middle window, centre crop and a fixed arrangement; the
             last batch may be smaller.
         tuples_per_window: Tuples drawn from one decoded window; they have consecutive positions.
@@ -83,6 +85,9 @@ class Loader:
             such a window.
         file_timeout: Seconds that decoding a window may take, plus one for each MiB of its file and each decoded frame;
             None takes 60. A file that takes longer counts as corrupt.
+
+    Attributes:
+        waited: Seconds that iteration has taken so far to give batches: how long the caller waited for data.
 
     Raises:
         VidsslError: An argument is invalid, no video is long enough, or the column of labels is damaged.
@@ -117,6 +122,8 @@ class Loader:
         if not isinstance(spec, PlanSpec | JointSpec):
             raise VidsslError(f"pretext={pretext!r}: take a Pretext, such as vidssl.pretext.Vcop(), or a PlanSpec")
         check_numbers(batch_size, seed, rank, world_size, workers, tuples_per_window, max_corrupt)
+        if workers > _MANY * cpus():
+            log.warning("workers=%d: far too many threads for %d core(s); leave it out", workers, cpus())
         for name, value, known in (
             ("dtype", dtype, get_args(DType)),
             ("decode", decode, DECODES),
@@ -158,6 +165,7 @@ class Loader:
         self._pipeline = self._connect(self.engine, decoder, self.settings, self._schedule)
         self._closed = False
         self.epoch, self._batch = 0, 0  # of the next batch that is yielded
+        self.waited = 0.0
         self._counts: Counter[str] = Counter()
         self._rejected = torch.zeros((), dtype=torch.int64, device=self.device)
         path = as_path(quarantine, "quarantine") if quarantine is not None else None
@@ -243,9 +251,12 @@ class Loader:
         if self._batch == 0 and not self.train:
             self._pipeline.seek(self.epoch, 0)
         while self._batch < len(self):
+            asked = perf_counter()
             made = next(self._pipeline)
             self.epoch, self._batch = made.epoch, made.number + 1
-            yield self._batch_of(made)
+            batch = self._batch_of(made)
+            self.waited += perf_counter() - asked
+            yield batch
         self.epoch, self._batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:

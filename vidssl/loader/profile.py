@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 
 from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.joint import HasPlan
+from vidssl.kernels.joint import HasPlan, Spec
 from vidssl.loader.engines import Engine, make_engine
 from vidssl.loader.loader import Loader
 from vidssl.loader.pipeline import windows_per_second
@@ -130,7 +130,7 @@ class Profile:
 
 def profile(
     index: VideoIndex,
-    pretext: HasPlan,
+    pretext: HasPlan | Spec,
     *,
     workers: int | None = None,
     windows: int = 64,
@@ -141,7 +141,7 @@ def profile(
 
     Args:
         index: The videos.
-        pretext: The pretext whose plan the windows follow.
+        pretext: The pretext whose plan the windows follow, or the PlanSpec of another task.
         workers: Threads that decode. None uses one for each core.
         windows: Number of windows to load.
         seed: Seed of the windows.
@@ -176,15 +176,16 @@ def profile(
         )
 
 
-def rate(index: VideoIndex, pretext: HasPlan, *, workers: int, windows: int, seed: int = 0) -> float:
+def rate(index: VideoIndex, pretext: HasPlan | Spec, *, workers: int, windows: int, seed: int = 0) -> float:
     """Returns the windows per second of a loader in its steady state, over about `windows` windows."""
     batch = _batch(index, pretext)
     with Loader(index, pretext, batch_size=batch, device="cpu", workers=workers, seed=seed) as loader:
         return _rate(loader, -(-windows // batch), batch)
 
 
-def _batch(index: VideoIndex, pretext: HasPlan) -> int:
-    return min(8, max(1, len(index.usable(pretext.plan.frames))))
+def _batch(index: VideoIndex, pretext: HasPlan | Spec) -> int:
+    spec = pretext if isinstance(pretext, Spec) else pretext.plan
+    return min(8, max(1, len(index.usable(spec.frames))))
 
 
 def _rate(loader: Loader, count: int, size: int) -> float:
