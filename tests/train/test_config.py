@@ -67,3 +67,13 @@ def test_free_settings_are_settings() -> None:
 def test_what_cannot_be_trained_is_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(VidsslError, match=named):
         replace(TrainConfig(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("threads", 10**11), ("threads", 10**30), ("lr", float("inf")), ("weight_decay", float("inf"))],
+)
+def test_what_nothing_can_be_trained_with_is_refused(name: str, value: Any) -> None:
+    """Torch answers a huge number of threads with a traceback, and an infinite rate with weights that are none."""
+    with pytest.raises(VidsslError, match=rf"^train: {name}={value!r}: take "):
+        TrainConfig(**{name: value})

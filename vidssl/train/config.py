@@ -15,6 +15,8 @@ from vidssl.store.frames import parse_size
 from vidssl.train.loggers import Service
 from vidssl.types import VidsslError
 
+MOST_THREADS = 1024  # more than a machine has cores; torch would start them all
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -171,8 +173,8 @@ class TrainConfig:
             ("max_corrupt", 0 <= self.max_corrupt <= 1, "take a fraction of the videos in 0..1"),
             (
                 "threads",
-                self.threads is None or self.threads >= 1,
-                "take at least 1, or None to leave one core to decoding",
+                self.threads is None or 1 <= self.threads <= MOST_THREADS,
+                f"take 1 to {MOST_THREADS}, or None to leave one core to decoding",
             ),
             ("workers", self.workers is None or self.workers >= 1, "take at least 1, or None for one for each core"),
             ("seed", 0 <= self.seed < 2**63, "take 0 <= seed < 2**63"),
@@ -184,7 +186,7 @@ class TrainConfig:
     def _rates(self) -> tuple[tuple[str, bool, str], ...]:
         """What must be true of the optimizer's numbers: name, whether it is, fix."""
         return (
-            ("lr", self.lr > 0, "take a rate > 0"),
+            ("lr", 0 < self.lr < math.inf, "take a finite rate > 0"),
             ("layer_decay", 0 < self.layer_decay <= 1, "take 0 < layer_decay <= 1; 1 gives all layers the same rate"),
             ("lr_floor", 0 <= self.lr_floor <= self.lr, f"take a rate from 0 to lr={self.lr!r}"),
             ("lr_floor", not self.lr_floor or self.schedule == "cosine", 'take it together with schedule="cosine"'),
@@ -199,7 +201,7 @@ class TrainConfig:
             ("ema", self.ema is None or 0 < self.ema < 1, "take 0 < ema < 1, or None for no average"),
             ("drop_path", self.drop_path is None or 0 <= self.drop_path < 1, "take 0 <= drop_path < 1, or None"),
             ("momentum", 0 <= self.momentum < 1, "take 0 <= momentum < 1"),
-            ("weight_decay", self.weight_decay >= 0, "take at least 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "take a finite number, at least 0"),
         )
 
     def split(self, index: VideoIndex, span: int) -> tuple[VideoIndex, VideoIndex]:
