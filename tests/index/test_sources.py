@@ -260,3 +260,17 @@ def test_a_broken_shard_is_found_for_the_index_to_name(tmp_path: Path) -> None:
     left_out = dict(VideoIndex.build(tmp_path, progress=False).skipped(1))
     assert "a tar file that cannot be read to its end; the members before the damage are used" in left_out["bad.tar"]
     assert set(left_out) == {"bad.tar", "cut.tar", "cut.tar/a.mp4"}  # here no member is a video
+
+
+def test_a_missing_file_that_widens_the_root_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "1.mp4").touch()
+    (tmp_path / "lists").mkdir()
+    source = tmp_path / "lists" / "l.csv"
+    source.write_text(f"path\n{tmp_path}/a/b/1.mp4\n")
+    assert find_videos(source).notes == []
+    source.write_text(f"path\n{tmp_path}/a/b/1.mp4\n{tmp_path}/c/2.mp4\n")
+    found = find_videos(source)
+    assert found.root == tmp_path
+    (note,) = found.notes
+    assert f"line 3: {tmp_path}/c/2.mp4 is not there, and widens the root from {tmp_path}/a/b to {tmp_path}," in note

@@ -173,8 +173,10 @@ def _in_list(source: Path, frames: str) -> Found:
         paths = remote_names(given, root if isinstance(root, RemotePath) else None)
     else:
         paths = [str(path) for path in _resolve_names(list(map(PosixPath, given)), root)]
+    wide = list[str]()
     if not all(path.startswith(f"{str(root).rstrip('/')}/") for path in paths):
         root = common_folder([os.path.dirname(path) for path in paths], where)
+        wide = _widened(root, paths, listed.entries)
     start = len(str(root).rstrip("/")) + 1
     first: dict[str, ListEntry] = {}
     grouped: dict[str, ListEntry] = {}  # the first line of each file that has segments, which share a group
@@ -212,9 +214,24 @@ def _in_list(source: Path, frames: str) -> Found:
             why = f"{_shown(entry)} has another label or group in line {earlier.line}; keep one of the lines"
             refused.append((entry.line, why))
     refuse(f"{where}:", refused)
-    notes = [*_first(again, "lines name a video again"), *_first(counts, "folders have other numbers of frames")]
+    notes = [*wide, *_first(again, "lines name a video again"), *_first(counts, "folders have other numbers of frames")]
     videos.sort(key=lambda one: one.path)
     return Found(root, videos, notes)
+
+
+def _widened(root: Path, paths: Sequence[str], entries: Sequence[ListEntry]) -> list[str]:
+    """A note if only files that are not there make the root of a list as wide as it is."""
+    if isinstance(root, RemotePath):
+        return []
+    there = [os.path.exists(path) for path in paths]
+    folders = {os.path.dirname(path) for path, found in zip(paths, there, strict=True) if found}
+    if all(there) or not folders or (narrow := os.path.commonpath(folders)) == str(root):
+        return []
+    lost = entries[there.index(False)]
+    return [
+        f"line {lost.line}: {lost.path} is not there, and widens the root from {narrow} to {root}, which changes the "
+        "path of every video; correct or remove such lines"
+    ]
 
 
 def _first(notes: list[str], what: str) -> list[str]:
