@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +49,17 @@ def test_help_is_quick_to_make() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
     done = _vidssl("--help")
     assert done.returncode == 0
+    assert "`vidssl --version` prints the version" in " ".join(done.stdout.split())
     assert all(
         name in done.stdout for name in ("demo", "info", "index", "recipes", "train", "evaluate", "datasets", "report")
     )
+
+
+def test_the_version_is_printed_and_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    stated = re.search(r'^version = "(.+)"$', (Path(__file__).parents[1] / "pyproject.toml").read_text(), re.MULTILINE)
+    assert stated is not None
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vidssl {stated[1]}\n"
 
 
 def test_info_and_recipes() -> None:

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
+from vidssl import __version__
 from vidssl.cli.arguments import REGISTRY, as_given, check_once, giving, reading
 from vidssl.paths import printable
 from vidssl.types import VidsslError
@@ -171,8 +172,13 @@ def _main(arguments: list[str]) -> int:
         try:
             if arguments and arguments[0] in COMMANDS:
                 _run(arguments[0], arguments[1:])
+            elif arguments == ["--version"]:
+                print(f"vidssl {__version__}")
             else:
-                text = "Self-supervised learning from video. `vidssl COMMAND --help` explains each command."
+                text = (
+                    "Self-supervised learning from video. `vidssl COMMAND --help` explains each command, and "
+                    "`vidssl --version` prints the version."
+                )
                 _choose({name: _stub(command.help) for name, command in COMMANDS.items()}, "vidssl", text, arguments)
         finally:
             sys.stdout.flush()  # here, a closed pipe is handled
