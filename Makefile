@@ -1,4 +1,5 @@
-# make demo | test | lint | build | docs | extras | wheel | sanitize | fuzz | bench | bench-peers | bench-store | clean
+# make demo | test | lint | build | docs | extras | wheel | release | sanitize | fuzz | clean
+# make bench | bench-peers | bench-store
 #
 # Each first makes .venv and both shared objects, if they are missing or out of date.
 #
@@ -6,6 +7,8 @@
 #   TORCH=torch==2.13.0     otherwise, the PyTorch to install, as a requirement of pip; an installed one is kept.
 #   VIDSSL_CUDA=0|1         0 leaves the CUDA twins out, 1 fails without them.
 #   PYTHONS="python3.10 python3.12"    the Pythons for which `make wheel` builds; otherwise that of .venv.
+#   SKIP="docs weights"     parts (wheels, docs, weights) that `make release` leaves out; its README names them.
+#   RUNS="RUN ..."          runs on the demo's videos whose weights `make release` takes; otherwise it trains the demo.
 #   CXX, NVCC, CUDA_HOME and VIDSSL_DALI: see build_backend/toolchain.py
 #   ARGS="..."              options for the command: pytest, demo, fuzz or the benchmarks.
 BIN := .venv/bin
@@ -13,6 +16,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 ARGS ?=
 PYTHONS ?= $(BIN)/python
+DIST ?= dist
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 HAS_TORCH := import torch, sys; sys.exit(tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11))
@@ -22,7 +26,7 @@ BUILT := .venv/.built-$(CHOICE)
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h') build_backend/toolchain.py setup.py
 
 .DELETE_ON_ERROR:
-.PHONY: build demo test lint docs extras wheel sanitize fuzz bench bench-peers bench-store clean
+.PHONY: build demo test lint docs extras wheel release sanitize fuzz bench bench-peers bench-store clean
 
 build: $(BUILT)
 
@@ -53,9 +57,13 @@ wheel: build
 		echo "vidssl: a wheel for $$python"; \
 		VIDSSL_CUDA=$${VIDSSL_CUDA:-1} $$python -m pip --disable-pip-version-check wheel -q --no-deps \
 			$$([ "$$python" != $(BIN)/python ] || echo --no-build-isolation) -w build/wheels . || exit 1; done
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair -w dist \
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair -w $(DIST) \
 		--exclude libdali.so --exclude libdali_core.so build/wheels/*.whl
-	@ls -l dist/*.whl
+	@ls -l $(DIST)/*.whl
+
+# A folder that can be published as it is, in build/release: wheels, site, changes, weights trained on the demo.
+release: build
+	@$(BIN)/python -m build_backend.release --skip $(SKIP) --runs $(RUNS)
 
 # The site, in build/site; every command on it is executed.
 docs: build
