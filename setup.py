@@ -174,7 +174,8 @@ setup(
     license="Apache-2.0",
     install_requires=DEPENDENCIES,
     extras_require={
-        "dali": [DALI],  # the one that the plugin is built for
+        "dali": [DALI],  # the one that the plugin is built for, and
+        f"dali-cuda{toolchain.dali_flavor()[4:6]}": [DALI],  # the same by the name of the CUDA that a machine must have
         "gpu": [DALI, "cupy-cuda13x" if toolchain.dali_flavor() == "cuda130" else "cupy-cuda12x"],
         "duplicates": ["ImageHash"],
         "mlflow": ["mlflow-skinny", "alembic", "sqlalchemy"],  # or mlflow; a database in a file needs the last two

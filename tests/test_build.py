@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import struct
 import subprocess
@@ -318,6 +320,27 @@ def test_plugin_of_another_dali_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     native.load_plugin.cache_clear()
     with pytest.raises(VidsslError, match=r"nvidia-dali 1\.50\.0 is installed, but libvidssl_dali\.so was built for"):
         native.load_plugin()
+
+
+@pytest.mark.parametrize(("flavour", "extra"), [("cuda130", "dali-cuda13"), ("cuda120", "dali-cuda12")])
+def test_the_extra_for_dali_names_the_cuda_of_the_build(flavour: str, extra: str) -> None:
+    code = (
+        "import json; from distutils.core import run_setup; found = run_setup('setup.py', stop_after='init'); "
+        "print(json.dumps(found.extras_require))"
+    )
+    environment = {**os.environ, "VIDSSL_DALI": flavour}
+    done = subprocess.run(
+        [sys.executable, "-c", f"import setuptools; {code}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [name for name in found if name.startswith("dali-")] == [extra]
+    assert found[extra] == found["dali"]
+    assert re.match(rf"nvidia-dali-{flavour}\W", found[extra][0])
 
 
 def fat_binaries(data: bytes) -> Iterator[list[tuple[str, int]]]:
