@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,13 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         write(index.table.replace_schema_metadata({b"vidssl.index": about}), tmp_path / "forged.arrow")
         with pytest.raises(VidsslError, match="not an index of vidssl"):
             VideoIndex.load(tmp_path / "forged.arrow")
-    old = index.table.replace_schema_metadata({b"vidssl.index": b'{"version": 0, "root": "/videos"}'})
-    write(old, tmp_path / "old.arrow")
-    with pytest.raises(VidsslError, match="version 0, but this vidssl reads version 5; delete it and build it again"):
-        VideoIndex.load(tmp_path / "old.arrow")
+    again = r"delete it and build it again with `vidssl index /videos --out .*other\.arrow`"
+    for version, fix in ((3, again), (6, f"use the newer vidssl that wrote it, or {again}")):
+        about = json.dumps({"version": version, "root": "/videos"}).encode()
+        write(index.table.replace_schema_metadata({b"vidssl.index": about}), tmp_path / "other.arrow")
+        said = rf"other\.arrow': version {version}, but this vidssl reads versions 4 and 5; {fix}"
+        with pytest.raises(VidsslError, match=said):
+            VideoIndex.load(tmp_path / "other.arrow")
 
 
 def test_only_an_index_is_told_to_be_deleted(folder: Path, tmp_path: Path) -> None:

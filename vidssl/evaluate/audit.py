@@ -278,7 +278,8 @@ def _open(run: Path, recipe: Recipe, index: VideoIndex, weights: checkpoint.Whic
     path = checkpoint.find(run)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
     named_again = meta["recipe"].get("encoder") == recipe.encoder  # by the caller, who thereby trusts its code
-    theirs = recipe_from(meta["recipe"], trust_code=named_again)
+    where = f"checkpoint={str(path)!r}"
+    theirs = recipe_from(meta["recipe"], where=where, versions=meta.get("versions"), trust_code=named_again)
     then, now = (_decides(one) for one in (theirs, recipe))
     keys = [key for key in now if then.get(key) != now[key]]
     if then["method"] != now["method"]:

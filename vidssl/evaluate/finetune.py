@@ -145,8 +145,8 @@ def evaluate_finetune(
     path = _selected(result, select)
     model = task.build()
     tested = checkpoint.pick_weights(path, "auto")
-    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", tested))
-    model.head.load_state_dict(checkpoint.load_weights(path, "head", tested))
+    checkpoint.load_into(model.encoder, path, "encoder", tested)
+    checkpoint.load_into(model.head, path, "head", tested)
     trained = {
         "steps": result.step,
         "checkpoint": str(path),

@@ -27,6 +27,12 @@ def untrained_encoder(recipe: Recipe) -> Encoder:
         return build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
 
 
+def _recipe(path: Path, meta: dict[str, Any], trust_code: bool) -> Recipe:
+    """The recipe that the meta.json of a checkpoint holds."""
+    where = f"checkpoint={str(path)!r}"
+    return recipe_from(meta["recipe"], where=where, versions=meta.get("versions"), trust_code=trust_code)
+
+
 def trained_encoder(
     path: Path, *, trust_code: bool = False, weights: checkpoint.Which = "auto"
 ) -> tuple[Encoder, Recipe]:
@@ -35,9 +41,9 @@ def trained_encoder(
     trust_code: Import the code that builds it.
     weights: Which of the checkpoint's weights; auto takes their moving average if there is one.
     """
-    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
+    recipe = _recipe(path, checkpoint.load_meta(path, "recipe"), trust_code)
     encoder = build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
-    encoder.load_state_dict(checkpoint.load_weights(path, "encoder", weights))
+    checkpoint.load_into(encoder, path, "encoder", weights)
     return encoder, recipe
 
 
@@ -49,10 +55,10 @@ def trained_model(
     trust_code: Import the code that builds the encoder.
     weights: Which of the checkpoint's weights; auto takes their moving average if there is one.
     """
-    recipe = recipe_from(checkpoint.load_meta(path, "recipe")["recipe"], trust_code=trust_code)
+    recipe = _recipe(path, checkpoint.load_meta(path, "recipe"), trust_code)
     model = build_model(recipe.pretext, recipe.encoder, **recipe.train.built)
-    model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", weights))
-    model.head.load_state_dict(checkpoint.load_weights(path, "head", weights))
+    checkpoint.load_into(model.encoder, path, "encoder", weights)
+    checkpoint.load_into(model.head, path, "head", weights)
     return model.eval(), recipe
 
 
@@ -127,7 +133,7 @@ def load_run(
     """
     folder, path = checkpoint.locate(run, allow_outside=allow_outside)
     meta = checkpoint.load_meta(path, "recipe", "step", "data", "videos")
-    recipe = recipe_from(meta["recipe"], trust_code=trust_code)
+    recipe = _recipe(path, meta, trust_code)
     picked = checkpoint.pick_weights(path, weights)
     return TrainedRun(folder=folder, path=path, recipe=recipe, meta=meta, store=shown_by(recipe, store), weights=picked)
 

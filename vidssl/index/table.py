@@ -246,9 +246,10 @@ class VideoIndex:
             raise VidsslError(f"{where} not an index of vidssl; make one with `vidssl index FOLDER --out FILE{ENDING}`")
         sealed.hint = f"`vidssl index {made_of} --out {path}`"
         if version not in READABLE:
+            newer = "use the newer vidssl that wrote it, or " if version is not None and version > VERSION else ""
             raise VidsslError(
-                f"{where} version {version}, but this vidssl reads version {VERSION}; "
-                f"delete it and build it again with {sealed.hint}"
+                f"{where} version {version}, but this vidssl reads versions {' and '.join(map(str, READABLE))}; "
+                f"{newer}delete it and build it again with {sealed.hint}"
             )
         table = sealed.open()  # checks the file before its content is used
         folder = as_path(root if root is not None else made_of, "VideoIndex.load: root")

@@ -14,7 +14,9 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from vidssl import __version__
 from vidssl.files import parse_json, read_text
 from vidssl.paths import fsync, input_path, output_path
 from vidssl.types import VidsslError
@@ -295,6 +297,40 @@ def load_weights(checkpoint: Path, part: str, weights: Which = "raw") -> Tensors
         raise VidsslError(
             f"checkpoint={str(checkpoint)!r}: {name} cannot be read ({error}); take another checkpoint"
         ) from error
+
+
+def load_into(module: nn.Module, checkpoint: Path, part: str, weights: Which = "raw") -> None:
+    """Puts the weights of a part into the module of this part. The arguments are those of `load_weights`.
+
+    Raises:
+        VidsslError: They are damaged, or those of another module, as where another version builds another encoder.
+    """
+    tensors = load_weights(checkpoint, part, weights)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise not_of_this_version(checkpoint, f"its {part} has other weights", error) from error
+
+
+def not_of_this_version(checkpoint: Path, what: str, error: Exception) -> VidsslError:
+    """Returns the error for a checkpoint that is whole, but not as this version of vidssl reads it."""
+    why = f"{type(error).__name__}: {str(error).splitlines()[-1].strip()}"
+    return VidsslError(
+        f"checkpoint={str(checkpoint)!r}: {what} than this version of vidssl, {__version__} ({why}); use the version "
+        f"that wrote it{written_by(load_meta(checkpoint).get('versions'), ', ')}"
+    )
+
+
+def written_by(versions: object, before: str) -> str:
+    """Names the vidssl that wrote a file, after `before`; "" if it is not known.
+
+    Args:
+        versions: What the file says of it, as `vidssl.versions.versions` returns it.
+        before: The text before it.
+    """
+    found = versions if isinstance(versions, dict) else {}
+    commit = f" (commit {str(found['commit'])[:12]})" if found.get("commit") else ""
+    return f"{before}vidssl {found['vidssl']}{commit}" if found.get("vidssl") else ""
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:

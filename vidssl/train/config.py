@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vidssl.encoders import check_trusted
+from vidssl import __version__
+from vidssl.encoders import check_trusted, is_named
 from vidssl.index.holdout import split
 from vidssl.index.table import VideoIndex
 from vidssl.loader.choose_decoder import Decode
+from vidssl.models import ENCODERS
 from vidssl.pretext import Pretext, import_pretexts, pretext_code, pretext_from
 from vidssl.store.frames import parse_size
+from vidssl.train.checkpoint import written_by
 from vidssl.train.loggers import Service
 from vidssl.types import VidsslError
 
@@ -291,16 +295,25 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
+def recipe_from(
+    values: dict[str, Any],
+    *,
+    where: str = "",
+    versions: Mapping[str, str] | None = None,
+    trust_code: bool = False,
+) -> Recipe:
     """Makes the recipe that a checkpoint's meta.json holds.
 
     Args:
         values: What `Recipe.as_dict` returned.
+        where: Beginning of an error: the argument that names the file, and its value.
+        versions: Of vidssl and its packages, as the file records them, for errors.
         trust_code: Accept an encoder that is built by code, which a later call will import, and import the class of a
             task that is code.
 
     Raises:
-        VidsslError: This version lacks a setting, the task is not known, or code is not trusted or not found.
+        VidsslError: This version lacks a setting or refuses its value, the task is not known, or code is not trusted or
+            not found.
     """
     import_pretexts(values.get("code", {}), trust_code=trust_code)
     try:
@@ -312,9 +325,16 @@ def recipe_from(values: dict[str, Any], *, trust_code: bool = False) -> Recipe:
             fresh=tuples(values.get("fresh")),
             store_size=values.get("store_size", "none"),
         )
+        if recipe.encoder not in ENCODERS and not is_named(recipe.encoder):
+            raise KeyError(f"encoder={recipe.encoder!r}")
     except (TypeError, KeyError, AttributeError) as error:
         raise VidsslError(
-            f"recipe={values!r}: this version of vidssl cannot read it ({error}); use the version that wrote it"
+            f"{where or f'recipe={values!r}'}: this version of vidssl cannot read it ({error}), as it is "
+            f"{__version__}; use the version that wrote it{written_by(versions, ', ')}"
+        ) from error
+    except VidsslError as error:
+        raise VidsslError(
+            f"{where}: {error}{written_by(versions, '; written by ')}" if where else f"{error}"
         ) from error
     check_trusted(recipe.encoder, trust_code=trust_code)
     return recipe

@@ -152,7 +152,8 @@ def settings_of(
         changed.setdefault("steps", None)  # which would hold instead of the epochs
     recipe = {**record["recipe"], "train": {**record["recipe"]["train"], **changed}}
     import_pretexts(recipe.get("code", {}), trust_code=trust_code)  # those that are given are known already
-    return recipe_from(recipe, trust_code=trust_code or "encoder" in given)
+    trusted = trust_code or "encoder" in given
+    return recipe_from(recipe, where=where, versions=record.get("versions"), trust_code=trusted)
 
 
 def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> tuple[DataSet, ...]:

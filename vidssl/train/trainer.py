@@ -348,21 +348,28 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
-        self.model.encoder.load_state_dict(checkpoint.load_weights(path, "encoder"))
-        self.model.head.load_state_dict(checkpoint.load_weights(path, "head"))
-        state = checkpoint.load_state(path)
+        checkpoint.load_into(self.model.encoder, path, "encoder")
+        checkpoint.load_into(self.model.head, path, "head")
         if self.stepper.average is not None:
-            measured = self.stepper.measured
-            measured.encoder.load_state_dict(checkpoint.load_weights(path, "encoder", "ema"))
-            measured.head.load_state_dict(checkpoint.load_weights(path, "head", "ema"))
-            self.stepper.average.n_averaged.copy_(state["averaged"])
+            checkpoint.load_into(self.stepper.measured.encoder, path, "encoder", "ema")
+            checkpoint.load_into(self.stepper.measured.head, path, "head", "ema")
         meta = checkpoint.load_meta(path, "step", "metrics", "best", "skipped")
+        state = checkpoint.load_state(path)
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise checkpoint.not_of_this_version(path, "its state.pt holds another state", error) from error
+        self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
+        self._replaced = self.metrics.get("train/replaced_windows", 0.0)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Restores what state.pt holds."""
+        if self.stepper.average is not None:
+            self.stepper.average.n_averaged.copy_(state["averaged"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.loader.load_state_dict(state["loader"])
         if len(state["pending"]) == self.process_group.world_size:
             self.sums.load_state_dict(state["pending"][self.process_group.rank])
-        self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
-        self._replaced = self.metrics.get("train/replaced_windows", 0.0)
 
 
 def _parts(model: SlotModel) -> dict[str, checkpoint.Tensors]:

@@ -26,7 +26,7 @@ from vidssl.models import Encoder
 from vidssl.paths import input_path
 from vidssl.pretext import build_encoder
 from vidssl.remote import as_path
-from vidssl.train.checkpoint import Which
+from vidssl.train.checkpoint import Which, written_by
 from vidssl.train.config import Recipe, recipe_from
 from vidssl.train.init import EXPORTED
 from vidssl.types import Array, Frames, VidsslError, as_frames
@@ -252,14 +252,16 @@ def _load_export(path: Path, trust_code: bool) -> TrainedEncoder:
             f"path={str(path)!r}: it does not say which encoder these weights are of; name a run, or a file that "
             "`vidssl export` wrote"
         )
-    recipe = recipe_from(about["recipe"], trust_code=trust_code)
+    where = f"path={str(path)!r}"
+    recipe = recipe_from(about["recipe"], where=where, versions=about.get("versions"), trust_code=trust_code)
     encoder = build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
     try:
         encoder.load_state_dict(tensors)
     except RuntimeError as error:
         why = str(error).splitlines()[-1].strip()
         raise VidsslError(
-            f"path={str(path)!r}: not the weights of {recipe.encoder} ({why}); export it again"
+            f"{where}: not the weights of {recipe.encoder} ({why})"
+            f"{written_by(about.get('versions'), ', but written by ')}; export it again"
         ) from error
     weights = str(about.get("weights", "raw"))
     return TrainedEncoder(encoder=encoder.eval(), recipe=recipe, step=about["step"], weights=weights)

@@ -136,7 +136,8 @@ def _card(trained: TrainedEncoder, features: int, done: Sequence[Exported]) -> d
 
 def _write_safetensors(trained: TrainedEncoder, _encoder: nn.Module, _clips: torch.Tensor, aside: Path) -> None:
     tensors = {name: one.detach().cpu().contiguous() for name, one in trained.encoder.state_dict().items()}
-    save_file(tensors, aside, metadata={"format": "pt", "vidssl": json.dumps(described(trained))})
+    about = {**described(trained), "versions": versions()}
+    save_file(tensors, aside, metadata={"format": "pt", "vidssl": json.dumps(about)})
 
 
 def _read_safetensors(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
