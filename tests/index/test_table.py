@@ -136,10 +136,10 @@ def test_load_names_what_is_wrong(folder: Path, tmp_path: Path) -> None:
         with pytest.raises(VidsslError, match="not an index of vidssl"):
             VideoIndex.load(tmp_path / "forged.arrow")
     again = r"delete it and build it again with `vidssl index /videos --out .*other\.arrow`"
-    for version, fix in ((3, again), (6, f"use the newer vidssl that wrote it, or {again}")):
-        about = json.dumps({"version": version, "root": "/videos"}).encode()
+    for number, fix in ((3, again), (6, f"use the newer vidssl that wrote it, or {again}")):
+        about = json.dumps({"version": number, "root": "/videos"}).encode()
         write(index.table.replace_schema_metadata({b"vidssl.index": about}), tmp_path / "other.arrow")
-        said = rf"other\.arrow': version {version}, but this vidssl reads versions 4 and 5; {fix}"
+        said = rf"other\.arrow': version {number}, but this vidssl reads versions 4 and 5; {fix}"
         with pytest.raises(VidsslError, match=said):
             VideoIndex.load(tmp_path / "other.arrow")
 
