@@ -9,7 +9,7 @@ k-NN and linear probes of the encoder's own feature and of a grid of its last ma
 direction, order and speed; beside them, low-level features under the same probes.
 
 A method is the name of a recipe, with the names of tasks behind it if it is to learn others or several at once:
-pace_r3d_tiny:vcop,pace,arrow. All seeds of a method make as many steps: as many as fit into the minutes, by a
+vcop_r3d_tiny:vcop,pace,arrow. All seeds of a method make as many steps: as many as fit into the minutes, by a
 measurement that is made once and kept in RUNS/steps.json.
 
 The queue may be stopped at any time (Ctrl-C, or `timeout --signal=INT 2h python -m ...`). The same command continues:
@@ -60,7 +60,7 @@ METHODS = (
     "opn_tiny",
     "pace_r3d_tiny",
     "arrow_r3d_tiny",
-    "pace_r3d_tiny:vcop,pace,arrow",
+    "vcop_r3d_tiny:vcop,pace,arrow",
 )
 WHOLE, MAP, FEW = View(), View(pool="map"), View(clips=4)
 PILOT = (10, 30)  # steps between which the time of a step is measured

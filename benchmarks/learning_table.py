@@ -25,7 +25,6 @@ ROWS = (
     ("`pace_r3d_tiny`", "pace_r3d_tiny", "pace_r3d_tiny"),
     ("`arrow_r3d_tiny`", "arrow_r3d_tiny", "arrow_r3d_tiny"),
     ("`vcop_r3d_tiny --pretext vcop,pace,arrow`", "", "vcop_r3d_tiny:vcop,pace,arrow"),
-    ("`pace_r3d_tiny --pretext vcop,pace,arrow`", "", "pace_r3d_tiny:vcop,pace,arrow"),
 )
 
 
@@ -37,6 +36,7 @@ def table(lines: Iterable[Line]) -> str:
         alone = [_longest([line for line in found if _is_of(line, name, variant)]) for name in SETS]
         together = [line for line in found if line["bench"] == "time" and line["method"] == method and method]
         together = [line for line in together if line["form"] == "inductive" and line["steps"] == STEPS]
+        together = [line for line in together if line["encoder"] == recipe_of(method, 0, STEPS).encoder]  # as it is now
         used = [*(line for some in alone for line in some), *together]
         if used:
             commits = ", ".join(sorted({commit(line) for line in used}))

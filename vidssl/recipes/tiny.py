@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vidssl.kernels.augment import Augment
 from vidssl.train.config import TrainConfig
 
@@ -25,3 +27,4 @@ TRAIN = TrainConfig(
     val_every=200,
     save_every=200,
 )
+CONSTANT = replace(TRAIN, batch_size=16, lr=0.015, momentum=0.8, schedule="constant")  # on differences of frames

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from vidssl.kernels.augment import Augment
 from vidssl.pretext import Vcop
-from vidssl.recipes.tiny import AUGMENT, TRAIN
+from vidssl.recipes.tiny import AUGMENT, CONSTANT
 from vidssl.train.config import Recipe, TrainConfig
 
 
@@ -61,9 +61,8 @@ def vcop_r3d_tiny() -> Recipe:
     frames are enough, takes longer.
     """
     augment = replace(AUGMENT, color_scope="tuple")
-    train = replace(TRAIN, batch_size=16, lr=0.015, momentum=0.8, schedule="constant")
     pretext = Vcop(clip_length=8, interval=14, dropout=0.0, augment=augment)
-    return Recipe(pretext=pretext, encoder="r3d_tiny_difference", train=train)
+    return Recipe(pretext=pretext, encoder="r3d_tiny_difference", train=CONSTANT)
 
 
 def _published(encoder: str) -> Recipe:
