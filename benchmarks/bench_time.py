@@ -323,11 +323,12 @@ def main(
         def measure(method: str = method, seed: int = seed, form: str = form, length: int = length) -> dict[str, Any]:
             recipe, index = recipe_of(method, seed, length, quick=quick), sets.pretraining(form)
             run = pretrain(recipe, index, run_folder(keep, form, method, seed), keep / "store")
-            about = {"encoder": recipe.encoder, "pretext": recipe.pretext.name, "clips": len(index)}
             found = {"task": learnt(run), "rows": ["trained", "untrained"], "sets": asked(run, sets, form, probe)}
-            return {"method": method, "form": form, "seed": seed, **about, **found}
+            return {"method": method, "form": form, "seed": seed, "clips": len(index), **found}
 
+        asks = recipe_of(method, seed, length)  # results of the encoder that a recipe once had do not stand for it
         about = {**split, "steps": length, "attentive": attentive}
+        about |= {"encoder": asks.encoder, "pretext": asks.pretext.name}
         run_case(f"{form}, {method}, seed {seed}", about, out, measure)
 
 
