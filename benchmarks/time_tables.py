@@ -38,12 +38,8 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
     for feature, numbers in plain.items():
         cells = [f"{100 * numbers[way]:.1f}" if way in numbers else "" for way in ways]
         rows.append([feature, "", "", *cells, commit(low) if low else ""])
-    kinds = [(line["method"], line.get("encoder"), line["steps"]) for line in runs]
-    for kind in dict.fromkeys(kinds):
-        some = [line for line, its in zip(runs, kinds, strict=True) if its == kind]
-        method, encoder, steps = kind
-        if any((method, steps) == (one, length) and other != encoder for one, other, length in kinds):
-            method = f"{method} with {encoder}"  # a recipe that once had another encoder
+    for method, steps in dict.fromkeys((line["method"], line["steps"]) for line in runs):
+        some = [line for line in runs if (line["method"], line["steps"]) == (method, steps)]
         of = [line["sets"][name] for line in some]
         if "low level" in of[0]["numbers"]:
             numbers = of[0]["numbers"]["low level"]
