@@ -1,25 +1,27 @@
 """`--engine ray` on two nodes of one core each against one local thread: the bytes, the time, and a node that dies.
 
-    python -m benchmarks.bench_ray --data VIDEOS --files 2000 --out FILE.jsonl
+    python -m benchmarks.bench_ray --data VIDEOS --files 2000 --out benchmarks/results
 
 The files are copies of the clips in VIDEOS, by hard links where possible, under different names; every hundredth is
 damaged. Both nodes, the writer and the local run share one machine, so the ratio of times says what Ray costs, and not
-what more machines gain. One line of JSON is written for each step.
+what more machines gain. When a node is killed, a third of the time that the index took before is over.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Timer
 
+import tyro
+
+from benchmarks.harness import append, circumstances
 from tests.pools.nodes import Nodes
 from vidssl import FrameStore, VideoIndex
 from vidssl.pools.base import Engine
@@ -27,6 +29,7 @@ from vidssl.prepare import Encoding, prepare
 from vidssl.recipes import RECIPES
 
 _SIZE = (64, 85)  # of the store
+ENGINES: tuple[Engine, ...] = ("local", "ray")
 
 
 def make_files(data: Path, out: Path, count: int) -> None:
@@ -46,57 +49,73 @@ def make_files(data: Path, out: Path, count: int) -> None:
             shutil.copy2(clip, target)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--prepared", type=int, default=2000, help="files that are re-encoded, which takes longest")
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    lines: list[dict[str, object]] = []
+@dataclass(frozen=True)
+class Step:
+    """What both engines did: seconds on the wall, and the bytes that they wrote."""
 
-    def timed(step: str, engine: Engine, work: Callable[[], object], files: int = options.files) -> None:
+    seconds: dict[Engine, float]
+    outputs: dict[Engine, list[bytes]]
+
+
+def measure(work: Callable[[Engine], list[Path]], engines: Sequence[Engine] = ENGINES) -> Step:
+    """Lets each engine work; `work` returns its files, which are read after the time is taken."""
+    seconds, outputs = {}, {}
+    for engine in engines:
         began = time.perf_counter()
-        work()
-        lines.append({"step": step, "engine": engine, "files": files, "seconds": round(time.perf_counter() - began, 2)})
-        print(json.dumps(lines[-1]), flush=True)
+        read = work(engine)
+        seconds[engine], outputs[engine] = time.perf_counter() - began, [path.read_bytes() for path in read]
+    return Step(seconds, outputs)
 
-    def same(step: str, left: list[bytes], right: list[bytes]) -> None:
-        lines.append({"step": step, "outputs": len(left), "same_bytes": left == right})
-        print(json.dumps(lines[-1]), flush=True)
 
+def main(*, data: Path, files: int = 2000, prepared: int = 2000, out: Path | None = None) -> None:
+    """Index, fill a store and prepare with one local thread and with two Ray nodes.
+
+    Args:
+        data: Folder of videos; the smallest quarter of them is taken.
+        files: How many files to make of them.
+        prepared: How many of the usable ones to re-encode, which takes longest.
+        out: File (.jsonl) or folder for the results; none only prints them.
+    """
+    workers: dict[Engine, int | None] = {"local": 1, "ray": None}
     with tempfile.TemporaryDirectory() as name, Nodes() as nodes:
         root = Path(name)
         os.environ["RAY_ADDRESS"] = nodes.address
-        make_files(options.data, root / "videos", options.files)
-        task = RECIPES["vcop_r3d"]().pretext
-        workers: dict[Engine, int | None] = {"local": 1, "ray": None}
+        make_files(data, root / "videos", files)
 
-        def index(engine: Engine, name: str) -> None:
+        def index(name: str, engine: Engine) -> list[Path]:
             VideoIndex.build(root / "videos", engine=engine, workers=workers[engine]).save(root / f"{name}.arrow")
+            return [root / f"{name}.arrow"]
 
-        for engine in workers:
-            timed("index", engine, partial(index, engine, engine))
-        same("index", *([(root / f"{engine}.arrow").read_bytes()] for engine in workers))
-        killer = Timer(float(str(lines[1]["seconds"])) / 3, nodes.kill_second)
+        def fill(engine: Engine) -> list[Path]:
+            FrameStore(root / f"store_{engine}", _SIZE).fill(found, engine=engine, workers=workers[engine])
+            return sorted(FrameStore.paths(root / f"store_{engine}"))
+
+        def make(engine: Engine) -> list[Path]:
+            folder = root / f"new_{engine}"
+            prepare(part, folder, Encoding(), task, engine=engine, workers=workers[engine])
+            return sorted(folder.rglob("*.mp4"))
+
+        def show(workload: str, count: int, step: Step, local: Step) -> None:
+            seconds = {"local": local.seconds["local"], "ray": step.seconds["ray"]}
+            same = step.outputs["ray"] == local.outputs["local"]
+            about = {"bench": "ray", "workload": workload, **circumstances(), "files": count}
+            append({**about, "seconds": seconds, "outputs": len(step.outputs["ray"]), "same bytes": same}, out)
+            print(f"{workload}: {count:,} files, {seconds}, the same bytes: {same}", flush=True)
+
+        indexed = measure(lambda engine: index(engine, engine))
+        show("index", files, indexed, indexed)
+        killer = Timer(indexed.seconds["ray"] / 3, nodes.kill_second)
         killer.start()
-        timed("index, a node is killed after a third", "ray", partial(index, "ray", "killed"))
+        show("index, a node is killed", files, measure(partial(index, "killed"), ["ray"]), indexed)
         killer.join()
         nodes.add_second()
-        same("index, a node killed", *([(root / f"{name}.arrow").read_bytes()] for name in ("local", "killed")))
         found = VideoIndex.load(root / "local.arrow")
-        for engine in workers:
-            store = FrameStore(root / f"store_{engine}", _SIZE)
-            timed("store fill", engine, partial(store.fill, found, engine=engine, workers=workers[engine]))
-        same("store fill", *(sorted(p.read_bytes() for p in FrameStore.paths(root / f"store_{e}")) for e in workers))
-        part = found.select(found.usable()[: options.prepared])
-        for engine in workers:
-            making = partial(prepare, part, root / f"new_{engine}", Encoding(), task)
-            timed("prepare", engine, partial(making, engine=engine, workers=workers[engine]), len(part))
-        same("prepare", *([p.read_bytes() for p in sorted((root / f"new_{e}").rglob("*.mp4"))] for e in workers))
-    if options.out is not None:
-        options.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        filled = measure(fill)
+        show("store fill", files, filled, filled)
+        part, task = found.select(found.usable()[:prepared]), RECIPES["vcop_r3d"]().pretext
+        made = measure(make)
+        show("prepare", len(part), made, made)
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

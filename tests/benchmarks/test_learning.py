@@ -14,7 +14,11 @@ def alone(workload: str, accuracy: float, steps: int, low: float) -> dict[str, A
 
 def together(method: str, form: str, encoder: str = "r3d_tiny_difference", **task: float) -> dict[str, Any]:
     about = {"bench": "time", "method": method, "form": form, "steps": 2000, "commit": "89abcdef01", "changed": False}
-    return {**about, "encoder": encoder, "task": {f"val/{name.replace('_', '/')}": value for name, value in task.items()}}
+    return {
+        **about,
+        "encoder": encoder,
+        "task": {f"val/{name.replace('_', '/')}": value for name, value in task.items()},
+    }
 
 
 def test_figures_stand_where_they_belong() -> None:
