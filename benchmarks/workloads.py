@@ -150,4 +150,4 @@ def repeated(path: Path, copies: int, folder: Path) -> VideoIndex:
     """An index of one file, `copies` times: long epochs over one clip. The file is linked into the new `folder`."""
     folder.mkdir(parents=True)
     (folder / path.name).symlink_to(path.resolve())
-    return VideoIndex.build(folder, progress=False).select(np.zeros(copies))
+    return VideoIndex.build(folder, progress=False).select(np.zeros(copies, dtype=int))
