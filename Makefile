@@ -33,8 +33,9 @@ build: $(BUILT)
 demo: build
 	@$(BIN)/vidssl demo $(ARGS)
 
+# One process a core (tests/conftest.py). worksteal keeps the order of the files, and names a test that kills its process.
 test: build
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: build
 	$(BIN)/ruff check

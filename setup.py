@@ -190,6 +190,7 @@ setup(
             DALI,
             "ImageHash",
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "ruff",
             "mypy",

@@ -9,6 +9,7 @@ import torch
 from hypothesis import settings
 
 from tests.clips import make_clip
+from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.native import build_info
@@ -21,11 +22,26 @@ settings.register_profile("vidssl", deadline=None, derandomize=True, database=No
 settings.load_profile("vidssl")
 
 
+MOST = 8  # processes; each takes about 1 GB of memory
+
+
+def reason_without_gpu() -> str | None:
+    """Why tests that need a GPU cannot run here; None if they can."""
+    if torch.cuda.is_available() and build_info()["cuda"]:
+        return None
+    return "no CUDA device that PyTorch sees" if build_info()["cuda"] else "this build has no CUDA twins"
+
+
+@pytest.hookimpl(optionalhook=True)  # a node with a GPU may have no pytest-xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """The processes of `-n auto`. On a GPU it is this one alone: some tests there measure the device's free memory."""
+    return min(cpus(), MOST) if reason_without_gpu() else 0
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips tests marked gpu where they cannot run; VIDSSL_REQUIRE_GPU=1 makes that a failure."""
-    if item.get_closest_marker("gpu") is None or (torch.cuda.is_available() and build_info()["cuda"]):
+    if item.get_closest_marker("gpu") is None or (reason := reason_without_gpu()) is None:
         return
-    reason = "no CUDA device that PyTorch sees" if build_info()["cuda"] else "this build has no CUDA twins"
     if os.environ.get("VIDSSL_REQUIRE_GPU") == "1":
         pytest.fail(f"VIDSSL_REQUIRE_GPU=1: {reason}")
     pytest.skip(reason)
