@@ -11,6 +11,7 @@ from vidssl import cgroups
 from vidssl.cpus import cpus
 from vidssl.index import build, table
 from vidssl.index.table import VideoIndex
+from vidssl.pools.local import LocalPool
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def test_an_index_is_built_by_as_many_threads(
     real = build.read_videos
 
     def spy(*arguments: object, **named: object) -> object:
-        seen.append(named["workers"])
+        pool = named["pool"]
+        assert isinstance(pool, LocalPool)
+        seen.append(pool.workers)
         return real(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(table, "read_videos", spy)

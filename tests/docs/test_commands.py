@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("docutils", reason="make docs installs what the site needs")
+
 from docs.tools import commands
 from docs.tools.commands import WORK, Block, blocks, printed, run_all, run_page
 from docs.tools.executed import clean

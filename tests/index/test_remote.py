@@ -117,7 +117,7 @@ def test_lists_name_urls_or_files_beside_them(videos: Path, tmp_path: Path) -> N
         finally:
             (videos / "l.csv").unlink()
         (tmp_path / "l.txt").write_text(f"{url}/c/3.mkv\ns3://bucket/a.mp4\n")
-        with pytest.raises(VidsslError, match=r"root='.*l.txt': .* are in different places"):
+        with pytest.raises(VidsslError, match=r"list='.*l.txt': .* are in different places"):
             find_videos(tmp_path / "l.txt")
 
 
@@ -139,7 +139,7 @@ def test_a_shard_is_read_by_parts(videos: Path, tmp_path: Path) -> None:
     [
         ("", {"listing": False}, r"root='http.*': its server gives no listing of this folder .*; name a list instead"),
         ("none", {}, r"root='http.*/none': its server gives no listing of this folder \(.*not found"),
-        ("none.txt", {}, r"root='http.*/none\.txt'.*not found \(404\); check the URL"),
+        ("none.txt", {}, r"list='http.*/none\.txt'.*not found \(404\); check the URL"),
         ("none.tar", {}, r"root='http.*/none\.tar': not found \(404\); check the URL"),
         ("a b/1.mp4", {}, r"root='http.*1\.mp4': a video; name the folder that it is in, or a list"),
     ],

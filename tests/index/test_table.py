@@ -160,7 +160,7 @@ def test_only_an_index_is_told_to_be_deleted(folder: Path, tmp_path: Path) -> No
 
 def test_save_replaces_nothing_but_an_index(folder: Path, tmp_path: Path) -> None:
     index = build(folder)
-    for name, content in {"mine.csv": b"path\na.mp4\n", "other.arrow": b"ARROW1\0\0" + bytes(99)}.items():
+    for name, content in {"mine.csv": b"path\na.mp4\n", "other.arrow": b"ARROW1\0\0" + bytes(99) + b"ARROW1"}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(VidsslError, match="this file exists and is no index of vidssl; name another file"):
             index.save(tmp_path / name)
@@ -169,6 +169,8 @@ def test_save_replaces_nothing_but_an_index(folder: Path, tmp_path: Path) -> Non
     index.save(tmp_path / "empty.arrow")
     (tmp_path / "empty.arrow").write_bytes((tmp_path / "empty.arrow").read_bytes()[:-100])
     index.save(tmp_path / "empty.arrow")  # a damaged index is replaced
+    (tmp_path / "empty.arrow").write_bytes((tmp_path / "empty.arrow").read_bytes()[:100])
+    index.save(tmp_path / "empty.arrow")  # also one of which too little is left to know it
     assert len(VideoIndex.load(tmp_path / "empty.arrow")) == len(index)
 
 

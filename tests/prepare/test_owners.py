@@ -13,7 +13,7 @@ import pytest
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
-from vidssl.prepare import Encoding, PrepareResult, prepare, run
+from vidssl.prepare import Encoding, PrepareResult, make, prepare
 from vidssl.prepare.encode import encode
 from vidssl.prepare.journal import JOURNAL
 from vidssl.pretext import Vcop
@@ -152,7 +152,7 @@ def test_a_file_that_appears_while_its_copy_is_made_is_not_replaced(
         real(video, about, target, how)  # type: ignore[arg-type]
         (out / "a" / "x.mp4").write_bytes(b"mine")
 
-    monkeypatch.setattr(run, "encode", appears)
+    monkeypatch.setattr(make, "encode", appears)
     report = made(videos, out)
     assert report.made == 1
     assert "a/x.mp4 in it would be replaced" in dict(report.skipped)["a/x.avi"]

@@ -37,7 +37,7 @@ def test_all_paces_have_the_same_middle() -> None:
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ({"clip_length": 1}, "clip_length=1: take at least 2 frames"),
+        ({"clip_length": 1}, "clip_length=1: take at least 2, and at most "),
         ({"paces": (2,)}, r"paces=\(2,\): take at least two different paces"),
         ({"paces": (1, 1)}, r"paces=\(1, 1\)"),
         ({"paces": (0, 1)}, r"paces=\(0, 1\)"),

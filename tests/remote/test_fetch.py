@@ -95,7 +95,7 @@ def test_a_server_that_does_not_answer_ends_in_time(
             assert main(["index", f"{url}/videos", "--out", str(tmp_path / "i.arrow")]) == 2
             assert time.monotonic() - start < 20
             said = capsys.readouterr().err
-            assert f"error: root='{url}/videos': no answer in 6 attempts" in said
+            assert f"error: data='{url}/videos': no answer in 6 attempts" in said
             assert "check its address and the network" in said
 
 
@@ -125,15 +125,15 @@ def test_what_s3_refuses_says_what_to_do(
     with answers.serving() as url:
         use_endpoint(monkeypatch, url)
         assert main(["index", "s3://bucket/videos", "--out", str(tmp_path / "i.arrow")]) == 2
-    assert f"error: root='s3://bucket/videos': {said}" in capsys.readouterr().err
+    assert f"error: data='s3://bucket/videos': {said}" in capsys.readouterr().err
     assert answers.asked >= 6 if status == 503 else answers.asked <= 2  # what does not pass is not tried again
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://host:80:90/v", "error: root='http://host:80:90/v': no such place can be asked for ("),
-        ("http://host:x/v", "error: root='http://host:x/v': no such place can be asked for ("),
+        ("http://host:80:90/v", "error: data='http://host:80:90/v': no such place can be asked for ("),
+        ("http://host:x/v", "error: data='http://host:x/v': no such place can be asked for ("),
         ("s3://", "path='s3://': it names no bucket or server; write s3://NAME/FOLDER"),
     ],
 )
@@ -154,7 +154,7 @@ def test_missing_credentials_say_what_to_set(
     use_endpoint(monkeypatch, "http://127.0.0.1:9/none")
     assert main(["index", "s3://bucket/videos", "--out", str(tmp_path / "i.arrow")]) == 2
     said = capsys.readouterr().err
-    assert "error: root='s3://bucket/videos': no credentials (" in said
+    assert "error: data='s3://bucket/videos': no credentials (" in said
     assert "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
 
 
@@ -183,7 +183,7 @@ def test_a_missing_package_says_what_to_install(
     monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
     assert main(["index", url, "--out", str(tmp_path / "i.arrow")]) == 2
     found = capsys.readouterr().err
-    assert f"error: root='{url}': " in found
+    assert f"error: data='{url}': " in found
     assert said in found
 
 

@@ -68,5 +68,5 @@ class Again:
 def _reads_fragments_late(video: Video) -> bool:
     """Return True if fragments of an ISO base media file may be read only when they are sought (box sidx)."""
     place = video.member or Member(0, video.bytes)
-    with video.path.open("rb") as file:
+    with video.path.open("rb", buffering=0) as file:  # of a remote file, only the headers are fetched
         return any(box.kind == b"sidx" for box in boxes(file, place.offset, place.offset + place.bytes))

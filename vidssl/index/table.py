@@ -49,6 +49,7 @@ from vidssl.video.decode import Video
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
+_ARROW = b"ARROW1"  # at both ends of a whole Arrow file
 _HEAD = 2**16  # bytes at either end of a file that hold its schema
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _STREAMS = 2**16  # more video streams than any file has
@@ -533,7 +534,10 @@ def _check_options(workers: object, stream: object, known: object, store: object
 
 
 def check_replaceable(path: Path, where: str) -> None:
-    """Raise VidsslError if a file exists that is no index, whole or damaged: it may be a list of videos, or a video."""
+    """Raise VidsslError if a file exists that is no index, whole or damaged: it may be a list of videos, or a video.
+
+    What is in a file .arrow and no Arrow file may be what a full disk or a crash left of an index.
+    """
     if not path.is_file():
         return
     try:
@@ -544,7 +548,8 @@ def check_replaceable(path: Path, where: str) -> None:
             data += file.read()
     except OSError:  # writing the file reports the same
         return
-    if data and not has_mark(data, _KEY):
+    another = path.suffix != ".arrow" or (data.startswith(_ARROW) and data.endswith(_ARROW))
+    if data and another and not has_mark(data, _KEY):
         raise VidsslError(f"{where}: this file exists and is no index of vidssl; name another file")
 
 

@@ -23,7 +23,7 @@ class LocalPool:
     apart = False
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
+        self.workers = workers
 
     @contextmanager
     def start(
@@ -37,7 +37,7 @@ class LocalPool:
         ordered: bool = False,
     ) -> Iterator[Run[T]]:
         """Implements `Pool.start`. A job is handed over in one part, when it has ended."""
-        with Workers(workers or self._workers, name) as threads:
+        with Workers(workers or self.workers, name) as threads:
             yield _Jobs({threads.submit(_results, job, item): item for item in items})
 
 
