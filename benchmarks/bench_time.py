@@ -320,15 +320,19 @@ def main(
     for method, seed, form in queue(methods, range(1 if quick else seeds), forms):
         length = 2 if quick else steps if steps is not None else count_steps(method, sets, keep, minutes)
 
-        def measure(method: str = method, seed: int = seed, form: str = form, length: int = length) -> dict[str, Any]:
-            recipe, index = recipe_of(method, seed, length, quick=quick), sets.pretraining(form)
+        recipe = recipe_of(method, seed, length, quick=quick)
+
+        def measure(
+            method: str = method, seed: int = seed, form: str = form, recipe: Recipe = recipe
+        ) -> dict[str, Any]:
+            index = sets.pretraining(form)
             run = pretrain(recipe, index, run_folder(keep, form, method, seed), keep / "store")
             found = {"task": learnt(run), "rows": ["trained", "untrained"], "sets": asked(run, sets, form, probe)}
             return {"method": method, "form": form, "seed": seed, "clips": len(index), **found}
 
-        asks = recipe_of(method, seed, length)  # results of the encoder that a recipe once had do not stand for it
         about = {**split, "steps": length, "attentive": attentive}
-        about |= {"encoder": asks.encoder, "pretext": asks.pretext.name}
+        # Results of the encoder that a recipe once had do not stand for it.
+        about |= {"encoder": recipe.encoder, "pretext": recipe.pretext.name}
         run_case(f"{form}, {method}, seed {seed}", about, out, measure)
 
 

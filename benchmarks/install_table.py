@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.harness import commit
+from benchmarks.store_tables import lay
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
@@ -21,7 +22,7 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
         "extras: s, MB",
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in lines:
         imports = (f"{name} {took['median']:.2f}" for name, took in line.get("import_seconds", {}).items())
         extras = (f"{name} {_spent(spent)}" for name, spent in line.get("extras", {}).items())
@@ -35,8 +36,8 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
             f"{line['demo_seconds']:.0f}" if "demo_seconds" in line else "",
             "; ".join(extras),
         ]
-        rows.append(" | ".join([*cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append([*cells, commit(line)])
+    return lay(head, rows)
 
 
 def _spent(found: dict[str, float]) -> str:

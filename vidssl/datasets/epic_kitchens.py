@@ -25,7 +25,7 @@ from vidssl.datasets.base import (
     empty_files,
     shared_groups,
 )
-from vidssl.datasets.records import first_five
+from vidssl.datasets.records import first_five, without_list
 from vidssl.index.excerpts import Excerpt, parse_excerpt
 from vidssl.index.lists import read_list_text, read_table
 from vidssl.paths import many_of
@@ -62,11 +62,7 @@ def epic_kitchens(videos: Path, annotations: Path | None = None, *, labels: Labe
     for part, count in SEGMENTS.items():
         path = where / _LISTS[part]
         if not path.is_file():
-            lacks = f"{path.name} is missing in {where}"
-            if part == "test":
-                notes.append(f"{lacks}, so there is no test set; training and validation do not need it")
-            else:
-                problems.append(lacks)
+            without_list(path, part, problems, notes)
             continue
         rows = _rows(path, () if part == "test" else tuple(names))
         entries, wrong = _entries(rows, {} if part == "test" else names, files)

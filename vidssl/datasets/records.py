@@ -56,6 +56,15 @@ def first_five(path: Path, wrong: list[str]) -> list[str]:
     return [*(f"{path.name}: {what}" for what in wrong[:5]), *more]
 
 
+def without_list(path: Path, part: str, problems: list[str], notes: list[str]) -> None:
+    """Say that the list of a part is missing: a problem, but of the test set only a note."""
+    lacks = f"{path.name} is missing in {path.parent}"
+    if part == "test":
+        notes.append(f"{lacks}, so there is no test set; training and validation do not need it")
+    else:
+        problems.append(lacks)
+
+
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):

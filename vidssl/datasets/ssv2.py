@@ -18,7 +18,7 @@ import re
 from pathlib import Path
 
 from vidssl.datasets.base import Dataset, Entry, VideoFiles, annotations_in, duplicate_names, empty_files
-from vidssl.datasets.records import brief, first_five, read_json, read_records
+from vidssl.datasets.records import brief, first_five, read_json, read_records, without_list
 from vidssl.index.classes import sort_classes
 from vidssl.index.lines import shown
 from vidssl.index.lists import read_lines
@@ -59,11 +59,7 @@ def ssv2(videos: Path, annotations: Path | None = None) -> Dataset:
     for part, count in VIDEOS.items():
         path = where / f"{prefix}{part}.json"
         if not path.is_file():
-            lacks = f"{path.name} is missing in {where}"
-            if part == "test":
-                notes.append(f"{lacks}, so there is no test set; training and validation do not need it")
-            else:
-                problems.append(lacks)
+            without_list(path, part, problems, notes)
             continue
         given = _answers(answers) if part == "test" and answers.is_file() else None
         parts[part], wrong = _entries(path, templates, given, files, labelled=part != "test" or given is not None)

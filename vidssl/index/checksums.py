@@ -52,8 +52,8 @@ _crc32 = getattr(kernels, "crc32", zlib.crc32)  # of many bytes; only some proce
 # The last parts of the block, from the magic on.
 _TAIL = struct.Struct("<8sQIIII")
 _MAGIC = b"vid.seal"
-_ARROW = b"ARROW1"
-_END = 4 + len(_ARROW)  # bytes of the footer's length and of Arrow's mark
+ARROW = b"ARROW1"  # at both ends of a whole Arrow file
+_END = 4 + len(ARROW)  # bytes of the footer's length and of Arrow's mark
 _SCHEMA = 8  # offset of the first message, the schema; the record batches follow it
 
 # Called with (first row, row after the last, list); appends the bytes of these rows to the list.
@@ -146,10 +146,10 @@ def _length(data: memoryview, place: int) -> int:
 
 def _footer(data: memoryview) -> int:
     """Offset of the footer of an Arrow file. Raises ValueError if the end of the file is damaged."""
-    if len(data) < len(_ARROW) + _END or data[-len(_ARROW) :] != _ARROW:
+    if len(data) < len(ARROW) + _END or data[-len(ARROW) :] != ARROW:
         raise ValueError("not an Arrow file, or its end is missing")
-    place = len(data) - _END - int.from_bytes(data[-_END : -len(_ARROW)], "little")
-    if place < len(_ARROW):
+    place = len(data) - _END - int.from_bytes(data[-_END : -len(ARROW)], "little")
+    if place < len(ARROW):
         raise ValueError("its end is damaged")
     return place
 
@@ -296,7 +296,7 @@ class ChecksummedFile:
 
 def has_mark(data: memoryview | bytes, mark: bytes) -> bool:
     """Return True if an Arrow file, which may be damaged, has a mark in its schema: in its head or its footer."""
-    return data[: len(_ARROW)] == _ARROW and any(mark in bytes(part) for part in (data[:_SMALL], data[-_SMALL:]))
+    return data[: len(ARROW)] == ARROW and any(mark in bytes(part) for part in (data[:_SMALL], data[-_SMALL:]))
 
 
 def _numbers(data: memoryview, tail: int) -> tuple[int, int, int, int, int]:

@@ -223,11 +223,14 @@ def _widened(root: Path, paths: Sequence[str], entries: Sequence[ListEntry]) -> 
     """A note if only files that are not there make the root of a list as wide as it is."""
     if isinstance(root, RemotePath):
         return []
-    there = [os.path.exists(path) for path in paths]
-    folders = {os.path.dirname(path) for path, found in zip(paths, there, strict=True) if found}
-    if all(there) or not folders or (narrow := os.path.commonpath(folders)) == str(root):
+    named: dict[str, list[str]] = {}  # by folder
+    for path in paths:
+        named.setdefault(os.path.dirname(path), []).append(path)
+    # A folder that has one of its files counts: a long list is asked about its folders, not about each video.
+    there = {folder for folder, files in named.items() if any(map(os.path.exists, files))}
+    if not there or (narrow := os.path.commonpath(there)) == str(root):
         return []
-    lost = entries[there.index(False)]
+    lost = next(one for one, path in zip(entries, paths, strict=True) if os.path.dirname(path) not in there)
     return [
         f"line {lost.line}: {lost.path} is not there, and widens the root from {narrow} to {root}, which changes the "
         "path of every video; correct or remove such lines"

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from vidssl.checks import is_whole
 from vidssl.deadline import check_timeout
 from vidssl.index.build import read_videos
-from vidssl.index.checksums import ChecksummedFile, has_mark, write_checksummed
+from vidssl.index.checksums import ARROW, ChecksummedFile, has_mark, write_checksummed
 from vidssl.index.classes import sort_classes
 from vidssl.index.found import VideoFile
 from vidssl.index.frames import FRAME_RATE, check_rate, size_of, with_rate
@@ -49,7 +49,6 @@ from vidssl.video.decode import Video
 
 ENDING = ".arrow"
 _KEY = b"vidssl.index"
-_ARROW = b"ARROW1"  # at both ends of a whole Arrow file
 _HEAD = 2**16  # bytes at either end of a file that hold its schema
 _BATCH = 2**14  # rows per record batch; keeps lists of packets far below Arrow's limit of 2^31 items
 _STREAMS = 2**16  # more video streams than any file has
@@ -548,7 +547,7 @@ def check_replaceable(path: Path, where: str) -> None:
             data += file.read()
     except OSError:  # writing the file reports the same
         return
-    another = path.suffix != ".arrow" or (data.startswith(_ARROW) and data.endswith(_ARROW))
+    another = path.suffix != ENDING or (data.startswith(ARROW) and data.endswith(ARROW))
     if data and another and not has_mark(data, _KEY):
         raise VidsslError(f"{where}: this file exists and is no index of vidssl; name another file")
 

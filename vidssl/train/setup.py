@@ -159,9 +159,8 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
 def _begins_over(path: Path) -> bool:
     """Whether a new run may begin in a folder that has this in it."""
     if path.name == "checkpoints" and path.is_dir() and not path.is_symlink():
-        return all(
-            left.name.startswith(".step_") for left in path.iterdir()
-        )  # of a run killed while it wrote its first
+        # A run that was killed while it wrote its first one leaves a part of it.
+        return all(left.name.startswith(".step_") for left in path.iterdir())
     return bool(_BEFORE_CHECKPOINT.fullmatch(path.name))
 
 
