@@ -61,7 +61,7 @@ def supervised(run: TrainedRun, sets: Sets, name: str, keep: Path, steps: int) -
     how = FineTune(init="scratch", select="last", clips=1, train=config)
     own = replace(run, folder=keep / "supervised" / f"{run.folder.name}-{name}-{steps}")
     own.folder.mkdir(parents=True, exist_ok=True)
-    folder = finetune_folder(own, how)
+    folder = finetune_folder(own.folder, how)
     begun = checkpoint.complete(folder)
     if not begun or checkpoint.load_meta(begun[-1], "step")["step"] < steps:
         evaluate_finetune(own, data, how, resume=bool(begun), device="cpu", quiet=True)

@@ -86,7 +86,8 @@ def test_other_weights_than_the_runs(
     assert any("Fresh: stages.3 (18 tensors)." in note for note in found.notes)
     with pytest.raises(VidsslError, match=r"finetune: init=.*no such file or folder"):
         check_first_weights(away, how)
-    folders = [finetune_folder(away, replace(how, init=f"{tmp_path}/a/checkpoints/{name}")) for name in ("x", "y")]
+    others = [replace(how, init=f"{tmp_path}/a/checkpoints/{name}") for name in ("x", "y")]
+    folders = [finetune_folder(away.folder, other) for other in others]
     assert [one.name for one in folders] == ["from_a_x", "from_a_y"]
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from vidssl.cli.arguments import given
 from vidssl.cli.data import open_kept
 from vidssl.cli.evaluate_data import Data, KeptFrames
 from vidssl.cli.store_data import say_read
@@ -22,6 +23,7 @@ from vidssl.evaluate.finetune import (
     finetune_folder,
     open_finetuned,
 )
+from vidssl.evaluate.finetune_recorded import find_begun, has_begun, settings_of
 from vidssl.evaluate.probe import evaluate_probe
 from vidssl.evaluate.published import finetune_opn
 from vidssl.evaluate.result import BEGINS, Result
@@ -31,7 +33,8 @@ from vidssl.evaluate.scaling import Scaling
 from vidssl.evaluate.splits import Splits, with_groups, with_labels
 from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
-from vidssl.train.checkpoint import Which
+from vidssl.train.checkpoint import Which, locate
+from vidssl.train.recorded import read_record
 from vidssl.types import VidsslError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -148,7 +151,9 @@ _FINETUNE_ARGS = """
 Args:
     run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints. The new run is in
         RUN/finetune/<init>, or in RUN/finetune/<init>_splitN. With a path as init, <init> is from_NAME.
-    resume: Continue a fine-tuning that was stopped. Official splits that were trained are only tested again.
+    resume: Continue a fine-tuning that was stopped: that of RUN, init and dataset. What else is not given is as it was.
+        Other steps (not with schedule=cosine), workers, intervals of the log and so on may be given, and clips, crops
+        and select; another setting is refused. Official splits that were trained are only tested again.
     device: Where to compute.
     out: JSON file to write; None writes RUN/finetune.json, RUN/finetune_scratch.json, or RUN/finetune_from_<init>.json.
 """
@@ -167,23 +172,40 @@ def _finetune(default: FineTune, doc: str) -> Callable[..., None]:
         device: Device = "auto",
         out: Path | None = None,
     ) -> None:
+        if resume:
+            data, how = _go_on(run, data, how)
         opened = data.run(run, frames, out)
-        folders = {number: finetune_folder(opened, how, number) for number in data.numbers}
-        begun = {number for number, folder in folders.items() if (folder / "run.json").is_file()}
-        going_on = (
-            begun if resume and begun else set(data.numbers) if resume else set()
-        )  # splits may not have begun yet
+        folders = {number: finetune_folder(opened.folder, how, number) for number in data.numbers}
+        # Of several splits, the last may not have begun yet.
+        going_on = {number for number, folder in folders.items() if resume and has_begun(folder)}
         for number, folder in folders.items():  # report a wrong folder, or wrong weights, before indexing the videos
             if open_finetuned(folder, resume=number in going_on) is None:
                 check_first_weights(opened, how)
 
         def evaluate(splits: Splits, out: Path | None) -> Result:
-            return evaluate_finetune(opened, splits, how, resume=splits.number in going_on, device=device, out=out)
+            return evaluate_finetune(
+                opened,
+                splits,
+                how,
+                resume=splits.number in going_on,
+                device=device,
+                out=out,
+                meta={"finetune_videos": data.recorded()},
+            )
 
         _print(data.evaluate(opened, evaluate, out), opened)
 
     finetune.__doc__ = cleandoc(doc) + _FINETUNE_ARGS
     return finetune
+
+
+def _go_on(run: Path, data: Data, how: FineTune) -> tuple[Data, FineTune]:
+    """Returns videos and settings of a fine-tuning to resume: what is not given is as in its record."""
+    folder, _ = locate(run, allow_outside=data.allow_outside)
+    begun = find_begun(folder, how, data.numbers)
+    record, where = read_record(begun), f"finetune: resume: {str(begun)!r}"
+    how = settings_of(record, how, given(), where=where, trust_code=data.trust_code)
+    return data.as_recorded(record, given(), where=where), how
 
 
 def complement(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vidssl.cli.data import open_kept
 from vidssl.cli.store_data import open_store, parse_bytes
@@ -15,11 +15,19 @@ from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
 from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.paths import check_output, printable
+from vidssl.remote import as_path
 from vidssl.store.frames import parse_size
 from vidssl.train.checkpoint import Which
 from vidssl.types import VidsslError
 
 ALL = (1, 2, 3)  # the official splits of UCF101 and HMDB51
+# What the record of a fine-tuning says of its videos, and how each is read again.
+_RECORDED: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("train", "test", "labels", "annotations"), as_path),
+    "groups": str,
+    "splits": lambda numbers: tuple(map(int, numbers)),
+    "weights": str,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,8 @@ class Data:
     """Videos.
 
     Args:
-        train: Folder, list or index (.arrow) of the training videos; for retrieval, the gallery.
+        train: Folder, list or index (.arrow) of the training videos; for retrieval, the gallery. With resume, none
+            takes those of the fine-tuning.
         test: The test videos; for retrieval, the queries. None tests on the part of train that the run's recipe holds
             out.
         labels: List (.csv: path,label[,group]) that replaces labels and groups. Videos that it does not name are left
@@ -79,7 +88,7 @@ class Data:
             takes the average if the run kept one.
     """
 
-    train: Path
+    train: Path | None = None
     test: Path | None = None
     labels: Path | None = None
     groups: str = ""
@@ -90,6 +99,15 @@ class Data:
     allow_outside: bool = False
     trust_code: bool = False
     weights: Which = "auto"
+
+    @property
+    def _train(self) -> Path:
+        if self.train is None:
+            raise VidsslError(
+                "evaluate: train: name the training videos with --train; only a fine-tuning that is resumed takes "
+                "those that it recorded"
+            )
+        return self.train
 
     @property
     def numbers(self) -> tuple[int | None, ...]:
@@ -106,11 +124,45 @@ class Data:
         """
         if self.dataset is None:
             return evaluate(self._open(run), out)
-        found = _OFFICIAL[self.dataset](self.train, self.annotations)
+        found = _OFFICIAL[self.dataset](self._train, self.annotations)
         check_splits(found, self.splits)  # before videos are indexed
-        index = open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside)
+        index = open_kept(self._train, run.folder, store=run.store, allow_outside=self.allow_outside)
         splits = official_splits(found, index, self.splits)
         return evaluate_over_splits(run, splits, lambda one: evaluate(one, None), out=out)
+
+    def recorded(self) -> dict[str, object]:
+        """Returns what the record of a fine-tuning says of these: what names its videos, and the run's weights."""
+        values = {name: getattr(self, name) for name in _RECORDED}
+        return {name: str(one.absolute()) if isinstance(one, Path) else one for name, one in values.items()}
+
+    def as_recorded(self, record: Mapping[str, Any], given: Collection[str], *, where: str) -> Data:
+        """Returns the videos of a fine-tuning to resume: those of its record, as far as they are not given here.
+
+        Paths that are given may be others, as videos may have moved; fit refuses other videos.
+
+        Args:
+            record: The fine-tuning's record. One of an older version does not say it; all is then as it is here.
+            given: Names of the options that are given.
+            where: Beginning of an error: the command, the argument and its value.
+
+        Raises:
+            VidsslError: Videos are not there any more, the groups are others, or this version cannot read the record.
+        """
+        then = {name: value for name, value in record.get("finetune_videos", {}).items() if value is not None}
+        if "groups" in given and self.groups != then.get("groups", self.groups):
+            raise VidsslError(
+                f"{where}: groups: {then['groups']!r} in the run, {self.groups!r} here, which may hold out other "
+                "videos; leave it out, or move that folder away"
+            )
+        missing = {name: value for name, value in then.items() if name not in given}
+        try:
+            found = {name: read(missing[name]) for name, read in _RECORDED.items() if name in missing}
+        except (TypeError, ValueError) as error:
+            raise VidsslError(f"{where}: its record of the videos cannot be read ({error}); name them") from error
+        for name, path in found.items():
+            if isinstance(path, Path) and not path.exists():
+                raise VidsslError(f"{where}: {name}: {str(path)!r} is not there any more; name it with --{name}")
+        return replace(self, **found)
 
     def _open(self, run: TrainedRun) -> Splits:
         """The indexes, kept in RUN/features."""
@@ -122,7 +174,7 @@ class Data:
         return make_splits(
             run.recipe,
             run.trained_on,
-            open_kept(self.train, run.folder, store=run.store, allow_outside=self.allow_outside),
+            open_kept(self._train, run.folder, store=run.store, allow_outside=self.allow_outside),
             test=test,
             labels=self.labels,
             groups=self.groups,
@@ -143,6 +195,7 @@ class Data:
                 "add dataset, or leave them out"
             )
         check_output(out, ".json", BEGINS)
+        _ = self._train  # raises before the run is loaded
         return frames.of(
             load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code, weights=self.weights)
         )

@@ -12,6 +12,7 @@
 | time.py | do the features know direction, order and speed? |
 | classifier.py | an encoder with a linear layer, and a loader with labels |
 | finetune.py | trains the encoder further with labels, and tests it |
+| finetune_recorded.py | the settings of a fine-tuning that is resumed |
 | published.py | settings of fine-tuning as published |
 | complement.py | do the features add anything to other features? |
 | audit.py, cues.py | how much of a pretext task do low-level cues reveal? |

@@ -10,6 +10,7 @@ train; here it is as for VCOP.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -107,6 +108,7 @@ def evaluate_finetune(
     device: str = "auto",
     out: Path | None = None,
     quiet: bool = False,
+    meta: Mapping[str, Any] | None = None,
 ) -> Result:
     """Trains on the training videos and tests on the test videos. The new run is in RUN/finetune/<init>, or in
     RUN/finetune/<init>_split<N> for an official split.
@@ -120,6 +122,7 @@ def evaluate_finetune(
         out: JSON file of the result; None writes RUN/finetune.json, RUN/finetune_scratch.json or
             RUN/finetune_from_<init>.json.
         quiet: Print nothing.
+        meta: What run.json and meta.json also say, such as where the videos are.
 
     Returns:
         The result of the test.
@@ -134,10 +137,10 @@ def evaluate_finetune(
         raise VidsslError(
             "finetune: leave_group_out=True would train once for each group; name the test videos with test"
         )
-    folder = finetune_folder(run, how, data.number)
+    folder = finetune_folder(run.folder, how, data.number)
     classes = _classes(data, folder if resume else None)
     select = _select(run, how)
-    task = _task(run, how, classes, majority_fraction(data.train.column("label").to_pylist()))
+    task = _task(run, how, classes, majority_fraction(data.train.column("label").to_pylist()), meta)
     alone = ProcessGroup(device=pick_device(device))
     with hold_run(folder, resume=resume, command=FINETUNE):
         start = open_finetuned(folder, resume=resume)
@@ -157,9 +160,9 @@ def evaluate_finetune(
     return _test(run, data, how, model.to(alone.device), task.recipe, classes, trained, tested, out, quiet)
 
 
-def finetune_folder(run: TrainedRun, how: FineTune, number: int | None = None) -> Path:
-    """Returns the folder of a fine-tuned run, on the official split `number` if there is one."""
-    return output_path(run.folder, f"finetune/{split_name(_start_name(how), number)}")
+def finetune_folder(run: Path, how: FineTune, number: int | None = None) -> Path:
+    """Returns the folder of the fine-tuned run in a run's folder, on the official split `number` if there is one."""
+    return output_path(run, f"finetune/{split_name(_start_name(how), number)}")
 
 
 def _start_name(how: FineTune) -> str:
@@ -209,7 +212,7 @@ def _selected(result: TrainResult, select: str) -> Path:
     return checkpoint.find(result.best)
 
 
-def _task(run: TrainedRun, how: FineTune, classes: list[str], chance: float) -> Task:
+def _task(run: TrainedRun, how: FineTune, classes: list[str], chance: float, meta: Mapping[str, Any] | None) -> Task:
     """The training task. chance: the share of the largest class."""
     recipe = _recipe(run.recipe, how)
     return Task(
@@ -229,7 +232,7 @@ def _task(run: TrainedRun, how: FineTune, classes: list[str], chance: float) -> 
                 "weights": "ema" if run.weights == "ema" else None,  # None as in runs that were begun before
             }
         },
-        meta={"classes": classes},
+        meta={**(meta or {}), "classes": classes, "finetune": asdict(how)},
         loader=partial(Labelled, classes=classes, store=run.store),
         command=FINETUNE,
         head_alone=True,

@@ -43,6 +43,8 @@ DESCRIPTION: Mapping[str, type] = {
     "skipped": int,
     "decode": str,
     "chance": dict,
+    "finetune": dict,
+    "finetune_videos": dict,
 }
 
 Tensors = dict[str, torch.Tensor]

@@ -133,9 +133,43 @@ def settings_of(
         VidsslError: A given setting contradicts the run's, or the run names code that is not trusted.
     """
     _check_recipe(record, asked, name, given, where, fix)
-    then, now = (flat(json.loads(json.dumps(one))) for one in (record["recipe"], asked.as_dict()))
-    free = free_settings(then.get("train.schedule"))
     decided = {_DECIDES[option] for option in given if option in _DECIDES}
+    free = free_settings(record["recipe"]["train"].get("schedule"))
+    changed = changes(record["recipe"], asked.as_dict(), given, free=free, decided=decided, where=where, fix=fix)
+    recipe = {
+        **record["recipe"],
+        "train": {**record["recipe"]["train"], **{_last(key): value for key, value in changed.items()}},
+    }
+    import_pretexts(recipe.get("code", {}), trust_code=trust_code)  # those that are given are known already
+    trusted = trust_code or "encoder" in given
+    return recipe_from(recipe, where=where, versions=record.get("versions"), trust_code=trusted)
+
+
+def changes(
+    then: dict[str, Any],
+    now: dict[str, Any],
+    given: Collection[str],
+    *,
+    free: Collection[str],
+    where: str,
+    fix: str,
+    decided: Collection[str] = (),
+) -> dict[str, Any]:
+    """Returns those of the given settings that may change, such as {"train.steps": 40}.
+
+    Args:
+        then: All settings of the run, as JSON holds them; they may be nested.
+        now: All settings as the command line gives them, in the same form.
+        given: Names of the options that are given.
+        free: Settings that may change.
+        where: Beginning of an error: the command, the argument and its value.
+        fix: What to do instead of leaving an option out.
+        decided: Settings beside those of these names that the options decide.
+
+    Raises:
+        VidsslError: A given setting contradicts the run's, and may not change.
+    """
+    then, now = (flat(json.loads(json.dumps(one))) for one in (then, now))
     keys = [key for key in now if key in decided or _last(key) in given]
     differ = [
         f"{key}: {' or '.join(map(repr, values)) or 'none'} in the run, {now[key]!r} here"
@@ -147,13 +181,10 @@ def settings_of(
         may = ", ".join(map(_last, free))
         why = _why_fixed([line.partition(":")[0] for line in differ])
         raise VidsslError(f"{where}: {'; '.join(differ)}{why}; leave {them} out, or {fix} (only {may} may change)")
-    changed = {_last(key): now[key] for key in keys if key in free}
-    if "epochs" in changed:
-        changed.setdefault("steps", None)  # which would hold instead of the epochs
-    recipe = {**record["recipe"], "train": {**record["recipe"]["train"], **changed}}
-    import_pretexts(recipe.get("code", {}), trust_code=trust_code)  # those that are given are known already
-    trusted = trust_code or "encoder" in given
-    return recipe_from(recipe, where=where, versions=record.get("versions"), trust_code=trusted)
+    changed = {key: now[key] for key in keys if key in free}
+    if "train.epochs" in changed:
+        changed.setdefault("train.steps", None)  # which would hold instead of the epochs
+    return changed
 
 
 def videos_of(record: Mapping[str, Any], run: Path, *, where: str) -> tuple[DataSet, ...]:
