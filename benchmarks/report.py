@@ -1,6 +1,6 @@
 """Tables of the committed results.
 
-python -m benchmarks.report          rewrites the tables of benchmarks/README.md and docs/, and the chart
+python -m benchmarks.report          rewrites the tables in benchmarks/*.md and docs/, and the chart
 python -m benchmarks.report --show   only prints them
 """
 
@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean, geometric_mean, median
 from typing import Any
 
 import tyro
@@ -19,6 +18,8 @@ from benchmarks import (
     complement_table,
     install_table,
     learning_table,
+    loading_tables,
+    method_tables,
     ray_table,
     shortcuts_table,
     store_tables,
@@ -30,24 +31,9 @@ from benchmarks.harness import commit
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
-OTHERS = (HERE.parent / "docs/shortcuts.md", HERE.parent / "docs/learning.md")  # pages with tables, beside the README
-MOTION_HEAD = (
-    "clip",
-    "frames",
-    "rank correlation",
-    "upper half by our motion: weighted",
-    "even",
-    "z",
-    "by Farneback: weighted",
-    "even",
-    "z",
-    "vidssl, ms a frame",
-    "Farneback, ms",
-    "vidssl is faster by",
-    "commit",
-)
+DOCS = HERE.parent / "docs"
+PAGES = (*sorted(HERE.glob("*.md")), DOCS / "shortcuts.md", DOCS / "learning.md")
 HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
-BOUND = "bare PyAV (bound)"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -94,163 +80,6 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-def motion_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each clip. "even" is what was drawn without weights; z stands for the weighted draws (z of
-    the even ones).
-    """
-    rows = [" | ".join(MOTION_HEAD), " | ".join("---" for _ in MOTION_HEAD)]
-    for line in lines:
-        facts, (other, ratio) = line["facts"], next(iter(line["speedup"].items()))
-        shares = []
-        for ranking in ("our motion", "Farneback"):
-            half = facts[f"upper half by {ranking}"]
-            shares += [
-                f"{half['motion']:.3f}",
-                f"{half['uniform']:.3f}",
-                f"{half['z motion']:.1f} ({half['z uniform']:.1f})",
-            ]
-        rows.append(
-            " | ".join(
-                [
-                    line["workload"],
-                    facts["frames"],
-                    f"**{facts['spearman']:.2f}**",
-                    *shares,
-                    f"{line['wall'][line['subject']]['median']:.3g}",
-                    f"{line['wall'][other]['median']:.3g}",
-                    f"{ratio['median']:.0f}",
-                    commit(line),
-                ]
-            )
-        )
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each size, of the line about all clips and of the lines of the clips."""
-    *clips, whole = (line["facts"] for line in lines)
-    head = (
-        "size",
-        "rank correlation, median",
-        "falls by, median",
-        "by more than 0.05",
-        "at most by",
-        "drawn in the upper half by Farneback",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    half = whole["upper half by Farneback"]["motion"]
-    rows.append(f"as decoded | {whole['spearman']:.2f} | | | | {half:.3f}")
-    for key in (key for key in whole if key.startswith("at ")):
-        falls = [clip["spearman"] - clip[key]["spearman"] for clip in clips]
-        cells = [
-            key.removeprefix("at "),
-            f"{whole[key]['spearman']:.2f}",
-            f"{median(falls):.3f}",
-            f"{sum(fall > 0.05 for fall in falls)} of {len(clips)} clips",
-            f"{max(falls):.2f}",
-            f"{whole[key]['upper half by Farneback']:.3f}",
-        ]
-        rows.append(" | ".join(cells))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def methods_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each method: held-out tuples answered right, mean and standard deviation over the seeds."""
-    head = (
-        "method",
-        "encoder",
-        "steps",
-        "right, mean +- spread",
-        "each seed",
-        "balanced, mean",
-        "chance",
-        "seconds a run",
-        "commit",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in lines:
-        runs = line["runs"]
-        rows.append(
-            " | ".join(
-                [
-                    line["workload"],
-                    runs[0]["encoder"],
-                    str(runs[0]["steps"]),
-                    f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
-                    ", ".join(f"{run['accuracy']:.1%}" for run in runs),
-                    f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
-                    f"{line['chance']:.1%}",
-                    f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
-                    commit(line),
-                ]
-            )
-        )
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def memory_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each task: resident memory after the second and the last epoch."""
-    head = ("task", "engine", "workers", "windows", "epochs", "MiB after 2", "MiB after the last", "growth", "commit")
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in lines:
-        shown = [line["workload"], line["engine"], str(line["workers"]), str(line["windows"]), str(line["epochs"])]
-        shown += [f"{line['after'][1]:.0f}", f"{line['after'][-1]:.0f}", f"**{line['growth']:+.1%}**"]
-        rows.append(" | ".join([*shown, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def peers_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each clip; of each peer the faster of its threads and processes, and in brackets its wrong
-    frames.
-    """
-    found = list(lines)
-    names = list(dict.fromkeys(name for line in found for name in line["facts"]["peers"]))
-    head = (
-        "clip",
-        "vidssl, samples/s",
-        "processor ms a sample",
-        "wrong frames",
-        "against the bound",
-        "against the fastest peer",
-        *names,
-        "commit",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in found:
-        best = best_peers(line)
-        counted = line["facts"]["wrong frames"]
-        shown = [
-            line["workload"],
-            f"{1e3 / line['wall'][line['subject']]['median']:.1f}",
-            f"{line['cpu'][line['subject']]['median']:.1f}",
-        ]
-        shown += [counted[line["subject"]], f"**{line['speedup'][BOUND]['median']:.2f}**"]
-        shown.append(f"**{min(ratio for ratio, _ in best.values()):.2f}**" if best else "")
-        shown += [
-            f"{best[name][0]:.2f} ({best[name][1]}; {counted[name]})"
-            if name in best
-            else f"none ({counted.get(name, '')})"
-            for name in names
-        ]
-        rows.append(" | ".join([*shown, commit(line)]))
-    ratios = [min(ratio for ratio, _ in best_peers(line).values()) for line in found if best_peers(line)]
-    mean = f"Geometric mean against the fastest peer: **{geometric_mean(ratios):.2f}**." if ratios else ""
-    return "\n".join(f"| {row} |" for row in rows) + f"\n\n{mean}"
-
-
-def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:
-    """Of each peer that did the whole job: how much faster vidssl is than the faster of its two ways, and which that
-    is.
-    """
-    best: dict[str, tuple[float, str]] = {}
-    failed = line["facts"].get("failed windows", {})
-    for case, ratio in line["speedup"].items():
-        name, _, way = case.rpartition(", ")
-        if case != BOUND and name not in failed and (name not in best or ratio["median"] < best[name][0]):
-            best[name] = ratio["median"], way
-    return best
-
-
 def index_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each number of processes, or each long file."""
     found = list(lines)
@@ -265,107 +94,18 @@ def index_table(lines: Iterable[dict[str, Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
-def representations_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each set and method: trained / untrained in percent; the gain, with its intervals over seeds
-    [] and videos ().
-    """
-    found = list(lines)
-    ways = list(found[-1]["numbers"])
-    head = (
-        "set, method",
-        "encoder",
-        "steps",
-        "seeds",
-        "tuples right (chance)",
-        *(f"{way}: trained / untrained, gain" for way in ways),
-        "commit",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in found:
-        runs, cells = line["runs"], []
-        for way in ways:
-            trained, untrained, gain, pairs = (
-                line["numbers"][way][name] for name in ("trained", "untrained", "gain", "pairs")
-            )
-            ends = "" if gain["low"] is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-            ends += f" ({100 * pairs['low']:+.1f}, {100 * pairs['high']:+.1f})"
-            cells.append(
-                f"{100 * trained['value']:.1f} / {100 * untrained['value']:.1f}, **{100 * gain['value']:+.1f}**{ends}"
-            )
-        learnt = f"{100 * fmean(run['tuples right'] for run in runs):.1f} ({100 * runs[0]['chance']:.1f})"
-        about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), learnt]
-        rows.append(" | ".join([*about, *cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each data set, recipe and length, of the groups that were set aside; then of the others, on
-    which settings were chosen.
-    """
-    head = (
-        "clips, variant, steps",
-        "held-out tuples right",
-        "tuples; videos; groups",
-        "chance",
-        "above chance from step",
-        "training tuples right",
-        "processor minutes",
-        "commit",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in sorted(lines, key=lambda line: "test groups" not in line["workload"]):
-        cells = [
-            line["workload"],
-            f"**{100 * line['accuracy']:.1f}** [{100 * line['low']:.1f}, {100 * line['high']:.1f}]",
-            f"{line['tuples']}; {line['videos']}; {line['groups']}",
-            f"{100 * line['chance']:.1f}",
-            str(line["left chance"] or "never"),
-            f"{100 * line['train/accuracy']:.1f}",
-            "" if line["cpu minutes"] is None else f"{line['cpu minutes']:.1f}",
-        ]
-        rows.append(" | ".join([*cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
-def features_table(lines: Iterable[dict[str, Any]]) -> str:
-    """Markdown: a row for each size of a feature: seconds on the wall and of processors, and MiB above the features, of
-    each evaluation.
-    """
-    found = list(lines)
-    steps = list(found[-1]["seconds"])
-    head = (
-        "features",
-        "videos",
-        "MiB of features",
-        *(f"{step}: s, processor s (MiB)" for step in steps),
-        "all, s",
-        "processor s",
-        "commit",
-    )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
-    for line in found:
-        spent = line["processor seconds"]
-        cells = [
-            f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps
-        ]
-        about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
-        total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
-        rows.append(" | ".join([*about, *cells, total, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
-
-
 TABLES = {
-    "motion": motion_table,
-    "motion_sizes": motion_sizes_table,
-    "methods": methods_table,
-    "memory": memory_table,
-    "peers": peers_table,
+    "motion": loading_tables.motion_table,
+    "motion_sizes": loading_tables.motion_sizes_table,
+    "methods": method_tables.methods_table,
+    "memory": loading_tables.memory_table,
+    "peers": loading_tables.peers_table,
     "index": index_table,
     "long": index_table,
     "ray": ray_table.table,
-    "representations": representations_table,
-    "recipes": recipes_table,
-    "features": features_table,
+    "representations": method_tables.representations_table,
+    "recipes": method_tables.recipes_table,
+    "features": method_tables.features_table,
     "why": why_table.table,
     "shortcuts": shortcuts_table.table,
     "time": time_tables.table,
@@ -406,16 +146,16 @@ def rewrite(text: str, lines: list[dict[str, Any]]) -> str:
 def main(
     *,
     results: Path = HERE / "results",
-    readme: Path = HERE / "README.md",
-    others: tuple[Path, ...] = OTHERS,
+    pages: tuple[Path, ...] = PAGES,
+    chart: Path = HERE / "peers.png",
     show: bool = False,
 ) -> None:
-    """Make the tables of the README, and of other pages, anew from the results.
+    """Make the tables of pages, and the chart, anew from the results.
 
     Args:
         results: Folder of .jsonl files.
-        readme: File with the markers, beside which the chart lies.
-        others: More files with markers.
+        pages: Files with markers.
+        chart: Where the chart goes.
         show: Print the tables instead.
     """
     lines = read(results)
@@ -423,11 +163,11 @@ def main(
         for bench in dict.fromkeys(line["bench"] for line in lines):
             print(f"{section(bench, lines)}\n")
         return
-    for page in (readme, *others):
+    for page in pages:
         page.write_text(rewrite(page.read_text(), lines))
     peers = [line for line in lines if line["bench"] == "peers"]
     if peers:
-        draw(peers, readme.with_name("peers.png"))
+        draw(peers, chart)
 
 
 if __name__ == "__main__":

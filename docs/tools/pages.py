@@ -14,6 +14,11 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "benchmarks/README.md": "benchmarks/tables.md",
+    "benchmarks/loading.md": "benchmarks/loading.md",
+    "benchmarks/store.md": "benchmarks/store.md",
+    "benchmarks/indexing.md": "benchmarks/indexing.md",
+    "benchmarks/methods.md": "benchmarks/methods.md",
+    "benchmarks/time.md": "benchmarks/time.md",
     "benchmarks/LOG.md": "benchmarks/log.md",
     "examples/README.md": "examples/index.md",
 }

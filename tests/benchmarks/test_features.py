@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import bench_features
 from benchmarks.bench_features import made, measure, watched
-from benchmarks.report import features_table
+from benchmarks.method_tables import features_table
 
 
 def test_classes_can_be_told_but_not_all(monkeypatch: pytest.MonkeyPatch) -> None:

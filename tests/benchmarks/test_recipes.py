@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench_recipes import VARIANTS, changed, left_chance, main
-from benchmarks.report import recipes_table
+from benchmarks.method_tables import recipes_table
 from tests.clips import make_clip
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError

@@ -54,9 +54,9 @@ def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
         "before\n<!-- results: kernels -->\nold\n<!-- end -->\nafter\n<!-- results: loader -->\n<!-- end -->\n"
     )
     (tmp_path / "page.md").write_text("<!-- results: kernels -->\n<!-- end -->\n")
-    report.main(results=tmp_path, readme=readme, others=(tmp_path / "page.md",))
+    report.main(results=tmp_path, pages=(readme, tmp_path / "page.md"), chart=tmp_path / "peers.png")
     first = readme.read_text()
-    report.main(results=tmp_path, readme=readme, others=(tmp_path / "page.md",))
+    report.main(results=tmp_path, pages=(readme, tmp_path / "page.md"), chart=tmp_path / "peers.png")
     assert readme.read_text() == first
     assert "0123456* |" in (tmp_path / "page.md").read_text()
     assert "old" not in first
@@ -73,7 +73,7 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
 
 
 def test_the_committed_tables_are_those_of_the_committed_results() -> None:
-    for page in (report.HERE / "README.md", *report.OTHERS):
+    for page in report.PAGES:
         assert page.read_text() == report.rewrite(page.read_text(), report.read(report.HERE / "results"))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks import bench_representations
 from benchmarks.bench_representations import WAYS, main, summed
-from benchmarks.report import representations_table
+from benchmarks.method_tables import representations_table
 from tests.clips import make_clip
 from vidssl.types import VidsslError
 
