@@ -14,6 +14,7 @@ from vidssl.evaluate.confidence import Estimate, gain_of_groups, mean
 
 Line = dict[str, Any]
 GRID = "frame difference"  # the low-level feature with which encoders are compared
+PROBES = {"attentive": "linear"}  # a probe that low-level features cannot have: the one of theirs beside it
 
 
 def table(lines: Iterable[Line]) -> str:
@@ -33,7 +34,8 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
     runs = [line for line in runs if name in line["sets"]]
     low_level: Line | None = low["sets"].get(name) if low else None
     plain: dict[str, dict[str, float]] = low_level["numbers"] if low_level else {}
-    ways = list(runs[0]["sets"][name]["numbers"]["trained"] if runs else next(iter(plain.values())))
+    asked = [line["sets"][name]["numbers"]["trained"] for line in runs] or [next(iter(plain.values()))]
+    ways = list(dict.fromkeys(way for numbers in asked for way in numbers))  # some runs were asked in more ways
     rows = []
     for feature, numbers in plain.items():
         cells = [f"{100 * numbers[way]:.1f}" if way in numbers else "" for way in ways]
@@ -45,7 +47,9 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
             numbers = of[0]["numbers"]["low level"]
             rows.append([f"low level, {method}", "", "", *(f"{100 * numbers[way]:.1f}" for way in ways), ""])
         commits = ", ".join(dict.fromkeys(commit(line) for line in some))
-        rows.append([method, str(len(some)), str(steps), *(_cell(of, low_level, way) for way in ways), commits])
+        known = set.intersection(*(set(one["numbers"]["trained"]) for one in of))
+        cells = [_cell(of, low_level, way) if way in known else "" for way in ways]
+        rows.append([method, str(len(some)), str(steps), *cells, commits])
     return lay(["method", "seeds", "steps", *ways, "commit"], rows)
 
 
@@ -60,13 +64,14 @@ def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
     gain = f"**{100 * seeds.value:+.1f}**" if sure else f"{100 * seeds.value:+.1f}"
     gain += ends("[]", seeds) + ends("()", groups)
     text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}"
-    plain = way.removeprefix("map: ")
+    plain = PROBES.get(way, way.removeprefix("map: "))
     same = low_level is not None and low_level["sizes"] == of[0]["sizes"]
     if low_level is None or not same or plain not in low_level["right"][GRID]:
         return text
     after = _sums(of, "trained", way)
     grid = gain_of_groups(after - len(of) * np.array(low_level["right"][GRID][plain]), _sizes(of))
-    return f"{text}; over {GRID} {100 * grid.value:+.1f}{ends('()', grid)}"
+    how = f" ({plain})" if way in PROBES else ""
+    return f"{text}; over {GRID}{how} {100 * grid.value:+.1f}{ends('()', grid)}"
 
 
 def gains(of: list[Line], more: str, less: str, way: str) -> tuple[Estimate, Estimate]:

@@ -193,3 +193,10 @@ def test_a_table_has_means_gains_and_both_intervals() -> None:
     uneven = table([case(0, [5, 5, 0, 0], [2, 2, 2, 2]), case(1, [5, 5, 0, 0], [3, 3, 3, 3])])
     assert "50.0 / 50.0, +0.0 [" in uneven
     assert "over frame difference" not in uneven
+    asked_more = case(0, [4, 4, 4, 4], [2, 2, 2, 2]) | {"method": "more"}
+    for part in ("numbers", "right"):
+        for ways in asked_more["sets"]["tennis"][part].values():
+            ways["attentive"] = ways["linear"]
+    text = table([*runs, low, asked_more])
+    assert f"| m | 3 | 5 | {wanted} |  | 0123456 |" in text
+    assert "; over frame difference (linear) +20.0 (+20.0, +20.0) | 0123456 |" in text
