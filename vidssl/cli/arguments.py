@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
-from tyro.conf import UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from vidssl.remote import as_path
@@ -151,3 +151,10 @@ _WEIGHTED: PrimitiveConstructorSpec[str] = PrimitiveConstructorSpec(
 Data = UseAppendAction[tuple[Annotated[str, _WEIGHTED], ...]]  # vidssl.train.data_sets.parse_data reads it
 Datasets = Annotated[tuple[Path, ...], _several("it needs a data set: a folder, list or index")]
 Runs = Annotated[tuple[Path, ...], _several("it needs a run: its folder, or a checkpoint")]
+# Paths without an option, by what the line of usage calls them.
+DataPath = Annotated[Positional[Path], arg(metavar="DATA")]
+FolderPath = Annotated[Positional[Path], arg(metavar="FOLDER")]
+OutPath = Annotated[Positional[Path], arg(metavar="OUT")]
+RunPath = Annotated[Positional[Path], arg(metavar="RUN")]
+StorePath = Annotated[Positional[Path], arg(metavar="STORE")]
+VideosPath = Annotated[Positional[Path], arg(metavar="VIDEOS")]

@@ -9,8 +9,8 @@ from json import dumps
 from pathlib import Path
 
 from tqdm import tqdm
-from tyro.conf import Positional
 
+from vidssl.cli.arguments import DataPath
 from vidssl.index.check import Check, FileCheck
 from vidssl.paths import atomic_write, check_output, printable
 from vidssl.types import VidsslError
@@ -20,7 +20,7 @@ _REASONS, _NAMED = 20, 5  # reasons that the table has, and files that it names 
 
 
 def check(
-    data: Positional[Path],
+    data: DataPath,
     *,
     deep: bool = False,
     strict: bool = False,

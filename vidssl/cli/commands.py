@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from vidssl.cli.arguments import DataPath
 
 
 def info() -> None:
@@ -51,7 +51,7 @@ def _nvdec() -> str:
 
 
 def index(
-    data: Positional[Path],
+    data: DataPath,
     out: Path,
     *,
     workers: int | None = None,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from vidssl.cli.arguments import VideosPath
 from vidssl.datasets import (
     Dataset,
     diving48,
@@ -51,7 +52,7 @@ _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {
 
 def check(
     kind: Positional[Kind],
-    videos: Positional[Path],
+    videos: VideosPath,
     *,
     annotations: Path | None = None,
     group: str = "",
@@ -92,7 +93,7 @@ def check(
 
 def lists(
     kind: Positional[Kind],
-    videos: Positional[Path],
+    videos: VideosPath,
     *,
     out: Path,
     annotations: Path | None = None,

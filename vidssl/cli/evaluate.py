@@ -7,9 +7,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from vidssl.cli.arguments import given
+from vidssl.cli.arguments import RunPath, given
 from vidssl.cli.data import open_kept
 from vidssl.cli.evaluate_data import Data, KeptFrames
 from vidssl.cli.store_data import say_read
@@ -43,7 +41,7 @@ _ATTENTIVE, _FRAMES = Attentive(), KeptFrames()
 
 
 def retrieval(
-    run: Positional[Path],
+    run: RunPath,
     data: Data,
     view: View = _WHOLE,
     frames: KeptFrames = _FRAMES,
@@ -88,7 +86,7 @@ def retrieval(
 
 
 def probe(
-    run: Positional[Path],
+    run: RunPath,
     data: Data,
     view: View = _WHOLE,
     frames: KeptFrames = _FRAMES,
@@ -117,7 +115,7 @@ def probe(
 
 
 def attentive(
-    run: Positional[Path],
+    run: RunPath,
     data: Data,
     how: Attentive = _ATTENTIVE,
     view: View = _TIME,
@@ -163,7 +161,7 @@ def _finetune(default: FineTune, doc: str) -> Callable[..., None]:
     """Returns a command that fine-tunes with these settings unless they are given."""
 
     def finetune(
-        run: Positional[Path],
+        run: RunPath,
         data: Data,
         how: FineTune = default,
         frames: KeptFrames = _FRAMES,
@@ -209,7 +207,7 @@ def _go_on(run: Path, data: Data, how: FineTune) -> tuple[Data, FineTune]:
 
 
 def complement(
-    run: Positional[Path],
+    run: RunPath,
     data: Data,
     other: str,
     view: View = _WHOLE,
@@ -237,7 +235,7 @@ def complement(
 
 
 def pretext(
-    run: Positional[Path],
+    run: RunPath,
     test: Path,
     frames: KeptFrames = _FRAMES,
     *,
@@ -268,7 +266,7 @@ def pretext(
 
 
 def time(
-    run: Positional[Path],
+    run: RunPath,
     data: Path,
     view: View = _TIME,
     frames: KeptFrames = _FRAMES,

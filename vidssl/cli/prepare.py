@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
+from vidssl.cli.arguments import DataPath, OutPath
 from vidssl.cli.data import open_data
 from vidssl.paths import printable
 from vidssl.prepare import Encoding
@@ -24,8 +22,8 @@ _ENCODING = Encoding()
 
 
 def prepare(
-    data: Positional[Path],
-    out: Positional[Path],
+    data: DataPath,
+    out: OutPath,
     settings: Encoding = _ENCODING,
     *,
     recipe: str = "vcop_r3d",

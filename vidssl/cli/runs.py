@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tyro.conf import Positional
+from vidssl.cli.arguments import FolderPath
 
 
-def runs(folder: Positional[Path], *, out: Path | None = None, allow_outside: bool = False) -> None:
+def runs(folder: FolderPath, *, out: Path | None = None, allow_outside: bool = False) -> None:
     """Compare runs: one line per run, the settings that differ, and the curves in one picture.
 
     Args:

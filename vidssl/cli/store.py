@@ -9,9 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from vidssl.cli.arguments import Datasets
+from vidssl.cli.arguments import DataPath, Datasets, StorePath
 from vidssl.cli.data import indexes_in, open_data, unnamed_indexes_in
 from vidssl.cli.store_data import check_kept, parse_bytes, say_kept, say_room, say_sizes
 from vidssl.index.sources import UNREADABLE
@@ -30,8 +28,8 @@ _SHOWN = 20  # shards or videos that are listed
 
 
 def fill(
-    data: Positional[Path],
-    store: Positional[Path],
+    data: DataPath,
+    store: StorePath,
     *,
     store_size: str,
     store_limit: str | None = None,
@@ -72,7 +70,7 @@ def fill(
     check_kept(frames, index)
 
 
-def ls(store: Positional[Path]) -> None:
+def ls(store: StorePath) -> None:
     """List what a store holds.
 
     Args:
@@ -99,7 +97,7 @@ def ls(store: Positional[Path]) -> None:
         print(printable(f"unfinished: {path.name}: {size}, {what}"))
 
 
-def verify(store: Positional[Path]) -> None:
+def verify(store: StorePath) -> None:
     """Read every block of a store, and compare its checksum. The exit code is 2 if a shard is damaged.
 
     Args:
@@ -126,7 +124,7 @@ def verify(store: Positional[Path]) -> None:
         print(line)
 
 
-def rm(store: Positional[Path], *, damaged: bool = False, keep: Datasets = (), allow_outside: bool = False) -> None:
+def rm(store: StorePath, *, damaged: bool = False, keep: Datasets = (), allow_outside: bool = False) -> None:
     """Delete the shards of a store, and the indexes in it. Other files in its folder stay.
 
     Args:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
+from vidssl.cli.arguments import RunPath
 from vidssl.cli.data import open_data, open_kept
 from vidssl.evaluate.layers import Pool
 from vidssl.index.summary import listed
@@ -20,7 +19,7 @@ from vidssl.trained.table import check_table
 
 
 def features(
-    run: Positional[Path],
+    run: RunPath,
     *,
     data: Path,
     out: Path,
@@ -64,7 +63,7 @@ def features(
 
 
 def export(
-    run: Positional[Path],
+    run: RunPath,
     *,
     out: Path,
     to: tuple[Format, ...] = ("safetensors",),
