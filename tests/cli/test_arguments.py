@@ -19,18 +19,18 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [
-        (["store", "fill", "", "s", "--store-size", "24x32"], "PATH"),
-        (["store", "fill", "v", "", "--store-size", "24x32"], "PATH"),
-        (["store", "rm", ""], "PATH"),
+        (["store", "fill", "", "s", "--store-size", "24x32"], "DATA"),
+        (["store", "fill", "v", "", "--store-size", "24x32"], "STORE"),
+        (["store", "rm", ""], "STORE"),
         (["store", "rm", "s", "--keep", ""], "--keep"),
         (["store", "rm", "s", "--keep", "v", ""], "--keep"),
-        (["index", "", "--out", "x.arrow"], "PATH"),
+        (["index", "", "--out", "x.arrow"], "DATA"),
         (["index", "v", "--out", ""], "--out"),
         (["index", "v", "--out", "x.arrow", "--store", ""], "--store"),
         (["train", "vcop_r3d_tiny", "--data", "", "--out", "x"], "--data"),
-        (["evaluate", "retrieval", "", "--train", "x"], "PATH"),
+        (["evaluate", "retrieval", "", "--train", "x"], "RUN"),
         (["evaluate", "retrieval", "x", "--train", ""], "--train"),
-        (["report", ""], "[PATH [PATH ...]]"),
+        (["report", ""], "[RUN [RUN ...]]"),
     ],
 )
 def test_an_empty_path_is_refused(

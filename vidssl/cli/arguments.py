@@ -119,7 +119,7 @@ def _path_rule(argument: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | 
     )
 
 
-def _several(needed: str) -> PrimitiveConstructorSpec[tuple[Path, ...]]:
+def _several(name: str, needed: str) -> PrimitiveConstructorSpec[tuple[Path, ...]]:
     """Reads several paths. needed: what to say if the option is given without one."""
 
     def read(texts: list[str]) -> tuple[Path, ...]:
@@ -129,7 +129,7 @@ def _several(needed: str) -> PrimitiveConstructorSpec[tuple[Path, ...]]:
 
     return PrimitiveConstructorSpec(
         nargs="*",
-        metavar="PATH [PATH ...]",
+        metavar=f"{name} [{name} ...]",
         instance_from_str=read,
         is_instance=lambda value: isinstance(value, tuple) and all(isinstance(one, Path) for one in value),
         str_from_instance=lambda value: list(map(str, value)),
@@ -149,8 +149,8 @@ _WEIGHTED: PrimitiveConstructorSpec[str] = PrimitiveConstructorSpec(
     str_from_instance=lambda value: [value],
 )
 Data = UseAppendAction[tuple[Annotated[str, _WEIGHTED], ...]]  # vidssl.train.data_sets.parse_data reads it
-Datasets = Annotated[tuple[Path, ...], _several("it needs a data set: a folder, list or index")]
-Runs = Annotated[tuple[Path, ...], _several("it needs a run: its folder, or a checkpoint")]
+Datasets = Annotated[tuple[Path, ...], _several("PATH", "it needs a data set: a folder, list or index")]
+Runs = Annotated[tuple[Path, ...], _several("RUN", "it needs a run: its folder, or a checkpoint")]
 # Paths without an option, by what the line of usage calls them.
 DataPath = Annotated[Positional[Path], arg(metavar="DATA")]
 FolderPath = Annotated[Positional[Path], arg(metavar="FOLDER")]
