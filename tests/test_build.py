@@ -109,7 +109,6 @@ TESTED_BY = {
     "plots.tuples": "demo/test_demo.py",
     "prepare.journal": "prepare/test_places.py",
     "pools.base": "pools/test_local.py",
-    "pools.node": "pools/test_cluster.py",
     "store.fill_index": "store/test_fill.py",
     "pools.choose": "pools/test_local.py",
     "prepare.make": "prepare/test_prepare.py",

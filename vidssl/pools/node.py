@@ -9,8 +9,8 @@ import socket
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from queue import Full, Queue
-from threading import get_ident
+from queue import SimpleQueue
+from threading import Semaphore, get_ident
 from typing import Any, Literal
 
 from vidssl.deadline import Deadline, FileTimeoutError
@@ -42,10 +42,13 @@ def run(wanted: dict[str, str], job: Job[Any], item: Any, file: Path) -> Iterato
     if not sees(file):
         yield "unseen", socket.gethostname()
         return
-    given: Queue[tuple[Any] | None] = Queue(1)
-    future = _thread().submit(_work, job, item, given)
+    # Only the job waits for room: its end is put from any thread, also from this one if it has ended by now.
+    given: SimpleQueue[tuple[Any] | None] = SimpleQueue()
+    room = Semaphore(1)
+    future = _thread().submit(_work, job, item, given, room)
     future.add_done_callback(lambda _: given.put(None))
     while (one := given.get()) is not None:
+        room.release()
         yield "result", one[0]
     error = future.exception()
     if isinstance(error, FileTimeoutError):
@@ -64,16 +67,13 @@ def sees(file: Path) -> bool:
         return True
 
 
-def _work(job: Job[Any], item: Any, given: Queue[tuple[Any] | None]) -> None:
+def _work(job: Job[Any], item: Any, given: SimpleQueue[tuple[Any] | None], room: Semaphore) -> None:
     def give(value: Any) -> None:
         """Waits until the value before has been taken. The time limit of the file does not count this."""
-        while True:
-            try:
-                given.put((value,), timeout=_TICK)
-                return
-            except Full:
-                if (deadline := Deadline.of(get_ident())) is not None:
-                    deadline.extend(_TICK)
+        while not room.acquire(timeout=_TICK):
+            if (deadline := Deadline.of(get_ident())) is not None:
+                deadline.extend(_TICK)
+        given.put((value,))
 
     job(item, give)
 
