@@ -19,6 +19,7 @@ OUTSIDE = {
     "benchmarks/indexing.md": "benchmarks/indexing.md",
     "benchmarks/methods.md": "benchmarks/methods.md",
     "benchmarks/time.md": "benchmarks/time.md",
+    "benchmarks/why.md": "benchmarks/why.md",
     "benchmarks/LOG.md": "benchmarks/log.md",
     "examples/README.md": "examples/index.md",
 }
