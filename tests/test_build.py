@@ -30,7 +30,7 @@ ROOMS = {
     **dict.fromkeys(("store", "pretext", "datasets"), 4),
     **dict.fromkeys(("loader",), 5),
     **dict.fromkeys(("train", "prepare"), 6),
-    **dict.fromkeys(("recipes", "evaluate", "report", "trained"), 7),
+    **dict.fromkeys(("recipes", "evaluate", "report", "trained", "forecast"), 7),
     **dict.fromkeys(("cli", "demo", "__main__"), 8),
 }
 LONGEST_FILE, LONGEST_BODY = 400, 60  # lines
@@ -49,6 +49,7 @@ TESTED_BY = {
     "store.arguments": "store/test_frames.py",
     "cli.commands": "test_cli.py",
     "cli.datasets": "datasets/test_lists.py",
+    "cli.estimate": "forecast/test_run.py",
     "cli.evaluate": "test_cli.py",
     "cli.evaluate_data": "test_cli.py",
     "cli.prepare": "prepare/test_prepare.py",

@@ -2,8 +2,8 @@
 
 The names that others call: VideoIndex, Mixture, FrameStore, Loader, Batch, PlanSpec and Augment, tables of common tasks
 (labelled_clips, two_views, views, masked_clips with tube_masks), ops (motion, reduce, plan, assemble on any DLPack
-array), pretext.METHODS, models.ENCODERS, load (a trained encoder), split. They are imported when first used, so that
-`import vidssl` is quick.
+array), pretext.METHODS, models.ENCODERS, load (a trained encoder), split, estimate. They are imported when first used,
+so that `import vidssl` is quick.
 
 Each folder's docstring has a table of its files. The modules beside the folders:
 
@@ -41,6 +41,7 @@ _HOMES = {
     "TrainedEncoder": "vidssl.trained",
     "VideoIndex": "vidssl.index.table",
     "VidsslError": "vidssl.types",
+    "estimate": "vidssl.forecast",
     "labelled_clips": "vidssl.kernels.views",
     "load": "vidssl.trained",
     "masked_clips": "vidssl.kernels.views",
@@ -62,6 +63,7 @@ __all__ = [
     "VideoIndex",
     "VidsslError",
     "__version__",
+    "estimate",
     "labelled_clips",
     "load",
     "masked_clips",

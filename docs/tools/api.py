@@ -20,6 +20,7 @@ MODULES = {
     "vidssl.trained": "A trained encoder in use.",
     "vidssl.loader.profile": "How fast videos load, and which step takes the time.",
     "vidssl.datasets": "Official lists of data sets.",
+    "vidssl.forecast": "What a data set will cost, and what training on it will wait for.",
     "vidssl.prepare": "Videos that decode quickly.",
     "vidssl.report": "The HTML page about runs.",
 }

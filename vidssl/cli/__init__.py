@@ -6,7 +6,7 @@
 | train.py, evaluate.py, audit.py | one command for each recipe or evaluation |
 | evaluate_data.py | videos and kept frames, which the evaluations share |
 | trained.py | use an encoder: features, export |
-| check.py, prepare.py, bench.py, datasets.py | work on data |
+| check.py, estimate.py, prepare.py, bench.py, datasets.py | work on data |
 | store.py | keeps decoded frames |
 | store_data.py | `--store`: opens a store, and says what is in it |
 | runs.py, report.py | look at runs |
@@ -72,6 +72,11 @@ COMMANDS = {
     "info": Command("commands", "info", "Show versions, how this vidssl was built, and what the machine has."),
     "index": Command("commands", "index", "Index videos: decode every file once, and record its properties."),
     "check": Command("check", "check", "Check every file of a data set: can it be used, and why not?"),
+    "estimate": Command(
+        "estimate",
+        "estimate",
+        "Estimate hours, bytes and what training will wait for: `vidssl estimate DATA --gpus 64`.",
+    ),
     "recipes": Command("commands", "recipes", "List the recipes and the sources of their settings."),
     "train": Command(
         "train", "commands", "Train an encoder by a recipe: `vidssl train RECIPE --data DATA --out RUN`.", True

@@ -147,8 +147,7 @@ class StoreWriter:
 
     def free_bytes(self) -> int:
         """Bytes that may still be written: what the limit leaves, and what the disk has."""
-        disk = shutil.disk_usage(self._folder)
-        free = disk.free - min(_RESERVE, disk.total // 20)
+        free = room_on_disk(self._folder)
         if self._limit is not None:
             free = min(free, self._limit - self._shard_bytes() - unfinished_bytes(self._folder))
         return max(0, free)
@@ -219,6 +218,12 @@ class StoreWriter:
         if error.errno == errno.EMFILE:
             return f"it has as many shards as this process may open ({reason}); raise `ulimit -Hn`"
         return f"it cannot be written ({reason}); name another folder"
+
+
+def room_on_disk(folder: Path) -> int:
+    """Bytes of frames that fit on the disk of a folder; may be below 0."""
+    disk = shutil.disk_usage(folder)
+    return disk.free - min(_RESERVE, disk.total // 20)
 
 
 def unfinished(folder: Path) -> list[Path]:
