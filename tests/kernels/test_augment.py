@@ -69,5 +69,5 @@ def test_the_type_stays(dtype: torch.dtype) -> None:
 
 
 def test_a_wrong_word_is_named() -> None:
-    with pytest.raises(VidsslError, match=r"level_luma='tuple': take \"clip\", \"frame\" or None"):
+    with pytest.raises(VidsslError, match=r"level_luma='tuple': take clip, frame or None"):
         Augment(level_luma="tuple")  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def test_permuted_slots_are_another_order() -> None:
 @pytest.mark.parametrize(
     ("setting", "named"),
     [
-        ({"axis": "depth"}, 'axis=\'depth\': take "space", "time" or "both"'),
+        ({"axis": "depth"}, "axis='depth': take space, time or both"),
         ({"clip_length": 0}, "clip_length=0"),
         ({"interval": 2, "interval_max": 1}, "interval_max=1: take at least interval=2, or None"),
         ({"dropout": 1.0}, "dropout=1.0"),

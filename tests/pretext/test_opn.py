@@ -271,7 +271,7 @@ def test_jitter_that_would_leave_the_region_stays() -> None:
     [
         ({"tuple_length": 2}, "tuple_length=2: take 3 or 4"),
         ({"tuple_length": 5}, "tuple_length=5"),
-        ({"sampling": "even"}, 'sampling=\'even\': take "motion" or "uniform"'),
+        ({"sampling": "even"}, "sampling='even': take motion or uniform"),
         ({"tuple_length": 3, "window": 8}, "window=8: take at least 9 frames"),
         ({"windows": "fast"}, "windows='fast'"),
         ({"interval_min": 0}, "interval_min=0"),

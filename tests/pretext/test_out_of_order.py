@@ -65,7 +65,7 @@ def test_a_softmax_over_classes_is_that_of_independent_marks() -> None:
         ({"moved": 1}, "moved=1: take 2 to 4 frames"),
         ({"length": 4, "moved": 4}, "moved=4: take 2 to 3 frames"),
         ({"stride": 0}, "stride=0"),
-        ({"level": "video"}, 'level=\'video\': take "frame" or "clip"'),
+        ({"level": "video"}, "level='video': take frame or clip"),
     ],
 )
 def test_wrong_settings_are_named(setting: dict[str, Any], named: str) -> None:

@@ -34,6 +34,7 @@ from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
 from vidssl.progress import progress_bar
+from vidssl.settings import Settings
 from vidssl.train.compute import torch_threads
 from vidssl.types import VidsslError
 
@@ -43,7 +44,7 @@ _HEAD = 64  # channels of an attention head
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attentive:
+class Attentive(Settings, owner="evaluate attentive"):
     """How the probe is made and trained.
 
     Args:

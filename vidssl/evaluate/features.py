@@ -28,6 +28,7 @@ from vidssl.kernels.assemble import assemble
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec, plan
 from vidssl.progress import progress_bar
+from vidssl.settings import Settings
 from vidssl.store.fill import Filler
 from vidssl.store.frames import FrameStore
 from vidssl.train.compute import torch_threads
@@ -69,7 +70,7 @@ class Features(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class Clips(Settings):
     """Which clips of a video the encoder sees. They are evenly spaced from its first frame to its last.
 
     Args:

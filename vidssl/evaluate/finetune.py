@@ -34,6 +34,7 @@ from vidssl.kernels.plan import PlanSpec
 from vidssl.models import Encoder
 from vidssl.paths import output_path
 from vidssl.pretext import Objective, OddOneOut, Pretext, SlotModel, build_model
+from vidssl.settings import Settings
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
 from vidssl.train.distributed import ProcessGroup
@@ -50,7 +51,7 @@ PUBLISHED_SELECT: dict[str, Literal["best", "last"]] = {"vcop": "best"}  # as in
 
 
 @dataclass(frozen=True, kw_only=True)
-class FineTune:
+class FineTune(Settings, owner="finetune"):
     """How to fine-tune and to test.
 
     Args:

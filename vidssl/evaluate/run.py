@@ -13,6 +13,7 @@ from vidssl.evaluate.features import Clips, Crops
 from vidssl.evaluate.layers import Pool
 from vidssl.models import Encoder
 from vidssl.pretext import PretextModel, build_encoder, build_model
+from vidssl.settings import Settings
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, recipe_from
@@ -167,7 +168,7 @@ MOST_CLIPS = 10_000  # of a video
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class View(Settings, owner="evaluate"):
     """How videos are shown to the encoders.
 
     Args:

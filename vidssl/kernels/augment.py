@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vidssl.checks import MAX_SIDE, is_real, is_whole, is_word
+from vidssl.checks import MAX_SIDE, is_real, is_whole
+from vidssl.settings import Settings
 from vidssl.types import VidsslError
 
 Scope = Literal["frame", "clip", "tuple"]
@@ -31,7 +32,7 @@ def need(good: bool, owner: str, argument: str, value: object, fix: str) -> None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Augment:
+class Augment(Settings):
     """How each shown frame is cropped, flipped and coloured.
 
     Training draws at random. Evaluation uses the centre crop, and no flip, jitter, colour change or effect.
@@ -123,27 +124,12 @@ class Augment:
     level_luma: Literal["clip", "frame"] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("crop_scope", "flip_scope", "color_scope", "blur_scope", "mask_scope"):
-            need(
-                is_word(getattr(self, name), SCOPES),
-                "Augment",
-                name,
-                getattr(self, name),
-                'take "frame", "clip" or "tuple"',
-            )
         need(
             self.flip_scope != "frame",
             "Augment",
             "flip_scope",
             self.flip_scope,
             'take "clip" or "tuple"; all frames of a slot are mirrored together',
-        )
-        need(
-            self.level_luma is None or is_word(self.level_luma, ("clip", "frame")),
-            "Augment",
-            "level_luma",
-            self.level_luma,
-            'take "clip", "frame" or None',
         )
         self._check_sizes()
         for name in ("mean", "std"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from vidssl.settings import Settings
 from vidssl.types import VidsslError
 from vidssl.video.color import MATRICES, PRIMARIES, RANGES
 from vidssl.video.decode import Planes, Video
@@ -27,7 +28,7 @@ _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BI
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoding:
+class Encoding(Settings, owner="prepare"):
     """Settings of x264. Videos become 8-bit 4:2:0 without B-frames, tuned for fast decoding.
 
     Args:
@@ -52,7 +53,6 @@ class Encoding:
             ("multiple", self.multiple >= 2 and self.multiple % 2 == 0, "take an even number"),
             ("gop", self.gop >= 1, "take at least 1"),
             ("crf", 0 <= self.crf <= 51, "take 0 to 51"),
-            ("preset", self.preset in get_args(Preset), f"take one of {', '.join(get_args(Preset))}"),
         ):
             if not good:
                 raise VidsslError(f"prepare: {name}={getattr(self, name)!r}: {fix}")

@@ -15,6 +15,7 @@ from torch import nn
 from vidssl.checks import is_whole
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import MAX_PLACES, MAX_SHOWN, MAX_TABLE, PlanSpec
+from vidssl.settings import Settings
 from vidssl.types import VidsslError
 
 MOST_HIDDEN = 2**16  # outputs of a hidden layer of a head
@@ -55,7 +56,7 @@ def most_times(rows: int, slots: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretext(ABC):
+class Pretext(Settings, ABC):
     """A pretext task.
 
     A subclass declares its settings as fields and implements `table` and `head`. Training needs nothing else.
@@ -132,6 +133,9 @@ class Pretext(ABC):
     def as_dict(self) -> dict[str, Any]:
         """Return the settings, as they are written to a checkpoint."""
         return asdict(self)
+
+    def _owner(self) -> str:
+        return str(getattr(self, "name", type(self).__name__))  # tasks that are joined get their name last
 
     def _need(self, argument: str, good: bool, fix: str) -> None:
         """Raise VidsslError with the fix unless the setting is good."""

@@ -56,7 +56,6 @@ class Jigsaw(Pretext):
     augment: Augment = FOUR_CELLS
 
     def __post_init__(self) -> None:
-        self._need("axis", self.axis in ("space", "time", "both"), 'take "space", "time" or "both"')
         rows = 2 * PIECES * len(ORDERS)  # at most
         self._need_whole(most_times(rows, PIECES), clip_length=1)
         self._need_whole(stride=1, interval=0)

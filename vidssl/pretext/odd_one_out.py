@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import ClassVar, Literal, get_args, get_type_hints
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -121,9 +121,6 @@ class OddOneOut(Pretext):
     augment: Augment = WARP
 
     def __post_init__(self) -> None:
-        for name in ("sampler", "wrong", "encoding", "fusion"):
-            names = get_args(get_type_hints(OddOneOut)[name])
-            self._need(name, getattr(self, name) in names, f"take one of {', '.join(names)}")
         self._need("elements", 2 <= self.elements <= 10, "take 2 to 10 sequences")
         most = 7 if self.wrong == "any" else 64
         self._need("length", 2 <= self.length <= most, f"take 2 to {most} frames; with wrong='adjacent' up to 64")

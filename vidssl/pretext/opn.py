@@ -94,9 +94,6 @@ class Opn(Pretext):
     augment: Augment = PATCH
 
     def __post_init__(self) -> None:
-        self._need("tuple_length", self.tuple_length in ORDERS, "take 3 or 4 frames")
-        self._need("sampling", self.sampling in ("motion", "uniform"), 'take "motion" or "uniform"')
-        self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
         self._need_whole(interval_min=1, interval_max=1)
         self._need(
             "interval_max", self.interval_max >= self.interval_min, f"take at least interval_min={self.interval_min}"

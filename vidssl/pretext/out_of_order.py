@@ -55,7 +55,6 @@ class OutOfOrder(Pretext):
         self._need_whole(stride=1)
         self._need_span((self.length - 1) * self.stride + 1, "length", "stride")
         self._need("moved", 2 <= self.moved <= min(4, self.length - 1), f"take 2 to {min(4, self.length - 1)} frames")
-        self._need("level", self.level in ("frame", "clip"), 'take "frame" or "clip"')
 
     def table(self) -> PlanSpec:
         """Make one row for each set of moved frames and each way to move them; for clips, as many rows in order."""

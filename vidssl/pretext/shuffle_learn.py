@@ -84,7 +84,6 @@ class ShuffleLearn(Pretext):
         self._need_whole(MAX_TRIES, tries=1)
         self._need_whole(MOST_HIDDEN, hidden=0)
         self._need("similar", 0 <= self.similar <= 255**2, "take a mean squared difference from 0 to 65025")
-        self._need("windows", self.windows in ("even", "motion"), 'take "even" or "motion"')
         least = 2 * self.tau_min + self.tuple_length
         self._need(
             "window",

@@ -14,6 +14,7 @@ from vidssl.index.table import VideoIndex
 from vidssl.loader.choose_decoder import Decode
 from vidssl.models import ENCODERS
 from vidssl.pretext import Pretext, import_pretexts, pretext_code, pretext_from
+from vidssl.settings import Settings
 from vidssl.store.frames import parse_size
 from vidssl.train.checkpoint import written_by
 from vidssl.train.loggers import Service
@@ -23,7 +24,7 @@ MOST_THREADS = 1024  # more than a machine has cores; torch would start them all
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Settings, owner="train"):
     """How to train.
 
     Args:
@@ -153,9 +154,6 @@ class TrainConfig:
                 raise VidsslError(f"train: {name}={getattr(self, name)!r}: take at least 1")
         for name, good, hint in (
             ("steps", self.steps is None or self.steps >= 1, "take at least 1, or None to train for the epochs"),
-            ("norm", self.norm in ("batch", "group"), "take batch or group"),
-            ("optimizer", self.optimizer in ("sgd", "adamw"), "take sgd or adamw"),
-            ("nonfinite", self.nonfinite in ("stop", "skip"), "take stop or skip"),
             (
                 "sync_bn",
                 not self.sync_bn or self.norm == "batch",
@@ -237,7 +235,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Settings, owner="train"):
     """A pretext task, an encoder, and how to train it.
 
     Args:
