@@ -49,7 +49,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(owner, field.name, id=f"{owner.__name__}.{field.name}")
 
 
-@pytest.mark.parametrize(("owner", "name"), cases())
+@pytest.mark.parametrize(("owner", "name"), list(cases()))
 def test_a_value_of_another_type_is_named(owner: type, name: str) -> None:
     kind = get_type_hints(owner)[name]
     refused = [value for value in WRONG if not is_one(value, kind)]

@@ -8,6 +8,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from vidssl import VideoIndex, VidsslError
 from vidssl.train.config import Recipe
 from vidssl.train.loggers import Loggers, need_services
 from vidssl.train.train import train
+from vidssl.train.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,30 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_wandb(recipe: Recipe, index: V
     written = sorted(out.glob("wandb/offline-run-*/*.wandb"))
     assert [path.name for path in written] == [f"run-{name}.wandb"] * 2
     assert all(b"train/loss" in path.read_bytes() for path in written)
+
+
+@pytest.mark.parametrize("service", ["mlflow", "wandb"])
+def test_a_run_that_ended_before_its_first_checkpoint_does_not_block_its_folder(
+    service: Any, recipe: Recipe, index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that begins in its place is another run of the service."""
+    pytest.importorskip(service)
+    out, told = tmp_path / "named", replace(recipe, train=replace(recipe.train, log=(service,), log_every=1, steps=2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", lambda self: (_ for _ in ()).throw(RuntimeError("killed")))
+        with pytest.raises(RuntimeError, match="killed"):
+            train(told, index, out, device="cpu", quiet=True)
+    first = json.loads((out / "loggers.json").read_text())[service]
+    train(told, index, out, device="cpu", quiet=True)
+    second = json.loads((out / "loggers.json").read_text())[service]
+    assert second != first
+    if service == "wandb":
+        written = [path.name for path in sorted(out.glob("wandb/offline-run-*/*.wandb"))]
+        assert sorted(written) == sorted([f"run-{first}.wandb", f"run-{second}.wandb"])
+        return
+    client = pytest.importorskip("mlflow").MlflowClient(tracking_uri=f"sqlite:///{out / 'mlflow.db'}")
+    assert [client.get_run(run).info.status for run in (first, second)] == ["FAILED", "FINISHED"]
+    assert [one.step for one in client.get_metric_history(second, "train/loss")] == [1, 2]
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[str]:

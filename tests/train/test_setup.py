@@ -41,6 +41,11 @@ def test_a_folder_in_use_is_refused_in_the_words_of_the_command(tmp_path: Path) 
     assert open_run(tmp_path / "new", resume=False) is None
     for name in ("metrics.jsonl", "nonfinite.jsonl", "events.out.tfevents.1.host.2.0"):  # nor a checkpoint
         (tmp_path / "new" / name).touch()
+    for name in ("loggers.json", "mlflow.db", "mlflow.db-journal"):
+        (tmp_path / "new" / name).touch()
+    (tmp_path / "new" / "projector_config.pbtxt").touch()
+    (tmp_path / "new" / "00002" / "held_out").mkdir(parents=True)
+    (tmp_path / "new" / "wandb" / "offline-run-1").mkdir(parents=True)
     (tmp_path / "new" / "checkpoints" / ".step_00000001.7").mkdir(parents=True)
     assert open_run(tmp_path / "new", resume=False) is None
     (tmp_path / "new" / "notes.txt").touch()
@@ -49,6 +54,16 @@ def test_a_folder_in_use_is_refused_in_the_words_of_the_command(tmp_path: Path) 
     ):
         open_run(tmp_path / "new", resume=False)
     (tmp_path / "new" / "notes.txt").unlink()
+    for name in (
+        "2024",
+        "20240101/frames",
+        "checkpoints/step_00000001",
+    ):  # folders of one's own, and a damaged checkpoint
+        (tmp_path / "new" / name).mkdir(parents=True)
+        with pytest.raises(VidsslError, match=r"not empty; '(2024|20240101|checkpoints)' is in it"):
+            open_run(tmp_path / "new", resume=False)
+        (tmp_path / "new" / name).rmdir()
+    (tmp_path / "new" / "20240101").rmdir()
     saved(tmp_path / "new", {})
     with pytest.raises(
         VidsslError, match=r"^train: out=.*not empty; --resume continues the run in it, or take another out$"

@@ -63,6 +63,7 @@ TIMED = (  # their values depend on the machine
 )
 _WHEN_NOT_ZERO = ("train/replaced_windows", "train/rejected", "train/skipped_steps")
 _FILES_ONLY = ("train/queue_depth", "train/host_memory", "train/gpu_memory", "train/frames_per_second")
+PROJECTOR, POINTS = "projector_config.pbtxt", "held_out"  # of TensorBoard's projector: its list of points, their folder
 MOST_CLASSES = 24  # with more classes, neither a confusion matrix nor the accuracy of each class is logged
 
 
@@ -217,9 +218,9 @@ class Log:
         if not self._mute:
             board = Path(self._board.log_dir)
             shutil.rmtree(output_path(board, f"{step:05d}"), ignore_errors=True)  # of a killed run
-            open_append(board / "projector_config.pbtxt").close()  # TensorBoard writes into it
+            open_append(board / PROJECTOR).close()  # TensorBoard writes into it
             rows = [[_plain(cell) for cell in row] for row in about]
-            self._board.add_embedding(features, rows, thumbs, step, "held_out", list(head))
+            self._board.add_embedding(features, rows, thumbs, step, POINTS, list(head))
 
     def settings(self, values: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Adds settings and final metrics to TensorBoard's table of runs."""

@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,9 @@ from vidssl.types import VidsslError
 
 log = logging.getLogger(__name__)
 Service = Literal["wandb", "mlflow"]
+IDS = "loggers.json"  # in the run's folder: the services' ids of the run
+FILES = rf"{re.escape(IDS)}|mlflow\.db(-journal|-wal|-shm)?"  # that the services leave in the run's folder
+FOLDER = "wandb"  # and where Weights & Biases keeps its own
 PROJECT = "vidssl"  # where the environment names none
 _INSTALL = {name: f"pip install 'vidssl[{name}]'" for name in get_args(Service)}
 
@@ -47,7 +51,7 @@ class Loggers:
 
     Args:
         names: The services.
-        out: The run's folder. Its file loggers.json keeps the services' ids of this run, so that a resumed run goes on
+        out: The run's folder. Its file IDS keeps the services' ids of this run, so that a resumed run goes on
             in the same place.
 
     Raises:
@@ -60,7 +64,7 @@ class Loggers:
         ids = _read_ids(out)
         self._open = {name: _OPEN[name](out, ids.get(name)) for name in dict.fromkeys(names)}
         if self._open:
-            with atomic_write(output_path(out, "loggers.json")) as aside:
+            with atomic_write(output_path(out, IDS)) as aside:
                 aside.write_text(json.dumps(ids | {name: one.id for name, one in self._open.items()}))
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
@@ -83,7 +87,7 @@ class Loggers:
 
 
 def _read_ids(out: Path) -> dict[str, str]:
-    path = out / "loggers.json"
+    path = out / IDS
     return {str(name): str(value) for name, value in parse_json(path.read_text()).items()} if path.is_file() else {}
 
 

@@ -34,7 +34,7 @@ from vidssl.lock import LOCK
 from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import Objective, SlotModel, chances
-from vidssl.train import checkpoint
+from vidssl.train import checkpoint, loggers
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
@@ -42,7 +42,7 @@ from vidssl.train.data_sets import describe, shares
 from vidssl.train.distributed import ProcessGroup
 from vidssl.train.heldout import HeldOut
 from vidssl.train.init import Transfer
-from vidssl.train.log import TIMED, Log, events_folder, logdir
+from vidssl.train.log import POINTS, PROJECTOR, TIMED, Log, events_folder, logdir
 from vidssl.train.optimizer import rates
 from vidssl.train.recorded import TRAIN, CommandText, check_resumable, free_settings
 from vidssl.train.schedule import Schedule
@@ -54,12 +54,14 @@ from vidssl.versions import versions
 log = logging.getLogger(__name__)
 
 # What a run may have in its folder before its first checkpoint: indexes, of one data set or each of several, and parts
-# of them; its description, its lock, and its logs. A new run may begin over these.
+# of them; its description, its lock, and its logs, also those of services. A new run may begin over these.
 _BEFORE_CHECKPOINT = re.compile(
     r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|metrics\.jsonl|nonfinite\.jsonl|"
-    r"quarantine\.jsonl|events\.out\.tfevents\..*|" + re.escape(LOCK)
+    rf"quarantine\.jsonl|events\.out\.tfevents\..*|{re.escape(PROJECTOR)}|{loggers.FILES}|{re.escape(LOCK)}"
 )
-_APPENDED = ("nonfinite.jsonl", "quarantine.jsonl")  # logs of which a run that begins anew must not keep lines
+# Folders likewise, with what may be in them: of a checkpoint that was being written, the projector's, and of a service.
+_FOLDERS = {"checkpoints": r"\.step_.*", r"\d{5,}": POINTS, loggers.FOLDER: ".*"}
+_ANOTHER = ("nonfinite.jsonl", "quarantine.jsonl", PROJECTOR, loggers.IDS)  # a run that begins anew keeps none of these
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +160,9 @@ def _open_run(out: Path, *, resume: bool, command: CommandText) -> tuple[Path | 
 
 def _begins_over(path: Path) -> bool:
     """Whether a new run may begin in a folder that has this in it."""
-    if path.name == "checkpoints" and path.is_dir() and not path.is_symlink():
-        # A run that was killed while it wrote its first one leaves a part of it.
-        return all(left.name.startswith(".step_") for left in path.iterdir())
+    if path.is_dir() and not path.is_symlink():
+        inside = next((within for name, within in _FOLDERS.items() if re.fullmatch(name, path.name)), None)
+        return inside is not None and all(re.fullmatch(inside, one.name) for one in path.iterdir())
     return bool(_BEFORE_CHECKPOINT.fullmatch(path.name))
 
 
@@ -248,7 +250,7 @@ def _set_up(
         check_resumable(start, meta, out, task.command)
         meta["init"] = checkpoint.load_meta(start).get("init")
     elif process_group.is_first:
-        for name in _APPENDED:
+        for name in _ANOTHER:
             (out / name).unlink(missing_ok=True)
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
