@@ -7,9 +7,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from tyro.conf import Positional
-
 from vidssl import paths
+from vidssl.cli.arguments import DataPath
 from vidssl.forecast import estimate as estimate_data
 from vidssl.forecast.run import SECONDS
 from vidssl.paths import atomic_write, check_output, printable
@@ -21,7 +20,7 @@ _BEGINS = '{\n "estimate": '  # of the JSON file
 
 
 def estimate(
-    data: Positional[Path],
+    data: DataPath,
     *,
     recipe: str = "vcop_r3d",
     gpus: int = 1,
