@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vidssl.cli import main
 from vidssl.remote import RemotePath, as_path
 from vidssl.remote.path import common_folder
 from vidssl.types import VidsslError
@@ -47,6 +48,18 @@ def test_nothing_is_written_to_a_local_path_of_its_name(tmp_path: Path, monkeypa
     for write in (lambda: path.mkdir(parents=True), lambda: path.open("w"), lambda: path.write_text("")):
         with pytest.raises(VidsslError, match=r"path='s3://bucket/run': a URL, which can only be read here"):
             write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["fill", "VIDEOS"], ["ls"], ["verify"], ["rm"]])
+def test_a_store_is_not_made_in_a_local_folder_of_its_name(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    size = ["--store-size", "8x8"] if command[0] == "fill" else []
+    assert main(["store", *command, "s3://bucket/store", *size]) == 2
+    said = capsys.readouterr().err
+    assert "folder='s3://bucket/store': a store lies on a disk; fill one in a folder there, and copy its files" in said
     assert list(tmp_path.iterdir()) == []
 
 

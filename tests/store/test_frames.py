@@ -277,6 +277,7 @@ def test_wrong_arguments(arguments: dict[str, object], named: str, tmp_path: Pat
         ((5,), "folder=5: take the path"),
         ((b"SP",), "folder=b'SP': take the path"),
         (("",), "folder='': take the path"),
+        (("s3://bucket/store",), "folder='s3://bucket/store': a store lies on a disk; fill one in a folder there"),
         ((os.devnull + "\0",), "folder="),
         (("SP", "native", "1GB"), "limit='1GB': take a whole number of bytes"),
         (("SP", "native", 1.5), "limit=1.5: take"),

@@ -11,6 +11,7 @@ import numpy as np
 from vidssl.checks import is_size, is_whole, is_word
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import need
+from vidssl.remote import RemotePath, as_path
 from vidssl.store.choose import NAMES
 from vidssl.store.shard import BLOCK
 from vidssl.types import MAX_SIDE
@@ -22,10 +23,14 @@ _STORE = "FrameStore"
 
 
 def folder_of(value: Any) -> Path:
-    """Returns the folder that a path names."""
+    """Returns the folder that a path names. Raises VidsslError for a URL: the frames are mapped into memory."""
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     fix = "take the path of a folder, or None to keep nothing"
     need(isinstance(path, str) and path != "" and "\0" not in path, _STORE, "folder", value, fix)
+    on_disk = "a store lies on a disk; fill one in a folder there, and copy its files to the bucket and back with the "
+    need(
+        not isinstance(as_path(path), RemotePath), _STORE, "folder", str(as_path(path)), f"{on_disk}bucket's own tools"
+    )
     return Path(path)
 
 
