@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vidssl.remote.cache import LIMIT, Cache, cache
+from tests.clips import make_clip
+from tests.remote.servers import Web
+from vidssl.index.table import VideoIndex
+from vidssl.remote.cache import FOLDER, LIMIT, Cache, cache
 from vidssl.types import VidsslError
+from vidssl.video.decode import decode
 
 
 def sizes(folder: Path) -> int:
@@ -73,6 +79,49 @@ def test_processes_stay_below_the_limit_together(tmp_path: Path) -> None:
     assert [job.exitcode for job in jobs] == [0, 0, 0]
     assert limit / 2 < sizes(tmp_path) <= limit
     assert not list(tmp_path.glob("*.partial"))
+
+
+def read_all(remote: Path, local: Path) -> None:
+    """Compares frames of all videos with those of the same files on a disk, twice."""
+    there, here = VideoIndex.load(remote), VideoIndex.load(local)
+    for row in [*range(len(there)), *range(len(there))]:
+        numbers = np.array([0, 9, 15])
+        assert np.array_equal(decode(there.video(row), numbers).data, decode(here.video(row), numbers).data)
+
+
+@pytest.mark.parametrize("room", [0.5, 20])
+def test_two_processes_read_the_same_videos_at_once(
+    room: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the ranks of torchrun do. `room`: of the cache, in bytes of all videos."""
+    (tmp_path / "videos").mkdir()
+    for number in range(24):
+        make_clip(tmp_path / f"videos/{number}.mp4", frames=16)
+    web, total = Web(tmp_path / "videos"), sum(path.stat().st_size for path in (tmp_path / "videos").iterdir())
+    local, remote, folder = tmp_path / "local.arrow", tmp_path / "remote.arrow", tmp_path / "shared"
+    VideoIndex.build(tmp_path / "videos", progress=False).save(local)
+    limit = int(room * total)
+    with web.serving() as url:
+        VideoIndex.build(url, progress=False).save(remote)
+        monkeypatch.setenv(FOLDER, str(folder))
+        monkeypatch.setenv(LIMIT, str(limit))
+        web.sent.clear()
+        ranks = [get_context("spawn").Process(target=read_all, args=(remote, local)) for _ in range(2)]
+        for rank in ranks:
+            rank.start()
+        while any(rank.is_alive() for rank in ranks):
+            if folder.is_dir():
+                with Cache(folder, limit)._counted() as count:
+                    assert sizes(folder) <= count[0] <= limit
+            time.sleep(0.01)
+        assert [rank.exitcode for rank in ranks] == [0, 0]
+    kept = sizes(folder)
+    if room > 1:
+        assert total <= web.sent.total() <= 2 * total  # each video once, or by both at the same moment
+        assert kept > total
+    else:
+        assert web.sent.total() > 2 * total  # in the second round, much had made room for others
+        assert limit / 2 < kept <= limit
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
