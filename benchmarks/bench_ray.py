@@ -63,7 +63,8 @@ def measure(work: Callable[[Engine], list[Path]], engines: Sequence[Engine] = EN
     for engine in engines:
         began = time.perf_counter()
         read = work(engine)
-        seconds[engine], outputs[engine] = time.perf_counter() - began, [path.read_bytes() for path in read]
+        seconds[engine] = time.perf_counter() - began
+        outputs[engine] = sorted(path.read_bytes() for path in read)
     return Step(seconds, outputs)
 
 
@@ -86,12 +87,12 @@ def main(*, data: Path, files: int = 2000, prepared: int = 2000, out: Path | Non
             VideoIndex.build(root / "videos", engine=engine, workers=workers[engine]).save(root / f"{name}.arrow")
             return [root / f"{name}.arrow"]
 
-        def fill(engine: Engine) -> list[Path]:
-            FrameStore(root / f"store_{engine}", _SIZE).fill(found, engine=engine, workers=workers[engine])
-            return sorted(FrameStore.paths(root / f"store_{engine}"))
+        def fill(name: str, engine: Engine) -> list[Path]:
+            FrameStore(root / f"store_{name}", _SIZE).fill(found, engine=engine, workers=workers[engine])
+            return list(FrameStore.paths(root / f"store_{name}"))
 
-        def make(engine: Engine) -> list[Path]:
-            folder = root / f"new_{engine}"
+        def make(name: str, engine: Engine) -> list[Path]:
+            folder = root / f"new_{name}"
             prepare(part, folder, Encoding(), task, engine=engine, workers=workers[engine])
             return sorted(folder.rglob("*.mp4"))
 
@@ -102,19 +103,21 @@ def main(*, data: Path, files: int = 2000, prepared: int = 2000, out: Path | Non
             append({**about, "seconds": seconds, "outputs": len(step.outputs["ray"]), "same bytes": same}, out)
             print(f"{workload}: {count:,} files, {seconds}, the same bytes: {same}", flush=True)
 
-        indexed = measure(lambda engine: index(engine, engine))
-        show("index", files, indexed, indexed)
-        killer = Timer(indexed.seconds["ray"] / 3, nodes.kill_second)
-        killer.start()
-        show("index, a node is killed", files, measure(partial(index, "killed"), ["ray"]), indexed)
-        killer.join()
-        nodes.add_second()
+        def show_all(workload: str, count: int, work: Callable[[str, Engine], list[Path]]) -> None:
+            """Both engines, and then Ray with a node that is killed."""
+            step = measure(lambda engine: work(engine, engine))
+            show(workload, count, step, step)
+            killer = Timer(step.seconds["ray"] / 3, nodes.kill_second)
+            killer.start()
+            show(f"{workload}, a node is killed", count, measure(partial(work, "killed"), ["ray"]), step)
+            killer.join()
+            nodes.add_second()
+
+        show_all("index", files, index)
         found = VideoIndex.load(root / "local.arrow")
-        filled = measure(fill)
-        show("store fill", files, filled, filled)
+        show_all("store fill", files, fill)
         part, task = found.select(found.usable()[:prepared]), RECIPES["vcop_r3d"]().pretext
-        made = measure(make)
-        show("prepare", len(part), made, made)
+        show_all("prepare", len(part), make)
 
 
 if __name__ == "__main__":

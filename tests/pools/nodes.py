@@ -22,11 +22,15 @@ _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "RAY_wor
 class Nodes:
     """A context manager. Its end kills all processes of the cluster.
 
+    Args:
+        environment: Variables of the nodes.
+
     Attributes:
         address: HOST:PORT of the head.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
+        self._environment = _ENVIRONMENT | environment
         self._folder = Path(tempfile.mkdtemp(prefix="nodes", dir="/tmp"))  # a short path, as sockets are in it
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
@@ -56,6 +60,10 @@ class Nodes:
         """Kills the second node, with its workers."""
         _kill(self._second | _children(self._second))
 
+    def workers_of_second(self) -> set[int]:
+        """The processes that the second node started."""
+        return _children(self._second)
+
     def _start(self, *options: str) -> None:
         command = [str(Path(sys.executable).parent / "ray"), "start", "--num-cpus", "1", "--disable-usage-stats"]
         subprocess.run(
@@ -63,7 +71,7 @@ class Nodes:
             check=True,
             capture_output=True,
             timeout=_STARTED,
-            env=os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(sys.path), _MARK: str(self._folder)},
+            env=os.environ | self._environment | {"PYTHONPATH": os.pathsep.join(sys.path), _MARK: str(self._folder)},
         )
 
     def _processes(self) -> set[int]:

@@ -1,14 +1,12 @@
 """ray: two nodes give the bytes of one thread; a node that dies costs what it works on; errors name the fix.
 
-Skipped where ray is not installed (`make extras`). One cluster serves all tests.
+Skipped where ray is not installed.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clips import make_clip
+from tests.pools.conftest import LARGE
 from tests.pools.nodes import Nodes
 from vidssl import FrameStore, VideoIndex, VidsslError
 from vidssl.cli import main
@@ -28,23 +27,12 @@ ray = pytest.importorskip("ray")
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    with Nodes() as found:
-        yield found
-
-
-@pytest.fixture
-def joined(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
-    monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-    return nodes
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("videos")
     (root / "run").mkdir()
     for number, coder in enumerate(["libx264", "mpeg4", "libx264"]):
-        make_clip(root / f"run/{number}.{'avi' if coder == 'mpeg4' else 'mp4'}", coder, frames=20 + number)
+        path = root / f"run/{number}.{'avi' if coder == 'mpeg4' else 'mp4'}"
+        make_clip(path, coder, frames=20 + number, size=LARGE)
     (root / "run/damaged.mp4").write_bytes(b"no video" * 99)
     return root
 
@@ -146,43 +134,10 @@ def test_a_file_that_a_node_does_not_see_ends_the_run(
     joined: Nodes, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here no node has lost its mount, so this process says that it sees a file which is not there."""
-    monkeypatch.setattr(cluster, "sees", lambda _: True)
+    monkeypatch.setattr(cluster, "unreadable", lambda _: "")
     with pytest.raises(VidsslError, match=r"node \S+ does not see \S+gone; mount its folder there under the same path"):
         start(waits, [3], tmp_path / "gone")
     monkeypatch.undo()
     monkeypatch.setenv("RAY_ADDRESS", joined.address)
     [part] = start(waits, [3], tmp_path / "gone")  # deleted since it was listed: the job finds out itself
     assert part.results == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("127.0.0.1:1", r"does not answer \(.*refused.*start its head with `ray start --head`"),
-        ("ray://10.0.0.1:10001", "take the head of the cluster itself, as HOST:PORT"),
-        ("here", "name the head of the cluster as HOST:PORT"),
-    ],
-)
-def test_a_cluster_that_cannot_be_reached_is_an_error(
-    address: str,
-    said: str,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    began = time.monotonic()
-    assert main(["index", str(folder), "--out", str(tmp_path / "i.arrow"), "--engine", "ray"]) == 2
-    assert time.monotonic() - began < 20
-    error = capsys.readouterr().err
-    assert f"error: VideoIndex.build: engine='ray': RAY_ADDRESS='{address}':" in error
-    assert re.search(said, error)
-
-
-def test_ray_that_is_not_installed_is_an_error(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    assert main(["index", str(folder), "--out", str(tmp_path / "i.arrow"), "--engine", "ray"]) == 2
-    assert "engine='ray': Ray is not installed here; pip install 'vidssl[ray]'" in capsys.readouterr().err

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic
@@ -21,18 +23,22 @@ from typing import Any, Generic
 from vidssl.deadline import FileTimeoutError
 from vidssl.paths import printable
 from vidssl.pools.base import Job, LostError, Part, Run, T
-from vidssl.pools.node import compared, run, sees
+from vidssl.pools.node import compared, run, unreadable
+from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 
 log = logging.getLogger(__name__)
 
 _ADDRESS = "RAY_ADDRESS"
-_REACHED = 5.0  # seconds in which the head of a cluster must answer
+_REACHED = 10.0  # seconds in which the head of a cluster must answer
+_FREE, _TOLD = 60.0, 3.0  # seconds in which a core must become free, and after which this is said
+_PREFACE, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\4\0\0\0\0\0"  # how HTTP/2 begins (RFC 9113, 3.4)
 _TRIES = 5  # times that a task is started again after its process or node died
 _AHEAD, _FEWEST = 2, 8  # tasks that are started for each core, and at least
 _REFRESHED = 10.0  # seconds after which cores are counted again, as nodes come and go
 _WAITED = 1.0  # seconds after which Ctrl-C is noticed
+_SILENT = 60.0  # seconds without anything of the task that is read, after which it is started a second time
 _UNREAD = 2  # results of a task that wait for this process; then the task waits
 
 
@@ -48,7 +54,8 @@ class RayPool:
         memory: Bytes that a video takes, for Ray to choose the node. None: any node.
 
     Raises:
-        VidsslError: Ray is not installed, the cluster does not answer, or it runs other versions.
+        VidsslError: Ray is not installed, the cluster does not answer or runs other versions, or none of its cores
+            becomes free within a minute.
     """
 
     apart = True
@@ -61,13 +68,32 @@ class RayPool:
         self._ours = not self._ray.is_initialized()
         if self._ours:
             _connect(self._ray, self._where)
-        if self._ray.cluster_resources().get("CPU", 0) < self._cpus:
-            log.warning("%s no node has a core for it yet; it waits until one has", self._where)
+        try:
+            self._await_core()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._ours:
             self._ray.shutdown()  # also ends the tasks that still run
+
+    def _await_core(self) -> None:
+        """Waits until a core is free. Raises VidsslError after `_FREE` seconds."""
+        began, told = time.monotonic(), False
+        while self._ray.available_resources().get("CPU", 0) < self._cpus:
+            address = self._ray.get_runtime_context().gcs_address
+            count = f"{self._ray.cluster_resources().get('CPU', 0):g} cores of the cluster at {address}"
+            if time.monotonic() - began > _FREE:
+                raise VidsslError(
+                    f"{self._where} none of the {count} is free; wait for what uses them (`ray status` shows it), or "
+                    f"add a node (`ray start --address {address}`)"
+                )
+            if not told and time.monotonic() - began > _TOLD:
+                log.info("%s waits up to %.0f seconds for one of the %s", self._where, _FREE, count)
+                told = True
+            time.sleep(_WAITED)
 
     @contextmanager
     def start(
@@ -81,15 +107,16 @@ class RayPool:
         ordered: bool = False,
     ) -> Iterator[Run[T]]:
         """Implements `Pool.start`."""
-        task = self._ray.remote(run).options(
+        task = partial(
+            self._ray.remote(run).options,
             name=name,
             num_returns="streaming",
-            num_cpus=self._cpus,
             memory=self._memory,
             max_retries=_TRIES,
             _generator_backpressure_num_objects=_UNREAD,
         )
-        tasks = _Tasks(self._ray, self._where, task, job, iter(items), file, workers or self._workers, ordered)
+        kinds = task(num_cpus=self._cpus), task(num_cpus=0)
+        tasks = _Tasks(self._ray, self._where, kinds, job, iter(items), file, workers or self._workers, ordered)
         try:
             yield tasks
         finally:
@@ -128,7 +155,7 @@ def _connect(ray: ModuleType, where: str) -> None:
 
 
 def _check_reached(address: str, where: str) -> None:
-    """Raises VidsslError if nobody listens at an address: Ray itself would try for minutes."""
+    """Raises VidsslError if no head of a cluster listens at an address: Ray itself would try for minutes."""
     if address in ("auto", "local"):
         return
     if "://" in address:
@@ -140,11 +167,42 @@ def _check_reached(address: str, where: str) -> None:
     if not host or not port.isdecimal():
         raise VidsslError(f"{where} name the head of the cluster as HOST:PORT, such as 10.0.0.1:6379")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _REACHED).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _REACHED) as connection:
+            other = not _encrypted() and not _greets(connection)
     except (OSError, OverflowError) as error:
         raise VidsslError(
             f"{where} it does not answer ({error}); start its head with `ray start --head`, or name the one that runs"
         ) from error
+    if other:
+        raise VidsslError(
+            f"{where} another program listens there, not the head of a cluster; take the port that "
+            "`ray start --head` prints, such as 6379"
+        )
+
+
+def _greets(connection: socket.socket) -> bool:
+    """True if the other side speaks HTTP/2, as the head of a cluster does. Raises OSError if it says nothing."""
+    connection.sendall(_PREFACE + _SETTINGS)
+    with connection.makefile("rb") as answers:
+        return answers.read(len(_SETTINGS))[3:4] == _SETTINGS[3:4]  # the kind of the first frame
+
+
+def _encrypted() -> bool:
+    """True if Ray uses TLS: then only Ray can ask."""
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
+@dataclass
+class _Second:
+    """The second start of a task.
+
+    Attributes:
+        tasks: The task, if it was started.
+        behind: How much it gives that has been read.
+    """
+
+    tasks: list[Any] = field(default_factory=list)
+    behind: int = 0
 
 
 class _Tasks(Generic[T]):
@@ -154,19 +212,22 @@ class _Tasks(Generic[T]):
         self,
         ray: ModuleType,
         where: str,
-        task: Any,
+        kinds: tuple[Any, Any],
         job: Job[T],
         items: Iterator[T],
         file: Callable[[T], Path],
         workers: int | None,
         ordered: bool,
     ) -> None:
-        self._ray, self._where, self._task, self._job, self._items = ray, where, task, job, items
+        self._ray, self._where, self._job, self._items = ray, where, job, items
+        self._task, self._coreless = kinds
         self._file, self._workers, self._ordered = file, workers, ordered
         self._sent = ray.put(job)  # once, not with each task
         self._active: dict[Any, T] = {}  # by task, in the order of the items
         self._given: dict[Any, list[Any]] = {}  # by task: what it gave until now, if it is handed over in one part
         self._most, self._counted = 0, -_REFRESHED
+        # In order, only the first task is read: how much of it, and when last; and its second start, if it has one.
+        self._read, self._heard, self._second = 0, time.monotonic(), _Second()
 
     def parts(self, *, most: int = 1, seconds: float = 1.0) -> Iterator[list[Part[T]]]:
         found: list[Part[T]] = []
@@ -189,7 +250,7 @@ class _Tasks(Generic[T]):
 
     def cancel(self) -> None:
         """Ends the tasks that run or wait."""
-        for task in self._active:
+        for task in [*self._active, *self._second.tasks]:
             self._ray.cancel(task)
         self._active.clear()
 
@@ -203,14 +264,48 @@ class _Tasks(Generic[T]):
                 item = next(self._items)
             except StopIteration:
                 break
-            self._active[self._task.remote(compared(), self._sent, item, self._file(item))] = item
+            self._active[self._started(self._task, item)] = item
         return bool(self._active)
+
+    def _started(self, kind: Any, item: T) -> Any:
+        return kind.remote(compared(), self._sent, item, self._file(item))
 
     def _ready(self, seconds: float) -> list[Part[T]]:
         """The parts that one task has ready within some seconds."""
-        tasks = list(self._active)
-        ready, _ = self._ray.wait(tasks[:1] if self._ordered else tasks, num_returns=1, timeout=seconds)
+        tasks = [*self._first(), *self._second.tasks] if self._ordered else list(self._active)
+        ready, _ = self._ray.wait(tasks, num_returns=1, timeout=seconds)
+        if self._ordered:
+            ready = self._chosen(ready)
         return [part for task in ready if (part := self._next(task)) is not None]
+
+    def _first(self) -> list[Any]:
+        return list(self._active)[:1]
+
+    def _chosen(self, ready: list[Any]) -> list[Any]:
+        """Which of the two starts of the first task is read from now on, if one is ready.
+
+        A task that is started again after its node died needs a core. The tasks behind it may hold all cores, and wait
+        until they are read, which is after it. So after some silence it is started a second time, without a core.
+        """
+        [first] = self._first()
+        if not ready and not self._second.tasks and time.monotonic() - self._heard > _SILENT:
+            self._second = _Second([self._started(self._coreless, self._active[first])], self._read)
+        if ready and ready[0] in self._second.tasks:
+            if self._second.behind:  # it gives once more what has been read
+                self._second.behind -= 1
+                try:
+                    self._ray.get(next(ready[0]))
+                except self._ray.exceptions.RayError:  # its node died too
+                    self._second = _Second()
+                return []
+            self._ray.cancel(first)
+            self._active = {ready[0] if task is first else task: item for task, item in self._active.items()}
+        elif ready:
+            for task in self._second.tasks:
+                self._ray.cancel(task)
+        if ready:
+            self._read, self._heard, self._second = self._read + 1, time.monotonic(), _Second()
+        return ready
 
     def _next(self, task: Any) -> Part[T] | None:
         """What a task gave next; None if it is handed over only when it ends."""
@@ -228,20 +323,22 @@ class _Tasks(Generic[T]):
         if kind == "differs":
             raise VidsslError(f"{self._where} {value}; install the same versions on all nodes")
         if kind == "unseen":
-            return self._without_node(task, value)
+            return self._without_node(task, *value)
         return self._end(task, FileTimeoutError(*value) if kind == "late" else VidsslError(value))
 
     def _end(self, task: Any, error: VidsslError | None = None) -> Part[T]:
         given = self._given.pop(task, [])
+        self._read = 0
         return Part(self._active.pop(task), [] if error is not None else given, error)
 
-    def _without_node(self, task: Any, node: str) -> Part[T]:
-        """Calls the job of a task here, for a file that a node does not see: has it been deleted?"""
+    def _without_node(self, task: Any, node: str, why: str) -> Part[T]:
+        """Calls the job of a task here, for a file that a node cannot read: has it been deleted, or is it refused?"""
         file = self._file(self._active[task])
-        if sees(file):
-            raise VidsslError(
-                f"{self._where} node {node} does not see {printable(file)}; mount its folder there under the same path"
-            )
+        if not unreadable(file):
+            fix = f"cannot read {printable(file)}: {why}; it is the node that needs it, where `ray start` is called"
+            if not isinstance(file, RemotePath):
+                fix = f"does not see {printable(file)}; mount its folder there under the same path"
+            raise VidsslError(f"{self._where} node {node} {fix}")
         try:
             self._job(self._active[task], self._given.setdefault(task, []).append)
         except VidsslError as error:

@@ -5,6 +5,7 @@ A job runs in a thread of its own, as in `vidssl.workers`, so that a file that h
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from vidssl.deadline import Deadline, FileTimeoutError
 from vidssl.pools.base import Job
+from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 from vidssl.versions import versions
 from vidssl.workers import Workers
@@ -28,7 +30,7 @@ def run(wanted: dict[str, str], job: Job[Any], item: Any, file: Path) -> Iterato
     """Call a job, and yield what it gives as ("result", value).
 
     If it fails, yields last ("error", message) or, at its time limit, ("late", (path, reason)). If it must not be
-    called here, yields only ("differs", why) or ("unseen", name of the node).
+    called here, yields only ("differs", why) or ("unseen", (name of the node, why)).
 
     Args:
         wanted: Versions that this node must have.
@@ -39,8 +41,8 @@ def run(wanted: dict[str, str], job: Job[Any], item: Any, file: Path) -> Iterato
     if why := _differing(wanted):
         yield "differs", f"node {socket.gethostname()} has {why}"
         return
-    if not sees(file):
-        yield "unseen", socket.gethostname()
+    if why := unreadable(file):
+        yield "unseen", (socket.gethostname(), why)
         return
     # Only the job waits for room: its end is put from any thread, also from this one if it has ended by now.
     given: SimpleQueue[tuple[Any] | None] = SimpleQueue()
@@ -59,12 +61,16 @@ def run(wanted: dict[str, str], job: Job[Any], item: Any, file: Path) -> Iterato
         raise error
 
 
-def sees(file: Path) -> bool:
-    """True if a file is there, or if only reading it can tell."""
+def unreadable(file: Path) -> str:
+    """Why this machine cannot read a file that others may read; "" if it can, or if only reading it can tell."""
     try:
-        return file.exists()
-    except OSError:
-        return True
+        if isinstance(file, RemotePath):
+            file.stat()
+            return ""
+        return "" if file.exists() else "no such file"
+    except OSError as error:
+        here = isinstance(file, RemotePath) and error.errno in (errno.EACCES, errno.ENOPKG)
+        return str(error.strerror) if here else ""
 
 
 def _work(job: Job[Any], item: Any, given: SimpleQueue[tuple[Any] | None], room: Semaphore) -> None:
