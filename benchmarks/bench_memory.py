@@ -23,8 +23,8 @@ from benchmarks import workloads
 from benchmarks.harness import append, circumstances, measured
 from vidssl import Loader, VideoIndex
 from vidssl.loader.choose_decoder import Decode
+from vidssl.memory import host_memory
 from vidssl.recipes import RECIPES
-from vidssl.train.trainer import host_memory
 from vidssl.types import VidsslError
 
 SETTLED = 2  # epochs until every buffer has been in use

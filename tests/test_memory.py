@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from vidssl import cgroups, memory
-from vidssl.memory import available_bytes, lock, lock_refusal, resident_bytes
+from vidssl.memory import available_bytes, host_memory, lock, lock_refusal, resident_bytes
 
 GB = 2**30
 
@@ -88,3 +88,10 @@ def test_more_than_the_limit_is_refused() -> None:
 def test_a_system_without_the_call_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
     assert "the C library has no mlock2" in lock_refusal(1)
+
+
+def test_host_memory_grows_with_what_is_held() -> None:
+    before = host_memory()
+    held = bytearray(b"x" * 2**28)
+    assert 0.2 < host_memory() - before < 0.6
+    del held

@@ -28,6 +28,12 @@ def available_bytes() -> int:
     return min([_info("MemAvailable"), *map(_left, groups("memory"))])
 
 
+def host_memory() -> float:
+    """GiB of memory that this process takes: what of it is resident. Source: proc(5), statm."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * mmap.PAGESIZE / 2**30
+
+
 def locked_bytes() -> int:
     """Bytes that all processes of the machine have locked."""
     return _info("Mlocked")

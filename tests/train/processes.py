@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
+
+from vidssl.train.distributed import ProcessGroup
 from vidssl.train.log import TIMED
+from vidssl.types import VidsslError
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
@@ -50,6 +58,67 @@ def start(
         start_new_session=True,
         preexec_fn=before,
     )
+
+
+def start_node(
+    node: int, port: int, folder: Path, *options: str, nodes: int = 2, ranks: int = 1
+) -> subprocess.Popen[str]:
+    """Begin to train as one of several machines, whose paths are those of `folder`. node: its number, from 1."""
+    launch = ["-m", "torch.distributed.run", "--nnodes", str(nodes), "--nproc-per-node", str(ranks)]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", f"127.0.0.{node}"]
+    command = [sys.executable, *launch, "-m", "vidssl", "train", "vcop_r3d_tiny", *SMALL, *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def free_port() -> int:
+    """A port that nobody uses now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def together(work: Callable[[ProcessGroup], Any], folder: Path, *, nodes: Sequence[int]) -> list[Any]:
+    """What `work` returns in each process of a group, by rank, or the text of its error.
+
+    folder: where they meet. nodes: how many of them each machine has.
+    """
+    places = [(size, local) for size in nodes for local in range(size)]
+    fork = multiprocessing.get_context("fork")
+    results = fork.Queue()
+
+    def be(rank: int, size: int, local: int) -> None:
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/meet",
+            rank=rank,
+            world_size=len(places),
+            timeout=timedelta(seconds=60),
+        )
+        group = ProcessGroup(
+            device=torch.device("cpu"),
+            rank=rank,
+            world_size=len(places),
+            local_rank=local,
+            local_world_size=size,
+            patient=dist.group.WORLD,
+        )
+        try:
+            found = work(group)
+        except VidsslError as error:
+            found = str(error)
+        results.put((rank, found))
+        dist.barrier()
+
+    processes = [fork.Process(target=be, args=(rank, *place)) for rank, place in enumerate(places)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=60) for _ in places)
+    for process in processes:
+        process.join()
+    return [found[rank] for rank in range(len(places))]
 
 
 def finish(process: subprocess.Popen[str], *, code: int | None = 0, seconds: float = 240) -> tuple[str, str]:

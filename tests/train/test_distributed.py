@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
+import socket
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.train.processes import family, finish, lines, run, start, wait_for_step
+from tests.train.processes import (
+    family,
+    finish,
+    free_port,
+    lines,
+    run,
+    start,
+    start_node,
+    steady,
+    together,
+    wait_for_step,
+)
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.train import checkpoint
 from vidssl.train.config import Recipe, TrainConfig
+from vidssl.train.distributed import ProcessGroup
 from vidssl.types import VidsslError
 
 OPTIONS = (
@@ -42,10 +59,16 @@ def alone(index: VideoIndex, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_two_processes_have_the_losses_of_one(alone: Path, index: VideoIndex, tmp_path: Path) -> None:
-    said = run(index.root, tmp_path / "two", *OPTIONS, ranks=2)
-    assert "x 2 processes" in said
-    one, two = lines(alone), lines(tmp_path / "two")
+@pytest.fixture(scope="module")
+def pair(index: VideoIndex, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes of one machine."""
+    out = tmp_path_factory.mktemp("pair") / "run"
+    assert "x 2 processes" in run(index.root, out, *OPTIONS, ranks=2)
+    return out
+
+
+def test_two_processes_have_the_losses_of_one(alone: Path, pair: Path) -> None:
+    one, two = lines(alone), lines(pair)
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for a, b in zip(one, two, strict=True):
         for name in ("train/loss", "val/loss", "train/grad_norm"):
@@ -55,8 +78,60 @@ def test_two_processes_have_the_losses_of_one(alone: Path, index: VideoIndex, tm
             if name in a:
                 assert sum(map(sum, a[name])) == sum(map(sum, b[name]))
     assert one[0]["train/loss"] != one[5]["train/loss"]  # it moves, so that agreeing says something
-    weights = [checkpoint.load_weights(checkpoint.find(out), "encoder") for out in (alone, tmp_path / "two")]
+    weights = [checkpoint.load_weights(checkpoint.find(out), "encoder") for out in (alone, pair)]
     assert all((weights[0][name] - weights[1][name]).abs().max() < 1e-3 for name in weights[0])
+
+
+def test_two_machines_without_a_shared_disk_go_on_bit_for_bit(pair: Path, index: VideoIndex, tmp_path: Path) -> None:
+    """Each has the videos, with times of its own, and a store under the same paths; only the first one has the run."""
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        shutil.copytree(index.root, folder / "videos", copy_function=shutil.copyfile)
+    shutil.copytree(pair, folders[0] / "run", symlinks=True)
+    shutil.rmtree(folders[0] / "run/checkpoints/step_00000012")
+    options = (*OPTIONS, "--data", "videos", "--out", "run", "--resume")
+    port = free_port()
+    processes = [start_node(node, port, folder, *options) for node, folder in enumerate(folders, start=1)]
+    first, second = (finish(process)[0] for process in processes)
+    assert "at step 6 of 12" in first
+    assert not second  # rank 0 alone prints
+    assert {path.name for path in (folders[1] / "run").iterdir()} == {"index.arrow"}
+    assert steady(folders[0] / "run") == steady(pair)
+    for name in ("encoder.safetensors", "head.safetensors"):
+        whole, parts = (out / "checkpoints/step_00000012" / name for out in (pair, folders[0] / "run"))
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_each_machine_works_in_its_turn_and_all_get_the_error_of_one(tmp_path: Path) -> None:
+    def work(group: ProcessGroup) -> list[str]:
+        def note() -> list[str]:
+            with (tmp_path / "done").open("a") as file:
+                file.write(f"{group.rank}\n")
+            time.sleep(0.1)
+            return (tmp_path / "done").read_text().split()
+
+        def fail() -> None:
+            if group.local_rank == 0 and group.rank:
+                raise VidsslError("data='x': not there")
+            assert group.is_first
+
+        found = group.run_in_turns(note)
+        with pytest.raises(VidsslError) as raised:
+            group.run_in_turns(fail)
+        return [*found, str(raised.value)]
+
+    results = together(work, tmp_path, nodes=(2, 2))
+    assert {result[-1] for result in results} == {f"data='x': not there (rank 2, on {socket.gethostname()})"}
+    assert [result[0] for result in results] == ["0"] * 4
+    assert (tmp_path / "done").read_text().split()[:2] == ["0", "2"]
+    assert results[0][:-1] == ["0"]
+    assert results[2][:-1] == ["0", "2"]
+
+
+def test_only_the_first_process_appends_to_the_file_of_that_name() -> None:
+    group = ProcessGroup(device=torch.device("cpu"), world_size=2)
+    assert group.own_file(Path("run/quarantine.jsonl")) == Path("run/quarantine.jsonl")
+    assert replace(group, rank=1).own_file(Path("run/quarantine.jsonl")) == Path("run/quarantine_rank1.jsonl")
 
 
 def test_a_run_of_two_goes_on_as_one(alone: Path, index: VideoIndex, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from vidssl.paths import printable
 from vidssl.types import VidsslError
 from vidssl.workers import running
 
-_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes after Ctrl-C, and after a polite kill
+_STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))  # exit codes
 _SPACE, _PERMISSION = "free some space there", "change its permissions, or name another folder"
 _REMEDIES = {  # of errors of files and disks, which are none of programming
     errno.ENOSPC: _SPACE,
@@ -124,8 +124,8 @@ class _Shown(logging.Formatter):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 143 stopped by
-    SIGTERM, 141 closed pipe.
+    """Runs one command. Returns its exit code: 0 done, 2 invalid input, 130 stopped by Ctrl-C, 143 by SIGTERM,
+    138 by SIGUSR1 (training), 141 closed pipe.
 
     Args:
         arguments: The arguments. None takes those of the program, which then also reads names of files as UTF-8 in

@@ -98,8 +98,9 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
                 sets = sets or videos_of(record, out, where=where)
             if start is None:
                 processes.run_on_first(partial(check_model, settings))
-            with processes.first_before_others():
-                index, frames = open_data_and_store(
+            index, frames = processes.run_in_turns(
+                partial(
+                    open_data_and_store,
                     settings,
                     sets,
                     out,
@@ -109,6 +110,7 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
                     allow_outside=allow_outside,
                     quiet=not processes.is_first,
                 )
+            )
             train(settings, index, out, resume=resume, processes=processes, store=frames, meta=about(name, sets))
             if processes.is_first:
                 say_read(frames)

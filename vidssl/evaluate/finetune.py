@@ -132,7 +132,7 @@ def evaluate_finetune(
         VidsslError: Labels are missing; no training video has the class of a test video; leave_group_out would need
             many trainings; settings do not fit the run; the folder is in use, or its run cannot be resumed with these
             settings.
-        Stopped: Ctrl-C or SIGTERM stopped the training, after a checkpoint was written.
+        Stopped: Ctrl-C, SIGTERM or SIGUSR1 stopped the training, after a checkpoint was written.
     """
     if data.leave_group_out:
         raise VidsslError(

@@ -301,8 +301,10 @@ def load_weights(checkpoint: Path, part: str, weights: Which = "raw") -> Tensors
         ) from error
 
 
-def load_into(module: nn.Module, checkpoint: Path, part: str, weights: Which = "raw") -> None:
-    """Puts the weights of a part into the module of this part. The arguments are those of `load_weights`.
+def load_into(module: nn.Module, checkpoint: Path, part: str, weights: Which = "raw") -> Tensors:
+    """Puts the weights of a part into the module of this part, and returns them.
+
+    The arguments are those of `load_weights`.
 
     Raises:
         VidsslError: They are damaged, or those of another module, as where another version builds another encoder.
@@ -312,6 +314,7 @@ def load_into(module: nn.Module, checkpoint: Path, part: str, weights: Which = "
         module.load_state_dict(tensors)
     except RuntimeError as error:
         raise not_of_this_version(checkpoint, f"its {part} has other weights", error) from error
+    return tensors
 
 
 def not_of_this_version(checkpoint: Path, what: str, error: Exception) -> VidsslError:

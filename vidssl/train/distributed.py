@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -15,10 +18,15 @@ from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from vidssl.device import pick_device
+from vidssl.train.muster import muster
 from vidssl.types import VidsslError
 
 T = TypeVar("T")
 _PATIENCE = timedelta(days=7)  # rank 0 may build an index meanwhile; torchrun notices a process that dies
+_LOST = re.compile(
+    r"gloo.*(connect|connection|read error|write error|timed out)|NCCL.*(remote|timeout|closed)", re.I | re.S
+)
+_NAMED = 3  # differences that an error names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +37,16 @@ class ProcessGroup:
         device: Where this process computes.
         rank: Number of this process, 0 to world_size - 1.
         world_size: Number of processes.
+        local_rank: Number of this process among those of this machine.
         local_world_size: Number of them on this machine.
-        restarts: How often torchrun has restarted all of them.
+        restarts: How often torchrun has restarted them: the most that any machine counts.
         patient: A gloo group for waits that may take long, such as for an index.
     """
 
     device: torch.device
     rank: int = 0
     world_size: int = 1
+    local_rank: int = 0
     local_world_size: int = 1
     restarts: int = 0
     patient: Any = None
@@ -46,19 +56,26 @@ class ProcessGroup:
         """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
+    def own_file(self, path: Path) -> Path:
+        """Returns the file that this process appends to: `path` in rank 0, and `NAME_rankN` beside it in rank N.
+
+        Machines that append to one file of a network file system at once overwrite each other's lines.
+        """
+        return path if self.is_first else path.with_stem(f"{path.stem}_rank{self.rank}")
+
     def all_reduce(self, *tensors: torch.Tensor) -> None:
         """Sums each tensor over all processes, in place."""
         if self.world_size > 1:
             for tensor in tensors:
                 dist.all_reduce(tensor)
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process. Every process has to call it."""
+    def largest(self, number: int) -> int:
+        """The largest of the numbers of all processes. Every process has to call it."""
         if self.world_size == 1:
-            return flag
-        raised = torch.tensor(int(flag))  # on the CPU: it does not wait for the device
-        dist.all_reduce(raised, dist.ReduceOp.MAX)
-        return bool(raised)
+            return number
+        found = torch.tensor(int(number))  # on the CPU: it does not wait for the device
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
 
     def broadcast(self, value: T) -> T:
         """Returns the value of rank 0 in every process."""
@@ -89,14 +106,57 @@ class ProcessGroup:
         dist.gather_object(value, found, group=self.patient)
         return found or []
 
-    @contextmanager
-    def first_before_others(self) -> Iterator[None]:
-        """Rank 0 runs the block, then all others run it: they find on disk what rank 0 has written."""
-        if self.world_size > 1 and not self.is_first:
-            dist.barrier(self.patient)
-        yield
-        if self.world_size > 1 and self.is_first:
-            dist.barrier(self.patient)
+    def run_in_turns(self, work: Callable[[], T]) -> T:
+        """Calls `work` in rank 0, then in the first process of each other machine, then in all others.
+
+        So each finds on its disks what one before it wrote there, whether the machines share these disks or not.
+
+        Returns:
+            Its result here.
+
+        Raises:
+            VidsslError: It was raised somewhere. Every process gets it, and those whose turn comes later do not begin.
+        """
+        if self.world_size == 1:
+            return work()
+        mine = 0 if self.is_first else 1 if self.local_rank == 0 else 2
+        for turn in range(3):
+            failed: VidsslError | None = None
+            if turn == mine:
+                try:
+                    made = work()
+                except VidsslError as error:
+                    failed = error
+            self._raise_any(failed)
+        return made
+
+    def need_same(self, what: Mapping[str, Any], hint: str) -> None:
+        """Raises VidsslError in every process if values here differ from those of rank 0.
+
+        Args:
+            what: The values, by the name that the error gives them.
+            hint: How the error ends: what to do.
+        """
+        first, failed = self.broadcast(dict(what)), None
+        differ = [name for name in {**first, **what} if first.get(name) != what.get(name)]
+        if differ:
+            named = "; ".join(f"{name}: {first.get(name)!r}, but here {what.get(name)!r}" for name in differ[:_NAMED])
+            more = f"; and {len(differ) - _NAMED} more" if len(differ) > _NAMED else ""
+            failed = VidsslError(f"train: the processes were not started alike. Rank 0 has {named}{more}; {hint}")
+        self._raise_any(failed)
+
+    def _raise_any(self, mine: VidsslError | None) -> None:
+        """Raises in every process the error of the first one that has one, which it names."""
+        if self.world_size == 1:
+            if mine is not None:
+                raise mine
+            return
+        where = "" if self.is_first else f" (rank {self.rank}, on {socket.gethostname()})"
+        texts: list[str | None] = [None] * self.world_size
+        dist.all_gather_object(texts, None if mine is None else f"{mine}{where}", group=self.patient)
+        for text in texts:
+            if text is not None:
+                raise VidsslError(text) from mine
 
 
 @contextmanager
@@ -134,9 +194,10 @@ def process_group(device: str | torch.device = "auto") -> Iterator[ProcessGroup]
     if ours:  # a group that the caller has made is used, and left as it is
         store, rank, world_size = next(rendezvous("env://"))
         # torchrun may keep its store, with addresses of dead processes, over a restart: each start has its own prefix.
+        start, restarts = muster(store, rank, world_size, restarts)
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if picked.type == "cuda" else "gloo",
-            store=PrefixStore(f"start {restarts}", store),
+            store=PrefixStore(start, store),
             rank=rank,
             world_size=world_size,
         )
@@ -145,10 +206,18 @@ def process_group(device: str | torch.device = "auto") -> Iterator[ProcessGroup]
             device=pick_device(picked),
             rank=dist.get_rank(),
             world_size=dist.get_world_size(),
+            local_rank=here["local_rank"] if "LOCAL_RANK" in os.environ else dist.get_rank(),
             local_world_size=here["local_world_size"],
             restarts=restarts,
             patient=dist.new_group(backend="gloo", timeout=_PATIENCE),
         )
+    except RuntimeError as error:  # as gloo and NCCL report it
+        if not _LOST.search(str(error)):
+            raise
+        raise VidsslError(
+            "train: the connection to another process is lost: it has ended, or its machine does not answer; look at "
+            "the output of the others, on every machine. --resume continues from the latest checkpoint"
+        ) from error
     finally:
         if ours:
             dist.destroy_process_group()

@@ -35,6 +35,7 @@ from vidssl.models import Encoder
 from vidssl.paths import atomic_write, output_path, printable
 from vidssl.pretext import Objective, SlotModel, chances
 from vidssl.train import checkpoint, loggers
+from vidssl.train.alike import need_alike
 from vidssl.train.bf16 import trains_in_bf16
 from vidssl.train.compute import count, loads_on, pick_amp, torch_threads
 from vidssl.train.config import Recipe, flat
@@ -56,8 +57,9 @@ log = logging.getLogger(__name__)
 # What a run may have in its folder before its first checkpoint: indexes, of one data set or each of several, and parts
 # of them; its description, its lock, and its logs, also those of services. A new run may begin over these.
 _BEFORE_CHECKPOINT = re.compile(
-    r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|metrics\.jsonl|nonfinite\.jsonl|"
-    rf"quarantine\.jsonl|events\.out\.tfevents\..*|{re.escape(PROJECTOR)}|{loggers.FILES}|{re.escape(LOCK)}"
+    r"index(_[0-9a-f]{16})?\.arrow|\.index(_[0-9a-f]{16})?\.arrow\.partial|run\.json|metrics\.jsonl|"
+    r"(nonfinite|quarantine)(_rank\d+)?\.jsonl|events\.out\.tfevents\..*|"
+    rf"{re.escape(PROJECTOR)}|{loggers.FILES}|{re.escape(LOCK)}"
 )
 # Folders likewise, with what may be in them: of a checkpoint that was being written, the projector's, and of a service.
 _FOLDERS = {"checkpoints": r"\.step_.*", r"\d{5,}": POINTS, loggers.FOLDER: ".*"}
@@ -184,7 +186,7 @@ def fit(
 
     Raises:
         VidsslError: Something cannot be trained, or not be resumed with these settings.
-        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C, SIGTERM or SIGUSR1; a checkpoint has been written.
     """
     try:
         return _fit(task, index, out, start, process_group, quiet)
@@ -238,20 +240,19 @@ def _set_up(
     config = task.recipe.train
     config.local_batch_size(process_group.world_size)  # raises before anything is loaded
     torch.manual_seed(config.seed)
+    need_alike({**task.recipe.as_dict(), **task.fixed}, index, process_group)
     model = task.build()
     frozen = _frozen(task, model)
     begun = _begin(task, model, process_group) if start is None else None
     train_part, held_out = config.split(index, task.plan.frames)
-    meta = {
-        **_meta(task, index, amp=_trains_in_bf16(task, model, process_group)),
-        "init": begun._asdict() if begun else None,
-    }
+    amp = _trains_in_bf16(task, model, process_group)
+    meta = {**_meta(task, index, amp=amp), "init": begun._asdict() if begun else None}
     if start is not None:
-        check_resumable(start, meta, out, task.command)
-        meta["init"] = checkpoint.load_meta(start).get("init")
-    elif process_group.is_first:
+        process_group.run_on_first(partial(check_resumable, start, meta, out, task.command))
+        meta["init"] = process_group.run_on_first(partial(checkpoint.load_meta, start)).get("init")
+    else:
         for name in _ANOTHER:
-            (out / name).unlink(missing_ok=True)
+            process_group.own_file(out / name).unlink(missing_ok=True)
     threads = stack.enter_context(torch_threads(config.threads, processes=process_group.local_world_size))
     loader, val_loader = _loaders(task, train_part, held_out, out, start, process_group, meta, stack)
     if process_group.is_first:  # a resumed run may end at another step
@@ -259,7 +260,6 @@ def _set_up(
             aside.write_text(json.dumps(meta, indent=1) + "\n")
     total = config.steps if config.steps is not None else config.epochs * len(loader)
     schedule = Schedule(config, total=total, epoch=len(loader))
-    amp = meta["amp"] == "bf16"
     stepper = Stepper(model.to(process_group.device), config, process_group, amp=amp, schedule=schedule)
     augment = task.recipe.pretext.augment
     watched = HeldOut(stepper, val_loader, held_out, augment, objectives=task.objectives)
@@ -351,10 +351,10 @@ def _loaders(
         channels_last=True,
         max_corrupt=config.max_corrupt,
         file_timeout=config.file_timeout,
-        quarantine=out / "quarantine.jsonl",
+        quarantine=process_group.own_file(out / "quarantine.jsonl"),
     )
     make_train = partial(make, train_part, task.plan, batch_size=batch_size, tuples_per_window=config.tuples_per_window)
-    decode: Any = config.decode if start is None else checkpoint.load_meta(start, "decode")["decode"]
+    decode: Any = checkpoint.load_meta(start, "decode")["decode"] if start and process_group.is_first else config.decode
     loader = stack.enter_context(make_train(decode=decode)) if process_group.is_first else None
     meta["decode"] = decode = process_group.broadcast(loader.decode if loader is not None else decode)
     if loader is None:

@@ -65,7 +65,7 @@ def train(
 
     Raises:
         VidsslError: Something cannot be trained or resumed.
-        Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+        Stopped: Ctrl-C, SIGTERM or SIGUSR1; a checkpoint has been written.
     """
     if steps is not None:
         recipe = replace(recipe, train=replace(recipe.train, steps=steps))

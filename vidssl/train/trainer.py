@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
 from vidssl.loader import Loader
+from vidssl.memory import host_memory
 from vidssl.plots.tuples import tuple_strips
 from vidssl.pretext import Objective, SlotModel
 from vidssl.train import checkpoint
@@ -102,6 +103,7 @@ class Trainer:
         self.config, self.total = stepper.config, stepper.schedule.total
         self.out, self.meta, self.augment = out, meta, augment
         self.sums = TaskMetrics(objectives, self.process_group.device)
+        self._nonfinite = self.process_group.own_file(out / "nonfinite.jsonl")
         self._mark = out / "run.json"
         self._marked = self._mark.is_file()  # if not, the caller keeps no such file
         self.step = self.skipped = self._in_a_row = 0
@@ -114,7 +116,7 @@ class Trainer:
 
         Raises:
             VidsslError: A loss or gradient is not finite.
-            Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+            Stopped: Ctrl-C, SIGTERM or SIGUSR1; a checkpoint has been written.
         """
         config, saved = self.config, None
         recent: list[Shown] = []
@@ -131,7 +133,7 @@ class Trainer:
                 clock.clips += batch.frame.shape[0] * batch.frame.shape[1]
                 clock.steps += 1
                 log.advance()
-                stopping = self.process_group.any(stop.is_set()) and self.step < self.total
+                stopping = self.process_group.largest(stop.signal) if self.step < self.total else 0
                 end = self.step == self.total
                 saves, validates = end or self.step % config.save_every == 0, end or self.step % config.val_every == 0
                 try:
@@ -155,7 +157,7 @@ class Trainer:
                         f"stopped at step {self.step} of {self.total}; checkpoint: {saved}; "
                         "the same command with --resume continues"
                     )
-                    stopped.signal = stop.signal
+                    stopped.signal = stopping
                     raise stopped
             if saved is None and "val/loss" not in self.metrics and self._look(log, validates=True, project=True):
                 self.save()  # a run that was stopped, and now ends where it is, has its validation at the end as well
@@ -207,10 +209,10 @@ class Trainer:
         result = self.stepper.backward(batch, self.step)
         shown = Shown(self.step + 1, result.loss.sum(1), result.grad_norm, batch.video, batch.frame)
         self.step += 1
-        if skips and self.process_group.any(not bool(shown.is_finite())):
+        if skips and self.process_group.largest(not bool(shown.is_finite())):
             for buffer, value in zip(self.model.buffers(), before, strict=True):  # not finite either
                 buffer.copy_(value)
-            what = record(shown, self.index, self.out / "nonfinite.jsonl")
+            what = record(shown, self.index, self._nonfinite)
             self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
             if self._in_a_row == _SKIPS_IN_A_ROW:
                 raise VidsslError(
@@ -228,7 +230,7 @@ class Trainer:
 
     def _check_finite(self, steps: Sequence[Shown]) -> None:
         """Raises VidsslError if a step is not finite."""
-        check_finite(steps, self.index, self.out / "nonfinite.jsonl", self._kept)
+        check_finite(steps, self.index, self._nonfinite, self._kept)
 
     def _kept(self) -> str:
         """What a run that ends in an error leaves: a sentence without its full stop."""
@@ -313,54 +315,70 @@ class Trainer:
         """
         pending = self.process_group.gather(self.sums.state_dict())
         self.stepper.share_buffers()
-        if self.process_group.is_first:
-            state = {
-                "optimizer": self.stepper.optimizer.state_dict(),
-                "loader": self.loader.state_dict(),
-                "pending": pending,
-            }
-            average = self.stepper.average
-            if average is not None:
-                state["averaged"] = average.n_averaged.cpu()
-            checkpoint.save(
-                self.out,
-                self.step,
-                encoder=self.model.encoder.state_dict(),
-                head=self.model.head.state_dict(),
-                average=None if average is None else _parts(self.stepper.measured),
-                state=state,
-                meta=self.meta
-                | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
-                keep=self.config.keep,
-                best=int(self.best["step"]) if self.best else None,
-            )
-        path = checkpoint.path_of(self.out, self.step)
-        if self.process_group.is_first and self._is_deleted():
+        # All wait for it: a batch system may end what is left of a run when the first process has ended.
+        self.process_group.run_on_first(partial(self._write, pending))
+        return checkpoint.path_of(self.out, self.step)
+
+    def _write(self, pending: list[list[dict[str, torch.Tensor]]]) -> None:
+        """Writes a checkpoint. pending: The sums of each process that are not logged yet."""
+        state = {
+            "optimizer": self.stepper.optimizer.state_dict(),
+            "loader": self.loader.state_dict(),
+            "pending": pending,
+        }
+        average = self.stepper.average
+        if average is not None:
+            state["averaged"] = average.n_averaged.cpu()
+        path = checkpoint.save(
+            self.out,
+            self.step,
+            encoder=self.model.encoder.state_dict(),
+            head=self.model.head.state_dict(),
+            average=None if average is None else _parts(self.stepper.measured),
+            state=state,
+            meta=self.meta | {"step": self.step, "metrics": self.metrics, "best": self.best, "skipped": self.skipped},
+            keep=self.config.keep,
+            best=int(self.best["step"]) if self.best else None,
+        )
+        if self._is_deleted():
             raise VidsslError(
                 f"train: out={str(self.out)!r}: the folder was deleted or replaced while the run wrote to it, with its "
                 f"log and earlier checkpoints; {path} has been written anew, and --resume continues from it"
             )
-        return path
 
     def _is_deleted(self) -> bool:
         """Whether the run's folder was deleted or replaced since the start."""
         return self._marked and not self._mark.is_file()
 
     def load(self, path: Path) -> None:
-        """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet."""
-        checkpoint.load_into(self.model.encoder, path, "encoder")
-        checkpoint.load_into(self.model.head, path, "head")
+        """Restores a checkpoint: weights, optimizer, the loader's position, and sums that are not logged yet.
+
+        Only rank 0 reads it; the other processes, on whose machines it may not lie, get what it holds.
+        """
+        share, is_first = self.process_group.run_on_first, self.process_group.is_first
+        weights: list[tuple[SlotModel, checkpoint.Which]] = [(self.model, "raw")]
         if self.stepper.average is not None:
-            checkpoint.load_into(self.stepper.measured.encoder, path, "encoder", "ema")
-            checkpoint.load_into(self.stepper.measured.head, path, "head", "ema")
-        meta = checkpoint.load_meta(path, "step", "metrics", "best", "skipped")
+            weights.append((self.stepper.measured, "ema"))
+        for model, which in weights:
+            for part, module in (("encoder", model.encoder), ("head", model.head)):
+                tensors = share(partial(checkpoint.load_into, module, path, part, which))
+                if not is_first:
+                    module.load_state_dict(tensors)
+        state = share(partial(self._load_state, path))
+        if not is_first:
+            self._restore(state)
+        meta = share(partial(checkpoint.load_meta, path, "step", "metrics", "best", "skipped"))
+        self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
+        self._replaced = self.metrics.get("train/replaced_windows", 0.0)
+
+    def _load_state(self, path: Path) -> dict[str, Any]:
+        """Restores what a checkpoint's state.pt holds, and returns it."""
         state = checkpoint.load_state(path)
         try:
             self._restore(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise checkpoint.not_of_this_version(path, "its state.pt holds another state", error) from error
-        self.step, self.metrics, self.best, self.skipped = meta["step"], meta["metrics"], meta["best"], meta["skipped"]
-        self._replaced = self.metrics.get("train/replaced_windows", 0.0)
+        return state
 
     def _restore(self, state: dict[str, Any]) -> None:
         """Restores what state.pt holds."""
@@ -374,12 +392,3 @@ class Trainer:
 
 def _parts(model: SlotModel) -> dict[str, checkpoint.Tensors]:
     return {"encoder": model.encoder.state_dict(), "head": model.head.state_dict()}
-
-
-def host_memory() -> float:
-    """Returns the resident memory of this process in GiB.
-
-    Source: proc(5), statm.
-    """
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**30

@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 
 from vidssl.paths import printable
 
+_ASK = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last one is what batch systems send before they end a job
 HUNG = 3  # exit code of a run whose loader took longer than the timeout
 
 
@@ -21,15 +22,17 @@ class StopRequest(threading.Event):
     """Is set by a request to stop.
 
     Attributes:
-        signal: Number of the signal that made the request.
+        signal: Number of the signal that made the request; 0 before that.
     """
 
-    signal: int = signal.SIGINT
+    signal: int = 0
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Turns Ctrl-C and SIGTERM into a request to stop after the current step; a second Ctrl-C stops at once.
+    """Turns Ctrl-C, SIGTERM and SIGUSR1 into a request to stop after the current step; a second Ctrl-C stops at once.
+
+    Other signals may come twice: Slurm gives them to every process of a job, and torchrun passes on those that it gets.
 
     Yields:
         The event that such a request sets. Outside of the main thread, which alone receives signals, nothing sets it.
@@ -41,11 +44,13 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def request(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         stop.signal = number
         stop.set()
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in _ASK}
     try:
         yield stop
     finally:
