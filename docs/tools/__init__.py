@@ -9,4 +9,5 @@
 | executed.py | the directive `run`: shows a command or Python code with what it printed and drew |
 | tasks.py | the directives `task`, `plan` and `audit`: a task as a picture, its table and its audit |
 | charts.py | the directive `chart`: a benchmark as bars, from its result file |
+| machines.py | draws docs/machines.png: a run on two machines |
 """

@@ -21,6 +21,8 @@
 | metrics.py | sums of loss and accuracy between two lines of the log |
 | nonfinite.py | steps whose loss or gradient is not finite |
 | distributed.py | the process group of torchrun |
+| muster.py | the processes of one start find each other in a store with leftovers of earlier ones |
+| alike.py | whether all processes have the same settings, videos and versions |
 | compute.py | bfloat16 or not, device of the loader, CPU threads |
 | bf16.py | compares bfloat16 convolutions with float32 ones before a run uses them |
 | watchdog.py | requests to stop; loaders that hang |

@@ -41,6 +41,7 @@ class ProcessGroup:
         local_world_size: Number of them on this machine.
         restarts: How often torchrun has restarted them: the most that any machine counts.
         patient: A gloo group for waits that may take long, such as for an index.
+        prompt: A gloo group for waits while it trains, of at most 30 minutes.
     """
 
     device: torch.device
@@ -50,6 +51,7 @@ class ProcessGroup:
     local_world_size: int = 1
     restarts: int = 0
     patient: Any = None
+    prompt: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -77,23 +79,26 @@ class ProcessGroup:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
 
-    def broadcast(self, value: T) -> T:
-        """Returns the value of rank 0 in every process."""
+    def broadcast(self, value: T, *, patient: bool = True) -> T:
+        """Returns the value of rank 0 in every process. patient: It may come after long."""
         if self.world_size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, group=self.patient)
+        dist.broadcast_object_list(box, group=self.patient if patient else self.prompt)
         return box[0]
 
-    def run_on_first(self, work: Callable[[], T]) -> T:
-        """Calls `work` in rank 0 only, and returns its result, or raises its VidsslError, in every process."""
+    def run_on_first(self, work: Callable[[], T], *, patient: bool = True) -> T:
+        """Calls `work` in rank 0 only, and returns its result, or raises its VidsslError, in every process.
+
+        patient: It may take long.
+        """
         made: T | VidsslError | None = None
         if self.is_first:
             try:
                 made = work()
             except VidsslError as error:
                 made = error
-        made = self.broadcast(made)
+        made = self.broadcast(made, patient=patient)
         if isinstance(made, VidsslError):
             raise made
         return cast(T, made)
@@ -103,7 +108,7 @@ class ProcessGroup:
         if self.world_size == 1:
             return [value]
         found: list[T] | None = [value] * self.world_size if self.is_first else None
-        dist.gather_object(value, found, group=self.patient)
+        dist.gather_object(value, found, group=self.prompt)
         return found or []
 
     def run_in_turns(self, work: Callable[[], T]) -> T:
@@ -210,6 +215,7 @@ def process_group(device: str | torch.device = "auto") -> Iterator[ProcessGroup]
             local_world_size=here["local_world_size"],
             restarts=restarts,
             patient=dist.new_group(backend="gloo", timeout=_PATIENCE),
+            prompt=dist.new_group(backend="gloo"),
         )
     except RuntimeError as error:  # as gloo and NCCL report it
         if not _LOST.search(str(error)):

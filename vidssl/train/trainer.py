@@ -316,7 +316,7 @@ class Trainer:
         pending = self.process_group.gather(self.sums.state_dict())
         self.stepper.share_buffers()
         # All wait for it: a batch system may end what is left of a run when the first process has ended.
-        self.process_group.run_on_first(partial(self._write, pending))
+        self.process_group.run_on_first(partial(self._write, pending), patient=False)
         return checkpoint.path_of(self.out, self.step)
 
     def _write(self, pending: list[list[dict[str, torch.Tensor]]]) -> None:
