@@ -33,6 +33,7 @@ from vidssl.types import VidsslError
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
 PAGES = (*sorted(HERE.glob("*.md")), DOCS / "shortcuts.md", DOCS / "learning.md")
+LEARNT = ("recipes", "time", "time_layer")  # benchmarks of what is learnt, which the number of cores does not change
 HEAD = ("workload", "body", "vidssl, ms", "against", "ms", "vidssl is faster by", "by processor time", "commit")
 
 
@@ -43,9 +44,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         for number, text in enumerate(path.read_text().splitlines(), start=1):
             try:
                 line = json.loads(text)
-                machine = line["machine"]
-                what = (line["bench"], line["workload"], str(line.get("steps")))
-                key = (*what, machine["cpu"], str(machine["cores"]), machine["simd"])
+                key = (line["bench"], line["workload"], str(line.get("steps")), machine(line), line["machine"]["simd"])
                 if key not in lines or lines[key]["date"] <= line["date"]:
                     lines.pop(key, None)  # so that it moves behind the older ones
                     lines[key] = line
@@ -54,6 +53,12 @@ def read(folder: Path) -> list[dict[str, Any]]:
                     f"{path.name}, line {number}: not a result ({error!r}); remove it or measure anew"
                 ) from error
     return list(lines.values())
+
+
+def machine(line: dict[str, Any]) -> str:
+    """What a line was measured on, as far as it changes the figures."""
+    cpu, cores = line["machine"]["cpu"], line["machine"]["cores"]
+    return str(cpu) if line["bench"] in LEARNT else f"{cpu}, {cores} cores"
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
@@ -123,17 +128,17 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     machines: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         if line["bench"] in FROM.get(bench, (bench,)):
-            machines.setdefault(f"{line['machine']['cpu']}, {line['machine']['cores']} cores", []).append(line)
+            machines.setdefault(machine(line), []).append(line)
     parts = []
-    for machine, found in machines.items():
+    for name, found in machines.items():
         versions = found[-1]["versions"]
         named = ", ".join(
-            f"{name} {versions[name]}" for name in ("python", "torch", "av", "nvidia-dali-cuda130") if name in versions
+            f"{part} {versions[part]}" for part in ("python", "torch", "av", "nvidia-dali-cuda130") if part in versions
         )
         rounds, runs = {line["rounds"] for line in found if "rounds" in line}, found[-1].get("runs", ())
         times = f"{min(rounds)} to {max(rounds)}" if len(rounds) > 1 else f"{max(rounds, default=0)}"
         counted = f"; median [quartiles] of {times} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""
-        parts.append(f"{machine}; {named}; {found[-1]['date'][:10]}{counted}.\n\n{TABLES.get(bench, table)(found)}")
+        parts.append(f"{name}; {named}; {found[-1]['date'][:10]}{counted}.\n\n{TABLES.get(bench, table)(found)}")
     return "\n\n".join(parts) or "No results yet."
 
 

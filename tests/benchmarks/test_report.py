@@ -47,6 +47,14 @@ def test_the_newest_of_a_workload_counts(tmp_path: Path) -> None:
     assert "0123456 |" in text
 
 
+@pytest.mark.parametrize(("bench", "shown"), [("time", 1), ("loader", 2)])
+def test_what_is_learnt_does_not_depend_on_the_number_of_cores(bench: str, shown: int, tmp_path: Path) -> None:
+    one = {"cpu": "some", "cores": 1, "simd": "avx2", "load": 0}
+    lines = line("2026-01-01T00:00:00", 3.0, bench=bench), line("2026-02-02T00:00:00", 4.0, bench=bench, machine=one)
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert len(report.read(tmp_path)) == shown
+
+
 def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(line("2026-02-02T00:00:00", 4.0, changed=True))
     readme = tmp_path / "README.md"
