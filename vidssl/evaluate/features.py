@@ -202,7 +202,10 @@ def extract(
     """
     rows = index.usable(clips.extent)
     if not len(rows):
-        raise VidsslError(f"evaluate: index: none of its {len(index)} videos has the {clips.extent} frames of a clip")
+        raise VidsslError(
+            f"evaluate: index: none of its {len(index)} videos has the {clips.extent} frames of a clip; "
+            + index.why_none(clips.extent)
+        )
     for encoder in encoders:
         encoder.to(device).eval()
     found: list[list[torch.Tensor]] = [[] for _ in encoders]

@@ -127,11 +127,9 @@ def one_of_each_file(index: VideoIndex) -> npt.NDArray[np.int64]:
 def _look_by_index(index: VideoIndex, span: int, seconds: float, random: np.random.Generator) -> Look:
     long = index.usable(span)
     if not len(long):
-        some = "; ".join(f"{printable(path)}: {reason}" for path, reason in index.skipped(span)[:3])
-        why = f"for instance {some}" if some else "the index is empty"
         raise VidsslError(
             f"estimate: none of its {len(index)} videos has the {span} frames that the task needs; take another "
-            f"recipe, or longer videos; {why}"
+            f"recipe, or longer videos; {index.why_none(span)}"
         )
     rows = _first(random.permutation(one_of_each_file(index)), long)
     spent: list[Spent] = []

@@ -113,7 +113,8 @@ class VideoIndex:
         """Decode every video of a source once.
 
         A file that cannot be used becomes a row whose `status` gives the reason. If the machine is the reason, such as
-        a missing permission (vidssl.index.transient), the next build reads the file again.
+        a missing permission (vidssl.index.transient), the next build reads the file again. If no file can be used, the
+        index says why (`skipped`), and what needs a video of it raises VidsslError: Loader, train, FrameStore.fill.
 
         Args:
             root: A folder, or a list; each may be a URL, s3:// or https://. In a folder, the members of WebDataset
@@ -481,6 +482,11 @@ class VideoIndex:
             (path, status if status != "ok" else f"{frames} frames, but {span} are needed")
             for path, status, frames in zip(*columns, strict=True)
         ]
+
+    def why_none(self, span: int = 1) -> str:
+        """Says for an error why `usable(span)` is empty: the first videos and their reasons."""
+        some = "; ".join(f"{printable(path)}: {printable(reason)}" for path, reason in self.skipped(span)[:3])
+        return f"for instance {some}" if some else "the index is empty"
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

@@ -64,10 +64,9 @@ class Sampler:
         """
         rows = index.usable(spec.frames)
         if not len(rows):
-            some = "; ".join(f"{path}: {reason}" for path, reason in index.skipped(spec.frames)[:3])
-            why = f"for instance {some}" if some else "the index is empty"
             raise VidsslError(
-                f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; {why}"
+                f"index: none of its {len(index)} videos has the {spec.frames} frames that a window needs; "
+                + index.why_none(spec.frames)
             )
         mixed: tuple[Share, ...] = ()
         if train and isinstance(index, Mixture):

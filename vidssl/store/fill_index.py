@@ -25,6 +25,7 @@ from vidssl.pools.choose import open_pool
 from vidssl.store.fill import Keeper, KeeperSink, Outcome, Size, Store, keep
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
+from vidssl.types import VidsslError
 from vidssl.video.decode import Video, decode_to
 
 
@@ -39,6 +40,10 @@ def fill(
 ) -> list[tuple[str, str]]:
     """Implements `FrameStore.fill`."""
     check_timeout("FrameStore.fill", file_timeout)
+    if not len(index.usable()):
+        raise VidsslError(
+            f"FrameStore.fill: index: none of its {len(index)} videos can be used, so name others; {index.why_none()}"
+        )
     failed: list[tuple[str, str]] = []
     rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
     with open_pool("FrameStore.fill", engine, workers) as pool:

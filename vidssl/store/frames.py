@@ -472,7 +472,7 @@ class FrameStore:
             (path, reason) for each video that cannot be decoded.
 
         Raises:
-            VidsslError: An argument is out of range.
+            VidsslError: An argument is out of range, or no video can be used.
         """
         check_index("fill", index)
         if workers is not None:
