@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -78,22 +78,6 @@ class Workers:
         self._crew.end()
         self._crew.abandon()
         self._crew.join(_ABANDONED)
-
-
-def finished(jobs: Collection[Future[T]], *, most: int, seconds: float = 1.0) -> Iterator[list[Future[T]]]:
-    """Yield jobs as they finish: those of the next `seconds`, but at most `most`, in one list."""
-    done: SimpleQueue[Future[T]] = SimpleQueue()
-    left = len(jobs)
-    for job in list(jobs):
-        job.add_done_callback(done.put)
-    while left:
-        found = [done.get()]
-        until = time.monotonic() + seconds
-        with suppress(Empty):
-            while len(found) < min(most, left):
-                found.append(done.get(timeout=max(0.0, until - time.monotonic())))
-        left -= len(found)
-        yield found
 
 
 def running() -> bool:

@@ -29,7 +29,7 @@ def whole(tmp_path: Path) -> tuple[Path, bytes, pa.Table]:
 
 
 def test_a_full_disk_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if the rows of an earlier call are written again."""
+    """Also if the rows of an earlier call are written again, as the end of the file is damaged."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -42,6 +42,7 @@ def test_a_full_disk_says_what_is_kept(tmp_path: Path, monkeypatch: pytest.Monke
             with pytest.raises(VidsslError, match=f"name another file; {said}$"):
                 book.add(batches[1:])
         assert Journal(path, SCHEMA).found.num_rows == 8 * before
+    path.write_bytes(path.read_bytes() + b"cut")
     with monkeypatch.context() as patched:
         patched.setattr("vidssl.paths.GrowingFile.write", full)
         with pytest.raises(VidsslError, match="the rows before are kept"), Journal(path, SCHEMA):
@@ -89,3 +90,33 @@ def test_a_journal_without_rows_is_not_left_behind(tmp_path: Path, monkeypatch: 
     with pytest.raises(RuntimeError, match="a fault"):
         VideoIndex.build(tmp_path, journal=tmp_path / ".i.partial", progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_whole_journal_is_mapped_and_appended_to(whole: tuple[Path, bytes, pa.Table]) -> None:
+    """It is neither read into memory nor copied; one with other bytes in it is written anew, without them."""
+    path, data, table = whole
+    file = path.stat().st_ino
+    before = pa.total_allocated_bytes()
+    with Journal(path, SCHEMA) as book:
+        assert pa.total_allocated_bytes() - before < len(data) / 2
+        assert path.stat().st_ino == file
+        book.add(table[:8].to_batches())
+        assert book.found.equals(table)  # what was found stays as it was
+    assert path.read_bytes()[: len(data)] == data
+    assert Journal(path, SCHEMA).found.equals(pa.concat_tables([table, table[:8]]))
+    path.write_bytes(b"other" + data)
+    with Journal(path, SCHEMA) as book:
+        assert book.found.equals(table)
+        assert path.stat().st_ino != file
+    assert path.read_bytes() == data
+
+
+def test_a_journal_that_is_a_link_gets_a_file_of_its_own(whole: tuple[Path, bytes, pa.Table]) -> None:
+    path, data, table = whole
+    for name in ("symbolic", "hard"):
+        other = path.with_name(name)
+        other.symlink_to(path) if name == "symbolic" else other.hardlink_to(path)
+        with Journal(other, SCHEMA) as book:
+            book.add(table[:8].to_batches())
+        assert path.read_bytes() == data
+        assert Journal(other, SCHEMA).found.num_rows == 32

@@ -21,7 +21,7 @@ from vidssl.cli import main
 from vidssl.cli.data import open_data
 from vidssl.datasets import plain
 from vidssl.index.holdout import split
-from vidssl.index.sources import find_videos
+from vidssl.index.sources import _resolve_names, find_videos
 from vidssl.kernels.augment import Augment
 from vidssl.kernels.plan import PlanSpec
 from vidssl.video.decode import decode
@@ -274,3 +274,15 @@ def test_a_missing_file_that_widens_the_root_is_named(tmp_path: Path) -> None:
     assert found.root == tmp_path
     (note,) = found.notes
     assert f"line 3: {tmp_path}/c/2.mp4 is not there, and widens the root from {tmp_path}/a/b to {tmp_path}," in note
+
+
+def test_names_of_a_list_are_joined_as_pathlib_does(tmp_path: Path) -> None:
+    """Plain names, nearly all, are joined as texts."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    plain_names = ["a.mp4", "x/y/a b.mp4", "..a/b..", ".hidden/...", "a\\b"]
+    others = ["./a.mp4", "x//a.mp4", "x/./a.mp4", "x/a.mp4/", "."]
+    assert _resolve_names([*plain_names, *others], tmp_path) == [str(tmp_path / name) for name in plain_names + others]
+    assert _resolve_names(["link/../a.mp4", "/b/c.mp4"], tmp_path) == [str(tmp_path / "a.mp4"), "/b/c.mp4"]
+    assert _resolve_names(["link/a.mp4"], tmp_path) == [str(tmp_path / "link" / "a.mp4")]
+    assert _resolve_names(["a.mp4"], Path("/")) == ["/a.mp4"]

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from vidssl import VideoIndex
 from vidssl.loader.sampler import Sampler, draw_by_motion
+from vidssl.train.config import Recipe
 from vidssl.types import VidsslError
 
 
@@ -28,6 +30,15 @@ def test_each_video_once_an_epoch_and_always_within_it() -> None:
             assert 0 <= window.first <= frames - 64
         orders.add(tuple(w.video for w in windows))
     assert len(orders) > 15  # of 24
+
+
+def test_frames_are_read_as_a_column(index: VideoIndex, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a million rows, one call for each would take seconds. Rows that are too short are not among them."""
+    monkeypatch.setattr(VideoIndex, "frames", lambda *_: pytest.fail("a call for each row"))
+    part = index.select(np.arange(len(index))[::-1])
+    found = Sampler.of(part, recipe.pretext.plan, seed=0, train=True, tuples=1)
+    assert found.frames.tolist() == [36] * 9
+    assert found.frames.dtype == np.int64
 
 
 def test_first_frames_are_even() -> None:

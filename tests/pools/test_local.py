@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,31 @@ def test_each_item_comes_once_with_its_results_or_its_error() -> None:
 def test_one_worker_keeps_the_order() -> None:
     with start(halves, list(range(0, 40, 2)), 1) as run:
         assert [part.item for parts in run.parts() for part in parts] == list(range(0, 40, 2))
+
+
+def test_items_are_taken_as_threads_get_on() -> None:
+    """What is known at a time is bounded, also while many are collected, so memory does not grow with the items."""
+    taken, ahead = 0, []
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(5000):
+            taken = number + 1
+            yield number
+
+    handed = 0
+    with LocalPool(2).start(_nothing, items(), name="test", file=lambda _: Path("none")) as run:
+        assert taken == 64
+        for parts in run.parts(most=32):
+            handed += len(parts)
+            ahead.append(taken - handed)
+    assert handed == 5000
+    assert max(ahead) <= 64 + 32
+    assert min(ahead[: len(ahead) // 2]) >= 32  # and threads have enough to do
+
+
+def _nothing(item: int, give: Callable[[int], None]) -> None:
+    """A job that gives nothing."""
 
 
 def test_an_error_of_the_program_ends_the_run() -> None:

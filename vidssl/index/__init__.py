@@ -31,6 +31,7 @@
 | excerpts.py | segments of a file: their start and end, and what a row of one keeps of the file |
 | build.py | scans many videos in parallel; keeps finished rows when it is stopped |
 | transient.py | what depends on the machine and not on the file |
+| unchanged.py | which videos have a row already, as their files have not changed |
 | journal.py | keeps finished rows, so that an interrupted build resumes |
 | check.py | checks each file of a source, and compares an index with its files |
 | holdout.py | chooses the held-out videos; groups stay together |

@@ -13,7 +13,7 @@ NOT_UTF8 = "its name, or that of a folder it is in, is not UTF-8; rename it"
 _KINDS, _NAMES = 20, 3  # kinds that the notes name, and names of each
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class VideoFile:
     """One video of a source.
 

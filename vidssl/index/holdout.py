@@ -11,11 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from vidssl.index.excerpts import without_excerpt
 from vidssl.index.mixture import Mixture
 from vidssl.index.table import VideoIndex
 from vidssl.types import VidsslError
+
+_ROWS = 2**14  # rows whose texts are made at once
 
 
 def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str | None]:
@@ -60,15 +63,18 @@ def hold_out(groups: Sequence[str], fraction: float, *, seed: int) -> npt.NDArra
     Returns:
         int64 [N]: indices of the held-out items, ascending.
     """
-    members: dict[str, list[int]] = {}
-    for item, group in enumerate(groups):
-        members.setdefault(group, []).append(item)
-    held: list[int] = []
-    for group in sorted(members, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())[:-1]:
-        if len(held) + len(members[group]) / 2 > fraction * len(groups) and (held or fraction == 0):
+    named = pa.array(groups, pa.string()).dictionary_encode()
+    digests = b"".join(hashlib.sha256(f"{seed} {group}".encode()).digest() for group in named.dictionary.to_pylist())
+    order = np.lexsort(np.frombuffer(digests, ">u8").reshape(-1, 4).T[::-1])
+    group_of = named.indices.to_numpy()
+    sizes = np.bincount(group_of, minlength=len(order))
+    count, held = 0, np.zeros(len(order), bool)
+    for group in order[:-1]:
+        if count + sizes[group] / 2 > fraction * len(groups) and (count or fraction == 0):
             break
-        held += members[group]
-    return np.array(sorted(held), np.int64)
+        held[group] = True
+        count += int(sizes[group])
+    return np.flatnonzero(held[group_of]).astype(np.int64)
 
 
 def split(
@@ -122,5 +128,9 @@ def fingerprint(index: VideoIndex) -> str:
     if isinstance(index, Mixture):
         sets = [(weight, fingerprint(part)) for weight, part in zip(index.weights, index.parts, strict=True)]
         return hashlib.sha256(repr(sets).encode()).hexdigest()[:16]
-    rows = zip(*(index.column(name).to_pylist() for name in ("path", "bytes", "frames", "status")), strict=True)
-    return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()[:16]
+    columns = [index.column(name) for name in ("path", "bytes", "frames", "status")]
+    digest = hashlib.sha256()
+    for begin in range(0, len(index), _ROWS):
+        rows = zip(*(column.slice(begin, _ROWS).to_pylist() for column in columns), strict=True)
+        digest.update(("\n" if begin else "").encode() + "\n".join(map(repr, rows)).encode())
+    return digest.hexdigest()[:16]

@@ -7,6 +7,7 @@ digest is right are used. A damaged record loses only its own rows, since the ma
 from __future__ import annotations
 
 import hashlib
+import mmap
 import struct
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -53,10 +54,15 @@ class Journal:
         self.path, self.schema = path, schema
         self._schema = bytes(schema.serialize())  # in the digest, so that records of another schema or root are ignored
         self._kept = 0  # rows in the file
-        self.found = pa.Table.from_batches(self._read(path.read_bytes() if path.is_file() else b""), schema)
+        batches, self._whole = self._read(_mapped(path))
+        self.found = pa.Table.from_batches(batches, schema)
 
     def __enter__(self) -> Journal:
         try:
+            # Nothing in it is no row of ours, so it need not be copied; a link is, as other names lead to it too.
+            if self._whole and not self.path.is_symlink() and self.path.stat().st_nlink == 1:
+                self._file, self._kept = GrowingFile(self.path.open("ab")), len(self.found)
+                return self
             with atomic_write(self.path) as aside:  # the open file stays valid when it is renamed
                 self._file = GrowingFile(aside.open("wb"))
                 self.add(self.found.to_batches())
@@ -90,14 +96,24 @@ class Journal:
     def _digest(self, data: bytes | memoryview) -> bytes:
         return hashlib.blake2b(self._schema + len(data).to_bytes(8, "little") + data, digest_size=_DIGEST).digest()
 
-    def _read(self, data: bytes) -> list[pa.RecordBatch]:
-        """The batches of whole records; other bytes are skipped."""
-        batches, at = [], data.find(_MARK)
+    def _read(self, data: mmap.mmap | bytes) -> tuple[list[pa.RecordBatch], bool]:
+        """The batches of whole records, and whether there is nothing else but these; other bytes are skipped."""
+        view = memoryview(data)
+        batches, at, used = [], data.find(_MARK), 0
         while 0 <= at <= len(data) - _HEAD.size:
             _, length, found = _HEAD.unpack_from(data, at)
-            body = memoryview(data)[at + _HEAD.size :][:length]
+            body = view[at + _HEAD.size :][:length]
             whole = len(body) == length and self._digest(body) == found
             if whole:
                 batches.append(pa.ipc.read_record_batch(pa.py_buffer(body), self.schema))
+                used += _HEAD.size + length
             at = data.find(_MARK, at + (_HEAD.size + length if whole else 1))
-        return batches
+        return batches, used == len(data) > 0
+
+
+def _mapped(path: Path) -> mmap.mmap | bytes:
+    """The content of a file, which is mapped and not read: its rows may take more room than there is memory."""
+    if not path.is_file() or not path.stat().st_size:
+        return b""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -29,7 +29,7 @@ from vidssl.index.build import read_videos
 from vidssl.index.checksums import ARROW, ChecksummedFile, has_mark, write_checksummed
 from vidssl.index.classes import sort_classes
 from vidssl.index.found import VideoFile
-from vidssl.index.frames import FRAME_RATE, check_rate, size_of, with_rate
+from vidssl.index.frames import FRAME_RATE, check_rate, with_rate
 from vidssl.index.journal import Journal, hold_journal
 from vidssl.index.lists import is_list
 from vidssl.index.recent import RecentVideos
@@ -40,6 +40,7 @@ from vidssl.index.schema import READABLE, SCHEMA, VERSION, check_column, complet
 from vidssl.index.sources import find_videos
 from vidssl.index.summary import listed
 from vidssl.index.transient import NOT_READ, certain
+from vidssl.index.unchanged import identity, rows_of_unchanged, taken
 from vidssl.paths import atomic_write, printable
 from vidssl.pools.base import Engine
 from vidssl.pools.choose import open_pool
@@ -159,16 +160,9 @@ class VideoIndex:
                 schema = SCHEMA.with_metadata({_KEY: os.fsencode(folder)})
                 book = stack.enter_context(Journal(journal, schema))
             seen = certain([*([] if known is None else [known.table]), *([] if book is None else [book.found])])
-            keys = zip(*(seen[name].to_pylist() for name in (*_IDENTITY, "number")), strict=True)
-            place = {key: at for at, key in enumerate(keys)}
-            kept, fresh = [], []
-            for one in found:
-                key = _identity(folder, one)
-                at = None if key is None else place.get((*key, stream))
-                if at is None:
-                    fresh.append(one)
-                else:
-                    kept.append((one, at))
+            at = rows_of_unchanged(folder, found, seen, stream)
+            kept = [found[number] for number in np.flatnonzero(at >= 0)]
+            fresh = [found[number] for number in np.flatnonzero(at < 0)]
             read = read_videos(
                 folder,
                 fresh,
@@ -179,15 +173,17 @@ class VideoIndex:
                 stream=stream,
                 store=store,
             )
-        old_rows = seen.take(pa.array([at for _, at in kept], pa.int64()))
+        old_rows = taken(seen, at[at >= 0])
         for name in ("label", "group"):  # the source decides these, not the file
             old_rows = old_rows.set_column(
-                SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one, _ in kept], pa.string())
+                SCHEMA.get_field_index(name), name, pa.array([getattr(one, name) for one in kept], pa.string())
             )
         table = with_rate(pa.concat_tables([old_rows, read]), frame_rate)
         whole = root.resolve()
         index = cls(
-            table.take(pc.sort_indices(table["path"])), folder, source=whole if whole.is_dir() else whole.parent
+            taken(table, pc.sort_indices(table["path"]).to_numpy().astype(np.int64)),
+            folder,
+            source=whole if whole.is_dir() else whole.parent,
         )
         index.read, index.notes, index.listed = len(fresh), notes, not whole.is_dir()
         return index
@@ -317,7 +313,7 @@ class VideoIndex:
         New files are not looked for.
         """
         known = zip(*(self.column(name).to_pylist() for name in _IDENTITY), strict=True)
-        return all(_identity(self.root, one) == row for one, row in zip(self.recorded(), known, strict=True))
+        return all(identity(self.root, one) == row for one, row in zip(self.recorded(), known, strict=True))
 
     def recorded(self) -> Iterator[VideoFile]:
         """Yield the video of each row as its source lists it, without label and group.
@@ -556,13 +552,3 @@ def check_replaceable(path: Path, where: str) -> None:
     another = path.suffix != ENDING or (data.startswith(ARROW) and data.endswith(ARROW))
     if data and another and not has_mark(data, _KEY):
         raise VidsslError(f"{where}: this file exists and is no index of vidssl; name another file")
-
-
-def _identity(root: Path, one: VideoFile) -> tuple[Any, ...] | None:
-    """The values that identify an unchanged file, as they are now; None if the file does not exist."""
-    try:
-        now = (root / one.file).stat()
-    except OSError:
-        return None
-    size = one.bytes if one.packed else size_of(root / one.file, now.st_size, frames=one.is_frames)
-    return one.path, one.archive, one.offset, size, now.st_mtime_ns

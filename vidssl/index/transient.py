@@ -50,7 +50,8 @@ def not_read(table: pa.Table) -> list[tuple[str, str]]:
 def certain(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of earlier indices and journals that depend on their files alone."""
     table = pa.concat_tables([SCHEMA.empty_table(), *(one.replace_schema_metadata(None) for one in tables)])
-    return table.filter(pc.invert(pc.starts_with(table["status"], NOT_READ)))
+    late = pc.starts_with(table["status"], NOT_READ)
+    return table.filter(pc.invert(late)) if pc.any(late).as_py() else table  # to filter copies the table
 
 
 def machine_reason(error: BaseException, path: Path) -> str | None:

@@ -73,7 +73,7 @@ class Sampler:
             part = index.part[rows]
             rows = rows[np.argsort(part, kind="stable")]
             mixed = _shares(index, np.bincount(part, minlength=len(index.names)).tolist(), spec.frames)
-        frames = np.array([index.frames(int(row)) for row in rows], dtype=np.int64)
+        frames = np.asarray(index.column("frames").to_numpy(), np.int64)[rows]
         whole = spec.window == "video"
         motion = index.motion if spec.windows == "motion" else None
         return cls(

@@ -291,7 +291,8 @@ class FrameStore:
         for *row, packet in zip(*columns, packets, strict=True):
             archive, path, offset, count, mtime, stream, height, width, pixels, container, excerpt, frames = row
             first = packet[0] if packet else 0
-            name = _name(Path(archive or path), container)
+            folder, _, name = (archive or path).rpartition("/")  # paths of pathlib take a third of the time of all this
+            name = f"{folder.rpartition('/')[2]}/{name}" if container == IMAGE2 else name
             part = () if excerpt is None else (excerpt["lead"], frames)
             yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels, *part)
 
