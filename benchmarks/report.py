@@ -137,9 +137,11 @@ def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
         named = ", ".join(
             f"{part} {versions[part]}" for part in ("python", "torch", "av", "nvidia-dali-cuda130") if part in versions
         )
-        rounds, runs = {line["rounds"] for line in found if "rounds" in line}, found[-1].get("runs", ())
+        rounds = {line["rounds"] for line in found if "rounds" in line}
+        seeds = {len(line.get("runs", ())) for line in found}
         times = f"{min(rounds)} to {max(rounds)}" if len(rounds) > 1 else f"{max(rounds, default=0)}"
-        counted = f"; median [quartiles] of {times} rounds" if rounds else f"; {len(runs)} seeds" if runs else ""
+        alike = f"; {max(seeds)} seeds" if len(seeds) == 1 and max(seeds) else ""  # else the rows say how many
+        counted = f"; median [quartiles] of {times} rounds" if rounds else alike
         parts.append(f"{name}; {named}; {found[-1]['date'][:10]}{counted}.\n\n{TABLES.get(bench, table)(found)}")
     return "\n\n".join(parts) or "No results yet."
 

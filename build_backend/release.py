@@ -203,10 +203,10 @@ def _add(to: Path, release: Release, run: TrainedRun, index: VideoIndex) -> dict
     folder = to / "weights" / name
     if folder.exists():
         raise VidsslError(f"release: runs={str(run.folder)!r}: another run is also {name}; release one of them")
-    _, held_out = recipe.train.split(index, recipe.pretext.plan.frames)
+    splits = make_splits(recipe, run.trained_on, index)
     results = [
-        evaluate_pretext(run, held_out),
-        evaluate_retrieval(run, make_splits(recipe, run.meta["data"], index), ks=(1, 5, 10)),
+        evaluate_pretext(run, splits.test, split=splits.description),
+        evaluate_retrieval(run, splits, ks=(1, 5, 10)),
     ]
     export(load(run.folder), folder)
     exported = json.loads((folder / CARD).read_text())
@@ -220,7 +220,7 @@ def _add(to: Path, release: Release, run: TrainedRun, index: VideoIndex) -> dict
             "what": f"{len(index)} videos that `vidssl demo` renders; no recorded video was used",
             "seed": SEED,
             "videos of each scene": EACH,
-            "held out": len(held_out),
+            "held out": len(splits.test),
             "fingerprint": run.meta["data"],
         },
         "seed": recipe.train.seed,

@@ -32,7 +32,7 @@ add_module_names = False
 python_use_unqualified_type_names = True
 default_role = "code"
 exclude_patterns = ["requirements.txt"]
-pygments_style, pygments_dark_style = "friendly", "github-dark"
+pygments_style, pygments_dark_style = "xcode", "github-dark"
 
 html_theme = "furo"
 html_title = "vidssl"

@@ -69,8 +69,10 @@ def undocumented() -> list[str]:
 
 
 def summary(value: Any) -> str:
-    """The first line of a docstring, for a cell of a table."""
-    return re.sub(r"([|*])", r"\\\1", (inspect.getdoc(value) or "").partition("\n")[0])
+    """The first sentence of a docstring, for a cell of a table."""
+    paragraph = " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
+    sentence = re.match(r".*?[.?!](?= [A-Z`]|$)", paragraph)
+    return re.sub(r"([|*])", r"\\\1", sentence[0] if sentence else paragraph)
 
 
 def table(head: str, rows: list[str], toc: list[str]) -> str:

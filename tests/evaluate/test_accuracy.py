@@ -63,6 +63,26 @@ def test_a_run_on_a_list_of_videos(run: TrainedRun, index: VideoIndex, recipe: R
     assert f"{5 - usable} of 5 videos" in written["notes"][0]
 
 
+def test_the_videos_that_the_run_held_out(
+    run: TrainedRun, index: VideoIndex, recipe: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The training videos are named, and those that the run saw are left out; a table says which were tested."""
+    begin = ["evaluate", "pretext", str(run.folder)]
+    assert main([*begin, "--train", str(index.root), "--tuples", "2", "--device", "cpu"]) == 0
+    written = json.loads((run.folder / "pretext.json").read_text())
+    _, held = recipe.train.split(index, recipe.pretext.plan.frames)
+    assert 0 < len(held) < len(index)
+    assert written["data"]["test_videos"] == len(held)
+    assert written["split"] == "tested on the run's held-out videos"
+    assert main([*begin, "--test", str(index.root), "--tuples", "2", "--device", "cpu"]) == 0
+    seen = len(index.usable(recipe.pretext.plan.frames)) - len(held.usable(recipe.pretext.plan.frames))
+    split = json.loads((run.folder / "pretext.json").read_text())["split"]
+    assert split == f"tested on the videos as given; the run was trained on {seen} of these {len(index)}"
+    for wrong in ([], ["--train", "a", "--test", "b"]):
+        assert main([*begin, *wrong]) == 2
+        assert "name the training videos with --train, of which those are tested" in capsys.readouterr().err
+
+
 def test_the_untrained_model_is_the_one_that_the_run_began_with(
     index: VideoIndex, recipe: Recipe, tmp_path: Path
 ) -> None:

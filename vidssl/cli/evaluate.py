@@ -28,7 +28,7 @@ from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.scaling import Scaling
-from vidssl.evaluate.splits import Splits, with_groups, with_labels
+from vidssl.evaluate.splits import Splits, make_splits, with_groups, with_labels
 from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
 from vidssl.train.checkpoint import Which, locate
@@ -236,9 +236,10 @@ def complement(
 
 def pretext(
     run: RunPath,
-    test: Path,
     frames: KeptFrames = _FRAMES,
     *,
+    train: Path | None = None,
+    test: Path | None = None,
     tuples: int = 4,
     device: Device = "auto",
     out: Path | None = None,
@@ -250,7 +251,8 @@ def pretext(
 
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
-        test: Folder, list or index (.arrow) of the videos, which need no labels.
+        train: Folder, list or index (.arrow) of the training videos, of which those are tested that the run held out.
+        test: Folder, list or index (.arrow) of other videos to test, in the place of train. They need no labels.
         tuples: Tuples of each video's middle window.
         device: Where to compute.
         out: JSON file to write; None writes RUN/pretext.json.
@@ -260,9 +262,24 @@ def pretext(
             takes the average if the run kept one.
     """
     check_output(out, ".json", BEGINS)
+    data = train or test
+    if data is None or (train and test):
+        raise VidsslError(
+            f"evaluate: train={train and str(train)!r}, test={test and str(test)!r}: name the training videos with "
+            "--train, of which those are tested that the run held out, or other videos with --test"
+        )
     opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights))
-    index = open_kept(test, opened.folder, store=opened.store, allow_outside=allow_outside)
-    _print(evaluate_pretext(opened, index, tuples=tuples, device=device, out=out), opened)
+    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside)
+    held = make_splits(opened.recipe, opened.trained_on, index) if train else None
+    result = evaluate_pretext(
+        opened,
+        held.test if held else index,
+        tuples=tuples,
+        device=device,
+        out=out,
+        split=held.description if held else None,
+    )
+    _print(result, opened)
 
 
 def time(

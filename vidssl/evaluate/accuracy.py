@@ -13,6 +13,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
+from vidssl.evaluate.splits import pretrained_on
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
@@ -161,6 +162,7 @@ def evaluate_pretext(
     device: str = "auto",
     workers: int | None = None,
     out: Path | None = None,
+    split: str | None = None,
 ) -> Result:
     """Measures the accuracy of a run in its own pretext task on given videos, and that of the untrained model.
 
@@ -173,6 +175,8 @@ def evaluate_pretext(
         device: "auto", "cpu", "cuda" or "cuda:N".
         workers: Worker threads of the loader; None takes the loader's default.
         out: JSON file of the result; None writes RUN/pretext.json.
+        split: How the videos were chosen, such as `Splits.description`; None says that they were given, and what is
+            known of whether the run saw them.
 
     Returns:
         The result. Its intervals treat the tuples of a group as dependent, and those of a video without a group.
@@ -205,7 +209,7 @@ def evaluate_pretext(
         kind="pretext",
         protocol=f"{run.recipe.pretext.name}: {tuples} tuple(s) of the middle window of each video, centre crop",
         numbers=numbers,
-        split="tested on the videos as given",
+        split=split or f"tested on the videos as given; {_seen(run, test)}",
         counts={"tuples": predicted, "videos": videos, "classes": sum(len(task.class_names) for task in tasks)},
         weights=run.weights,
         settings={"tuples": tuples},
@@ -224,3 +228,11 @@ def evaluate_pretext(
     }
     result.publish(run, place, out=out)
     return result
+
+
+def _seen(run: TrainedRun, test: VideoIndex) -> str:
+    """How many of the videos the run was trained on, as far as that is known."""
+    if fingerprint(test) not in run.trained_on:
+        return "whether the run was trained on some of them is not known"
+    count = pretrained_on(run.recipe, test, test)
+    return f"the run was trained on {count} of these {len(test)}"

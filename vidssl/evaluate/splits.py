@@ -191,7 +191,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=_pretrained_on(recipe, train, train_set) if fingerprint(train) in pretrained else None,
+            pretrained_on=pretrained_on(recipe, train, train_set) if fingerprint(train) in pretrained else None,
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -208,7 +208,7 @@ def make_splits(
     return Splits(train=rest, test=held, description=description)
 
 
-def _pretrained_on(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> int:
+def pretrained_on(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> int:
     """How many of the test videos a run saw that was pretrained on an index: all but those that it held out."""
     span = recipe.pretext.plan.frames
     seen, _ = recipe.train.split(pretrained, span)

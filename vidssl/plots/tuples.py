@@ -16,7 +16,7 @@ _FRAMES = 4  # frames of a clip that a strip shows, evenly spaced
 _EDGE, _GAP, _LEAST = 12, 8, 72  # pixels; the smaller side of a frame is enlarged to at least _LEAST
 _SIZE = 14  # font size of a strip's texts
 CELL = (96, 128)  # height, width of a frame in a picture of orders
-_MARGIN, _LEFT, _SIDE = 28, 132, 370  # _SIDE holds the true and predicted places and the verdict
+_MARGIN, _LEFT = 28, 150  # _LEFT holds the slots with their true and predicted places
 
 
 def tuple_strips(
@@ -91,7 +91,7 @@ def draw_orders(tuples: Sequence[Ordered], path: Path, *, columns: int = 5) -> N
     """
     slots = tuples[0].clips.shape[0]
     block = 46 + slots * (CELL[0] + 4) + 22
-    pen = Pen(_MARGIN + _LEFT + columns * (CELL[1] + 4) + _SIDE, 104 + len(tuples) * block + _MARGIN, scale=1)
+    pen = Pen(_MARGIN + _LEFT + columns * (CELL[1] + 4) + _MARGIN, 104 + len(tuples) * block + _MARGIN, scale=1)
     pen.text(_MARGIN, 36, "In which order were these clips?", INK, 22)
     subtitle = (
         "Held-out videos: the most probable correct predictions, and a wrong one. "
@@ -104,23 +104,21 @@ def draw_orders(tuples: Sequence[Ordered], path: Path, *, columns: int = 5) -> N
 
 
 def _draw_order(pen: Pen, one: Ordered, top: int, columns: int) -> None:
-    right = _MARGIN + _LEFT + columns * (CELL[1] + 4) + 18
+    """The answers stand at the left, where a narrow window shows them beside the first frames."""
+    good = one.true == one.predicted
+    verdict = f"{'right' if good else 'wrong'}, probability {one.probability:.0%}"
     pen.text(_MARGIN, top + 22, one.name, INK, 17)
-    for label, x in (("true", right), ("predicted", right + 84)):
-        pen.text(x, top + 22, label, SOFT, 14)
+    pen.text(_MARGIN + max(_LEFT, text_width(one.name, 17) + 24), top + 22, verdict, RIGHT if good else WRONG, 14)
     times = np.linspace(0, one.clips.shape[2] - 1, columns).round().astype(int)
     for slot, clip in enumerate(one.clips):
         y = top + 46 + slot * (CELL[0] + 4)
-        pen.text(_MARGIN, y + 38, f"slot {slot + 1}", INK, 14)
-        pen.text(_MARGIN, y + 60, f"frames {one.frame[slot, 0]}-{one.frame[slot, -1]}", SOFT, 14)
+        pen.text(_MARGIN, y + 20, f"slot {slot + 1}", INK, 14)
+        pen.text(_MARGIN, y + 40, f"frames {one.frame[slot, 0]}-{one.frame[slot, -1]}", SOFT, 14)
+        pen.text(_MARGIN, y + 62, f"true: {_ordinal(one.true[slot])}", INK, 15)
+        color = RIGHT if one.true[slot] == one.predicted[slot] else WRONG
+        pen.text(_MARGIN, y + 84, f"predicted: {_ordinal(one.predicted[slot])}", color, 15)
         for column, time in enumerate(times):
             pen.picture(_MARGIN + _LEFT + column * (CELL[1] + 4), y, clip[:, time].transpose(1, 2, 0))
-        pen.text(right, y + 50, _ordinal(one.true[slot]), INK, 17)
-        color = RIGHT if one.true[slot] == one.predicted[slot] else WRONG
-        pen.text(right + 84, y + 50, _ordinal(one.predicted[slot]), color, 17)
-    good = one.true == one.predicted
-    verdict = f"{'right' if good else 'wrong'}, probability {one.probability:.0%}"
-    pen.text(right + 84 + 80, top + 22, verdict, RIGHT if good else WRONG, 14)
 
 
 def _ordinal(place: int) -> str:
