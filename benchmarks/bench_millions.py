@@ -73,11 +73,11 @@ def make(root: Path, data: Path, rows: int) -> None:
     named = [f"{copy:06d}/{path}" for copy in range(copies) for path in paths][:rows]
     table = pa.concat_tables([one.table.combine_chunks()] * copies).slice(0, rows)
     table = table.set_column(0, "path", pa.array(named, pa.string())).replace_schema_metadata(None)
-    VideoIndex(table, root).save(root / "index.arrow")
     write_list(root / "videos.csv", zip(named, table["label"].to_pylist(), [None] * rows, strict=True))
     with Journal(root / "journal", SCHEMA.with_metadata({_KEY: bytes(root)})) as book:
         for batch in table.cast(SCHEMA).combine_chunks().to_batches(max_chunksize=_RECORD):
             book.add([batch])
+    VideoIndex(table, root).save(root / "index.arrow")
 
 
 def _nothing(item: object, give: Callable[[object], None]) -> None:
@@ -187,18 +187,23 @@ def measure(step: Callable[[Path], None], root: Path) -> dict[str, float]:
     }
 
 
-def main(*, data: Path, rows: int = 1_000_000, steps: tuple[str, ...] = (), out: Path | None = None) -> None:
+def main(
+    *, data: Path, rows: int = 1_000_000, steps: tuple[str, ...] = (), keep: Path | None = None, out: Path | None = None
+) -> None:
     """Measure what a large number of rows costs the one process that plans, writes or trains.
 
     Args:
         data: Folder of videos whose rows are repeated; it is indexed first.
         rows: How many rows to make of them.
         steps: Functions of this file to run; none runs all.
+        keep: Folder that keeps the rows made here, for the next time.
         out: File (.jsonl) or folder for the results; none only prints them.
     """
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
-        root = Path(folder)
-        make(root, data.resolve(), rows)
+        root = Path(folder) if keep is None else keep.resolve()
+        if not (root / "index.arrow").is_file():  # it is made last
+            root.mkdir(parents=True, exist_ok=True)
+            make(root, data.resolve(), rows)
         size = (root / "index.arrow").stat().st_size / 2**20
         for step in [step for step in STEPS if not steps or step.__name__ in steps]:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
