@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.clips import make_clip
-from tests.pools.conftest import LARGE
+from tests.pools.conftest import ULTRAFAST
 from tests.pools.nodes import Nodes
 from vidssl import FrameStore, VideoIndex, VidsslError
 from vidssl.cli import main
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "run").mkdir()
     for number, coder in enumerate(["libx264", "mpeg4", "libx264"]):
         path = root / f"run/{number}.{'avi' if coder == 'mpeg4' else 'mp4'}"
-        make_clip(path, coder, frames=20 + number, size=LARGE)
+        make_clip(path, coder, frames=20 + number)
     (root / "run/damaged.mp4").write_bytes(b"no video" * 99)
     return root
 
@@ -62,7 +62,7 @@ def test_new_videos_are_those_of_one_thread(joined: Nodes, folder: Path, tmp_pat
     made = []
     for engine in ("local", "ray"):
         out = tmp_path / engine
-        assert main(["prepare", str(folder), str(out), "--engine", engine, "--workers", "1"]) == 0
+        assert main(["prepare", str(folder), str(out), "--engine", engine, "--workers", "1", *ULTRAFAST]) == 0
         made.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.mp4")})
     assert made[0] == made[1]
     assert len(made[0]) == 3

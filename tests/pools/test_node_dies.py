@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from tests.clips import make_clip
-from tests.pools.conftest import LARGE
 from tests.pools.nodes import Nodes
 from vidssl import FrameStore, VideoIndex
 from vidssl.pools import cluster
@@ -38,7 +37,7 @@ encode, decode = make._encode_apart, fill_index._decode
 def index(tmp_path_factory: pytest.TempPathFactory) -> VideoIndex:
     root = tmp_path_factory.mktemp("videos")
     for number in range(VIDEOS):
-        make_clip(root / f"{number}.mp4", frames=2 * BLOCK + number, size=LARGE)
+        make_clip(root / f"{number}.mp4", frames=2 * BLOCK + number)
     return VideoIndex.build(root, progress=False)
 
 
@@ -114,10 +113,12 @@ def test_in_the_middle_of_prepare(
     joined: Nodes, index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, ran = RECIPES["vcop_r3d"]().pretext, tmp_path / "ran"
-    assert prepare(index, tmp_path / "local", Encoding(), task, workers=1, progress=False).made == VIDEOS
+    assert (
+        prepare(index, tmp_path / "local", Encoding(preset="ultrafast"), task, workers=1, progress=False).made == VIDEOS
+    )
     monkeypatch.setattr(make, "_encode_apart", partial(slow_encode, ran))
     with killing(joined, ran) as killed:
-        result = prepare(index, tmp_path / "ray", Encoding(), task, engine="ray", progress=False)
+        result = prepare(index, tmp_path / "ray", Encoding(preset="ultrafast"), task, engine="ray", progress=False)
     assert (result.made, result.skipped) == (VIDEOS, [])
     check_cost(ran, killed)
     for number in range(VIDEOS):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
-from tests.pools.conftest import LARGE
+from tests.pools.conftest import ULTRAFAST
 from tests.pools.nodes import Nodes
 from tests.remote.conftest import _of_its_own as _of_its_own
 from tests.remote.conftest import s3 as s3
@@ -27,7 +27,7 @@ def bucket(s3: str, tmp_path: Path) -> str:
     """The server; s3://bucket/videos has three videos."""
     for number in range(3):
         (tmp_path / "videos/a").mkdir(parents=True, exist_ok=True)
-        make_clip(tmp_path / f"videos/a/{number}.mp4", frames=20 + number, size=LARGE)
+        make_clip(tmp_path / f"videos/a/{number}.mp4", frames=20 + number)
     (tmp_path / "videos/a/damaged.mp4").write_bytes(b"no video" * 99)
     upload(tmp_path / "videos", "bucket/videos")
     return s3
@@ -43,7 +43,7 @@ def test_a_bucket_is_indexed_and_prepared_as_on_one_machine(
             index, out = str(tmp_path / f"{engine}.arrow"), f"s3://bucket/{engine}"
             assert main(["index", "s3://bucket/videos", "--out", index, "--engine", engine, "--workers", "1"]) == 0
             found.append(Path(index).read_bytes())
-            assert main(["prepare", index, out, "--engine", engine, "--workers", "1"]) == 0
+            assert main(["prepare", index, out, "--engine", engine, "--workers", "1", *ULTRAFAST]) == 0
             urls = [url for url in fetch.find(out) if not url.endswith(".arrow")]
             made.append({url.removeprefix(out): RemotePath(url).open("rb").read() for url in urls})
     assert found[0] == found[1]
