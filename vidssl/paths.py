@@ -192,8 +192,8 @@ class GrowingFile:
         self.close()
 
 
-def open_append(path: Path) -> GrowingFile:
-    """Open a text file for appending.
+def open_append(path: Path, *, binary: bool = False) -> GrowingFile:
+    """Open a file for appending: text, or bytes.
 
     If the file is a link, symbolic or hard, it is first replaced by a copy of its own.
     """
@@ -202,7 +202,7 @@ def open_append(path: Path) -> GrowingFile:
     if linked and (path.is_file() or not path.exists()):
         with atomic_write(path) as aside:
             aside.write_bytes(path.read_bytes() if path.is_file() else b"")
-    return GrowingFile(path.open("a", encoding="utf-8"))
+    return GrowingFile(path.open("ab") if binary else path.open("a", encoding="utf-8"))
 
 
 def check_output(out: Path | None, suffix: str, begins: str, *, argument: str = "out") -> None:

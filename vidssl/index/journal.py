@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vidssl.lock import Lock, hold
-from vidssl.paths import GrowingFile, atomic_write
+from vidssl.paths import GrowingFile, atomic_write, open_append
 from vidssl.types import VidsslError
 
 _MARK = b"\xffvid.row"
@@ -61,7 +61,7 @@ class Journal:
         try:
             # Nothing in it is no row of ours, so it need not be copied; a link is, as other names lead to it too.
             if self._whole and not self.path.is_symlink() and self.path.stat().st_nlink == 1:
-                self._file, self._kept = GrowingFile(self.path.open("ab")), len(self.found)
+                self._file, self._kept = open_append(self.path, binary=True), len(self.found)
                 return self
             with atomic_write(self.path) as aside:  # the open file stays valid when it is renamed
                 self._file = GrowingFile(aside.open("wb"))
