@@ -38,7 +38,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(text) for path in out.glob("*.jsonl") for text in path.read_text().splitlines()]
+    """In the order in which they were measured: after midnight, they stand in another file."""
+    found = [json.loads(text) for path in out.glob("*.jsonl") for text in path.read_text().splitlines()]
+    return sorted(found, key=lambda line: str(line["date"]))
 
 
 def test_every_case_is_asked_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
