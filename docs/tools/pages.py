@@ -30,7 +30,8 @@ INSTEAD = {
 }
 LISTED = ("decisions/index.md", "examples/index.md")  # pages that get a list of the pages beside them, for the menu
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
-FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1\s*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+# Code, in which nothing is a link. A name in code that is the text of a link is part of it: [`name`](file.md).
+FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1\s*$|(?P<linked>\[`[^`\n]+`\](?=\())|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 
 
 class BrokenLink(ValueError):
@@ -94,7 +95,7 @@ def rewritten(text: str, name: str, pages: dict[str, str]) -> str:
         return f"[{words}]({os.path.relpath(there, here)}{anchor})" if there else words
 
     parts, end = [], 0
-    for code in FENCE.finditer(text):  # code stays as it is
+    for code in (found for found in FENCE.finditer(text) if not found["linked"]):  # code stays as it is
         parts += [LINK.sub(link, text[end : code.start()]), code[0]]
         end = code.end()
     return "".join([*parts, LINK.sub(link, text[end:])])
@@ -111,4 +112,5 @@ def menu(where: str, pages: dict[str, str]) -> str:
 
 def links(text: str) -> list[str]:
     """The targets of a text's links and pictures inside the repository, without those in code."""
-    return [found[3] for found in LINK.finditer(FENCE.sub("", text)) if not re.match(r"[a-z]+:", found[3])]
+    without = FENCE.sub(lambda found: found["linked"] or "", text)
+    return [found[3] for found in LINK.finditer(without) if not re.match(r"[a-z]+:", found[3])]

@@ -59,10 +59,14 @@ def test_every_example_has_a_page_that_executes_it() -> None:
 
 def test_links_are_rewritten_but_not_in_code() -> None:
     pages = {"docs/guides/data.md": "guides/data.md", "SECURITY.md": "security.md", "docs/design.md": "design.md"}
-    text = "[a](../../SECURITY.md#x) [b](../design.md) [c](../../setup.py) [d](https://e.f) `[e](../../SECURITY.md)`"
-    assert rewritten(text, "docs/guides/data.md", pages) == (
-        "[a](../security.md#x) [b](../design.md) c [d](https://e.f) `[e](../../SECURITY.md)`"
+    text = (
+        "[a](../../SECURITY.md#x) [b](../design.md) [c](../../setup.py) [d](https://e.f) `[e](../../SECURITY.md)` "
+        "[`f`](../../SECURITY.md) `g`"
     )
+    assert rewritten(text, "docs/guides/data.md", pages) == (
+        "[a](../security.md#x) [b](../design.md) c [d](https://e.f) `[e](../../SECURITY.md)` [`f`](../security.md) `g`"
+    )
+    assert links(text) == ["../../SECURITY.md#x", "../design.md", "../../setup.py", "../../SECURITY.md"]
 
 
 @pytest.mark.parametrize("target", ["missing.md", "../../../outside.md"])
