@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import commit
-from benchmarks.store_tables import lay
+from benchmarks.harness import commit, lay
 from benchmarks.time_tables import ends, gains
 
 GAINS = (("A + B", "B"), ("A + B", "A untrained + B"))

@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -245,6 +245,11 @@ def measured(bench: str, workload: str, out: Path | None) -> bool:
 def commit(line: Mapping[str, Any]) -> str:
     """What was measured, with a star where it differs from the commit."""
     return f"{line['commit'][:7] or '?'}{'*' if line['changed'] else ''}"
+
+
+def lay(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
 def file_name(bench: str, about: Mapping[str, Any]) -> str:

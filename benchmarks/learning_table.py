@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.bench_time import recipe_of
-from benchmarks.harness import commit
-from benchmarks.store_tables import lay
+from benchmarks.harness import commit, lay
 from vidssl.pretext import chances
 from vidssl.train.heldout import no_better
 

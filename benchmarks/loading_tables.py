@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import geometric_mean, median
 from typing import Any
 
-from benchmarks.harness import commit
+from benchmarks.harness import commit, lay
 
 MOTION_HEAD = (
     "clip",
@@ -30,7 +30,7 @@ def motion_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each clip. "even" is what was drawn without weights; z stands for the weighted draws (z of
     the even ones).
     """
-    rows = [" | ".join(MOTION_HEAD), " | ".join("---" for _ in MOTION_HEAD)]
+    rows = []
     for line in lines:
         facts, (other, ratio) = line["facts"], next(iter(line["speedup"].items()))
         shares = []
@@ -42,20 +42,18 @@ def motion_table(lines: Iterable[dict[str, Any]]) -> str:
                 f"{half['z motion']:.1f} ({half['z uniform']:.1f})",
             ]
         rows.append(
-            " | ".join(
-                [
-                    line["workload"],
-                    facts["frames"],
-                    f"**{facts['spearman']:.2f}**",
-                    *shares,
-                    f"{line['wall'][line['subject']]['median']:.3g}",
-                    f"{line['wall'][other]['median']:.3g}",
-                    f"{ratio['median']:.0f}",
-                    commit(line),
-                ]
-            )
+            [
+                line["workload"],
+                facts["frames"],
+                f"**{facts['spearman']:.2f}**",
+                *shares,
+                f"{line['wall'][line['subject']]['median']:.3g}",
+                f"{line['wall'][other]['median']:.3g}",
+                f"{ratio['median']:.0f}",
+                commit(line),
+            ]
         )
-    return "\n".join(f"| {row} |" for row in rows)
+    return lay(MOTION_HEAD, rows)
 
 
 def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -69,9 +67,9 @@ def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
         "at most by",
         "drawn in the upper half by Farneback",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     half = whole["upper half by Farneback"]["motion"]
-    rows.append(f"as decoded | {whole['spearman']:.2f} | | | | {half:.3f}")
+    rows.append(["as decoded", f"{whole['spearman']:.2f}", "", "", "", f"{half:.3f}"])
     for key in (key for key in whole if key.startswith("at ")):
         falls = [clip["spearman"] - clip[key]["spearman"] for clip in clips]
         cells = [
@@ -82,19 +80,19 @@ def motion_sizes_table(lines: Iterable[dict[str, Any]]) -> str:
             f"{max(falls):.2f}",
             f"{whole[key]['upper half by Farneback']:.3f}",
         ]
-        rows.append(" | ".join(cells))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append(cells)
+    return lay(head, rows)
 
 
 def memory_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each task: resident memory after the second and the last epoch."""
     head = ("task", "engine", "workers", "windows", "epochs", "MiB after 2", "MiB after the last", "growth", "commit")
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in lines:
         shown = [line["workload"], line["engine"], str(line["workers"]), str(line["windows"]), str(line["epochs"])]
         shown += [f"{line['after'][1]:.0f}", f"{line['after'][-1]:.0f}", f"**{line['growth']:+.1%}**"]
-        rows.append(" | ".join([*shown, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append([*shown, commit(line)])
+    return lay(head, rows)
 
 
 def peers_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -113,7 +111,7 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
         *names,
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in found:
         best = best_peers(line)
         counted = line["facts"]["wrong frames"]
@@ -130,10 +128,10 @@ def peers_table(lines: Iterable[dict[str, Any]]) -> str:
             else f"none ({counted.get(name, '')})"
             for name in names
         ]
-        rows.append(" | ".join([*shown, commit(line)]))
+        rows.append([*shown, commit(line)])
     ratios = [min(ratio for ratio, _ in best_peers(line).values()) for line in found if best_peers(line)]
     mean = f"Geometric mean against the fastest peer: **{geometric_mean(ratios):.2f}**." if ratios else ""
-    return "\n".join(f"| {row} |" for row in rows) + f"\n\n{mean}"
+    return f"{lay(head, rows)}\n\n{mean}"
 
 
 def best_peers(line: dict[str, Any]) -> dict[str, tuple[float, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
-from benchmarks.harness import commit
+from benchmarks.harness import commit, lay
 
 
 def methods_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -22,25 +22,23 @@ def methods_table(lines: Iterable[dict[str, Any]]) -> str:
         "seconds a run",
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in lines:
         runs = line["runs"]
         rows.append(
-            " | ".join(
-                [
-                    line["workload"],
-                    runs[0]["encoder"],
-                    str(runs[0]["steps"]),
-                    f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
-                    ", ".join(f"{run['accuracy']:.1%}" for run in runs),
-                    f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
-                    f"{line['chance']:.1%}",
-                    f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
-                    commit(line),
-                ]
-            )
+            [
+                line["workload"],
+                runs[0]["encoder"],
+                str(runs[0]["steps"]),
+                f"**{line['mean']:.1%}** +- {line['spread']:.1%}",
+                ", ".join(f"{run['accuracy']:.1%}" for run in runs),
+                f"{sum(run['balanced'] for run in runs) / len(runs):.1%}",
+                f"{line['chance']:.1%}",
+                f"{sum(run['seconds'] for run in runs) / len(runs):.0f}",
+                commit(line),
+            ]
         )
-    return "\n".join(f"| {row} |" for row in rows)
+    return lay(head, rows)
 
 
 def representations_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -58,7 +56,7 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
         *(f"{way}: trained / untrained, gain" for way in ways),
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in found:
         runs, cells = line["runs"], []
         for way in ways:
@@ -72,8 +70,8 @@ def representations_table(lines: Iterable[dict[str, Any]]) -> str:
             )
         learnt = f"{100 * fmean(run['tuples right'] for run in runs):.1f} ({100 * runs[0]['chance']:.1f})"
         about = [line["workload"], runs[0]["encoder"], str(runs[0]["steps"]), str(len(runs)), learnt]
-        rows.append(" | ".join([*about, *cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append([*about, *cells, commit(line)])
+    return lay(head, rows)
 
 
 def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -90,7 +88,7 @@ def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
         "processor minutes",
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in sorted(lines, key=lambda line: "test groups" not in line["workload"]):
         cells = [
             line["workload"],
@@ -101,8 +99,8 @@ def recipes_table(lines: Iterable[dict[str, Any]]) -> str:
             f"{100 * line['train/accuracy']:.1f}",
             "" if line["cpu minutes"] is None else f"{line['cpu minutes']:.1f}",
         ]
-        rows.append(" | ".join([*cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append([*cells, commit(line)])
+    return lay(head, rows)
 
 
 def features_table(lines: Iterable[dict[str, Any]]) -> str:
@@ -120,13 +118,13 @@ def features_table(lines: Iterable[dict[str, Any]]) -> str:
         "processor s",
         "commit",
     )
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in found:
         spent = line["processor seconds"]
         cells = [
             f"{line['seconds'][step]:.1f}, {spent[step]:.1f} ({line['MiB above the features'][step]})" for step in steps
         ]
         about = [line["workload"], f"{line['videos']:,}", str(line["MiB of features"])]
-        total = f"**{sum(line['seconds'].values()):.1f}** | {sum(spent.values()):.1f}"
-        rows.append(" | ".join([*about, *cells, total, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        total = [f"**{sum(line['seconds'].values()):.1f}**", f"{sum(spent.values()):.1f}"]
+        rows.append([*about, *cells, *total, commit(line)])
+    return lay(head, rows)

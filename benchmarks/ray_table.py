@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.harness import commit
-from benchmarks.store_tables import lay
+from benchmarks.harness import commit, lay
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:

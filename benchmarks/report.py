@@ -28,7 +28,7 @@ from benchmarks import (
     why_table,
 )
 from benchmarks.chart import draw
-from benchmarks.harness import commit
+from benchmarks.harness import commit, lay
 from vidssl.types import VidsslError
 
 HERE = Path(__file__).resolve().parent
@@ -64,40 +64,38 @@ def machine(line: dict[str, Any]) -> str:
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each case that vidssl is compared with."""
-    rows = [" | ".join(HEAD), " | ".join("---" for _ in HEAD)]
+    rows = []
     for line in lines:
         ours = line["wall"][line["subject"]]
         for name, ratio in line["speedup"].items():
             saved = line["cpu_saving"].get(name)
             rows.append(
-                " | ".join(
-                    [
-                        line["workload"],
-                        line["machine"]["simd"],
-                        f"{ours['median']:.3g} a {line['item']}",
-                        name,
-                        f"{line['wall'][name]['median']:.3g}",
-                        f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
-                        f"{saved['median']:.2f}" if saved else "",
-                        commit(line),
-                    ]
-                )
+                [
+                    line["workload"],
+                    line["machine"]["simd"],
+                    f"{ours['median']:.3g} a {line['item']}",
+                    name,
+                    f"{line['wall'][name]['median']:.3g}",
+                    f"**{ratio['median']:.2f}** [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+                    f"{saved['median']:.2f}" if saved else "",
+                    commit(line),
+                ]
             )
-    return "\n".join(f"| {row} |" for row in rows)
+    return lay(HEAD, rows)
 
 
 def index_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each number of processes, or each long file."""
     found = list(lines)
     names = [name for name in found[-1] if name.endswith((", s", ", us", ", MiB", ", times"))]
-    rows = [" | ".join(["index", *names, "commit"]), " | ".join("---" for _ in range(len(names) + 2))]
+    rows = []
     for line in found:
         shown = [
             line["workload"],
             *(f"{line[name]:.3g}" if line[name] < 1000 else f"{line[name]:.0f}" for name in names),
         ]
-        rows.append(" | ".join([*shown, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+        rows.append([*shown, commit(line)])
+    return lay(["index", *names, "commit"], rows)
 
 
 TABLES = {

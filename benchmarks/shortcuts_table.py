@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.harness import commit
+from benchmarks.harness import commit, lay
 
 CUES = {
     "color": "colour histogram",
@@ -20,7 +20,7 @@ CUES = {
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each variant of each task, a column for each set of cues; percent of the held-out tuples."""
     head = ("recipe, videos", "switch", "chance", *CUES.values(), "commit")
-    rows = [" | ".join(head), " | ".join("---" for _ in head)]
+    rows = []
     for line in lines:
         for switch, found in line["variants"].items():
             cells = []
@@ -29,5 +29,5 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
                 text = f"{100 * score['accuracy']:.0f} [{100 * score['low']:.0f}, {100 * score['high']:.0f}]"
                 cells.append(f"**{text}**" if score["low"] > line["chance"] else text)
             about = [line["workload"], switch, f"{100 * line['chance']:.0f}"]
-            rows.append(" | ".join([*about, *cells, commit(line)]))
-    return "\n".join(f"| {row} |" for row in rows)
+            rows.append([*about, *cells, commit(line)])
+    return lay(head, rows)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import geometric_mean
 from typing import Any
 
-from benchmarks.harness import commit
+from benchmarks.harness import commit, lay
 
 Line = dict[str, Any]
-
-
-def lay(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
 def rate(line: Line, case: str) -> str:

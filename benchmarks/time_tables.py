@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import commit
-from benchmarks.store_tables import lay
+from benchmarks.harness import commit, lay
 from vidssl.evaluate.confidence import Estimate, gain_of_groups, mean
 
 Line = dict[str, Any]
