@@ -236,6 +236,25 @@ def check_output(out: Path | None, suffix: str, begins: str, *, argument: str = 
             raise VidsslError(f"{where} this file exists and was not written by this command; name another file")
 
 
+def write_output(out: Path, text: str, *, argument: str = "out") -> None:
+    """Write a file that the user named, whole or not at all.
+
+    Args:
+        out: The file.
+        text: Its content.
+        argument: Name of the argument, for error messages.
+
+    Raises:
+        VidsslError: It cannot be written.
+    """
+    try:
+        with atomic_write(out) as aside:
+            aside.write_text(text, encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise VidsslError(f"{argument}={str(out)!r}: {reason}; name a file that can be written") from error
+
+
 def markdown_code(text: str) -> str:
     """Format text for TensorBoard as a Markdown code block, so that links and images in names stay plain text."""
     return "\n".join(f"    {line}" for line in printable(text, lines=True).split("\n"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vidssl.cli.store_data import open_data_and_store
 from vidssl.loader.profile import profile
-from vidssl.paths import atomic_write, check_output
+from vidssl.paths import check_output, write_output
 from vidssl.recipes import RECIPES
 from vidssl.train.data_sets import DataSet
 from vidssl.types import VidsslError
@@ -62,13 +62,7 @@ def loader(
         about = {"bench": "loader", "data": str(data), "recipe": recipe, **asdict(found), "versions": versions()}
         if frames is not None:
             about |= {"store": str(store), "store_size": frames.size_text}
-        try:
-            with atomic_write(out) as aside:
-                aside.write_text(json.dumps(about, indent=1) + "\n")
-        except OSError as error:
-            raise VidsslError(
-                f"out={str(out)!r}: {error.strerror or error}; name a file that can be written"
-            ) from error
+        write_output(out, json.dumps(about, indent=1) + "\n")
         print(f"wrote {out}")
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from vidssl.cli.arguments import DataPath
 from vidssl.index.check import Check, FileCheck
-from vidssl.paths import atomic_write, check_output, printable
+from vidssl.paths import check_output, printable, write_output
 from vidssl.types import VidsslError
 
 _BEGINS = '{\n "check": '  # of the JSON file
@@ -60,7 +60,8 @@ def check(
     print(_text(done, len(files), deep, files.notes))
     if json is not None:
         about = {"check": str(data), "deep": deep, "files": len(files), "checked": len(done), "ok": usable}
-        _write(json, {**about, "videos": [asdict(one) for one in done]})
+        write_output(json, dumps({**about, "videos": [asdict(one) for one in done]}, indent=1) + "\n", argument="json")
+        print(f"wrote {printable(json)}")
     if stopped is not None:
         raise KeyboardInterrupt(f"stopped: {len(done)} of {len(files)} files were checked") from stopped
     if not usable:
@@ -98,12 +99,3 @@ def _table(title: str, found: Sequence[tuple[str, str]]) -> list[str]:
         count = sum(len(files) for _, files in rest)
         lines.append(f"{count:8d}  for {len(rest)} other reasons; --json FILE lists all")
     return lines
-
-
-def _write(path: Path, content: dict[str, object]) -> None:
-    try:
-        with atomic_write(path) as aside:
-            aside.write_text(dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise VidsslError(f"json={str(path)!r}: {error.strerror or error}; name a file that can be written") from error
-    print(f"wrote {printable(path)}")

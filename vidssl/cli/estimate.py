@@ -11,7 +11,7 @@ from vidssl import paths
 from vidssl.cli.arguments import DataPath
 from vidssl.forecast import estimate as estimate_data
 from vidssl.forecast.run import SECONDS
-from vidssl.paths import atomic_write, check_output, printable
+from vidssl.paths import check_output, printable, write_output
 from vidssl.recipes import RECIPES
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -87,9 +87,5 @@ def estimate(
     if json is None:
         return
     about = {"estimate": str(data), "recipe": recipe, **found.as_dict(), "versions": versions()}
-    try:
-        with atomic_write(json) as aside:
-            aside.write_text(notation.dumps(about, indent=1) + "\n")
-    except OSError as error:
-        raise VidsslError(f"json={str(json)!r}: {error.strerror or error}; name a file that can be written") from error
+    write_output(json, notation.dumps(about, indent=1) + "\n", argument="json")
     print(f"wrote {printable(json)}")

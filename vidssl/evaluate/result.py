@@ -16,9 +16,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vidssl.evaluate.confidence import Estimate
 from vidssl.evaluate.run import TrainedRun
-from vidssl.paths import atomic_write, check_output, markdown_code, printable
+from vidssl.paths import check_output, markdown_code, printable, write_output
 from vidssl.train.log import events_folder
-from vidssl.types import VidsslError
 from vidssl.versions import versions
 
 # row ("trained", "untrained", "chance") -> column ("R@1", "linear") -> fraction
@@ -100,13 +99,7 @@ class Result:
         }
         check_output(out, ".json", BEGINS)
         target = out if out is not None else run.folder / f"{self.kind}.json"
-        try:
-            with atomic_write(target) as aside:
-                aside.write_text(json.dumps(about, indent=1) + "\n")
-        except OSError as error:
-            raise VidsslError(
-                f"evaluate: out={str(target)!r}: {error.strerror or error}; name a file that can be written"
-            ) from error
+        write_output(target, json.dumps(about, indent=1) + "\n", argument="evaluate: out")
         with SummaryWriter(str(events_folder(run.folder))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():

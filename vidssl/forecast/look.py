@@ -138,7 +138,7 @@ def _look_by_index(index: VideoIndex, span: int, seconds: float, random: np.rand
     for row in within(seconds, rows.tolist()):
         [one] = index.select([row]).recorded()
         began = process_time()
-        table = _read(index.root, [one])
+        table = read_file(index.root, [one])
         reason = table["status"][0].as_py()
         if reason != "ok":
             failed.append(f"{one.path}: {reason}")
@@ -170,7 +170,7 @@ def _look_by_files(source: Path, span: int, seconds: float, random: np.random.Ge
     for at in within(seconds, order.tolist()):
         ones = [found[place] for place in files[at]]
         began = process_time()
-        table = _read(folder, ones)
+        table = read_file(folder, ones)
         took = process_time() - began
         some.append(ones[0])
         index = VideoIndex(table, folder)
@@ -180,10 +180,9 @@ def _look_by_files(source: Path, span: int, seconds: float, random: np.random.Ge
     sample = VideoIndex(pa.concat_tables(tables), folder)
     long = sample.usable(span)
     if not len(long):
-        why = "; ".join(f"{path}: {reason}" for path, reason in sample.skipped(span)[:3])
         raise VidsslError(
             f"estimate: none of the {len(some)} files that were looked at can be used with {span} frames; take another "
-            f"recipe or more --seconds, or index the videos first; for instance {printable(why)}"
+            f"recipe or more --seconds, or index the videos first; {sample.why_none(span)}"
         )
     return Look(
         index=sample,
@@ -197,8 +196,8 @@ def _look_by_files(source: Path, span: int, seconds: float, random: np.random.Ge
     )
 
 
-def _read(folder: Path, ones: Sequence[VideoFile]) -> pa.Table:
-    """Reads a file as indexing does, with one thread."""
+def read_file(folder: Path, ones: Sequence[VideoFile]) -> pa.Table:
+    """Returns the rows of a file, or of segments of it, which is read as indexing does, with one thread."""
     return read_videos(folder, ones, journal=None, pool=LocalPool(1), progress=False, file_timeout=None)
 
 

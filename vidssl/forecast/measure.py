@@ -12,12 +12,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vidssl.forecast.look import Look, Spent, within, work_of
-from vidssl.index.build import read_videos
+from vidssl.forecast.look import Look, Spent, read_file, within, work_of
 from vidssl.index.found import VideoFile
 from vidssl.index.table import VideoIndex
 from vidssl.loader.loader import Loader
-from vidssl.pools.local import LocalPool
 from vidssl.prepare.encode import Encoding, encode
 from vidssl.pretext import build_model
 from vidssl.store.fill import keep
@@ -73,8 +71,7 @@ def re_encode(seen: Look, folder: Path, seconds: float) -> Trial:
         except (VidsslError, av.FFmpegError, OSError, ValueError, ArithmeticError) as error:
             reason = str(error)
             continue
-        new = VideoFile(path=name, label=None)
-        tables.append(read_videos(folder, [new], journal=None, pool=LocalPool(1), progress=False, file_timeout=None))
+        tables.append(read_file(folder, [VideoFile(path=name, label=None)]))
         spent.append(Spent(float(work_of(seen.index, np.array([row]))[0]), process_time() - began))
         before, after = before + video.bytes, after + (folder / name).stat().st_size
     if not spent:

@@ -59,8 +59,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         try:
-            # Nothing in it is no row of ours, so it need not be copied; a link is, as other names lead to it too.
-            if self._whole and not self.path.is_symlink() and self.path.stat().st_nlink == 1:
+            if self._whole:  # there is nothing in it but rows of ours, so it need not be written anew
                 self._file, self._kept = open_append(self.path, binary=True), len(self.found)
                 return self
             with atomic_write(self.path) as aside:  # the open file stays valid when it is renamed

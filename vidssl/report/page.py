@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from vidssl.paths import atomic_write, check_output, input_path, printable
+from vidssl.paths import check_output, input_path, printable, write_output
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.palette import BLUE, GRID, INK, PAPER, SOFT, WRONG
 from vidssl.report.charts import curves_html
@@ -89,13 +89,8 @@ def write_report(runs: Sequence[Path], out: Path, *, allow_outside: bool = False
             f"({error!r}); remove it, or evaluate again"
         ) from error
     page = f"{_BEGINS}{_VIEWPORT}<style>{CSS}</style></head><body>\n"
-    try:
-        with atomic_write(out) as aside:
-            aside.write_text(page + "\n".join(part for part in body if part) + "\n</body></html>\n", encoding="utf-8")
-    except OSError as error:
-        raise VidsslError(
-            f"report: out={str(out)!r}: {error.strerror or error}; name a file that can be written"
-        ) from error
+    text = page + "\n".join(part for part in body if part) + "\n</body></html>\n"
+    write_output(out, text, argument="report: out")
     return out
 
 

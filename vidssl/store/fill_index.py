@@ -40,12 +40,13 @@ def fill(
 ) -> list[tuple[str, str]]:
     """Implements `FrameStore.fill`."""
     check_timeout("FrameStore.fill", file_timeout)
-    if not len(index.usable()):
+    usable = index.usable()
+    if not len(usable):
         raise VidsslError(
             f"FrameStore.fill: index: none of its {len(index)} videos can be used, so name others; {index.why_none()}"
         )
     failed: list[tuple[str, str]] = []
-    rows: list[int] = index.usable()[store.missing_of(index) > 0].tolist()
+    rows: list[int] = usable[store.missing_of(index) > 0].tolist()
     with open_pool("FrameStore.fill", engine, workers) as pool:
         for _ in range(2):  # what another process keeps at first may be kept, or given up, when all others are
             if rows:
