@@ -287,6 +287,7 @@ def main(
     methods: tuple[str, ...] = NAMES,
     out: Path | None = None,
     workers: int | None = None,
+    cores: tuple[int, ...] = (),
     repeats: int = 3,
     batches: int = 4,
     batch_size: int = 8,
@@ -306,6 +307,7 @@ def main(
         out: File (.jsonl) to append to, or a folder for files named after the machine, the day and the commit; none
             only prints.
         workers: Of the loader and of every peer; none takes one a core.
+        cores: Numbers of cores of the piece `epochs`; none takes one, and all.
         repeats: Rounds; each runs every case once.
         batches: Batches that a case which decodes takes, after warm-up ones; twelve times as many without decoding.
         batch_size: Tuples of a batch.
@@ -344,10 +346,10 @@ def main(
             "peers": [partial(peers, path, settings, workers) for path in paths],
             "formats": [partial(formats, path, settings, workers) for path in small[-1:]],
             "epochs": [
-                partial(epochs, small if method[2] == "native" else mixed, settings, method, cores)
+                partial(epochs, small if method[2] == "native" else mixed, settings, method, number)
                 for method in METHODS
                 if method[0] in methods
-                for cores in dict.fromkeys((1, cpus()))
+                for number in dict.fromkeys(cores or (1, cpus()))
             ],
             "disk": [partial(disk, mixed, settings, workers)],
             "index": [partial(index, path, settings, 4) for path in paths],

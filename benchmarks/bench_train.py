@@ -3,6 +3,7 @@ waiting for data costs.
 
     python -m benchmarks.bench_train --out benchmarks/results                       # R3D, five minutes on two cores
     python -m benchmarks.bench_train --recipe vcop_r3d_tiny --batch-size 16
+    python -m benchmarks.bench_train --store 128 171 --no-plain                     # from a store, not by decoding
 
 * vidssl: the loader, bf16 autocast where it pays (AMX, GPUs), channels last, all clips of a batch in one call, fused
 SGD.
@@ -22,6 +23,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from torch.utils.data import DataLoader
@@ -30,7 +32,8 @@ from benchmarks import workloads
 from benchmarks.bench_loader import clips
 from benchmarks.bench_peers import Tuples, job
 from benchmarks.harness import Case, Spent, Stopwatch, compare, interleave, measured, report
-from vidssl import Loader, VideoIndex
+from benchmarks.stores import fill_linked, linked
+from vidssl import FrameStore, Loader, VideoIndex
 from vidssl.cpus import cpus
 from vidssl.device import pick_device
 from vidssl.pretext import Vcop, build_model
@@ -49,6 +52,7 @@ OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT = (
     "plain loop, constant batch",
 )
 COPIES = 4096  # rows of the index: an epoch is never over
+KEPT = 128  # videos of a store: more than the caches of a GPU hold
 
 
 class Peak:
@@ -92,7 +96,14 @@ def case_of(step: Callable[[], int], steps: int, device: torch.device, peak: Pea
 Steps = tuple[Callable[[], int], Callable[[], int]]
 
 
-def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, stack: ExitStack) -> tuple[Steps, str]:
+def ours(
+    recipe: Recipe,
+    index: VideoIndex,
+    device: torch.device,
+    workers: int,
+    stack: ExitStack,
+    store: FrameStore | None = None,
+) -> tuple[Steps, str]:
     """(a step on the loader's next batch, a step on the same batch each time), and the precision."""
     config = recipe.train
     torch.manual_seed(0)
@@ -109,6 +120,7 @@ def ours(recipe: Recipe, index: VideoIndex, device: torch.device, workers: int, 
         channels_last=True,
         dtype="bfloat16" if amp else "float32",
         decode=config.decode,
+        store=store,
     )
     stack.callback(loader.close)
     batches: Iterator[Batch] = chain.from_iterable(repeat(loader))
@@ -165,16 +177,23 @@ def bench(
     steps: int,
     repeats: int,
     with_plain: bool,
+    size: tuple[int, int] | None,
     out: Path | None,
     resume: bool,
 ) -> None:
-    title = f"{name}, {path.name}, {device.type}"
+    title = f"{name}, {path.name}, {device.type}" + (f", store of {size[0]}x{size[1]}" if size else "")
     if resume and measured("train", title, out):
         return
-    index = workloads.repeated(path, COPIES, scratch)
+    store: FrameStore | None = None
+    if size is None:
+        index = workloads.repeated(path, COPIES, scratch)
+    else:
+        index, store = linked([path], KEPT, scratch), FrameStore(scratch.with_suffix(".store"), size)
+        fill_linked(store, index, 1)
+        index = index.select(np.tile(np.arange(KEPT), COPIES // KEPT))
     peaks = {case: Peak(device) for case in (OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT)}
     with ExitStack() as stack:
-        steps_of, amp = ours(recipe, index, device, workers, stack)
+        steps_of, amp = ours(recipe, index, device, workers, stack, store)
         made = dict(zip((OURS, OURS_CONSTANT), steps_of, strict=True))
         if with_plain:
             made |= zip((PLAIN, PLAIN_CONSTANT), plain_loop(recipe, index, device, workers), strict=True)
@@ -209,6 +228,7 @@ def main(
     steps: int = 1,
     repeats: int = 3,
     plain: bool = True,
+    store: tuple[int, int] | None = None,
     keep: Path | None = None,
     quick: bool = False,
     resume: bool = False,
@@ -226,6 +246,7 @@ def main(
         steps: Of a case in a round, after one that does not count.
         repeats: Rounds; each runs every case once.
         plain: Measure the plain loop too.
+        store: (height, width) of a full store from which the loader takes its frames; none decodes each window.
         keep: Folder that keeps the clip made here, for the next time.
         quick: On a short clip: to see that it runs.
         resume: Leave out what `out` has already, of this commit.
@@ -253,6 +274,7 @@ def main(
                 steps=steps,
                 repeats=repeats,
                 with_plain=plain and chosen.pretext == Vcop(),
+                size=store,
                 out=out,
                 resume=resume,
             )

@@ -53,8 +53,10 @@ def h264(index: VideoIndex) -> Video:
         ({"mirror": True}, "stored turned"),
         ({"stored_size": (240, 321)}, "321x240 is odd"),
         ({"stored_size": (16, 32)}, "32x16 is beyond 48x16 to 4096x4096"),
-        ({"stored_size": (16, 34)}, ""),  # coded as 48 x 16
-        ({"stored_size": (4098, 64)}, "64x4098 is beyond"),
+        ({"stored_size": (16, 34)}, "34x16 is no multiple of 16"),
+        ({"stored_size": (1080, 1920)}, "1920x1080 is no multiple of 16"),  # coded as 1920 x 1088
+        ({"stored_size": (256, 340), "codec": "hevc"}, "340x256 is no multiple of 16"),
+        ({"stored_size": (4112, 64)}, "64x4112 is beyond"),
         ({"stored_size": (4096, 4096)}, ""),
         ({"codec": "vp8", "stored_size": (2, 2)}, ""),
     ],
@@ -65,58 +67,25 @@ def test_refusal(h264: Video, change: dict[str, Any], reason: str) -> None:
     assert bool(found) == bool(reason)
 
 
-H264 = [("h264", *size) for size in ((128, 160), (122, 160), (240, 320), (256, 340), (180, 320))]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "mixed_up"),
-    [
-        ({H264[0]}, set()),
-        ({H264[1]}, set()),  # alone, none can be taken for another
-        ({H264[0], H264[1]}, {H264[1]}),
-        ({H264[0], ("hevc", 122, 160)}, set()),  # a decoder serves one codec
-        (set(H264), {H264[1]}),
-        ({*H264, ("h264", 256, 352), ("h264", 192, 320)}, {H264[1], H264[3], H264[4]}),
-        ({("h264", 184, 320), H264[4]}, set()),
-        ({("hevc", 184, 320), ("hevc", 180, 320)}, {("hevc", 180, 320)}),  # its blocks may be of 8
-        ({("vp9", 192, 320), ("vp9", 180, 320)}, {("vp9", 180, 320)}),
-        ({("hevc", 192, 320), ("hevc", 184, 320), ("hevc", 192, 328)}, {("hevc", 184, 320)}),
-    ],
-)
-def test_of_sizes_that_share_a_decoder_one_is_left_to_the_cpu(sizes: set[Any], mixed_up: set[Any], h264: Video) -> None:
-    decoder = NVDEC.beside(sizes)
-    assert decoder.mixed_up == mixed_up
-    for codec, *stored in sizes:
-        reason = decoder.refusal(replace(h264, codec=codec, stored_size=tuple(stored)))
-        assert bool(reason) == ((codec, *stored) in mixed_up)
-        assert not reason or "coded in a size that other videos have" in reason
-    assert SOFTWARE.beside(sizes) is SOFTWARE
-
-
-def test_the_sizes_of_all_videos_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of parts of one index too: their loaders share a process, and so DALI's decoders. The order of videos does not
-    matter.
-    """
+@pytest.mark.parametrize("rows", [[0, 1, 2], [2, 1, 0], [0, 2]])
+def test_sizes_that_dali_could_mix_up_are_left_to_the_cpu(
+    rows: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever other videos a loader has: all loaders of a process share DALI's decoders."""
     for name, size in (("a", (122, 160)), ("b", (128, 160)), ("c", (64, 96))):
         make_clip(tmp_path / f"{name}.mp4", frames=4, size=size)
-    (tmp_path / "d.mp4").write_bytes(b"no video")
-    index = VideoIndex.build(tmp_path, progress=False)
-    assert index.stored_sizes() == {("h264", 122, 160), ("h264", 128, 160), ("h264", 64, 96)}
+    index = VideoIndex.build(tmp_path, progress=False).select(rows)
     monkeypatch.setattr(choosing, "find_nvdec", lambda device: NVDEC)
-    for rows in ([0, 1, 2], [2, 1, 0], [0, 2]):
-        part = index.select(rows)
-        found, why = choose_decoder(
-            "nvdec", CUDA, part, part.usable(), lambda decoder: pytest.fail("nothing to measure")
-        )
-        assert found is not None
-        assert found.mixed_up == {("h264", 122, 160)}
-        assert f"NVDEC takes {len(rows) - 1} of {len(rows)} videos" in why
-    with pytest.raises(
-        VidsslError, match="takes none of 1 videos looked at: 160x122 is coded in a size that other videos have"
-    ):
-        choose_decoder(
-            "nvdec", CUDA, index.select([0]), np.array([0]), lambda decoder: pytest.fail("nothing to measure")
-        )
+
+    def choose(some: VideoIndex) -> tuple[GraphDecoder | None, str]:
+        return choose_decoder("nvdec", CUDA, some, some.usable(), lambda decoder: pytest.fail("nothing to measure"))
+
+    found, why = choose(index)
+    assert found is NVDEC
+    assert f"NVDEC takes {len(rows) - 1} of {len(rows)} videos" in why
+    assert "160x122 is no multiple of 16; `vidssl prepare` makes videos that it takes" in why
+    with pytest.raises(VidsslError, match="takes none of 1 videos looked at: 160x122 is no multiple of 16"):
+        choose(index.select([rows.index(0)]))
 
 
 def test_software_takes_what_dali_decodes_on_a_cpu(index: VideoIndex) -> None:

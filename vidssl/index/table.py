@@ -454,16 +454,6 @@ class VideoIndex:
         """
         return int(self._frames[check_row(row, len(self), "VideoIndex.frames")])
 
-    def stored_sizes(self) -> set[tuple[str, int, int]]:
-        """The distinct (codec, height, width) of usable videos as stored, in pixels.
-
-        This includes videos that `select` left out.
-        """
-        names = ["codec", "coded_height", "coded_width", "status"]
-        found = self._table.select(names).group_by(names).aggregate([])
-        rows = zip(*(found[name].to_pylist() for name in names), strict=True)
-        return {(codec, height, width) for codec, height, width, status in rows if status == "ok"}
-
     def usable(self, span: int = 1) -> npt.NDArray[np.int64]:
         """int64 [N]: the rows that decode and have at least `span` frames, ascending."""
         if not is_whole(span, -(2**63), 2**63):

@@ -52,14 +52,14 @@ def choose_decoder(
         return _serving(decode, SOFTWARE, index, rows)
     if decode == "nvdec":
         need_dali('decode="nvdec"')
-        return _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
+        return _serving(decode, find_nvdec(device), index, rows)
     if device.type != "cuda":
         return None, f"device={device}"
     if dali_version() is None:
         return None, "DALI, by which NVDEC decodes, is not installed"
     need_dali('decode="auto"')
     try:
-        nvdec, taken = _serving(decode, find_nvdec(device).beside(index.stored_sizes()), index, rows)
+        nvdec, taken = _serving(decode, find_nvdec(device), index, rows)
     except VidsslError as error:
         return None, str(error)
     faster, why = _compare(nvdec, measure)

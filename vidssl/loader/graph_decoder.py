@@ -6,8 +6,7 @@ Source: the operator's code (DALI 2.4, dali/operators/video), and trials of it o
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,11 +19,7 @@ from vidssl.video.decode import Video
 _CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}
 _LIBRARY = "libnvcuvid.so.1"
 _MOUNTED = ("/usr/local/nvidia/lib64", "/usr/local/nvidia/lib")  # where containers and cluster nodes mount the driver
-_BLOCK = 16  # pixels: coded sizes are multiples of this,
-_SMALL_BLOCK = 8  # or of this, in these codecs
-_SMALL = ("hevc", "vp9")
-
-Size = tuple[str, int, int]  # a codec, and rows and columns in pixels, as stored
+_BLOCK = 16  # pixels: sides of an NVDEC picture, see `GraphDecoder.refusal`
 
 
 class Limits(NamedTuple):
@@ -42,19 +37,24 @@ class GraphDecoder:
     Args:
         device: "mixed" is NVDEC, "cpu" DALI's software decoder.
         limits: Sizes of each codec that it takes; None means all sizes.
-        mixed_up: Sizes that it does not take, because other videos have a size that these may be coded in (`beside`).
     """
 
     device: Literal["mixed", "cpu"]
     limits: dict[str, Limits | None]
-    mixed_up: Set[Size] = frozenset()
 
     @property
     def name(self) -> str:
         return "NVDEC" if self.device == "mixed" else "DALI's software decoder"
 
     def refusal(self, video: Video) -> str:
-        """Returns why it does not take `video`; "" if it does."""
+        """Returns why it does not take `video`; "" if it does.
+
+        Of NVDEC, only sides that are multiples of 16. DALI keeps NVDEC's decoders for the next stream, in any loader of
+        the process. It looks a decoder up by the coded size, which is such a multiple, but stores it under the shown
+        size. So a stream of 320x236 takes a decoder of 320x240, and its chroma is read from the wrong line without an
+        error (seen on an H200); if there is none, it makes a new one for each window, which takes longer than to decode
+        the window.
+        """
         if video.codec not in self.limits:
             return f"no {video.codec}, of {', '.join(self.limits) or 'nothing'}"
         if video.pixel_format != "yuv420p":
@@ -69,39 +69,19 @@ class GraphDecoder:
         height, width = video.stored_size
         if height % 2 or width % 2:
             return f"{width}x{height} is odd"  # DALI's converter drops the last chroma samples
-        if (video.codec, height, width) in self.mixed_up:
-            return f"{width}x{height} is coded in a size that other videos have; DALI would use their decoder"
         limits = self.limits[video.codec]
-        across, down = (-(-pixels // _BLOCK) for pixels in (width, height))
-        if limits is not None and not (
-            limits.width[0] <= across * _BLOCK <= limits.width[1]
-            and limits.height[0] <= down * _BLOCK <= limits.height[1]
-            and across * down <= limits.blocks
+        if limits is None:
+            return ""
+        if height % _BLOCK or width % _BLOCK:
+            return f"{width}x{height} is no multiple of {_BLOCK}; `vidssl prepare` makes videos that it takes"
+        if not (
+            limits.width[0] <= width <= limits.width[1]
+            and limits.height[0] <= height <= limits.height[1]
+            and height * width // _BLOCK**2 <= limits.blocks
         ):
             least, most = (f"{limits.width[end]}x{limits.height[end]}" for end in (0, 1))
             return f"{width}x{height} is beyond {least} to {most}"
         return ""
-
-    def beside(self, sizes: Set[Size]) -> GraphDecoder:
-        """Returns this decoder for a process that decodes videos of these sizes.
-
-        DALI keeps NVDEC's decoders for the next stream. It looks a decoder up by the coded size (a multiple of 16), but
-        stores it under the shown size: a stream of 320x236 takes the decoder of a stream of 320x240, and its chroma is
-        read from the wrong line without an error. Therefore, of two such sizes, the one that is not a multiple of 16
-        goes to the CPU.
-        """
-        if self.device == "cpu":
-            return self
-        return replace(self, mixed_up={size for size in sizes if (_coded(size) - {size}) & sizes})
-
-
-def _coded(size: Size) -> set[Size]:
-    """Returns the sizes that a video of this size may be coded in."""
-    codec, height, width = size
-    blocks = (_SMALL_BLOCK, _BLOCK) if codec in _SMALL else (_BLOCK,)
-    if height % _BLOCK == 0 and width % _BLOCK == 0:
-        return {size}
-    return {(codec, -(-height // block) * block, -(-width // block) * block) for block in blocks}
 
 
 SOFTWARE = GraphDecoder(device="cpu", limits={"vp8": None, "vp9": None})  # not MJPEG: it has no limited range
