@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -101,7 +102,7 @@ class Windows:
 def loader_case(loader: Loader, windows: Windows) -> Callable[[int], Spent]:
     def case(turn: int) -> Spent:
         loader.set_epoch(windows.epoch(turn))
-        batches = iter(loader)
+        batches = chain.from_iterable(repeat(loader))  # an epoch may be shorter than a round
         for _ in range(WARMUP):
             next(batches)
         with Stopwatch() as watch:

@@ -141,15 +141,21 @@ def first_case(
     return case
 
 
-def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Size], cores: int) -> None:
-    """One method, from a full store, into an empty one (on all cores), and decoding each epoch."""
+def epochs(
+    paths: Sequence[Path], settings: Settings, method: tuple[str, str, Size], cores: int, *, decode: bool
+) -> None:
+    """One method, from a full store, and if `decode`, into an empty one (on all cores), and decoding each epoch.
+
+    An epoch shows each video of the full store once, so that after the warm-up all lie where a backend has them.
+    """
     name, recipe, size = method
     on_gpu = settings.device == "cuda"
     title, task = f"{name}, {plural(cores, 'core')}{', on the GPU' * on_gpu}", RECIPES[recipe]().pretext
     if settings.resume and measured("store_epochs", title, settings.out):
         return
-    store, videos = settings.filled(paths, size, "epochs")
-    index, all_cores = settings.long(videos, task.plan.frames), cores == cpus()
+    usable = len(linked(paths, 1, settings.folder / "usable").usable(task.plan.frames))
+    store, videos = settings.filled(paths, size, "epochs", least=-(-settings.batch_size // max(1, usable)))
+    left_out: dict[str, str] = {}
     with ExitStack() as stack:
         stack.enter_context(pinned(cores))
         make = partial(
@@ -160,19 +166,22 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
             seed=0,
             dtype="bfloat16" if on_gpu else "float32",
         )
-        kept, decoding = (stack.enter_context(make(index, task, store=held)) for held in (store, None))
-        cases = {
-            STORED: loader_case(kept, settings.windows(kept, fast=True)),
-            DECODING: loader_case(decoding, settings.windows(decoding, fast=False)),
-        }
+        kept = stack.enter_context(make(videos, task, store=store))
+        cases = {STORED: loader_case(kept, settings.windows(kept, fast=True))}
         for backend in OTHERS:
-            other = FrameStore(store.folder, size, backend=backend)
-            loader = stack.enter_context(make(index, task, store=other))
+            try:
+                other = FrameStore(store.folder, size, backend=backend)
+            except VidsslError as refusal:  # too little memory may be locked
+                left_out[backend] = str(refusal)
+                continue
+            loader = stack.enter_context(make(videos, task, store=other))
             cases[f"{STORED}, backend {backend}"] = loader_case(loader, settings.windows(loader, fast=True))
         first: dict[str, int] = {}
-        if all_cores:
-            long_enough = len(videos.usable(task.plan.frames)) / len(videos) * len(paths)
-            needed = math.ceil((WARMUP + settings.batches) * settings.batch_size / long_enough) + 1
+        if decode:
+            decoding = stack.enter_context(make(settings.long(videos, task.plan.frames), task))
+            cases[DECODING] = loader_case(decoding, settings.windows(decoding, fast=False))
+        if decode and cores == cpus():
+            needed = math.ceil((WARMUP + settings.batches) * settings.batch_size / max(1, usable)) + 1
             empty = linked(paths, needed, settings.folder / "first-videos")
             windows = settings.windows(loader := make(empty, task), fast=False)
             loader.close()
@@ -183,6 +192,7 @@ def epochs(paths: Sequence[Path], settings: Settings, method: tuple[str, str, Si
             "device": torch.cuda.get_device_name() if on_gpu else "cpu",
             "windows from the store": f"{kept.stats['stored']} of {kept.stats['windows']}",
             "windows from the store, first epoch": f"{first.get('stored', 0)} of {first.get('windows', 0)}",
+            "left out": left_out,
         }
     result = compare("store_epochs", title, spent, subject=STORED, item="sample", facts=facts)
     rates = {f"{case}, samples/s": round(1e3 / wall.median, 1) for case, wall in result.wall.items()}
@@ -288,6 +298,7 @@ def main(
     out: Path | None = None,
     workers: int | None = None,
     cores: tuple[int, ...] = (),
+    decode: bool = True,
     repeats: int = 3,
     batches: int = 4,
     batch_size: int = 8,
@@ -308,6 +319,7 @@ def main(
             only prints.
         workers: Of the loader and of every peer; none takes one a core.
         cores: Numbers of cores of the piece `epochs`; none takes one, and all.
+        decode: Measure also the cases of the piece `epochs` that decode, which take most of its time.
         repeats: Rounds; each runs every case once.
         batches: Batches that a case which decodes takes, after warm-up ones; twelve times as many without decoding.
         batch_size: Tuples of a batch.
@@ -319,6 +331,8 @@ def main(
     """
     if unknown := sorted(set(methods) - set(NAMES)):
         raise VidsslError(f"--methods {unknown}: take some of {list(NAMES)}")
+    if wrong := [number for number in cores if not 1 <= number <= cpus()]:
+        raise VidsslError(f"--cores {wrong}: take numbers in 1..{cpus()}")
     if device == "cuda" and pieces != ("epochs",):
         raise VidsslError(
             f"device='cuda', pieces={' '.join(pieces)}: only the piece epochs runs on a GPU; add --pieces epochs"
@@ -346,7 +360,7 @@ def main(
             "peers": [partial(peers, path, settings, workers) for path in paths],
             "formats": [partial(formats, path, settings, workers) for path in small[-1:]],
             "epochs": [
-                partial(epochs, small if method[2] == "native" else mixed, settings, method, number)
+                partial(epochs, small if method[2] == "native" else mixed, settings, method, number, decode=decode)
                 for method in METHODS
                 if method[0] in methods
                 for number in dict.fromkeys(cores or (1, cpus()))

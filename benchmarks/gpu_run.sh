@@ -115,8 +115,8 @@ piece_loader() {
 }
 
 piece_store() {
-  # VCOP at 128x171, and OPN, whose motion is measured on the device. Its videos are links to one clip, kept 4 GiB in all.
-  local some=(--pieces epochs --device cuda --batch-size 64 --batches 8 --mebibytes 4096)
+  # VCOP at 128x171, and OPN, whose motion is measured on the device. Later epochs only: what decodes is in other pieces.
+  local some=(--pieces epochs --device cuda --batch-size 64 --mebibytes 1024 --cores "$(nproc)" --no-decode)
   [[ -z $QUICK ]] || some=(--pieces epochs --device cuda --batch-size 8 --batches 1 --repeats 1)
   [[ $DEVICE == cuda ]] || some=(--pieces epochs --batch-size 1 --batches 1 --repeats 1)
   made bench_store "${some[@]}" --methods "VCOP, 128x171" "OPN, 240x320"

@@ -99,12 +99,13 @@ def epochs_table(lines: Iterable[Line]) -> str:
     rows = []
     for line in lines:
         ours = line["subject"]
-        decoding = next(case for case in line["wall"] if case.startswith("decoding"))
+        decoding = next((case for case in line["wall"] if case.startswith("decoding")), None)
         row = [line["workload"], rate(line, ours), spent(line, ours)]
         row.append("; ".join(f"{case.split()[-1]} {spent(line, case)}" for case in line["wall"] if "backend" in case))
-        row += [rate(line, decoding), ratio(line["speedup"][decoding]), saved(line, decoding)]
+        against = (rate(line, decoding), ratio(line["speedup"][decoding]), saved(line, decoding)) if decoding else ()
+        row += against or ("", "", "")
         first = next((case for case in line["wall"] if case.startswith("first")), None)
-        clocks = (line["wall"], line["cpu"]) if first else ()
+        clocks = (line["wall"], line["cpu"]) if first and decoding else ()
         row.append(" / ".join(f"{clock[first]['median'] / clock[decoding]['median']:.2f}" for clock in clocks))
         rows.append([*row, *kept(line["facts"]), commit(line)])
     head = ["method, cores", "from the store, samples/s", "processor ms a sample", "other backends, processor ms"]

@@ -139,6 +139,26 @@ def test_a_run_writes_what_the_tables_show(tmp_path: Path, monkeypatch: pytest.M
     assert "VCOP, 128x171, 1 core" in report.section("store_epochs", lines)
 
 
+def test_epochs_of_full_stores_alone(tmp_path: Path) -> None:
+    """Later epochs by each backend, and nothing that decodes."""
+    bench_store.main(
+        pieces=("epochs",),
+        methods=("VCOP, 128x171",),
+        out=tmp_path / "all.jsonl",
+        cores=(1,),
+        decode=False,
+        repeats=1,
+        batches=1,
+        batch_size=3,
+        quick=True,
+    )
+    (line,) = (json.loads(text) for text in (tmp_path / "all.jsonl").read_text().splitlines())
+    backends = [*(set(bench_store.OTHERS) - set(line["facts"]["left out"]))]
+    assert set(line["wall"]) == {bench_store.STORED, *(f"{bench_store.STORED}, backend {name}" for name in backends)}
+    assert "VCOP, 128x171, 1 core" in report.section("store_epochs", [line])
+    assert line["facts"]["windows from the store"] == f"{2 * 15 * 3} of {2 * 15 * 3}"
+
+
 def test_a_library_that_cannot_decode_a_clip_is_named(clip: Path, tmp_path: Path) -> None:
     assert bench_store.fails("PyAV + torch", clip) == ""
     broken = tmp_path / "broken.mp4"
