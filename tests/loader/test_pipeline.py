@@ -19,8 +19,9 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    def at_hand(self, epoch: int, position: int) -> None:
+    def at_hand(self, epoch: int, positions: range) -> list[None]:
         self.events.append("submit")
+        return [None] * len(positions)
 
     def __call__(self, epoch: int, position: int, slot: None) -> str:
         time.sleep(0.01)

@@ -59,6 +59,14 @@ def test_tuples_of_one_window() -> None:
     assert sampler.window(4, 6)[1:] == sampler.window(4, 8)[1:]
 
 
+@pytest.mark.parametrize("how", [{}, {"train": False}, {"tuples": 3}, {"whole": True}], ids=str)
+def test_the_windows_of_a_batch_are_those_of_its_positions(how: dict[str, Any]) -> None:
+    sampler = replace(make(), **how)
+    for attempt in (0, 2):
+        wanted = [sampler.window(7, position, attempt) for position in range(0, len(sampler), sampler.tuples)]
+        assert sampler.windows(7, sampler.tuples, 3, attempt) == wanted[1:]
+
+
 def test_the_whole_video_as_a_window() -> None:
     for train in (True, False):
         sampler = replace(make(train), span=10, whole=True)

@@ -159,10 +159,7 @@ class Pipeline:
                 self.worker.give_up(queued.epoch, queued.positions[at], late)
                 queued.windows[at] = self._submit(queued.epoch, queued.positions[at], queued.slots[at])
 
-    def _submit(self, epoch: int, position: int, slot: OutputSlot | None) -> Future[FetchedWindow] | _AtHand:
-        window = self.worker.at_hand(epoch, position)
-        if window is not None:
-            return _AtHand(window)
+    def _submit(self, epoch: int, position: int, slot: OutputSlot | None) -> Future[FetchedWindow]:
         return self._pool.submit(self.worker, epoch, position, slot)
 
     def _refill(self) -> None:
@@ -176,7 +173,11 @@ class Pipeline:
             self._last = epoch, number = epoch, number + 1
             positions = self._schedule.positions(number)
             slots = self.engine.output_slots(len(positions))
-            windows = [self._submit(epoch, at, slot) for at, slot in zip(positions, slots, strict=True)]
+            found = self.worker.at_hand(epoch, positions)
+            windows = [
+                self._submit(epoch, at, slot) if window is None else _AtHand(window)
+                for at, slot, window in zip(positions, slots, found, strict=True)
+            ]
             self._queue.append(_Queued(epoch, number, positions, windows, slots))
 
 

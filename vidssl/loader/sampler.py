@@ -105,39 +105,45 @@ class Sampler:
         """Returns the sample number that a plan's draws see. In evaluation it depends on the video alone."""
         return position if self.train else video * self.tuples + position % self.tuples
 
-    def samples(self, window: Window) -> tuple[int, ...]:
+    def samples(self, window: Window) -> range:
         """Returns the sample number of each tuple of a window."""
-        tuples = range(window.position, window.position + self.tuples)
-        return tuple(self.draw_sample(position, window.video) for position in tuples)
+        first = self.draw_sample(window.position, window.video)
+        return range(first, first + self.tuples)
 
     def window(self, epoch: int, position: int, attempt: int = 0) -> Window:
         """Returns the window at `position` of `epoch`.
 
         attempt: 0, or the number of videos before it that are corrupt: the window is then of a later video.
         """
+        return self.windows(epoch, position, 1, attempt)[0]
+
+    def windows(self, epoch: int, position: int, count: int, attempt: int = 0) -> list[Window]:
+        """Returns the window at `position` of `epoch` and those that follow it, `count` in all; at most once each."""
         number = position // self.tuples
-        at = (number + attempt) % len(self.rows)
+        at = np.arange(number + attempt, number + attempt + count) % len(self.rows)
         if self.train:
-            at = int(epoch_order(self.seed, epoch, self.shares)[at])
-        span = int(self.frames[at]) if self.whole else self.span
-        last = int(self.frames[at]) - span  # the last frame that a window can begin with
-        first = last // 2
+            at = epoch_order(self.seed, epoch, self.shares)[at]
+        rows, frames = self.rows[at].tolist(), self.frames[at].tolist()
+        spans = frames if self.whole else [self.span] * count
+        lasts = [has - span for has, span in zip(frames, spans, strict=True)]  # where a window can begin at the latest
+        firsts = [last // 2 for last in lasts]
         if self.train:
-            chosen = self._first_by_motion(epoch, number, attempt, int(self.rows[at]))
-            if chosen is None:
-                chosen = int(random_numbers(self.seed, epoch, number, 1, "window", attempt)[0]) * (last + 1) >> 64
-            first = chosen
-        return Window(position, int(self.rows[at]), first, span)
+            drawn = random_numbers(self.seed, epoch, number, count, "window", attempt).tolist()
+            firsts = [one * (last + 1) >> 64 for one, last in zip(drawn, lasts, strict=True)]
+        if self.train and self.motion is not None:
+            chosen = [self._first_by_motion(epoch, number + one, attempt, row) for one, row in enumerate(rows)]
+            firsts = [even if one is None else one for one, even in zip(chosen, firsts, strict=True)]
+        positions = range(position, position + count * self.tuples, self.tuples)
+        return list(map(Window, positions, rows, firsts, spans))
 
     def _first_by_motion(self, epoch: int, number: int, attempt: int, row: int) -> int | None:
         """Draws the first frame of a window in proportion to the change within the window.
 
         Returns:
-            The frame. None if windows are drawn evenly, if nothing changes, or if the row of the index is damaged,
-            which the worker that reads it reports.
+            The frame. None if nothing changes, or if the row of the index is damaged, which the worker that reads it
+            reports.
         """
-        if self.motion is None:
-            return None
+        assert self.motion is not None
         try:
             change = self.motion(row)
         except VidsslError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from vidssl.loader.worker import Worker
 from vidssl.store.device import Arenas
 from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
-from vidssl.types import Frames
+from vidssl.types import Frames, Window
 
 
 class StoredWorker(Worker[StoredWindow | DecodedWindow]):
@@ -38,8 +38,11 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
         super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
         self._arenas, self._decode, self._stage = arenas, store.decode, stage
 
-    def at_hand(self, epoch: int, position: int) -> StoredWindow | None:
-        window = self._sampler.window(epoch, position)
+    def at_hand(self, epoch: int, positions: range) -> Sequence[StoredWindow | None]:
+        windows = self._sampler.windows(epoch, positions.start, len(positions))
+        return [self._stored(epoch, window) for window in windows]
+
+    def _stored(self, epoch: int, window: Window) -> StoredWindow | None:
         place = self._arenas.find(window.video)
         if place is None or self.file(window.video) in self.corrupt:
             return None

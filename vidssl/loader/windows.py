@@ -46,7 +46,7 @@ class Request:
     epoch: int
     window: Window
     video: Video
-    samples: tuple[int, ...]
+    samples: range
     number: npt.NDArray[np.int64]
     plan: Plan | None
     failures: tuple[Failure, ...]

@@ -99,9 +99,9 @@ class Worker(ABC, Generic[W_co]):
         """Returns the number of a row's file, as `corrupt` counts them."""
         return int(self._files[row])
 
-    def at_hand(self, epoch: int, position: int) -> W_co | None:
-        """Returns the window at `position` of `epoch` if it needs no file, and so no thread; None if it needs one."""
-        return None
+    def at_hand(self, epoch: int, positions: range) -> Sequence[W_co | None]:
+        """Returns the windows of a batch that need no file, and so no thread; None in the place of each other one."""
+        return [None] * len(positions)
 
     def give_up(self, epoch: int, position: int, late: FileTimeoutError) -> None:
         """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
