@@ -130,6 +130,13 @@ def bare_case(pool: Executor | None, windows: Windows) -> Callable[[int], Spent]
     return case
 
 
+def pools(workers: int) -> dict[str, Executor]:
+    return {
+        "threads": ThreadPoolExecutor(workers),
+        "processes": ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")),
+    }
+
+
 def stages(index: VideoIndex, windows: Windows, turn: int) -> dict[str, float]:
     """Milliseconds a sample of bare decoding, and of each of the loader's steps, in one thread, nothing overlapping."""
     shown = windows.timed(turn)
@@ -173,7 +180,6 @@ def bench_gpu(
         return
     index = workloads.repeated(path, (WARMUP + batches) * batch_size, scratch)
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
         cases: dict[str, Case] = {}
         decodes: tuple[Decode, ...] = ("nvdec", "cpu")
         left_out: dict[str, str] = {}
@@ -200,7 +206,8 @@ def bench_gpu(
                 continue
             windows = Windows(index, loader.sampler, batch_size, batches, warmup)
             cases[f"vidssl, {decode}"] = loader_case(loader, windows)
-        cases[f"bare PyAV, {workers} threads"] = bare_case(pool, windows)
+        for kind, pool in pools(workers).items():
+            cases[f"bare PyAV, {workers} {kind}"] = bare_case(stack.enter_context(pool), windows)
         spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
         facts = {
             **about(index, windows),
@@ -242,13 +249,8 @@ def bench(
         if workers == 1:
             cases["bare PyAV, 1 thread"] = bare_case(None, windows)
         else:
-            cases[f"bare PyAV, {workers} threads"] = bare_case(
-                stack.enter_context(ThreadPoolExecutor(workers)), windows
-            )
-            spawn = multiprocessing.get_context("spawn")
-            cases[f"bare PyAV, {workers} processes"] = bare_case(
-                stack.enter_context(ProcessPoolExecutor(workers, spawn)), windows
-            )
+            for kind, pool in pools(workers).items():
+                cases[f"bare PyAV, {workers} {kind}"] = bare_case(stack.enter_context(pool), windows)
         spent = interleave(cases, repeats=repeats, warmup=warmup, title=name)
         facts = {
             **about(index, windows),

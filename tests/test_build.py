@@ -48,6 +48,7 @@ TESTED_BY = {
     "index.look": "video/test_color.py",
     "store.arguments": "store/test_frames.py",
     "cli.commands": "test_cli.py",
+    "video.serve": "loader/test_processes.py",
     "cli.datasets": "datasets/test_lists.py",
     "cli.estimate": "forecast/test_run.py",
     "cli.evaluate": "test_cli.py",

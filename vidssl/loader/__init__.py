@@ -16,6 +16,7 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 | stored.py | fetches one window whose frames lie on the device already |
 | windows.py | the types of a window between sampler and batch |
 | engines/ | make batches of fetched windows: inline, eager, store, DALI, DALI with a decoder in the graph |
+| processes.py | decodes windows in processes, for batches on a GPU |
 | buffers.py | reused memory of batches, pinned memory, upload to a GPU |
 | graph_decoder.py | which videos NVDEC or DALI's software decoder can decode |
 | choose_decoder.py | chooses where frames are decoded, and says why |

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from vidssl.types import Frames
+from vidssl.types import Frames, VidsslError
 
 _TYPES = {name: getattr(torch, name) for name in ("uint8", "int32", "int64", "float32")}
+_PORTABLE = 1  # cudaHostRegisterPortable: pinned for all devices
 _LINE = 64  # bytes of a cache line; stores that bypass the caches need this alignment
 
 
@@ -46,6 +48,24 @@ def pinned(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Returns pinned memory uint8 `shape`. torch reuses it after the array is released and its copies have ended."""
     memory: npt.NDArray[np.uint8] = torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
     return memory
+
+
+def pin(memory: npt.NDArray[np.uint8], device: torch.device) -> Callable[[], None]:
+    """Pins memory that torch did not allocate, for every GPU. Returns what unpins it.
+
+    Raises:
+        VidsslError: The driver refuses.
+    """
+    runtime: Any = torch.cuda.cudart()  # type: ignore[no-untyped-call]
+    address = memory.ctypes.data
+    with torch.cuda.device(device):  # a thread's first call makes a context on its current device
+        error = runtime.cudaHostRegister(address, memory.nbytes, _PORTABLE)
+    if int(error):
+        raise VidsslError(
+            f"device={device}: the driver cannot pin {memory.nbytes} bytes of memory ({error}); raise the limit of "
+            "locked memory (ulimit -l), or take fewer workers"
+        )
+    return partial(runtime.cudaHostUnregister, address)
 
 
 def staged(frames: Frames, device: torch.device) -> Frames:

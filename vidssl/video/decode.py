@@ -149,6 +149,12 @@ def decode(video: Video, numbers: npt.NDArray[np.int64], *, allocate: Allocate =
     return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
 
 
+def planar_shape(video: Video, count: int) -> tuple[int, int, int]:
+    """The shape of `count` frames as `decode` gives them: (frames, 3 * rows / 2, cols)."""
+    height, width = video.size
+    return count, (height + 1) // 2 * 3, width + width % 2
+
+
 class Sink(Protocol):
     """Receives decoded frames in any order; `slot` is the index of the frame in the requested numbers."""
 
@@ -302,9 +308,9 @@ class Planes:
 
     def __init__(self, video: Video, count: int, allocate: Allocate = _pageable) -> None:
         self._video = video
+        self.data = allocate(planar_shape(video, count))
         height, width = video.size
         rows, cols = height + height % 2, width + width % 2
-        self.data = allocate((count, rows // 2 * 3, cols))
         chroma = self.data.reshape(count, 6, rows * cols // 4)
         self.parts = (
             self.data[:, :rows],

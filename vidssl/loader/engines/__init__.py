@@ -17,12 +17,13 @@ from functools import partial
 from typing import Any
 
 from vidssl.index.table import VideoIndex
-from vidssl.loader.buffers import pinned, staged
+from vidssl.loader.buffers import pin, staged
 from vidssl.loader.engines.base import Engine, Output, Settings
 from vidssl.loader.engines.eager import Eager
 from vidssl.loader.engines.inline import Inline
 from vidssl.loader.engines.store import Stored
 from vidssl.loader.graph_decoder import GraphDecoder
+from vidssl.loader.processes import Processes
 from vidssl.loader.stored import StoredWorker
 from vidssl.loader.worker import AssemblingWorker, DecodingWorker, SegmentWorker, Worker
 from vidssl.native import dali_version, need_dali
@@ -67,7 +68,8 @@ def make_engine(
     spec, sampler = settings.spec, settings.sampler
     common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
     cuda, stage = settings.device.type == "cuda", partial(staged, device=settings.device)
-    decoder: Decoder = partial(decode, allocate=pinned) if cuda else decode
+    # While a thread waits for a process, the others get on: threads that decode wait for each other in Python.
+    decoder: Decoder = Processes(partial(pin, device=settings.device)).decode if cuda else decode
     if arenas is not None:
         assert store is not None, "arenas are copies of a store's frames"
         return StoredWorker(index, spec, sampler, arenas, stage=stage, **common), Stored(settings, arenas)
