@@ -46,6 +46,8 @@ NOT_TAKEN: dict[str, Any] = {
     "odd.webm": ("libvpx-vp9", {"size": (129, 147)}),
     "mpeg2.mpg": ("mpeg2video", {"bframes": 2, "gop": 12}),
 }
+# Its standard leaves the last bit of an inverse transform to the decoder, and each picture builds on the ones before.
+MPEG4 = (2.0, 12.0)  # an H200 gave 1.54 and 9.8
 DECODES = ["cpu", pytest.param("nvdec", marks=pytest.mark.nvdec)]
 
 
@@ -112,8 +114,10 @@ def test_nvdec_shows_the_same_frames(index: VideoIndex) -> None:
                         mine[k, t], torch.stack([clip[k, t], *(clip[k, u] for u in range(4) if u != t)])
                     ), name
     assert set(shown) == {*CLIPS, *NOT_TAKEN, "packed.avi"}  # all fifteen in every epoch
-    assert max(means.values()) < MEAN, means
-    assert max(most.values()) < MOST, most
+    for name in means:
+        mean, extreme = MPEG4 if name.endswith(".avi") else (MEAN, MOST)
+        assert means[name] < mean, means
+        assert most[name] < extreme, most
     assert stats["fallback"] == sum(name in NOT_TAKEN for name in shown)
     assert stats["replaced"] == 0
 

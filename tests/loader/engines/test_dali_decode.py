@@ -37,9 +37,9 @@ MOTION = PlanSpec(
     augment=LEVELS,
 )
 # The stated tolerance of NVDEC's road, in grey levels: the mean, and all but one sample in a thousand. (Real clips by
-# DALI's software decoder: 0.2 and 2.6; of one of these clips an H200 gave a mean of 1.54.) DALI puts chroma between the
-# luma samples and rounds to 8 bits twice; so this is about pictures whose colours do not change from pixel to pixel.
-MEAN, MOST = 2.0, 8.0
+# DALI's software decoder: 0.2 and 2.6.) DALI puts chroma between the luma samples and rounds to 8 bits twice; so this is
+# about pictures whose colours do not change from pixel to pixel.
+MEAN, MOST = 1.5, 8.0
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_video_s_matrix_is_kept(index: VideoIndex) -> None:
         found, _ = batches(part.select([row]), PLAIN, decode="dali", batch_size=1, epochs=4)
         wanted, _ = batches(index.select([row]), PLAIN, decode="cpu", batch_size=1, epochs=4)
         means.append(float(np.mean([(a.clips - b.clips).abs().mean() for a, b in zip(found, wanted, strict=True)])))
-    assert means[0] < MEAN < 3 * MEAN < means[1]
+    assert means[0] < MEAN < 4 * MEAN < means[1]
 
 
 def _as_601(index: VideoIndex) -> VideoIndex:
