@@ -37,8 +37,8 @@ MOTION = PlanSpec(
     augment=LEVELS,
 )
 # The stated tolerance of NVDEC's road, in grey levels: the mean, and all but one sample in a thousand. (Real clips by
-# DALI's software decoder: 0.2 and 2.6.) DALI puts chroma between the luma samples and rounds to 8 bits twice; so this is
-# about pictures whose colours do not change from pixel to pixel.
+# DALI's software decoder: 0.2 and 2.6.) DALI puts chroma between the luma samples and rounds to 8 bits twice; so this
+# is about pictures whose colours do not change from pixel to pixel.
 MEAN, MOST = 1.5, 8.0
 
 
