@@ -98,8 +98,9 @@ class PlanOp : public dali::Operator<Backend> {
     if (!plan_reads_sad(spec_)) return;
     dali::TensorListShape<> shape(thumb.num_samples(), 1);
     for (int i = 0; i < thumb.num_samples(); ++i) {
-      const int width = static_cast<int>(source_of(ws, i)[1]);
-      shape.set_tensor_shape(i, dali::TensorShape<1>(plan_scratch(frames_of(thumb, i), width)));
+      const float* source = source_of(ws, i);
+      shape.set_tensor_shape(i, dali::TensorShape<1>(plan_scratch(frames_of(thumb, i), static_cast<int>(source[0]),
+                                                                  static_cast<int>(source[1]))));
     }
     scratch_.set_order(ws.output_order());
     scratch_.Resize(shape, DALI_UINT64);

@@ -81,7 +81,7 @@ struct PlanArgs {
   const std::uint32_t*
       sad;  // sad and thumb of motion; sad may be null if plan_reads_sad is false, thumb if distinct_count is 0
   const std::uint8_t* thumb;
-  std::uint64_t *prefix, *columns;  // scratch, set by give_scratch
+  std::uint64_t *prefix, *above;  // scratch, set by give_scratch
   std::uint64_t seed, sample;
   std::uint32_t epoch;
   int train;             // 0: centre crop, no flip, no jitter, no colour augmentation
@@ -115,15 +115,15 @@ VIDSSL_HD inline bool plan_reads_sad(const PlanSpec& spec) {
 }
 
 // Number of uint64 of scratch that a plan needs if it reads sad.
-inline std::int64_t plan_scratch(int frames, int width) {
-  return std::int64_t{frames} + 1 + 2 * motion_cells(width) + 1;
+inline std::int64_t plan_scratch(int frames, int height, int width) {
+  return std::int64_t{frames} + 2 + std::int64_t{motion_cells(height) + 1} * (motion_cells(width) + 1);
 }
 
-// Points `prefix` (sums over frames, for Weight::motion) and `columns` (sums over columns of cells, to place a region)
-// into the scratch; null if the plan does not need them.
+// Points `prefix` (sums over frames, for Weight::motion) and `above` (sums over cells, to place a region) into the
+// scratch; null if the plan does not need them.
 inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {
   args.prefix = spec.weight == Weight::motion ? scratch : nullptr;
-  args.columns = spec.augment.region_h > 0 ? scratch + args.frames + 1 : nullptr;
+  args.above = spec.augment.region_h > 0 ? scratch + args.frames + 2 : nullptr;
 }
 
 void plan_cpu(const PlanSpec& spec, const PlanArgs* samples, int count);

@@ -5,7 +5,7 @@
 namespace vidssl {
 namespace {
 
-constexpr int kThreads = 256, kWarp = 32, kWarps = kThreads / kWarp;
+constexpr int kThreads = 512, kWarp = 32, kWarps = kThreads / kWarp;
 constexpr unsigned kAll = 0xFFFFFFFFu;
 using Samples = Chunk<PlanArgs, 64>;  // a usual batch in one launch
 static_assert(sizeof(Samples) + sizeof(PlanSpec) <= kParameterBytes);

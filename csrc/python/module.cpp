@@ -156,12 +156,13 @@ void plan(const std::string& spec_text, py::handle arrangements, py::handle labe
   spec.labels = take(labels, "labels", "int64", {spec.arrangement_count}, false).data<const std::int64_t>();
   if (plan_reads_sad(spec)) {
     check(!sad.is_none(), "sad=None: this plan depends on motion; pass `sad` of ops.motion");
-    check(!scratch.is_none(), "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, width)]");
+    check(!scratch.is_none(),
+          "scratch=None: this plan depends on motion; pass uint64 [plan_scratch(frames, height, width)]");
     args.sad = take(sad, "sad", "uint32", {frames - 1, motion_cells(args.height), motion_cells(args.width)}, false)
                    .data<const std::uint32_t>();
-    give_scratch(
-        spec, args,
-        take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.width)}, true).data<std::uint64_t>());
+    give_scratch(spec, args,
+                 take(scratch, "scratch", "uint64", {plan_scratch(args.frames, args.height, args.width)}, true)
+                     .data<std::uint64_t>());
   }
   if (spec.distinct_count > 0) {
     check(!thumb.is_none(), "thumb=None: this plan compares frames; pass `thumb` of ops.motion");
@@ -255,7 +256,7 @@ void plan_many(const std::string& spec_text, py::handle arrangements, py::handle
   std::int64_t scratch_count = 0;
   for (std::int64_t at = 0; at < count; ++at) {
     check_window(spec, window[at * 3], window[at * 3 + 1], window[at * 3 + 2]);
-    scratch_count += plan_scratch(window[at * 3], window[at * 3 + 2]);
+    scratch_count += plan_scratch(window[at * 3], window[at * 3 + 1], window[at * 3 + 2]);
   }
   std::vector<Borrowed> arrays;  // that a kernel reads or writes; the first six are outputs
   arrays.reserve(9);
@@ -319,7 +320,7 @@ void plan_many(const std::string& spec_text, py::handle arrangements, py::handle
     if (sad_in != nullptr) {
       args.sad = sad_in + place[at * 2] * down * across;
       give_scratch(spec, args, scratch_in);
-      scratch_in += plan_scratch(args.frames, args.width);
+      scratch_in += plan_scratch(args.frames, args.height, args.width);
     }
     if (thumb_in != nullptr) args.thumb = thumb_in + place[at * 2 + 1] * kThumb * kThumb;
     args.frame = frame_out + at * k * t, args.box = box_out + at * k * t * 4, args.flip = flip_out + at * k;
@@ -333,10 +334,11 @@ void plan_many(const std::string& spec_text, py::handle arrangements, py::handle
   }
 }
 
-std::int64_t scratch_numbers(std::int64_t frames, std::int64_t width) {
+std::int64_t scratch_numbers(std::int64_t frames, std::int64_t height, std::int64_t width) {
   check(frames > 0 && frames <= kMaxFrames, "frames=", frames, ": take 1..", kMaxFrames);
+  check(height > 0 && height <= kMaxSide, "height=", height, ": take 1..", kMaxSide);
   check(width > 0 && width <= kMaxSide, "width=", width, ": take 1..", kMaxSide);
-  return plan_scratch(static_cast<int>(frames), static_cast<int>(width));
+  return plan_scratch(static_cast<int>(frames), static_cast<int>(height), static_cast<int>(width));
 }
 
 // The borrowed arrays of a plan and the output of assemble, with the description of both.
@@ -574,7 +576,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("plan_many", &plan_many, "spec"_a, "arrangements"_a, "labels"_a, "windows"_a, "places"_a, "sad"_a,
              "thumb"_a, "scratch"_a, "samples"_a, "seed"_a, "epoch"_a, "train"_a, "frame"_a, "box"_a, "flip"_a,
              "color"_a, "label"_a, "status"_a, "stream"_a = 0);
-  module.def("plan_scratch", &scratch_numbers, "frames"_a, "width"_a);
+  module.def("plan_scratch", &scratch_numbers, "frames"_a, "height"_a, "width"_a);
   module.def("assemble", &assemble, "frames"_a, "height"_a, "width"_a, "to_rgb"_a, "chroma"_a, "frame"_a, "box"_a,
              "flip"_a, "color"_a, "out"_a, "channels_last"_a = false, "used_before"_a = false, "threads"_a = 1,
              "stream"_a = 0);

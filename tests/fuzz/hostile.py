@@ -231,7 +231,7 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
         "out": np.zeros((count, 12, 10), np.uint8),
     }
     parts = {name: np.empty_like(value) for name, value in drawn._asdict().items()}
-    scratch = np.zeros(kernels.plan_scratch(count, width), np.uint64)
+    scratch = np.zeros(kernels.plan_scratch(count, height, width), np.uint64)
     spans = np.array([(0, count)] * 2, np.int64)
     many = motion_many(frames, spans)
     return {
@@ -260,7 +260,7 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "windows": np.array([(count, height, width)] * 2, np.int32),
             "places": np.array([(0, 0), (count - 1, count)], np.int64),
             **many._asdict(),
-            "scratch": np.zeros(2 * kernels.plan_scratch(count, width), np.uint64),
+            "scratch": np.zeros(2 * kernels.plan_scratch(count, height, width), np.uint64),
             "samples": np.arange(2, dtype=np.uint64),
             "seed": 0,
             "epoch": 0,
@@ -280,7 +280,7 @@ def right(rng: Rng) -> dict[str, dict[str, Any]]:
             "index": 0,
         },
         **({"crc32": {"data": frames.data, "start": 1}} if hasattr(kernels, "crc32") else {}),
-        "plan_scratch": {"frames": count, "width": width},
+        "plan_scratch": {"frames": count, "height": height, "width": width},
     }
 
 

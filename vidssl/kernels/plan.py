@@ -337,7 +337,7 @@ def plan(
         label=empty_like(like, (), "int64"),
         status=empty_like(like, (), "int32"),
     )
-    scratch = empty_like(like, (kernels.plan_scratch(frames, size[1]),), "uint64") if spec.reads_sad else None
+    scratch = empty_like(like, (kernels.plan_scratch(frames, *size),), "uint64") if spec.reads_sad else None
     with device_of(like):
         kernels.plan(
             spec.text,
@@ -404,7 +404,7 @@ def plan_many(
     )
     scratch = None
     if spec.reads_sad:
-        shapes = Counter((frames, width) for frames, _, width in windows.tolist())  # np.unique is slow for few
+        shapes = Counter(map(tuple, windows.tolist()))  # np.unique is slow for few
         needed = sum(kernels.plan_scratch(*shape) * number for shape, number in shapes.items())
         scratch = empty_like(like, (needed,), "uint64")
     with device_of(like):

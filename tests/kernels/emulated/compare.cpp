@@ -317,7 +317,7 @@ void compare_plans(const char* path) {
         for (int i = 0; i < kThumb * kThumb; ++i)
           thumb.data()[f * kThumb * kThumb + i] = static_cast<std::uint8_t>(level + below(20));
       }
-      Guarded<std::uint64_t> scratch(plan_scratch(args.frames, args.width));
+      Guarded<std::uint64_t> scratch(plan_scratch(args.frames, args.height, args.width));
       args.sad = sad.data(), args.thumb = thumb.data();
       give_scratch(spec, args, scratch.data());
       args.seed = random_bits(), args.epoch = random_bits(), args.sample = random_bits(), args.train = sample % 4 != 3;
