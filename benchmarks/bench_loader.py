@@ -273,6 +273,7 @@ def main(
     *,
     data: tuple[Path, ...] = (),
     made: bool = True,
+    only: tuple[str, ...] = (),
     out: Path | None = None,
     workers: tuple[int, ...] = (1, 2),
     repeats: int = 9,
@@ -288,6 +289,7 @@ def main(
     Args:
         data: Video files of at least 64 frames to measure, each on its own.
         made: Measure also clips that are made here.
+        only: Only these of the clips that are made here, by their names; none takes all.
         out: File (.jsonl) to append to, or a folder for a file named after the machine, the day and the commit; none
             only prints.
         workers: Numbers of the loader's workers, and of PyAV's threads and processes.
@@ -301,10 +303,13 @@ def main(
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise VidsslError("--device cuda: torch sees no CUDA device; take --device cpu")
+    known = workloads.QUICK if quick else workloads.CLIPS
+    if unknown := set(only) - {clip.name for clip in known}:
+        raise VidsslError(f"--only {' '.join(sorted(unknown))}: take {', '.join(clip.name for clip in known)}")
     torch.set_num_threads(1)
     measure = bench if device == "cpu" else bench_gpu
     with tempfile.TemporaryDirectory(prefix="vidssl-bench-") as folder:
-        chosen = (workloads.QUICK if quick else workloads.CLIPS) * made
+        chosen = [clip for clip in known * made if not only or clip.name in only]
         for at, path in enumerate(clips(data, chosen, keep or Path(folder))):
             for count in workers:
                 scratch = Path(folder) / f"{at}-{count}"

@@ -69,3 +69,8 @@ def test_bare_decoding_that_ends_early_is_an_error(index: VideoIndex) -> None:
 def test_a_missing_clip_is_named() -> None:
     with pytest.raises(VidsslError, match=r"--data nowhere\.mp4"):
         bench_loader.main(data=(Path("nowhere.mp4"),), made=False)
+
+
+def test_only_known_clips_are_chosen() -> None:
+    with pytest.raises(VidsslError, match="--only long: take x264_90kbit, x264_800kbit, "):
+        bench_loader.main(only=("x264_90kbit", "long"))

@@ -219,6 +219,54 @@ def test_memory_is_pinned_once_and_unpinned(video: Video) -> None:
     assert unpinned == pinned
 
 
+def test_windows_of_many_sizes_take_no_more_blocks_than_those_of_one(
+    video: Video, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_GRAIN", 4096)
+    blocks = dict[int, int]()
+
+    def pin(memory: npt.NDArray[np.uint8]) -> Any:
+        place = memory.ctypes.data
+        blocks[place] = memory.nbytes
+        return lambda: blocks.pop(place)
+
+    decoder = Processes(pin)
+    for count in (1, 40, 2, 30, 3, 40, 1):
+        numbers = np.arange(count)
+        kept = [decoder.decode(video, numbers).data for _ in range(2)]
+        assert all((data == decode(video, numbers).data).all() for data in kept)
+        assert len(blocks) == 2
+        assert sum(blocks.values()) <= 2 * max(4 * kept[0].nbytes, 40 * kept[0][0].nbytes + 4096)
+        place = kept[0].ctypes.data
+        del kept
+        again = decoder.decode(video, np.arange(max(1, count - 1)))  # a little smaller: takes what is there
+        assert len(blocks) == 2
+        assert place in blocks
+        del again
+
+
+def test_a_fork_leaves_the_processes_to_its_parent(video: Video) -> None:
+    decoder, before = Processes(), children()
+    decoder.decode(video, NUMBERS)
+    (pid,) = children() - before
+    fork = os.fork()
+    if not fork:
+        del decoder
+        gc.collect()
+        os._exit(0)
+    os.waitpid(fork, 0)
+    assert not gone({pid}, 0.2)
+    assert (decoder.decode(video, NUMBERS).data == decode(video, NUMBERS).data).all()
+    assert children() - before == {pid}
+
+
+def test_a_process_has_one_thread(video: Video) -> None:
+    decoder, before = Processes(), children()
+    decoder.decode(video, NUMBERS)
+    (pid,) = children() - before
+    assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+
+
 def test_a_loader_gives_the_same_batches(index: VideoIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With a file that is damaged after indexing, which is replaced and written down as in threads."""
     root = tmp_path / "videos"

@@ -33,6 +33,9 @@ Pin = Callable[[npt.NDArray[np.uint8]], Callable[[], None]]  # pins memory, and 
 
 _TICK = 0.5  # seconds between two looks at the deadline
 _GRAIN = 2**20  # bytes: blocks are multiples of this, so that windows of nearly one size share them
+_WASTE = 4  # a window takes no block of more than this times its size
+# Of numpy, which the processes hardly use: one thread for each core in each process would be many, even if they sleep.
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from vidssl.video.serve import serve; serve({descriptor})"
 
 
@@ -104,11 +107,15 @@ class _Process:
 
     def __init__(self, pin: Pin | None) -> None:
         self._pin = pin
-        self._free: dict[int, deque[_Block]] = {}  # by size
+        self._returned: deque[_Block] = deque()  # by whichever thread held the frames last
+        self._free: list[_Block] = []  # the last one is warm
+        self._dropped: list[int] = []  # numbers of blocks that the other process still has
         self._other, theirs = Pipe()
         with theirs:
             program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
-            self._child = subprocess.Popen([sys.executable, "-c", program], pass_fds=[theirs.fileno()])
+            self._child = subprocess.Popen(
+                [sys.executable, "-c", program], pass_fds=[theirs.fileno()], env=os.environ | _ONE_THREAD
+            )
         self._end = weakref.finalize(self, _ended, self._child, self._other)
 
     def end(self) -> str:
@@ -133,7 +140,8 @@ class _Process:
         shape = planar_shape(video, len(numbers))
         block = self._take(math.prod(shape))
         new = block.descriptor >= 0
-        self._other.send(Job(video, numbers, block.number, block.size if new else 0))
+        self._other.send(Job(video, numbers, block.number, block.size if new else 0, tuple(self._dropped)))
+        self._dropped.clear()
         if new:
             send_handle(self._other, block.descriptor, self._child.pid)
             block.sent()
@@ -146,24 +154,33 @@ class _Process:
                 deadline.add_frames(answer.frames)
                 continue
             if answer is not None:
-                self._free[block.size].append(block)
+                self._returned.append(block)
                 return answer
             # Every view of the frames holds this array, as it is made from no other one; then the block is free again.
             data = np.frombuffer(block.memory, np.uint8, math.prod(shape))
-            weakref.finalize(data, self._free[block.size].append, block).atexit = False
+            weakref.finalize(data, self._returned.append, block).atexit = False
             return data.reshape(shape)
 
     def _take(self, size: int) -> _Block:
-        size = -(-size // _GRAIN) * _GRAIN
-        free = self._free.setdefault(size, deque())
-        try:
-            return free.pop()
-        except IndexError:
-            return _Block(size, self._pin)
+        """Returns a block of at least this size that nobody uses.
+
+        A new one takes the place of a free one, if there is one: videos of many sizes then take no more blocks than
+        those of one size.
+        """
+        while self._returned:
+            self._free.append(self._returned.popleft())
+        fitting = [block for block in reversed(self._free) if size <= block.size <= max(_WASTE * size, _GRAIN)]
+        if fitting:
+            block = min(fitting, key=lambda one: one.size)
+            self._free.remove(block)
+            return block
+        if self._free:
+            self._dropped.append(self._free.pop(0).number)
+        return _Block(-(-size // _GRAIN) * _GRAIN, self._pin)
 
 
 def _ended(child: subprocess.Popen[bytes], other: Connection) -> None:
     """Ends a process at once, and takes its exit code, so that no zombie is left."""
     other.close()
-    child.kill()
+    child.kill()  # in a fork of this process, where it is nobody's child, this does nothing
     child.wait()

@@ -34,12 +34,14 @@ class Job(NamedTuple):
         numbers: Numbers of its frames, as `decode` takes them.
         block: Number of the block of shared memory that the frames go to.
         size: Bytes of this block, if its file descriptor follows the job; 0 if this process has it already.
+        dropped: Numbers of blocks that are no longer used.
     """
 
     video: Video
     numbers: npt.NDArray[np.int64]
     block: int
     size: int
+    dropped: tuple[int, ...] = ()
 
 
 class Progress(NamedTuple):
@@ -78,6 +80,8 @@ def serve(descriptor: int) -> None:
         while True:
             try:
                 job: Job = other.recv()
+                for number in job.dropped:
+                    del blocks[number]
                 if job.size:
                     handle = recv_handle(other)
                     blocks[job.block] = mmap.mmap(handle, job.size)
