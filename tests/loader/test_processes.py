@@ -267,6 +267,29 @@ def test_a_process_has_one_thread(video: Video) -> None:
     assert len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_batches_on_a_cpu_of_many_cores(channels_last: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The workers then decode in processes, and assemble what these decoded, to the same bits."""
+    for number in range(3):
+        make_clip(tmp_path / f"{number}.mp4", frames=70, show=waves, size=(128, 176))
+    videos, before = VideoIndex.build(tmp_path, progress=False), children()
+
+    def batches(cores: int) -> tuple[list[Any], int]:
+        monkeypatch.setattr("vidssl.loader.engines.cpus", lambda: cores)
+        with Loader(
+            videos, Vcop(), batch_size=1, device="cpu", engine="inline", workers=3, channels_last=channels_last
+        ) as loader:
+            return [batch for _ in range(2) for batch in loader], len(children() - before)
+
+    (wanted, none), (found, some) = batches(2), batches(3)
+    assert none == 0
+    assert 1 <= some <= 3
+    assert gone(children() - before)
+    assert len(found) == len(wanted) == 6
+    for one, other in zip(found, wanted, strict=True):
+        assert all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
 def test_a_loader_gives_the_same_batches(index: VideoIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With a file that is damaged after indexing, which is replaced and written down as in threads."""
     root = tmp_path / "videos"

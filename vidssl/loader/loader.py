@@ -65,7 +65,8 @@ class Loader:
         seed: Seed of windows, plans and the order of videos.
         rank: Rank of this process, below `world_size`.
         world_size: Number of processes that share an epoch.
-        workers: Threads that fetch windows; None takes one per core. Far more are slower: a warning.
+        workers: Threads that fetch windows; None takes one per core. Far more are slower: a warning. For a GPU, and
+            where three or more have a core each, every one decodes in a process of its own.
         train: False shows the videos in order, each with its middle window, centre crop and a fixed arrangement; the
             last batch may be smaller.
         tuples_per_window: Tuples drawn from one decoded window; they have consecutive positions.

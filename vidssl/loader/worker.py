@@ -191,8 +191,11 @@ class DecodingWorker(Worker[DecodedWindow]):
 class AssemblingWorker(Worker[AssembledWindow]):
     """Writes the clips of a window into its output slot, on the CPU.
 
-    Frames that no plan waits for are assembled one by one as they leave the decoder, unless the store changes their
-    size. All others are taken from the store, or decoded with `decoder`, before motion, plan and assemble run.
+    Frames that no plan waits for are assembled one by one as they leave a decoder of this thread, unless the store
+    changes their size. All others are taken from the store, or decoded with `decoder`, before motion, plan and assemble
+    run.
+
+    streams: False decodes all frames of a window with `decoder` first.
     """
 
     def __init__(
@@ -202,18 +205,19 @@ class AssemblingWorker(Worker[AssembledWindow]):
         sampler: Sampler,
         decoder: Decoder,
         *,
+        streams: bool = True,
         store: FrameStore | None = None,
         missed: Callable[[int, Lacking], None] | None = None,
         file_timeout: float | None = None,
     ) -> None:
         super().__init__(index, spec, sampler, store=store, missed=missed, file_timeout=file_timeout)
-        self._decoder = decoder
+        self._decoder, self._streams = decoder, streams
 
     def _fetch(self, request: Request, slot: OutputSlot | None) -> AssembledWindow:
         assert slot is not None, "the inline engine gives each window a slot"
         layout: Layout = "kthwc" if slot.channels_last else "kcthw"
         clips, used = slot.batch[slot.at], slot.used_before
-        if self._store is None and request.plan is not None:
+        if self._streams and self._store is None and request.plan is not None:
             decode_assemble(request.video, request.number, request.plan, clips, layout=layout, used_before=used)
             return AssembledWindow(request=request, slot=slot)
         frames = request.kept or self._decoder(request.video, request.number)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from vidssl.cpus import cpus
 from vidssl.index.table import VideoIndex
 from vidssl.loader.buffers import pin, staged
 from vidssl.loader.engines.base import Engine, Output, Settings
@@ -35,6 +36,7 @@ from vidssl.video.decode import Decoder, decode
 __all__ = ["ENGINES", "Engine", "Output", "Settings", "graph_engine", "make_engine"]
 
 ENGINES = ("inline", "dali", "eager", "store")
+_THREADS = 2  # so many decode about as fast as processes; on 16 cores, processes decoded three times as many windows
 
 
 def graph_engine() -> str:
@@ -69,14 +71,15 @@ def make_engine(
     common: dict[str, Any] = {"store": store, "missed": missed, "file_timeout": file_timeout}
     cuda, stage = settings.device.type == "cuda", partial(staged, device=settings.device)
     # While a thread waits for a process, the others get on: threads that decode wait for each other in Python.
-    decoder: Decoder = Processes(partial(pin, device=settings.device)).decode if cuda else decode
+    apart = cuda or min(settings.threads, cpus()) > _THREADS
+    decoder: Decoder = Processes(partial(pin, device=settings.device) if cuda else None).decode if apart else decode
     if arenas is not None:
         assert store is not None, "arenas are copies of a store's frames"
         return StoredWorker(index, spec, sampler, arenas, stage=stage, **common), Stored(settings, arenas)
     if store is not None:
         decoder = store.decode
     if name == "inline":
-        return AssemblingWorker(index, spec, sampler, decoder, **common), Inline(settings)
+        return AssemblingWorker(index, spec, sampler, decoder, streams=not apart, **common), Inline(settings)
     if cuda and store is not None:  # its frames lie in a mapped file, or in memory that is not pinned
         common["stage"] = stage
     if name == "eager":
