@@ -11,7 +11,7 @@
 #   loader        VCOP tuples a second, decoded by NVDEC and by the CPU
 #   store         tuples a second from the store, by backend: file, memory, device
 #   decoder       NVDEC by number of threads, at three sizes; slices against whole files; against PyAV
-#   train         share of a step that waits for data, in training
+#   train         share of a step that waits for data, in training, from the store and by decoding
 #   memory        memory of the host and of the device over epochs
 #   sanitize      compute-sanitizer on each kernel in turn: memcheck, racecheck, initcheck
 #
@@ -145,8 +145,11 @@ piece_train() {
     made bench_train --recipe vcop_r3d_tiny --no-plain --batch-size 2 --repeats 1 --workers 1
     return
   fi
+  local recipe
+  for recipe in vcop_r3d vcop_r2plus1d; do
+    made bench_train --device cuda --recipe $recipe --store 128 171 --no-plain "${some[@]}" || failed=1
+  done
   made bench_train --device cuda "${some[@]}" || failed=1
-  made bench_train --device cuda --recipe vcop_r2plus1d --no-plain "${some[@]}" || failed=1
   return $failed
 }
 

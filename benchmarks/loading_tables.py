@@ -95,6 +95,19 @@ def memory_table(lines: Iterable[dict[str, Any]]) -> str:
     return lay(head, rows)
 
 
+def graph_table(lines: Iterable[dict[str, Any]]) -> str:
+    """Markdown: a row for each method: microseconds of each kernel in the loader's graph."""
+    head = ("batch", "motion, us", "plan, us", "assemble, us", "commit")
+    kernels = ("motion_kernel", "plan_kernel", "assemble_kernel")
+    return lay(
+        head,
+        [
+            [line["workload"], *(f"{line['microseconds'][name]:.0f}" for name in kernels), commit(line)]
+            for line in lines
+        ],
+    )
+
+
 def peers_table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each clip; of each peer the faster of its threads and processes, and in brackets its wrong
     frames.

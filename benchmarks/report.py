@@ -103,6 +103,7 @@ TABLES = {
     "motion_sizes": loading_tables.motion_sizes_table,
     "methods": method_tables.methods_table,
     "memory": loading_tables.memory_table,
+    "graph": loading_tables.graph_table,
     "peers": loading_tables.peers_table,
     "index": index_table,
     "long": index_table,

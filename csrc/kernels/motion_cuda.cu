@@ -16,7 +16,7 @@ constexpr int kWarp = 32, kThreads = 128, kWarps = kThreads / kWarp;
 constexpr int kAcross = 8,
               kDown = kWarp / kAcross;               // cells of a warp (of the picture or thumbnail), lanes of a cell
 constexpr int kBlocks = kMotionCell / kMotionBlock;  // blocks along one side of a cell
-constexpr int kRun = 12;                             // frames of a run
+constexpr int kRun = 12;                             // frames that a warp compares with the frame before
 constexpr int kThumbs = kThumb * kThumb,
               kMost = 8;  // samples along one side of a thumbnail's cell; 8 for 127 pixels
 constexpr unsigned kAll = 0xFFFFFFFFu, kOnes = 0x01010101u;  // all lanes; factors to sum a word's bytes
@@ -98,25 +98,37 @@ __device__ void add_up(Lines<kFormat, kCount> lines, int bytes, Sums& sums) {
   }
 }
 
-// Computes a lane's sums frame by frame. It adds up `kCount` lines while it loads the next ones.
-template <Format kFormat, typename Load, int kCount>
+// Computes a lane's sums frame by frame, while it loads the lines of the next frame.
+template <Format kFormat, typename Load>
 class Ahead {
  public:
-  __device__ Ahead(const Part& part, std::int64_t frame) : part_(part), frame_(frame) {
-    read<Load>(part_, frame_, 0, next_);
-  }
+  __device__ Ahead(const Part& part, std::int64_t frame) : part_(part) { read<Load>(part_, frame, 0, next_); }
   // Returns the sums of the frame that the constructor or the last call began to load, and begins to load `next`: the
   // offset of the next frame, or less than 0 for none.
   __device__ Sums sums(std::int64_t next) {
+    const Lines<kFormat> lines = next_;
+    if (next >= 0) read<Load>(part_, next, 0, next_);
     Sums sums{};
-#pragma unroll
-    for (int y = 0; y < kMotionBlock; y += kCount) {
-      const Lines<kFormat, kCount> lines = next_;
-      if (y + kCount < kMotionBlock) {
-        read<Load>(part_, frame_, y + kCount, next_);
-      } else if (next >= 0) {
-        read<Load>(part_, next, 0, next_);
-      }
+    add_up(lines, part_.bytes, sums);
+    return sums;
+  }
+
+ private:
+  const Part& part_;
+  Lines<kFormat> next_;
+};
+
+// The same if the registers cannot hold two frames: it reads `kCount` lines at a time.
+template <Format kFormat, typename Load, int kCount>
+class InTurn {
+ public:
+  __device__ InTurn(const Part& part, std::int64_t frame) : part_(part), frame_(frame) {}
+  __device__ Sums sums(std::int64_t next) {
+    Sums sums{};
+#pragma unroll 1
+    for (int y = 0; y < min(kMotionBlock, part_.lines); y += kCount) {
+      Lines<kFormat, kCount> lines;
+      read<Load>(part_, frame_, y, lines);
       add_up(lines, part_.bytes, sums);
     }
     frame_ = next;
@@ -126,127 +138,106 @@ class Ahead {
  private:
   const Part& part_;
   std::int64_t frame_;
-  Lines<kFormat, kCount> next_;
 };
 
-// The samples of a thumbnail's cell that a lane adds up: every kDown-th one, in reading order, the same in each frame.
-template <Format kFormat>
-class Shrink {
- public:
-  __device__ Shrink(const MotionArgs& args, int cell, int first) : view_(args.frames), first_(first) {
-    view_.format = kFormat;  // a constant
-    const ThumbCell rows = thumb_cell(cell / kThumb, view_.height), cols = thumb_cell(cell % kThumb, view_.width);
-    const int across = ceil_div(cols.last - cols.first, cols.step);
-    count_ = cell < kThumbs ? ceil_div(rows.last - rows.first, rows.step) * across : 0;
-    scale_ = kOne / max(count_, 1) + 1;
-#pragma unroll
-    for (int i = 0; i < kEach; ++i) {
-      const int at = first + i * kDown, row = at * (kOne / across + 1) / kOne;
-      pixel_[i] =
-          at < count_ ? (rows.first + row * rows.step) * view_.cols + cols.first + (at - row * across) * cols.step : 0;
-    }
-  }
-  __device__ void load(const std::uint8_t* frame) {
-#pragma unroll
-    for (int from = 0; from < kEach; from += kDown) {
-      const bool any = __any_sync(kAll, from * kDown < count_);
-#pragma unroll
-      for (int i = from; i < from + kDown; ++i) {
-        sample_[i] = 0;
-        if (any && first_ + i * kDown < count_) sample_[i] = luma_at(view_, frame, 0, pixel_[i]);
-      }
-    }
-  }
-  // The mean of the samples that all lanes of the cell have loaded, halves rounded up.
-  __device__ std::uint8_t mean() const {
-    int sum = 0;
-#pragma unroll
-    for (const int sample : sample_) sum += sample;
-    for (int apart = kAcross; apart < kWarp; apart *= 2) sum += __shfl_xor_sync(kAll, sum, apart);
-    return static_cast<std::uint8_t>((sum + count_ / 2) * scale_ / kOne);
-  }
-
- private:
-  static constexpr int kEach = kMost * kMost / kDown;
-  // n / count is n * (kOne / count + 1) / kOne in whole numbers if n * count < kOne.
-  static constexpr int kOne = 1 << 20;
-  FrameView view_;
-  int first_, count_, scale_;
-  int pixel_[kEach], sample_[kEach];
-};
-
-// A warp makes cells [strip * kAcross, (strip + 1) * kAcross), in reading order, of the thumbnails of frames [begin,
-// end), and measures the changes of as many cells of the picture from each of these frames to the next. The samples of
-// a thumbnail's cell lie elsewhere than the cells of the picture; warps of the same block, or of its neighbours, load
-// the lines that hold them a frame ahead.
+// A warp measures the changes of cells [first, first + kAcross), in reading order, from each of frames [begin, end) to
+// the next.
 template <Format kFormat, typename Reader>
-__device__ void run_strip(const MotionArgs& args, int strip, int begin, int end, int lane) {
+__device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
   constexpr int kPixel = kFormat == Format::yuv420 ? 1 : 3;
   const FrameView& view = args.frames;
   const int cells_x = motion_cells(view.width), cells = cells_x * motion_cells(view.height),
-            cell = strip * kAcross + lane % kAcross;
+            cell = first + lane % kAcross;
   const int top = cell / cells_x * kMotionCell + lane / kAcross * kMotionBlock, left = cell % cells_x * kMotionCell;
   const int stride = view.cols * kPixel,
             lines = cell < cells ? view.height - top : 0;  // a lane beyond the last cell reads nothing
   const Part part{view.data + static_cast<std::int64_t>(top) * stride + left * kPixel, stride, lines,
                   (view.width - left) * kPixel};
   std::uint32_t* sad = args.sad + static_cast<std::int64_t>(begin) * cells + cell;
-  std::uint8_t* thumb = args.thumb + static_cast<std::int64_t>(begin) * kThumbs + cell;
 
-  const auto offset = [&](int f) { return f <= end && f < view.frames ? f * view.frame_stride : -1; };
-  Shrink<kFormat> shrink(args, cell, lane / kAcross);
-  Reader reader(part, begin * view.frame_stride);
-  Sums before = reader.sums(offset(begin + 1));
-  for (int f = begin; f < end; ++f, sad += cells, thumb += kThumbs) {
-    const bool shrinks = strip < kThumbs / kAcross;
-    if (shrinks) shrink.load(view.data + f * view.frame_stride);
-    if (f + 1 < view.frames) {
-      const Sums now = reader.sums(offset(f + 2));
-      unsigned change = 0;
+  std::int64_t frame = begin * view.frame_stride;
+  Reader reader(part, frame);
+  Sums before = reader.sums(frame += view.frame_stride);
+  for (int f = begin; f < end; ++f, sad += cells) {
+    const Sums now = reader.sums(f + 1 < end ? frame += view.frame_stride : -1);
+    unsigned change = 0;
 #pragma unroll
-      for (int b = 0; b < kBlocks; ++b)
-        change += static_cast<unsigned>(abs(static_cast<int>(now.block[b]) - static_cast<int>(before.block[b])));
-      for (int apart = kAcross; apart < kWarp; apart *= 2) change += __shfl_xor_sync(kAll, change, apart);
-      if (lane < kAcross && cell < cells) *sad = change;
-      before = now;
-    }
-    if (shrinks) {
-      const std::uint8_t mean = shrink.mean();
-      if (lane < kAcross) *thumb = mean;
-    }
+    for (int b = 0; b < kBlocks; ++b)
+      change += static_cast<unsigned>(abs(static_cast<int>(now.block[b]) - static_cast<int>(before.block[b])));
+    for (int apart = kAcross; apart < kWarp; apart *= 2) change += __shfl_xor_sync(kAll, change, apart);
+    if (lane < kAcross && cell < cells) *sad = change;
+    before = now;
   }
 }
 
 // Uses the largest loads that the alignment of the sample's lines allows.
 template <Format kFormat>
-__device__ void run_strip(const MotionArgs& args, int strip, int begin, int lane) {
+__device__ void score(const MotionArgs& args, int first, int begin, int end, int lane) {
   constexpr bool kYuv = kFormat == Format::yuv420;
-  constexpr int kCount = kYuv ? kMotionBlock : kMotionBlock / 2;
   const FrameView& view = args.frames;
-  const int end = min(begin + kRun, view.frames);
-  if (begin >= end) return;
   const auto where = reinterpret_cast<std::uintptr_t>(view.data) | static_cast<std::uintptr_t>(view.frame_stride) |
                      static_cast<std::uintptr_t>(view.cols * (kYuv ? 1 : 3));
   if (where % 16 == 0) {
-    run_strip<kFormat, Ahead<kFormat, uint4, kCount>>(args, strip, begin, end, lane);
+    using Reader = std::conditional_t<kYuv, Ahead<kFormat, uint4>, InTurn<kFormat, uint4, kMotionBlock>>;
+    score<kFormat, Reader>(args, first, begin, end, lane);
   } else if (where % 4 == 0) {
-    run_strip<kFormat, Ahead<kFormat, unsigned, kCount>>(args, strip, begin, end, lane);
+    using Reader = std::conditional_t<kYuv, Ahead<kFormat, unsigned>, InTurn<kFormat, unsigned, kMotionBlock / 2>>;
+    score<kFormat, Reader>(args, first, begin, end, lane);
   } else if (where % 2 == 0) {
-    run_strip<kFormat, Ahead<kFormat, std::uint16_t, 1>>(args, strip, begin, end, lane);
+    score<kFormat, InTurn<kFormat, std::uint16_t, 1>>(args, first, begin, end, lane);
   } else {
-    run_strip<kFormat, Ahead<kFormat, std::uint8_t, 1>>(args, strip, begin, end, lane);
+    score<kFormat, InTurn<kFormat, std::uint8_t, 1>>(args, first, begin, end, lane);
   }
 }
 
-// Grid: (blocks of a run of frames x runs, samples). Each warp works on its own.
-__global__ void __launch_bounds__(kThreads, 4) motion_kernel(const __grid_constant__ Samples samples, int blocks) {
+// A warp makes cells [first, first + kAcross) of the thumbnails of frames [begin, end). A lane reads every kDown-th
+// line of its cell.
+template <Format kFormat>
+__device__ void shrink(const MotionArgs& args, int first, int begin, int end, int lane) {
+  FrameView view = args.frames;
+  view.format = kFormat;  // a constant, so that a lane loads all its samples before it adds them
+  const int cell = first + lane % kAcross, line = lane / kAcross;
+  const ThumbCell rows = thumb_cell(cell / kThumb, view.height), cols = thumb_cell(cell % kThumb, view.width);
+  const int count = ceil_div(rows.last - rows.first, rows.step) * ceil_div(cols.last - cols.first, cols.step);
+  for (int f = begin; f < end; ++f) {
+    const std::uint8_t* frame = view.data + f * view.frame_stride;
+    int sum = 0;
+#pragma unroll
+    for (int i = line; i < line + kMost; i += kDown) {
+#pragma unroll
+      for (int j = 0; j < kMost; ++j) {
+        const int y = rows.first + i * rows.step, x = cols.first + j * cols.step;
+        if (y < rows.last && x < cols.last) sum += luma_at(view, frame, y, x);
+      }
+    }
+    for (int apart = kAcross; apart < kWarp; apart *= 2) sum += __shfl_xor_sync(kAll, sum, apart);
+    if (line == 0)
+      args.thumb[static_cast<std::int64_t>(f) * kThumbs + cell] = static_cast<std::uint8_t>((sum + count / 2) / count);
+  }
+}
+
+template <Format kFormat>
+__device__ void run_warp(const MotionArgs& args, int warp, int begin, int lane) {
+  const FrameView& view = args.frames;
+  const int strips = ceil_div(motion_cells(view.width) * motion_cells(view.height), kAcross),
+            thumb = (warp - strips) * kAcross;
+  if (warp < strips) {
+    const int end = min(begin + kRun, view.frames - 1);
+    if (begin < end) score<kFormat>(args, warp * kAcross, begin, end, lane);
+  } else if (thumb < kThumbs) {
+    shrink<kFormat>(args, thumb, begin, min(begin + kRun, view.frames), lane);
+  }
+}
+
+// Grid: (blocks of a run of frames, runs, samples). Each warp works on its own.
+__global__ void __launch_bounds__(kThreads) motion_kernel(const __grid_constant__ Samples samples, int blocks) {
   const MotionArgs& args = samples.sample[blockIdx.y];
   const int block = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  const int strip = block % blocks * kWarps + thread / kWarp, begin = block / blocks * kRun;
+  const int warp = block % blocks * kWarps + thread / kWarp, begin = block / blocks * kRun;
   if (args.frames.format == Format::yuv420) {
-    run_strip<Format::yuv420>(args, strip, begin, thread % kWarp);
+    run_warp<Format::yuv420>(args, warp, begin, thread % kWarp);
   } else {
-    run_strip<Format::rgb>(args, strip, begin, thread % kWarp);
+    run_warp<Format::rgb>(args, warp, begin, thread % kWarp);
   }
 }
 
@@ -260,7 +251,7 @@ void motion_cuda(const MotionArgs* samples, int count, void* stream) {
       frames = std::max(frames, view.frames);
       cells = std::max(cells, motion_cells(view.width) * motion_cells(view.height));
     }
-    const int blocks = ceil_div(ceil_div(std::max(cells, kThumbs), kAcross), kWarps), runs = ceil_div(frames, kRun);
+    const int blocks = ceil_div(ceil_div(cells, kAcross) + kThumbs / kAcross, kWarps), runs = ceil_div(frames, kRun);
     const dim3 grid(static_cast<unsigned>(runs * blocks), static_cast<unsigned>(size));
     if (runs > 0) launch(motion_kernel, grid, dim3(kThreads), stream, chunk, blocks);
   });
