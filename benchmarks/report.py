@@ -62,6 +62,14 @@ def machine(line: dict[str, Any]) -> str:
     return str(cpu) if line["bench"] in LEARNT else f"{cpu}, {cores} cores"
 
 
+def of_one_machine(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of the machine that has most of them: what was measured on two machines is no comparison."""
+    machines: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        machines.setdefault(machine(line), []).append(line)
+    return max(machines.values(), key=len)
+
+
 def table(lines: Iterable[dict[str, Any]]) -> str:
     """Markdown: a row for each case that vidssl is compared with."""
     rows = []

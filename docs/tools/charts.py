@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from benchmarks.report import read
+from benchmarks.report import of_one_machine, read
 from docs.tools.pages import ROOT
 
 Line = dict[str, Any]
@@ -111,7 +111,7 @@ class Chart(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """The bars of a benchmark."""
         bench, title, make = CHARTS[self.arguments[0]]
-        lines = [line for line in read(ROOT / "benchmarks/results") if line["bench"] == bench]
+        lines = of_one_machine(line for line in read(ROOT / "benchmarks/results") if line["bench"] == bench)
         machine = lines[-1]["machine"]
         about = (
             f"{machine['cpu']}, {machine['cores']} cores; {lines[-1]['date'][:10]}; benchmarks/results/{bench}_*.jsonl"

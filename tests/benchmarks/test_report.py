@@ -91,3 +91,12 @@ def test_every_committed_benchmark_has_a_table() -> None:
         assert "| --- |" in report.section(bench, lines)
     wheel = "vidssl-0.1.0-cp311-cp311-manylinux_2_35_x86_64.whl"
     assert f"| {wheel} | torch==2.13.0 | 2.95 | 139 | 23.7, 449 |" in report.section("install", lines)
+
+
+def test_a_chart_shows_one_machine() -> None:
+    """Every line of it has what the store is compared with, which is not measured everywhere."""
+    lines = [line for line in report.read(report.HERE / "results") if line["bench"] == "store_epochs"]
+    shown = report.of_one_machine(lines)
+    assert len({line["machine"]["cpu"] for line in lines}) > 1
+    assert len({line["machine"]["cpu"] for line in shown}) == 1
+    assert all("decoding each epoch" in line["speedup"] for line in shown)
