@@ -23,7 +23,6 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import tyro
 from torch.utils.data import DataLoader
@@ -51,8 +50,8 @@ OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT = (
     "plain loop",
     "plain loop, constant batch",
 )
-COPIES = 4096  # rows of the index: an epoch is never over
-KEPT = 128  # videos of a store: more than the caches of a GPU hold
+COPIES = 4096  # rows of an index whose windows are decoded: an epoch is never over
+KEPT = 128  # videos of a store: more than the caches of a GPU hold. Each is one row: a GPU keeps a copy of each row's
 
 
 class Peak:
@@ -143,7 +142,7 @@ def plain_loop(recipe: Recipe, index: VideoIndex, device: torch.device, workers:
         model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     frames = index.frames(0)
-    jobs = [job(index, number, number * 37 % (frames - 63)) for number in range(COPIES)]
+    jobs = [job(index, number % len(index), number * 37 % (frames - 63)) for number in range(COPIES)]
     data: DataLoader[Any] = DataLoader(
         Tuples("PyAV + torch"),
         batch_size=config.batch_size,
@@ -190,7 +189,6 @@ def bench(
     else:
         index, store = linked([path], KEPT, scratch), FrameStore(scratch.with_suffix(".store"), size)
         fill_linked(store, index, 1)
-        index = index.select(np.tile(np.arange(KEPT), COPIES // KEPT))
     peaks = {case: Peak(device) for case in (OURS, OURS_CONSTANT, PLAIN, PLAIN_CONSTANT)}
     with ExitStack() as stack:
         steps_of, amp = ours(recipe, index, device, workers, stack, store)
