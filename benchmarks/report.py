@@ -62,12 +62,17 @@ def machine(line: dict[str, Any]) -> str:
     return str(cpu) if line["bench"] in LEARNT else f"{cpu}, {cores} cores"
 
 
-def of_one_machine(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of the machine that has most of them: what was measured on two machines is no comparison."""
+def by_machine(lines: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The lines of each machine: what was measured on two machines is no comparison."""
     machines: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         machines.setdefault(machine(line), []).append(line)
-    return max(machines.values(), key=len)
+    return machines
+
+
+def of_one_machine(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of the machine that has most of them."""
+    return max(by_machine(lines).values(), key=len)
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
@@ -134,12 +139,8 @@ FROM = {"learning": ("recipes", "time")}  # benchmarks whose lines make the tabl
 
 def section(bench: str, lines: Iterable[dict[str, Any]]) -> str:
     """The tables of one benchmark, one for each machine, under its name and the versions that were measured."""
-    machines: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
-        if line["bench"] in FROM.get(bench, (bench,)):
-            machines.setdefault(machine(line), []).append(line)
     parts = []
-    for name, found in machines.items():
+    for name, found in by_machine(line for line in lines if line["bench"] in FROM.get(bench, (bench,))).items():
         versions = found[-1]["versions"]
         named = ", ".join(
             f"{part} {versions[part]}" for part in ("python", "torch", "av", "nvidia-dali-cuda130") if part in versions

@@ -102,8 +102,7 @@ def epochs_table(lines: Iterable[Line]) -> str:
         decoding = next((case for case in line["wall"] if case.startswith("decoding")), None)
         row = [line["workload"], rate(line, ours), spent(line, ours)]
         row.append("; ".join(f"{case.split()[-1]} {spent(line, case)}" for case in line["wall"] if "backend" in case))
-        against = (rate(line, decoding), ratio(line["speedup"][decoding]), saved(line, decoding)) if decoding else ()
-        row += against or ("", "", "")
+        row += [rate(line, decoding), ratio(line["speedup"][decoding]), saved(line, decoding)] if decoding else [""] * 3
         first = next((case for case in line["wall"] if case.startswith("first")), None)
         clocks = (line["wall"], line["cpu"]) if first and decoding else ()
         row.append(" / ".join(f"{clock[first]['median'] / clock[decoding]['median']:.2f}" for clock in clocks))

@@ -87,6 +87,12 @@ class Frames:
     space: ColorSpace
 
 
+def planar_shape(count: int, size: tuple[int, int]) -> tuple[int, int, int]:
+    """Shape (count, 3 * rows / 2, cols) of `count` frames of planar YUV 4:2:0. Rows and cols are even."""
+    rows, cols = (length + length % 2 for length in size)
+    return count, rows // 2 * 3, cols
+
+
 RGB = ColorSpace(to_rgb=np.eye(3, 4, dtype=np.float32), chroma=(0.5, 0.5))
 
 

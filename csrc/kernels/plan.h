@@ -119,8 +119,8 @@ inline std::int64_t plan_scratch(int frames, int height, int width) {
   return std::int64_t{frames} + 2 + std::int64_t{motion_cells(height) + 1} * (motion_cells(width) + 1);
 }
 
-// Points `prefix` (sums over frames, for Weight::motion) and `above` (sums over cells, to place a region) into the
-// scratch; null if the plan does not need them.
+// Points `prefix` (sums of sums over frames, for Weight::motion) and `above` (sums over cells, to place a region) into
+// the scratch; null if the plan does not need them.
 inline void give_scratch(const PlanSpec& spec, PlanArgs& args, std::uint64_t* scratch) {
   args.prefix = spec.weight == Weight::motion ? scratch : nullptr;
   args.above = spec.augment.region_h > 0 ? scratch + args.frames + 2 : nullptr;

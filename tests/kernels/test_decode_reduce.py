@@ -9,9 +9,8 @@ import pytest
 from tests.clips import make_clip
 from vidssl import VideoIndex, ops
 from vidssl.kernels.decode_reduce import Reducer
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.native import kernels
-from vidssl.types import VidsslError
+from vidssl.types import VidsslError, planar_shape
 from vidssl.video.decode import decode, decode_to
 
 
@@ -30,12 +29,12 @@ def test_same_bits(made: dict[str, Any], size: tuple[int, int], tmp_path: Path) 
     make_clip(tmp_path / "clip.mkv", frames=20, **made)
     video = VideoIndex.build(tmp_path, progress=False).video(0)
     numbers = np.arange(0, 20, 3)
-    out = np.full(reduced_shape(len(numbers), size), 77, np.uint8)
+    out = np.full(planar_shape(len(numbers), size), 77, np.uint8)
     decode_to(Reducer(video, size, out), video, numbers)
     assert np.array_equal(out, ops.reduce(decode(video, numbers), size).data)
 
 
-OUT = np.zeros(reduced_shape(2, (20, 30)), np.uint8)
+OUT = np.zeros(planar_shape(2, (20, 30)), np.uint8)
 Y, U = np.zeros((48, 64), np.uint8), np.zeros((24, 32), np.uint8)
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from tests.kernels.workload import SIZES, make_frames
 from vidssl import ops, reference
-from vidssl.kernels.reduce import reduced_shape
-from vidssl.types import Frames, VidsslError
+from vidssl.types import Frames, VidsslError, planar_shape
 
 TO = [(128, 171), (112, 112), (1, 1), (227, 227), (36, 35)]
 
@@ -25,7 +24,7 @@ def planes(frames: Frames) -> list[np.ndarray]:
 def test_equals_reference(size: tuple[int, int], to: tuple[int, int], chroma: tuple[float, float]) -> None:
     frames = make_frames(np.random.default_rng(3), 2, size, True, chroma)
     out = ops.reduce(frames, to)
-    assert (out.data.shape, out.size, out.space.chroma) == (reduced_shape(2, to), to, (0.5, 0.5))
+    assert (out.data.shape, out.size, out.space.chroma) == (planar_shape(2, to), to, (0.5, 0.5))
     for found, expected in zip(planes(out), reference.reduce(frames.data, size, chroma, to), strict=True):
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= 0.5 + 4e-3  # rounded to the nearest, after sums in float32
@@ -62,7 +61,7 @@ def test_chroma_stays_on_its_luma() -> None:
 def test_frames_apart_in_memory_and_out() -> None:
     frames = make_frames(np.random.default_rng(5), 6, (40, 52), True)
     apart = Frames(data=frames.data[::2], number=frames.number[::2], size=frames.size, space=frames.space)
-    into = np.empty(reduced_shape(3, (20, 30)), np.uint8)
+    into = np.empty(planar_shape(3, (20, 30)), np.uint8)
     out = ops.reduce(apart, (20, 30), out=into)
     assert out.data is into
     assert np.array_equal(into, ops.reduce(frames, (20, 30)).data[::2])

@@ -10,13 +10,12 @@ from pathlib import Path
 from vidssl import paths
 from vidssl.cli.data import open_sets
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable, readable
 from vidssl.store.choose import Name
 from vidssl.store.frames import FrameStore, Size, parse_size
 from vidssl.train.config import Recipe
 from vidssl.train.data_sets import DataSet
-from vidssl.types import VidsslError
+from vidssl.types import VidsslError, planar_shape
 
 
 def open_store(folder: Path | None, size: str | None, limit: str | None) -> FrameStore | None:
@@ -98,7 +97,7 @@ def say_room(frames: FrameStore) -> None:
     free = frames.free_bytes()
     many = ""
     if frames.size != "native":
-        _, lines, cols = reduced_shape(1, frames.size)
+        _, lines, cols = planar_shape(1, frames.size)
         many = f", enough for {free // (lines * cols):,} frames of {frames.size_text} ({readable(lines * cols)} each)"
     print(f"store {frames.folder}: {readable(free)} are free{many}", flush=True)
 

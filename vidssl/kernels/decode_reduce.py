@@ -15,7 +15,7 @@ class Reducer:
     Args:
         video: The video.
         size: (height, width) of the reduced frames in pixels.
-        out: numpy array of `reduced_shape(F, size)` for F frames.
+        out: numpy array of `planar_shape(F, size)` for F frames.
 
     Raises:
         VidsslError: `out` has a wrong type or shape, or `size` is out of range.

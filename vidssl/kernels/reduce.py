@@ -5,13 +5,7 @@ from __future__ import annotations
 from vidssl.arrays import device_of, empty_like, stream_of
 from vidssl.checks import MAX_SIDE, is_size
 from vidssl.native import kernels
-from vidssl.types import Array, ColorSpace, Frames, VidsslError
-
-
-def reduced_shape(count: int, size: tuple[int, int]) -> tuple[int, int, int]:
-    """Shape (count, 3 * rows / 2, cols) of `count` reduced frames. Rows and cols are even."""
-    rows, cols = (length + length % 2 for length in size)
-    return count, rows // 2 * 3, cols
+from vidssl.types import Array, ColorSpace, Frames, VidsslError, planar_shape
 
 
 def reduce(frames: Frames, size: tuple[int, int], *, out: Array | None = None) -> Frames:
@@ -23,7 +17,7 @@ def reduce(frames: Frames, size: tuple[int, int], *, out: Array | None = None) -
     Args:
         frames: Decoded frames, planar YUV 4:2:0.
         size: (height, width) of the result in pixels.
-        out: uint8 [F, 3 * rows / 2, cols] to write to (`reduced_shape`). None allocates a new array.
+        out: uint8 [F, 3 * rows / 2, cols] to write to (`planar_shape`). None allocates a new array.
 
     Returns:
         Frames of `size` with the same numbers and colours, on the same device. If a side is odd, the last row or column
@@ -37,7 +31,7 @@ def reduce(frames: Frames, size: tuple[int, int], *, out: Array | None = None) -
         raise VidsslError(f"size={size!r}: take positive (height, width), at most {MAX_SIDE}")
     if not isinstance(frames, Frames) or len(getattr(frames.data, "shape", ())) != 3:
         raise VidsslError(f"frames is a {type(frames).__name__}: pass Frames of planar YUV 4:2:0, as `decode` returns")
-    shape = reduced_shape(int(frames.data.shape[0]), size)
+    shape = planar_shape(int(frames.data.shape[0]), size)
     out = empty_like(frames.data, shape, "uint8") if out is None else out
     with device_of(frames.data):
         kernels.reduce(frames.data, *frames.size, list(frames.space.chroma), *size, out, stream=stream_of(frames.data))

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vidssl.deadline import Deadline
-from vidssl.types import Frames
-from vidssl.video.decode import Video, planar_shape
+from vidssl.types import Frames, planar_shape
+from vidssl.video.decode import Video
 from vidssl.video.packets import DecodeError
 from vidssl.video.serve import Answer, Job, Progress
 
@@ -137,7 +137,7 @@ class _Process:
             EOFError, OSError: The process is gone.
             FileTimeoutError, JobAbandoned: The deadline is over, or the thread was given up.
         """
-        shape = planar_shape(video, len(numbers))
+        shape = planar_shape(len(numbers), video.size)
         block = self._take(math.prod(shape))
         new = block.descriptor >= 0
         self._other.send(Job(video, numbers, block.number, block.size if new else 0, tuple(self._dropped)))

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import torch
 
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.memory import available_bytes
-from vidssl.types import MAX_FRAMES, ColorSpace, Frames
+from vidssl.types import MAX_FRAMES, ColorSpace, Frames, planar_shape
 from vidssl.video.decode import Video
 
 _COPIED = 2**26  # bytes that are copied at once
@@ -72,7 +71,7 @@ class Arenas:
         # A stream of its own, so that a copy never waits for training.
         make: Any = torch.cuda.Stream  # torch carries no types for it
         self._stream: torch.cuda.Stream | None = make(device) if device.type == "cuda" else None
-        wanted = {size: (frames, reduced_shape(frames, size)) for size, frames in store.sizes_of(index).items()}
+        wanted = {size: (frames, planar_shape(frames, size)) for size, frames in store.sizes_of(index).items()}
         need = sum(frames * lines * cols for frames, (_, lines, cols) in wanted.values())
         with torch.cuda.stream(self._stream):
             self._arenas = {

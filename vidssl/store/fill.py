@@ -17,11 +17,10 @@ from av.video.frame import VideoFrame
 from vidssl.deadline import Deadline, JobAbandoned
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.decode_reduce import Reducer
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.paths import printable
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
-from vidssl.types import VidsslError
+from vidssl.types import VidsslError, planar_shape
 from vidssl.video.decode import Planes, Sink, Video, decode_to
 from vidssl.video.packets import DecodeError
 
@@ -112,7 +111,7 @@ class Keeper:
     ) -> None:
         self._store, self._video, self._key, self._first = store, video, key, first
         self._skip, self._claim = skip, claim
-        shape = reduced_shape(1, store.size_of(video))[1:]
+        shape = planar_shape(1, store.size_of(video))[1:]
         # Frames that are written at once. Memory that is never used costs nothing.
         self._capacity = max(1, _CHUNK // (BLOCK * shape[0] * shape[1])) * BLOCK
         count = self._capacity * shape[0] * shape[1]

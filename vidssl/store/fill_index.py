@@ -19,13 +19,12 @@ from tqdm import tqdm
 
 from vidssl.deadline import Deadline, check_timeout
 from vidssl.index.table import VideoIndex
-from vidssl.kernels.reduce import reduced_shape
 from vidssl.pools.base import Engine, Pool
 from vidssl.pools.choose import open_pool
 from vidssl.store.fill import Keeper, KeeperSink, Outcome, Size, Store, keep
 from vidssl.store.shard import BLOCK
 from vidssl.store.writer import Claim
-from vidssl.types import VidsslError
+from vidssl.types import VidsslError, planar_shape
 from vidssl.video.decode import Video, decode_to
 
 
@@ -195,6 +194,6 @@ def _fill_apart(
 
 def _add(store: Store, video: Video, batch: pa.RecordBatch) -> bool:
     """Writes frames that a job gave. Returns False if the store is full."""
-    shape = reduced_shape(1, store.size_of(video))[1:]
+    shape = planar_shape(1, store.size_of(video))[1:]
     frames = np.frombuffer(batch["frames"][0].as_buffer(), np.uint8).reshape(-1, *shape)
     return store.add(store.key(video), batch["first"][0].as_py(), frames)

@@ -27,7 +27,7 @@ from vidssl.checks import is_real
 from vidssl.index.row import FRAMES
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.motion import Motion
-from vidssl.kernels.reduce import reduce, reduced_shape
+from vidssl.kernels.reduce import reduce
 from vidssl.pools.base import Engine
 from vidssl.store.arguments import (
     check_added,
@@ -50,7 +50,7 @@ from vidssl.store.memory import MemoryBackend
 from vidssl.store.scores import Scores
 from vidssl.store.shard import BLOCK, ENDING, SCORES, VERSION, Shard, shard_paths
 from vidssl.store.writer import Claim, StoreWriter
-from vidssl.types import ColorSpace, Frames, VidsslError
+from vidssl.types import ColorSpace, Frames, VidsslError, planar_shape
 from vidssl.video.decode import Video, decode
 from vidssl.video.pictures import IMAGE2
 
@@ -212,14 +212,14 @@ class FrameStore:
     def bytes_of(self, index: VideoIndex) -> int:
         """Bytes of all usable frames of an index at the size of this store."""
         check_index("bytes_of", index)
-        return sum(prod(reduced_shape(frames, size)) for size, frames in self.sizes_of(index).items())
+        return sum(prod(planar_shape(frames, size)) for size, frames in self.sizes_of(index).items())
 
     def frame_bytes(self, index: VideoIndex) -> npt.NDArray[np.int64]:
         """int64 [N]: bytes of a frame of each usable row of an index."""
         check_index("frame_bytes", index)
         rows = index.usable()
         if self.size != "native":
-            _, lines, cols = reduced_shape(1, self.size)
+            _, lines, cols = planar_shape(1, self.size)
             return np.full(len(rows), lines * cols, np.int64)
         height, width = (
             np.asarray(index.column(name).to_numpy())[rows].astype(np.int64) for name in ("height", "width")
@@ -349,7 +349,7 @@ class FrameStore:
         """
         check_frames("read", video, first, count)
         size = self.size_of(video)
-        data = self._backend.read(self.key(video), first, reduced_shape(count, size))
+        data = self._backend.read(self.key(video), first, planar_shape(count, size))
         self.stats["misses" if data is None else "hits"] += 1
         if data is None:
             return None
@@ -369,7 +369,7 @@ class FrameStore:
         key, size, space = self.key(video), self.size_of(video), self.space_of(video)
 
         def read(first: int, count: int) -> Frames | None:
-            data = self._backend.read(key, first, reduced_shape(count, size))
+            data = self._backend.read(key, first, planar_shape(count, size))
             number = np.arange(first, first + count)
             return None if data is None else Frames(data=data, number=number, size=size, space=space)
 
@@ -382,7 +382,7 @@ class FrameStore:
             False if not all of them are kept.
         """
         check_video("copy_to", video)
-        sides = reduced_shape(1, self.size_of(video))[1:]
+        sides = planar_shape(1, self.size_of(video))[1:]
         check_pixels("copy_to", "out", out, f"F, {sides[0]}, {sides[1]}", sides)
         count, lines, cols = out.shape
         check_frames("copy_to", video, first, count)
@@ -411,7 +411,7 @@ class FrameStore:
         Returns:
             False if they do not fit into the limit or on the disk: then nothing more is kept.
         """
-        check_added(key, first, data, None if self.size == "native" else reduced_shape(1, self.size)[1:])
+        check_added(key, first, data, None if self.size == "native" else planar_shape(1, self.size)[1:])
         return self._writer is not None and self._writer.add(key, first, data)
 
     def claim(self, key: bytes) -> Claim | None:

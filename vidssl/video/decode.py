@@ -20,7 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vidssl.files import stat_regular
-from vidssl.types import ColorSpace, Frames
+from vidssl.types import ColorSpace, Frames, planar_shape
 from vidssl.video.packets import DROPPABLE, Checksums, DecodeError, Member, PacketReader, SeekPoints, number_of
 from vidssl.video.pictures import IMAGE2
 
@@ -147,12 +147,6 @@ def decode(video: Video, numbers: npt.NDArray[np.int64], *, allocate: Allocate =
     planes = Planes(video, len(numbers), allocate)
     decode_to(planes, video, numbers)
     return Frames(data=planes.data, number=np.asarray(numbers, np.int64), size=video.size, space=video.space)
-
-
-def planar_shape(video: Video, count: int) -> tuple[int, int, int]:
-    """The shape of `count` frames as `decode` gives them: (frames, 3 * rows / 2, cols)."""
-    height, width = video.size
-    return count, (height + 1) // 2 * 3, width + width % 2
 
 
 class Sink(Protocol):
@@ -308,9 +302,9 @@ class Planes:
 
     def __init__(self, video: Video, count: int, allocate: Allocate = _pageable) -> None:
         self._video = video
-        self.data = allocate(planar_shape(video, count))
-        height, width = video.size
-        rows, cols = height + height % 2, width + width % 2
+        shape = planar_shape(count, video.size)
+        rows, cols = shape[1] // 3 * 2, shape[2]
+        self.data = allocate(shape)
         chroma = self.data.reshape(count, 6, rows * cols // 4)
         self.parts = (
             self.data[:, :rows],

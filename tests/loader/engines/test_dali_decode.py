@@ -75,11 +75,17 @@ def batches(index: VideoIndex, spec: PlanSpec, epochs: int = 3, **how: Any) -> t
         return found, loader.stats
 
 
+def apart(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
+    """How far clips are apart: in the mean, and all but one sample in a thousand."""
+    difference = (one - other).abs().float()
+    return float(difference.mean()), float(difference.flatten().quantile(0.999))
+
+
 def close(one: torch.Tensor, other: torch.Tensor) -> None:
     """Clips in grey levels that differ only by the conversion of colours."""
-    difference = (one - other).abs().float()
-    assert difference.mean() < MEAN
-    assert difference.flatten().quantile(0.999) < MOST
+    mean, most = apart(one, other)
+    assert mean < MEAN
+    assert most < MOST
 
 
 def same_frame(one: torch.Tensor, others: torch.Tensor) -> bool:
