@@ -8,7 +8,6 @@ import pytest
 
 from tests.pools.nodes import Nodes
 
-ULTRAFAST = ("--preset", "ultrafast")  # of other presets, x264 does not always give the same bytes twice
 # These nodes have no credentials for buckets.
 _NO_ACCESS = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from tests.clips import make_clip
-from tests.pools.conftest import ULTRAFAST
 from tests.pools.nodes import Nodes
 from vidssl import FrameStore, VideoIndex, VidsslError
 from vidssl.cli import main
@@ -62,7 +61,7 @@ def test_new_videos_are_those_of_one_thread(joined: Nodes, folder: Path, tmp_pat
     made = []
     for engine in ("local", "ray"):
         out = tmp_path / engine
-        assert main(["prepare", str(folder), str(out), "--engine", engine, "--workers", "1", *ULTRAFAST]) == 0
+        assert main(["prepare", str(folder), str(out), "--engine", engine, "--workers", "1"]) == 0
         made.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.mp4")})
     assert made[0] == made[1]
     assert len(made[0]) == 3

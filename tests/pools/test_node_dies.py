@@ -113,12 +113,10 @@ def test_in_the_middle_of_prepare(
     joined: Nodes, index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, ran = RECIPES["vcop_r3d"]().pretext, tmp_path / "ran"
-    assert (
-        prepare(index, tmp_path / "local", Encoding(preset="ultrafast"), task, workers=1, progress=False).made == VIDEOS
-    )
+    assert prepare(index, tmp_path / "local", Encoding(), task, workers=1, progress=False).made == VIDEOS
     monkeypatch.setattr(make, "_encode_apart", partial(slow_encode, ran))
     with killing(joined, ran) as killed:
-        result = prepare(index, tmp_path / "ray", Encoding(preset="ultrafast"), task, engine="ray", progress=False)
+        result = prepare(index, tmp_path / "ray", Encoding(), task, engine="ray", progress=False)
     assert (result.made, result.skipped) == (VIDEOS, [])
     check_cost(ran, killed)
     for number in range(VIDEOS):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
-from tests.pools.conftest import ULTRAFAST
 from tests.pools.nodes import Nodes
 from tests.remote.conftest import _of_its_own as _of_its_own
 from tests.remote.conftest import s3 as s3
@@ -43,7 +42,7 @@ def test_a_bucket_is_indexed_and_prepared_as_on_one_machine(
             index, out = str(tmp_path / f"{engine}.arrow"), f"s3://bucket/{engine}"
             assert main(["index", "s3://bucket/videos", "--out", index, "--engine", engine, "--workers", "1"]) == 0
             found.append(Path(index).read_bytes())
-            assert main(["prepare", index, out, "--engine", engine, "--workers", "1", *ULTRAFAST]) == 0
+            assert main(["prepare", index, out, "--engine", engine, "--workers", "1"]) == 0
             urls = [url for url in fetch.find(out) if not url.endswith(".arrow")]
             made.append({url.removeprefix(out): RemotePath(url).open("rb").read() for url in urls})
     assert found[0] == found[1]

@@ -91,7 +91,7 @@ def encode(path: Path, frames: npt.NDArray[np.uint8], rng: np.random.Generator) 
     """
     with atomic_write(path) as aside, av.open(str(aside), "w", format=path.suffix[1:]) as container:
         if path.suffix == ".mp4":
-            # x264's macroblock tree does not give the same bits twice
+            # with x264's macroblock tree, the same frames do not always give the same bytes
             options = {"preset": "veryfast", "crf": str(rng.integers(18, 27)), "x264-params": "mbtree=0"}
             stream = container.add_stream("libx264", rate=25, options=options)
         else:
