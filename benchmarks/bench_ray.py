@@ -33,9 +33,11 @@ ENGINES: tuple[Engine, ...] = ("local", "ray")
 
 
 def make_files(data: Path, out: Path, count: int) -> None:
-    """Fills a folder with small clips under different names; every hundredth is damaged."""
-    kinds = [path for path in data.rglob("*") if path.suffix in (".mp4", ".avi", ".mkv", ".webm", ".mov", ".ogv")]
-    clips = sorted(kinds, key=lambda path: path.stat().st_size)[: max(1, len(kinds) // 4)]
+    """Fills a folder with small clips of each kind under different names; every hundredth is damaged."""
+    clips: list[Path] = []
+    for kind in (".avi", ".mkv", ".mov", ".mp4", ".ogv", ".webm"):
+        paths = sorted(data.rglob(f"*{kind}"), key=lambda path: (path.stat().st_size, path))
+        clips += paths[: max(3, len(paths) // 4)]
     for number in range(count):
         clip = clips[number % len(clips)]
         target = out / f"{number // 100:03d}" / f"{number:06d}{clip.suffix}"
@@ -72,7 +74,7 @@ def main(*, data: Path, files: int = 2000, prepared: int = 2000, out: Path | Non
     """Index, fill a store and prepare with one local thread and with two Ray nodes.
 
     Args:
-        data: Folder of videos; the smallest quarter of them is taken.
+        data: Folder of videos; of each kind, the smallest quarter is taken.
         files: How many files to make of them.
         prepared: How many of the usable ones to re-encode, which takes longest.
         out: File (.jsonl) or folder for the results; none only prints them.
