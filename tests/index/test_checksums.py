@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,25 @@ def test_an_index_of_no_rows_can_be_read(tmp_path: Path) -> None:
     VideoIndex(rows(0), tmp_path).save(tmp_path / "none.arrow")
     again = VideoIndex.load(tmp_path / "none.arrow")
     assert (len(again), again.table.num_rows, again.labels.tolist()) == (0, 0, [])
+
+
+def test_an_index_has_the_same_bytes_in_whatever_order_its_rows_came(saved: Path, tmp_path: Path) -> None:
+    order, table, rng = np.random.default_rng(0).permutation(300), rows(300), np.random.default_rng(1)
+    cuts = [0, 0, *sorted(rng.integers(0, 300, 20).tolist()), 300]
+    pieces = [table.slice(first, end - first) for first, end in pairwise(cuts)]
+    singles = [pa.Table.from_pylist([row], table.schema) for row in table.to_pylist()]
+    shuffled = pa.concat_tables([singles[row] for row in order])
+    for number, one in enumerate(
+        (
+            pa.concat_tables(pieces),
+            pa.concat_tables(singles),
+            shuffled.take(np.argsort(order)),
+            VideoIndex.load(saved).table,
+            pa.concat_tables([table.schema.empty_table(), table]),
+        )
+    ):
+        VideoIndex(one, tmp_path).save(tmp_path / f"{number}.arrow")
+        assert (tmp_path / f"{number}.arrow").read_bytes() == saved.read_bytes()
 
 
 def test_a_damaged_bit_costs_one_row_or_two(saved: Path) -> None:

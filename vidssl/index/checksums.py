@@ -100,6 +100,8 @@ class ChecksummedWriter:
 def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
     """Write a table as an Arrow file with checksums.
 
+    Equal tables become the same bytes, in however many chunks they are.
+
     Args:
         aside: A temporary file, which the caller renames afterwards.
         table: The table.
@@ -109,8 +111,9 @@ def write_checksummed(aside: Path, table: pa.Table, rows: int) -> None:
         OSError: The file cannot be written.
     """
     writer = ChecksummedWriter(aside, table.schema)
-    for batch in table.to_batches(max_chunksize=rows):
-        writer.write(batch)
+    for first in range(0, len(table), rows):
+        for batch in table.slice(first, rows).combine_chunks().to_batches():
+            writer.write(batch)
     writer.close()
 
 
