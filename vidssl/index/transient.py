@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidssl.index.schema import SCHEMA
+from vidssl.video.exhausted import causes
 
 # Errors that say nothing about the file.
 MACHINE = {
@@ -66,16 +67,12 @@ def machine_reason(error: BaseException, path: Path) -> str | None:
     Returns:
         The reason, or None if the file is the cause.
     """
-    one: BaseException | None = error
-    seen: list[BaseException] = []
-    while one is not None and one not in seen:  # an error may name itself as its cause
-        seen.append(one)
+    for one in causes(error):
         if isinstance(one, MemoryError):
             return MACHINE[errno.ENOMEM]
         if isinstance(one, (OSError, av.FFmpegError)) and one.errno in MACHINE:
             known = not isinstance(one, av.FFmpegError) or one.errno in _BY_SYSTEM
             return MACHINE[one.errno] if known else _reading_error(path)
-        one = one.__cause__
     return None
 
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from vidssl.deadline import Deadline
 from vidssl.types import Frames, planar_shape
 from vidssl.video.decode import Video
+from vidssl.video.exhausted import exhausted
 from vidssl.video.packets import DecodeError
 from vidssl.video.serve import Answer, Job, Progress
 
@@ -57,13 +58,13 @@ class Processes:
         numbers = np.asarray(numbers, np.int64)
         with Deadline.enter(video.path, video.bytes) as deadline:
             for died in (False, True):
-                process = getattr(self._own, "process", None)
-                if process is None:
-                    process = self._own.process = _Process(self._pin)
+                process = self._process(video)
                 try:
                     answer = process.decode(video, numbers, deadline)
                     break
                 except (EOFError, OSError) as error:
+                    if lacking := exhausted(error, video.path):
+                        raise lacking from error
                     self._own.process = None
                     reason = process.end()
                     if died:
@@ -77,6 +78,18 @@ class Processes:
             raise answer
         return Frames(data=answer, number=numbers, size=video.size, space=video.space)
 
+    def _process(self, video: Video) -> _Process:
+        """The process of this thread; `video` is what it is asked for."""
+        if getattr(self._own, "process", None) is None:
+            try:
+                self._own.process = _Process(self._pin)
+            except OSError as error:
+                if lacking := exhausted(error, video.path):
+                    raise lacking from error
+                raise
+        process: _Process = self._own.process
+        return process
+
 
 class _Block:
     """Shared memory, pinned if the driver was asked to."""
@@ -85,6 +98,7 @@ class _Block:
 
     def __init__(self, size: int, pin: Pin | None) -> None:
         self.number, self.size = next(self._numbers), size
+        self.descriptor, self._unpin = -1, None  # if it cannot be made
         self.descriptor = os.memfd_create("vidssl-frames")
         os.ftruncate(self.descriptor, size)
         self.memory = mmap.mmap(self.descriptor, size)

@@ -33,6 +33,7 @@ from vidssl.store.fill import Lacking
 from vidssl.store.frames import FrameStore
 from vidssl.types import Frames, Plan, VidsslError, Window
 from vidssl.video.decode import Decoder, Video
+from vidssl.video.exhausted import exhausted
 from vidssl.video.segment import SegmentError, cut_segment
 
 W_co = TypeVar("W_co", bound=FetchedWindow, covariant=True)
@@ -72,7 +73,8 @@ class Worker(ABC, Generic[W_co]):
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
         """Fetches the window whose first tuple is at `position` of `epoch`.
 
-        slot: where a worker that assembles writes the clips. Raises VidsslError if no video can be read.
+        slot: where a worker that assembles writes the clips. Raises VidsslError if no video can be read, or no file
+        can be opened any more.
         """
         failures: list[Failure] = []
         for attempt in range(len(self._sampler.rows)):
@@ -87,6 +89,8 @@ class Worker(ABC, Generic[W_co]):
                     with Deadline.enter(video.path, video.bytes, self._file_timeout):
                         return self._fetch(self._request(epoch, window, video, failures), slot)
                 except VidsslError as error:
+                    if lacking := exhausted(error, self._index.name(window.video)):
+                        raise lacking from error
                     reason = self.corrupt[file] = str(error)
             path = self._index.name(window.video)
             failures.append(Failure(epoch=epoch, window=window, path=path, reason=reason))

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from vidssl.deadline import Deadline
 from vidssl.video.decode import Video, decode
+from vidssl.video.exhausted import exhausted
 
 _TICK = 0.5  # seconds between two messages about the progress of a job
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -102,5 +103,5 @@ def _answer(job: Job, block: mmap.mmap, tell: Callable[[Progress], None]) -> Ans
         with deadline:
             decode(job.video, job.numbers, allocate=allocate)
     except Exception as error:
-        return error
+        return exhausted(error, job.video.path) or error  # what caused an error does not come through the socket
     return None
