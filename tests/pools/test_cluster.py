@@ -67,6 +67,15 @@ def test_new_videos_are_those_of_one_thread(joined: Nodes, folder: Path, tmp_pat
     assert len(made[0]) == 3
 
 
+def test_a_node_that_does_not_see_where_new_videos_go(joined: Nodes, folder: Path, tmp_path: Path) -> None:
+    with RayPool("prepare", None) as pool:
+        pool.check_seen(tmp_path)
+        with pytest.raises(
+            VidsslError, match=rf"^prepare: engine='ray': node \S+ does not see {tmp_path}/no; mount its"
+        ):
+            pool.check_seen(tmp_path / "no")
+
+
 def note(ran: Path, number: int, give: Callable[[int], None]) -> None:
     time.sleep(0.2)
     with ran.open("a") as file:

@@ -57,12 +57,31 @@ def _address(monkeypatch: pytest.MonkeyPatch) -> None:
         ("127.0.0.1:1", r"does not answer \(.*refused.*start its head with `ray start --head`"),
         ("ray://10.0.0.1:10001", "take the head of the cluster itself, as HOST:PORT"),
         ("here", "name the head of the cluster as HOST:PORT"),
+        ("127.0.0.1:99999", "name the head of the cluster as HOST:PORT"),
     ],
 )
 def test_nobody_there(address: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused(address, capsys)
     assert f"error: VideoIndex.build: engine='ray': RAY_ADDRESS='{address}':" in error
     assert re.search(said, error)
+
+
+@pytest.mark.parametrize("address", ["", " 10.0.0.1:6379 "])
+def test_blanks_of_an_address(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job script may export an empty variable."""
+    asked: list[str | None] = []
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(cluster, "_check_reached", lambda *_: None)
+    monkeypatch.setattr(ray, "init", lambda address, **_: asked.append(address))
+    cluster._connect(ray, "test")
+    assert asked == [address.strip() or None]
+
+
+def test_a_head_that_wants_a_token(capsys: pytest.CaptureFixture[str]) -> None:
+    with Nodes(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="a" * 64) as nodes:
+        assert "if it wants a token, which Ray keeps in ~/.ray/auth_token, set RAY_AUTH_MODE=token" in refused(
+            nodes.address, capsys
+        )
 
 
 @contextmanager

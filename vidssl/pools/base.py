@@ -72,6 +72,10 @@ class Pool(Protocol):
 
     apart: bool
 
+    def check_seen(self, folder: Path) -> None:
+        """Raise VidsslError if a machine on which jobs may run does not see a folder of this one."""
+        ...
+
     def start(
         self,
         job: Job[T],

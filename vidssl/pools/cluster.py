@@ -23,7 +23,7 @@ from typing import Any, Generic
 from vidssl.deadline import FileTimeoutError
 from vidssl.paths import printable
 from vidssl.pools.base import Job, LostError, Part, Run, T
-from vidssl.pools.node import compared, run, unreadable
+from vidssl.pools.node import compared, run, seen, unreadable
 from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 from vidssl.versions import versions
@@ -31,6 +31,7 @@ from vidssl.versions import versions
 log = logging.getLogger(__name__)
 
 _ADDRESS = "RAY_ADDRESS"
+_PORTS = 65535
 _REACHED = 10.0  # seconds in which the head of a cluster must answer
 _FREE, _TOLD = 60.0, 3.0  # seconds in which a core must become free, and after which this is said
 _PREFACE, _SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\0\0\0\4\0\0\0\0\0"  # how HTTP/2 begins (RFC 9113, 3.4)
@@ -39,6 +40,7 @@ _AHEAD, _FEWEST = 2, 8  # tasks that are started for each core, and at least
 _REFRESHED = 10.0  # seconds after which cores are counted again, as nodes come and go
 _WAITED = 1.0  # seconds after which Ctrl-C is noticed
 _SILENT = 60.0  # seconds without anything of the task that is read, after which it is started a second time
+_UNSEEN = "does not see {}; mount its folder there under the same path"
 _UNREAD = 2  # results of a task that wait for this process; then the task waits
 
 
@@ -78,6 +80,19 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         if self._ours:
             self._ray.shutdown()  # also ends the tasks that still run
+
+    def check_seen(self, folder: Path) -> None:
+        """Implements `Pool.check_seen`: asks each node once, without a core."""
+        on = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        places = [on(node["NodeID"], soft=False) for node in self._ray.nodes() if node["Alive"]]
+        task = self._ray.remote(num_cpus=0)(seen)
+        for asked in [task.options(scheduling_strategy=place).remote(folder) for place in places]:
+            try:
+                node, why = self._ray.get(asked)
+            except self._ray.exceptions.RayError:  # it died meanwhile, or lacks vidssl, which the first job will say
+                continue
+            if why:
+                raise VidsslError(f"{self._where} node {node} {_UNSEEN.format(printable(folder))}")
 
     def _await_core(self) -> None:
         """Waits until a core is free. Raises VidsslError after `_FREE` seconds."""
@@ -133,7 +148,7 @@ def _import(where: str) -> ModuleType:
 
 
 def _connect(ray: ModuleType, where: str) -> None:
-    address = os.environ.get(_ADDRESS)
+    address = os.environ.get(_ADDRESS, "").strip() or None
     if address is not None:
         where = f"{where} {_ADDRESS}={address!r}:"
         _check_reached(address, where)
@@ -144,7 +159,10 @@ def _connect(ray: ModuleType, where: str) -> None:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        fix = "look whether the head of the cluster runs (`ray status`), and name it as HOST:PORT"
+        fix = (
+            "look whether the head of the cluster runs (`ray status`), and name it as HOST:PORT; if it wants a token, "
+            "which Ray keeps in ~/.ray/auth_token, set RAY_AUTH_MODE=token"
+        )
         if "ersion mismatch" in reason:
             mine = versions()
             fix = f"install Ray {ray.__version__} and Python {mine['python']} there, or here what the cluster has"
@@ -164,7 +182,7 @@ def _check_reached(address: str, where: str) -> None:
             "on a machine of the cluster"
         )
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or int(port) > _PORTS:
         raise VidsslError(f"{where} name the head of the cluster as HOST:PORT, such as 10.0.0.1:6379")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _REACHED) as connection:
@@ -337,7 +355,7 @@ class _Tasks(Generic[T]):
         if not unreadable(file):
             fix = f"cannot read {printable(file)}: {why}; it is the node that needs it, where `ray start` is called"
             if not isinstance(file, RemotePath):
-                fix = f"does not see {printable(file)}; mount its folder there under the same path"
+                fix = _UNSEEN.format(printable(file))
             raise VidsslError(f"{self._where} node {node} {fix}")
         try:
             self._job(self._active[task], self._given.setdefault(task, []).append)

@@ -29,6 +29,9 @@ class LocalPool:
     def __init__(self, workers: int) -> None:
         self.workers = workers
 
+    def check_seen(self, folder: Path) -> None:
+        """Implements `Pool.check_seen`: threads see what this process sees."""
+
     @contextmanager
     def start(
         self,

@@ -73,6 +73,11 @@ def unreadable(file: Path) -> str:
         return str(error.strerror) if here else ""
 
 
+def seen(folder: Path) -> tuple[str, str]:
+    """Look for a folder. Returns the name of this node, and why it does not see the folder; "" if it does."""
+    return socket.gethostname(), unreadable(folder)
+
+
 def _work(job: Job[Any], item: Any, given: SimpleQueue[tuple[Any] | None], room: Semaphore) -> None:
     def give(value: Any) -> None:
         """Waits until the value before has been taken. The time limit of the file does not count this."""

@@ -187,6 +187,7 @@ def _prepare(
             failed[row] = reason
 
     with open_pool("prepare", engine, workers) as pool, journal:
+        pool.check_seen(target)  # its nodes index the new videos
         make(index, target, how, todo, record, journal=journal, pool=pool, progress=progress)
         whole = {row: name for row, name in rows.items() if row not in failed}
         made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
