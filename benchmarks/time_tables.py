@@ -13,6 +13,7 @@ from vidssl.evaluate.confidence import Estimate, gain_of_groups, mean
 
 Line = dict[str, Any]
 GRID = "frame difference"  # the low-level feature with which encoders are compared
+_SEEDS = 3  # an interval over fewer seeds says nothing
 PROBES = {"attentive": "linear"}  # a probe that low-level features cannot have: the one of theirs beside it
 
 
@@ -24,7 +25,11 @@ def table(lines: Iterable[Line]) -> str:
         low = next((line for line in found if line["method"] == "low level"), None)
         runs = [line for line in found if line["method"] != "low level"]
         for name in dict.fromkeys(name for line in (*runs, *([low] if low else ())) for name in line["sets"]):
-            parts.append(f"**{form}, {name}**\n\n{_set_table(name, runs, low)}")
+            sizes = next(
+                line["sets"][name]["sizes"] for line in (*runs, *([low] if low else ())) if name in line["sets"]
+            )
+            about = f"**{form}, {name}** ({sum(sizes)} answers in {len(sizes)} groups)"
+            parts.append(f"{about}\n\n{_set_table(name, runs, low)}")
     return "\n\n".join(parts)
 
 
@@ -42,8 +47,8 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
     for method, steps in dict.fromkeys((line["method"], line["steps"]) for line in runs):
         some = [line for line in runs if (line["method"], line["steps"]) == (method, steps)]
         of = [line["sets"][name] for line in some]
-        if "low level" in of[0]["numbers"]:
-            numbers = of[0]["numbers"]["low level"]
+        numbers = of[0]["numbers"].get("low level", {})
+        if numbers and f"low level, {method}" not in (row[0] for row in rows):
             rows.append([f"low level, {method}", "", "", *(f"{100 * numbers[way]:.1f}" for way in ways), ""])
         commits = ", ".join(dict.fromkeys(commit(line) for line in some))
         known = set.intersection(*(set(one["numbers"]["trained"]) for one in of))
@@ -55,13 +60,13 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
 def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
     """Trained / untrained, the gain (bold where it is above zero in both intervals) and the gain over GRID.
 
-    In [] is Student's interval over the seeds, in () that of a paired bootstrap over the groups of all seeds.
+    In [] is Student's interval over three seeds or more, in () that of a paired bootstrap over the groups of all seeds.
     """
     trained, untrained = ([one["numbers"][name][way] for one in of] for name in ("trained", "untrained"))
     seeds, groups = gains(of, "trained", "untrained", way)
-    sure = seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
+    sure = len(of) >= _SEEDS and seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
     gain = f"**{100 * seeds.value:+.1f}**" if sure else f"{100 * seeds.value:+.1f}"
-    gain += ends("[]", seeds) + ends("()", groups)
+    gain += (ends("[]", seeds) if len(of) >= _SEEDS else "") + ends("()", groups)
     text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}"
     plain = PROBES.get(way, way.removeprefix("map: "))
     same = low_level is not None and low_level["sizes"] == of[0]["sizes"]
