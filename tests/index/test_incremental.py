@@ -53,7 +53,7 @@ def test_the_command_brings_an_index_up_to_date(
     make_clip(folder / "9.mp4", frames=7)
     assert main(["index", str(folder), "--out", str(out)]) == 0
     assert (
-        "1 videos read, 3 taken from the old index; 1 rows of the old index are gone or changed"
+        "1 videos read, 3 taken from the old index; 1 rows of the old index are gone, changed or were not read"
         in capsys.readouterr().out
     )
     assert VideoIndex.load(out).column("path").to_pylist() == ["1.mp4", "2.mp4", "3.mp4", "9.mp4"]
