@@ -148,3 +148,16 @@ def test_finetuning_over_splits_goes_on_with_the_split_that_was_stopped(
     log = [json.loads(line) for line in (folders[0] / "metrics.jsonl").read_text().splitlines()]
     assert load_run(folders[1]).recipe.encoder == "r3d_tiny"
     assert [line["step"] for line in log].count(2) <= 1  # the first split was not trained again
+
+
+def test_with_out_the_splits_are_in_that_file_alone(run: Path, videos: Path, tmp_path: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    options = ["--dataset", "ucf101", "--splits", "1", "3", "--clips", "1", "--ks", "1", "--device", "cpu"]
+    out = tmp_path / "o.json"
+    assert main(["evaluate", "retrieval", str(run), "--train", str(videos), *options, "--out", str(out)]) == 0
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    mean = json.loads(out.read_text())
+    assert list(mean["detail"]["splits"]) == ["1", "3"]
+    for number, one in mean["detail"]["splits"].items():
+        assert one["kind"] == f"retrieval_split{number}"
+        assert one["numbers"]["trained"]["R@1"] == mean["numbers"][f"trained, split {number}"]["R@1"]

@@ -75,15 +75,18 @@ def open_data(
     return index
 
 
-def open_kept(data: Path, run: Path, *, store: FrameStore | None = None, allow_outside: bool = False) -> VideoIndex:
+def open_kept(
+    data: Path, run: Path, *, store: FrameStore | None = None, allow_outside: bool = False, keep: bool = True
+) -> VideoIndex:
     """Opens as `open_data` does, but takes unchanged files from an index in RUN/features, or else of RUN.
 
-    The index in RUN/features is updated. RUN/index.arrow may cover other videos than `data`, so it is never used whole.
+    The index in RUN/features is updated, unless `keep` is False. RUN/index.arrow may cover other videos than `data`, so
+    it is never used whole.
     """
     kept, shared = output_path(run, "features") / _name(data), _shared(data, store)
     known = [path for path in (kept, shared, run / kept.name, run / "index.arrow") if path is not None]
     index = _open(data, known, allow_outside, store=store)
-    if data.suffix != ENDING and (index.read or not kept.is_file()):
+    if keep and data.suffix != ENDING and (index.read or not kept.is_file()):
         index.save(kept)
     _share(index, shared, store)
     return index

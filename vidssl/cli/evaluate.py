@@ -63,9 +63,9 @@ def retrieval(
             published), centre, standardise, or whiten.
         drop_last: Leave out the last videos of queries and gallery if they do not fill a batch of 8, as VCOP's
             published code does.
-        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
+        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png; none is drawn with out.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/retrieval.json.
+        out: JSON file, then all that is written; None writes RUN/retrieval.json and adds to RUN's TensorBoard.
     """
     opened = data.run(run, frames, out)
 
@@ -104,7 +104,7 @@ def probe(
         scaling: How features are rescaled before k-NN, by statistics of the training videos: none, centre, standardise,
             or whiten. The linear probe always standardises them.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/probe.json.
+        out: JSON file, then all that is written; None writes RUN/probe.json and adds to RUN's TensorBoard.
     """
     opened = data.run(run, frames, out)
 
@@ -130,7 +130,7 @@ def attentive(
     Args:
         run: Folder of a run, whose latest checkpoint is taken, or one of its checkpoints.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/attentive.json.
+        out: JSON file, then all that is written; None writes RUN/attentive.json and adds to RUN's TensorBoard.
     """
     opened = data.run(run, frames, out)
 
@@ -153,7 +153,8 @@ Args:
         Other steps (not with schedule=cosine), workers, intervals of the log and so on may be given, and clips, crops
         and select; another setting is refused. Official splits that were trained are only tested again.
     device: Where to compute.
-    out: JSON file to write; None writes RUN/finetune.json, RUN/finetune_scratch.json, or RUN/finetune_from_<init>.json.
+    out: JSON file of the result; None writes RUN/finetune.json, RUN/finetune_scratch.json, or
+        RUN/finetune_from_<init>.json, and into RUN's TensorBoard. The new run is in RUN/finetune all the same.
 """
 
 
@@ -224,7 +225,7 @@ def complement(
         other: Features file (.safetensors: tensor "feature" [V, D], metadata "paths", a JSON list), or module:function
             that returns a torch module and the vidssl.evaluate.features.Clips that it expects.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/complement.json.
+        out: JSON file, then all that is written; None writes RUN/complement.json and adds to RUN's TensorBoard.
     """
     opened = data.run(run, frames, out)
 
@@ -255,7 +256,7 @@ def pretext(
         test: Folder, list or index (.arrow) of other videos to test, in the place of train. They need no labels.
         tuples: Tuples of each video's middle window.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/pretext.json.
+        out: JSON file, then all that is written; None writes RUN/pretext.json and adds to RUN's TensorBoard.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
         weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
@@ -268,8 +269,9 @@ def pretext(
             f"evaluate: train={train and str(train)!r}, test={test and str(test)!r}: name the training videos with "
             "--train, of which those are tested that the run held out, or other videos with --test"
         )
-    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights))
-    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside)
+    opened = load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
+    opened = frames.of(opened).writing_to(out)
+    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside, keep=opened.keeps)
     held = make_splits(opened.recipe, opened.trained_on, index) if train else None
     result = evaluate_pretext(
         opened,
@@ -309,7 +311,7 @@ def time(
         groups: Regular expression; what it matches in a path is the video's group.
         pairs: Pairs of classes that differ by time alone, as FIRST:SECOND, such as sit:stand.
         device: Where to compute.
-        out: JSON file to write; None writes RUN/time.json.
+        out: JSON file, then all that is written; None writes RUN/time.json and adds to RUN's TensorBoard.
         allow_outside: Accept a run or an index (.arrow) that names files outside its folder or root.
         trust_code: Import the code that builds the run's encoder, if it is module:function or file.py:function.
         weights: Which of a run's weights: raw, those that were trained; ema, their moving average (train --ema); auto
@@ -319,8 +321,9 @@ def time(
     named = [tuple(pair.split(":")) for pair in pairs]
     if wrong := [pair for pair, names in zip(pairs, named, strict=True) if len(names) != 2]:
         raise VidsslError(f"evaluate time: pairs={wrong[0]!r}: take FIRST:SECOND, two classes")
-    opened = frames.of(load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights))
-    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside)
+    opened = load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
+    opened = frames.of(opened).writing_to(out)
+    index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside, keep=opened.keeps)
     index = with_groups(with_labels(index, labels) if labels else index, groups)
     two = [(names[0], names[1]) for names in named]
     _print(evaluate_time(opened, index, pairs=two, view=view, device=device, out=out), opened)

@@ -14,6 +14,7 @@ from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, offi
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
 from vidssl.evaluate.splits import Splits, make_splits
+from vidssl.index.table import VideoIndex
 from vidssl.paths import check_output, printable
 from vidssl.remote import as_path
 from vidssl.store.frames import parse_size
@@ -78,7 +79,7 @@ class Data:
         leave_group_out: Test each group (a person, say) against all the other groups, instead of giving test. A video
             without a group is a group by itself.
         dataset: Evaluate on official splits of this data set, whose videos are in the folder train, and print their
-            mean. Results of split N are in RUN/<command>_splitN.json.
+            mean. Results of split N are in RUN/<command>_splitN.json; with out, in detail.splits of that file.
         annotations: Lists of the data set: the folder ucfTrainTestlist or testTrainMulti_7030_splits. None looks for
             them in and beside train.
         splits: Numbers of the official splits.
@@ -118,7 +119,7 @@ class Data:
         """Evaluates on the videos, or on each official split and their mean.
 
         Args:
-            run: The run. The indexes of the videos are kept in its folder.
+            run: The run. The indexes of the videos are kept in its folder, unless `out` is given.
             evaluate: Evaluates and publishes one split; its arguments are the videos and the JSON file.
             out: JSON file of the result.
         """
@@ -126,9 +127,9 @@ class Data:
             return evaluate(self._open(run), out)
         found = _OFFICIAL[self.dataset](self._train, self.annotations)
         check_splits(found, self.splits)  # before videos are indexed
-        index = open_kept(self._train, run.folder, store=run.store, allow_outside=self.allow_outside)
+        index = self._kept(self._train, run)
         splits = official_splits(found, index, self.splits)
-        return evaluate_over_splits(run, splits, lambda one: evaluate(one, None), out=out)
+        return evaluate_over_splits(run, splits, evaluate, out=out)
 
     def recorded(self) -> dict[str, object]:
         """Returns what the record of a fine-tuning says of these: what names its videos, and the run's weights."""
@@ -166,20 +167,19 @@ class Data:
 
     def _open(self, run: TrainedRun) -> Splits:
         """The indexes, kept in RUN/features."""
-        test = (
-            None
-            if self.test is None
-            else open_kept(self.test, run.folder, store=run.store, allow_outside=self.allow_outside)
-        )
+        test = None if self.test is None else self._kept(self.test, run)
         return make_splits(
             run.recipe,
             run.trained_on,
-            open_kept(self._train, run.folder, store=run.store, allow_outside=self.allow_outside),
+            self._kept(self._train, run),
             test=test,
             labels=self.labels,
             groups=self.groups,
             leave_group_out=self.leave_group_out,
         )
+
+    def _kept(self, data: Path, run: TrainedRun) -> VideoIndex:
+        return open_kept(data, run.folder, store=run.store, allow_outside=self.allow_outside, keep=run.keeps)
 
     def run(self, run: Path, frames: KeptFrames, out: Path | None) -> TrainedRun:
         """Loads the run. Raises VidsslError if it is not a run, options contradict, or `out` may not be written."""
@@ -196,9 +196,8 @@ class Data:
             )
         check_output(out, ".json", BEGINS)
         _ = self._train  # raises before the run is loaded
-        return frames.of(
-            load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code, weights=self.weights)
-        )
+        opened = load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code, weights=self.weights)
+        return frames.of(opened).writing_to(out)
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}

@@ -43,7 +43,7 @@ def run_features(
     """Features of the training videos and of the test videos, cached in RUN/features.
 
     Args:
-        run: The run, whose folder has the cache.
+        run: The run, whose folder has the cache; nothing is added to it unless `run.keeps`.
         data: The videos. With leave_group_out, all of them are both training and test videos.
         encoders: The encoders, by name.
         view: How the videos are shown to them.
@@ -69,6 +69,7 @@ def run_features(
             layer=view.layer,
             device=picked,
             progress=progress,
+            keep=run.keeps,
         )
 
     train = of(data.train)
@@ -86,10 +87,11 @@ def extract_cached(
     device: torch.device | str = "cpu",
     workers: int | None = None,
     progress: bool = True,
+    keep: bool = True,
 ) -> list[Features]:
     """Like `extract`, but reads features from `folder` if these weights have seen these clips of these videos before.
 
-    Labels and groups are always those of the index.
+    Labels and groups are always those of the index. Without `keep`, nothing is written.
     """
     paths = [folder / f"{_key(encoder, index, clips, pool, layer)}.safetensors" for encoder in encoders]
     rows = index.usable(clips.extent)
@@ -107,7 +109,8 @@ def extract_cached(
             progress=progress,
         )
         for at, features in zip(missing, made, strict=True):
-            save_features(paths[at], features.feature, index.select(features.row).column("path").to_pylist())
+            if keep:
+                save_features(paths[at], features.feature, index.select(features.row).column("path").to_pylist())
             found[at] = features
     return [features for features in found if features is not None]
 

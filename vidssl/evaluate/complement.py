@@ -61,6 +61,7 @@ def evaluate_complement(
         VidsslError: `other` cannot be loaded, has features that are not finite, or has no video in common with the run;
             a label is missing; `out` cannot be written.
     """
+    run = run.writing_to(out)
     encoders = run.encoders()
     train, test = run_features(run, data, encoders, view, device=device, progress=progress)
     others = _others(other, run, data, device=device, progress=progress)

@@ -153,6 +153,7 @@ def low_level_features(
     *,
     store: FrameStore | None = None,
     progress: bool = True,
+    keep: bool = True,
 ) -> dict[str, Features]:
     """Low-level features of videos, by name of KINDS. They are cached in `folder`.
 
@@ -164,6 +165,7 @@ def low_level_features(
         rows: int64 [V], rows of the index.
         store: As in `stretches_of`.
         progress: Show a progress bar.
+        keep: Add to the cache what it lacks.
 
     Returns:
         Name to features float32 [V, D].
@@ -191,7 +193,8 @@ def low_level_features(
         )
         for name, values in zip(missing, zip(*bar, strict=True), strict=True):
             feature = torch.from_numpy(np.stack(values))
-            save_features(paths[name], feature, index.select(rows).column("path").to_pylist())
+            if keep:
+                save_features(paths[name], feature, index.select(rows).column("path").to_pylist())
             found[name] = described(feature, index, rows)
     return {name: features for name, features in found.items() if features is not None}
 
@@ -200,7 +203,7 @@ class Baselines:
     """Low-level features of the videos of an evaluation, standardised on the training videos. Cached in RUN/features.
 
     Args:
-        run: The run.
+        run: The run; nothing is added to the cache unless `run.keeps`.
         data: The videos.
         train: Features of an encoder; the same training videos are taken, so that the rows of a table compare.
         test: Likewise, of the test videos.
@@ -214,7 +217,7 @@ class Baselines:
         self, run: TrainedRun, data: Splits, train: Features, test: Features, *, progress: bool = True
     ) -> None:
         folder = output_path(run.folder, "features")
-        make = partial(low_level_features, folder, store=run.store, progress=progress)
+        make = partial(low_level_features, folder, store=run.store, progress=progress, keep=run.keeps)
         learnt = make(data.train, train.row)
         asked = learnt if data.leave_group_out else make(data.test, test.row)
         self.pairs: dict[str, tuple[Features, Features]] = {}

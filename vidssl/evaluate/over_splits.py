@@ -5,6 +5,7 @@ Source: papers on UCF101 and HMDB51 report the mean over the three splits of the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -73,16 +74,18 @@ def official_splits(dataset: Dataset, index: VideoIndex, numbers: Sequence[int])
 def evaluate_over_splits(
     run: TrainedRun,
     splits: Sequence[Splits],
-    evaluate: Callable[[Splits], Result],
+    evaluate: Callable[[Splits, Path | None], Result],
     *,
     out: Path | None = None,
 ) -> Result:
-    """Evaluates every split, and publishes their mean. Each split publishes its own result, RUN/KIND_splitN.json.
+    """Evaluates every split, and publishes their mean.
+
+    Each split publishes its own result, RUN/KIND_splitN.json; with `out`, it is in `detail.splits` of that file.
 
     Args:
         run: The run.
         splits: The splits.
-        evaluate: Evaluates and publishes one split.
+        evaluate: Evaluates one split and publishes it in a file; None stands for the run's folder.
         out: JSON file of the mean; None writes RUN/KIND.json.
 
     Returns:
@@ -91,7 +94,8 @@ def evaluate_over_splits(
     Raises:
         VidsslError: An evaluation fails, or `out` cannot be written.
     """
-    results = {int(one.number or 0): evaluate(one) for one in splits}
+    alone = None if out is None else Path(os.devnull)  # one file was named, so it has the splits' results too
+    results = {int(one.number or 0): evaluate(one, alone) for one in splits}
     first = next(iter(results.values()))
     names = ", ".join(map(str, results))
     result = Result(
@@ -106,6 +110,7 @@ def evaluate_over_splits(
             f"{one.split}: {', '.join(f'{count} {what}' for what, count in one.counts.items())}. {' '.join(one.notes)}"
             for one in results.values()
         ),
+        detail={} if out is None else {"splits": {number: one.as_dict() for number, one in results.items()}},
     )
     data = [one.data() for one in splits]
     videos = {f"{part}_videos": sum(len(getattr(one, part)) for one in splits) for part in ("train", "test")}

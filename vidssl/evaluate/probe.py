@@ -172,6 +172,7 @@ def evaluate_probe(
         out: JSON file of the result; None writes RUN/probe.json.
         progress: Show progress bars.
     """
+    run = run.writing_to(out)
     encoders = run.encoders()
     train, test = run_features(run, data, encoders, view, device=device, progress=progress)
     few = [k for k in ks if k <= max_k(test[0], train[0], leave_group_out=data.leave_group_out)]

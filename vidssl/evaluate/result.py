@@ -63,6 +63,11 @@ class Result:
         counted = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         return "\n".join(map(printable, [*(line.rstrip() for line in lines), f"{counted}; {self.split}", *self.notes]))
 
+    def as_dict(self) -> dict[str, Any]:
+        """What a JSON file says of it."""
+        numbers = {name: {at: one._asdict() for at, one in row.items()} for name, row in self.numbers.items()}
+        return {**asdict(self), "numbers": numbers}
+
     def publish(
         self,
         run: TrainedRun,
@@ -71,12 +76,12 @@ class Result:
         out: Path | None = None,
         images: Mapping[str, Path] | None = None,
     ) -> Path:
-        """Writes the JSON file and the run's TensorBoard entries.
+        """Writes the JSON file, and the run's TensorBoard entries unless `out` names another place for the result.
 
         Args:
             run: The run that was evaluated.
             data: The videos that it was evaluated on, as `Splits.data` describes them.
-            out: The JSON file; None writes KIND.json in the run's folder.
+            out: The JSON file, which is then all that is written; None writes KIND.json in the run's folder.
             images: PNG files by name, for TensorBoard.
 
         Returns:
@@ -86,7 +91,7 @@ class Result:
             VidsslError: The JSON file cannot be written.
         """
         about = {
-            **asdict(self),
+            **self.as_dict(),
             "data": dict(data),
             "seed": run.recipe.train.seed,
             "checkpoint": str(run.path),
@@ -95,21 +100,25 @@ class Result:
             "recipe": run.recipe.as_dict(),
             "versions": versions(),
             "images": {name: path.name for name, path in (images or {}).items()},
-            "numbers": {name: {at: one._asdict() for at, one in row.items()} for name, row in self.numbers.items()},
         }
         check_output(out, ".json", BEGINS)
         target = out if out is not None else run.folder / f"{self.kind}.json"
         write_output(target, json.dumps(about, indent=1) + "\n", argument="evaluate: out")
+        if out is None:
+            self._to_board(run, images or {})
+        return target
+
+    def _to_board(self, run: TrainedRun, images: Mapping[str, Path]) -> None:
+        """Writes the run's TensorBoard entries."""
         with SummaryWriter(str(events_folder(run.folder))) as board:
             for name, row in self.numbers.items():
                 for column, one in row.items():
                     board.add_scalar(f"{self.kind}/{name}/{column}", one.value, run.step)
             board.add_text(self.kind, markdown_code(self.text()), run.step)
-            for name, path in (images or {}).items():
+            for name, path in images.items():
                 board.add_image(
                     f"{self.kind}/{name}", np.asarray(Image.open(path).convert("RGB")), run.step, dataformats="HWC"
                 )
-        return target
 
 
 def _cell(one: Estimate | None) -> str:

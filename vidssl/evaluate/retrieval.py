@@ -117,18 +117,20 @@ def evaluate_retrieval(
         ks: Numbers of neighbours; a k larger than the number of videos to choose from is left out.
         scaling: How features are rescaled beforehand, by statistics of the gallery.
         drop_last: Drop the videos that VCOP's code drops.
-        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png.
+        pictures: Largest number of correct queries, and of wrong ones, in RUN/retrieval.png; none is drawn if
+            `out` is given.
         device: "auto", "cpu", "cuda" or "cuda:N".
         out: JSON file; None writes RUN/retrieval.json.
         progress: Show progress bars.
 
     Returns:
-        The result, which is also published in the run's folder.
+        The result, which is also published: in `out`, or else in the run's folder.
 
     Raises:
         VidsslError: A label is missing; no video is long enough or one cannot be read; drop_last leaves no videos;
             `out` cannot be written.
     """
+    run = run.writing_to(out)
     encoders = run.encoders()
     dropped = f"drop_last: as in VCOP's code, videos that fill no batch of {PUBLISHED_BATCH} are left out."
     notes: tuple[str, ...] = (dropped,) if drop_last else ()
@@ -157,10 +159,11 @@ def evaluate_retrieval(
         f"R@{k}": Estimate(value)
         for k, value in chance(queries[0], galleries[0], few, leave_group_out=data.leave_group_out).items()
     }
-    picture = run.folder / f"{data.named('retrieval')}.png"
-    draw_neighbours(
-        queries[0], galleries[0], data, picture, leave_group_out=data.leave_group_out, scaling=scaling, most=pictures
-    )
+    images = {"neighbours": run.folder / f"{data.named('retrieval')}.png"} if out is None else {}
+    for path in images.values():
+        draw_neighbours(
+            queries[0], galleries[0], data, path, leave_group_out=data.leave_group_out, scaling=scaling, most=pictures
+        )
     result = Result(
         kind=data.named("retrieval"),
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
@@ -186,5 +189,5 @@ def evaluate_retrieval(
             *scaling_notes(scaling),
         ),
     )
-    result.publish(run, data.data(), out=out, images={"neighbours": picture})
+    result.publish(run, data.data(), out=out, images=images)
     return result

@@ -81,6 +81,7 @@ class TrainedRun:
         meta: Contents of the checkpoint's meta.json.
         store: Shows the videos, at the size at which the run saw them. None shows them as they are decoded.
         weights: Which of the checkpoint's weights: "raw", or their moving average ("ema").
+        keeps: Whether results, features and indexes are written into its folder. They are read from it all the same.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class TrainedRun:
     meta: dict[str, Any]
     store: FrameStore | None = None
     weights: Literal["ema", "raw"] = "raw"
+    keeps: bool = True
 
     @property
     def step(self) -> int:
@@ -99,6 +101,13 @@ class TrainedRun:
     def trained_on(self) -> frozenset[str]:
         """Fingerprints of the videos that it was trained on, and of each set if it mixed several."""
         return fingerprints(self.meta)
+
+    def writing_to(self, out: Path | None) -> TrainedRun:
+        """Returns the run as it is evaluated for a file: nothing else is written, so not into the run's folder either.
+
+        None, for results in the run's folder, returns it as it is.
+        """
+        return self if out is None else replace(self, keeps=False)
 
     def encoders(self) -> dict[str, Encoder]:
         """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""
