@@ -26,7 +26,6 @@ def draw_neighbours(
     data: Splits,
     path: Path,
     *,
-    leave_group_out: bool,
     scaling: Scaling = "none",
     most: int = 6,
 ) -> None:
@@ -37,17 +36,16 @@ def draw_neighbours(
     Args:
         query: Features of the test videos.
         gallery: Features of the training videos.
-        data: The videos.
+        data: The videos. With leave_group_out, only videos of other groups than the query's are considered.
         path: The PNG file.
-        leave_group_out: Consider only videos of other groups than the query's.
         scaling: How features are rescaled beforehand, see vidssl.evaluate.knn.nearest.
         most: Largest number of queries whose nearest video has their class, and of queries whose nearest video has not.
 
     Raises:
         VidsslError: A label is missing, or a video cannot be read.
     """
-    count = min(_COLUMNS, max_k(query, gallery, leave_group_out=leave_group_out))
-    near = nearest(query, gallery, count, leave_group_out=leave_group_out, scaling=scaling)
+    count = min(_COLUMNS, max_k(query, gallery, leave_group_out=data.leave_group_out))
+    near = nearest(query, gallery, count, leave_group_out=data.leave_group_out, scaling=scaling)
     query_label, label = label_ids(query, gallery)
     right = label[near] == query_label[:, None]  # [Q, count]
     rows = []

@@ -159,11 +159,9 @@ def evaluate_retrieval(
         f"R@{k}": Estimate(value)
         for k, value in chance(queries[0], galleries[0], few, leave_group_out=data.leave_group_out).items()
     }
-    images = {"neighbours": run.folder / f"{data.named('retrieval')}.png"} if out is None else {}
-    for path in images.values():
-        draw_neighbours(
-            queries[0], galleries[0], data, path, leave_group_out=data.leave_group_out, scaling=scaling, most=pictures
-        )
+    picture = run.folder / f"{data.named('retrieval')}.png"
+    if out is None:
+        draw_neighbours(queries[0], galleries[0], data, picture, scaling=scaling, most=pictures)
     result = Result(
         kind=data.named("retrieval"),
         protocol="nearest by cosine, hit where one of k has the class (Buechler et al. 2018; VCOP, Xu et al. 2019)",
@@ -189,5 +187,5 @@ def evaluate_retrieval(
             *scaling_notes(scaling),
         ),
     )
-    result.publish(run, data.data(), out=out, images=images)
+    result.publish(run, data.data(), out=out, images={"neighbours": picture} if out is None else {})
     return result
