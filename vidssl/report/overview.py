@@ -152,13 +152,37 @@ def _headings(lines: Sequence[tuple[str, RunRecord, str, Mapping[str, Any]]]) ->
 
 
 def _unlike(runs: Sequence[RunRecord], kind: str, heading: str) -> str:
-    """A warning if results of one kind are not comparable: on different videos, or split in different ways."""
+    """A warning if results of one kind are not comparable: it says which of their videos differ, or that only the
+    words for the split do.
+    """
     found = {run.name: run.results[kind] for run in runs if kind in run.results}
-    used = {name: (one["data"].get("train"), one["data"]["test"], one["split"]) for name, one in found.items()}
-    if len(set(used.values())) < 2:
-        return ""
-    sets = "; ".join(
-        f"{name}: {one['data']['test_videos']} videos of {one['data']['test_root']}" for name, one in found.items()
+    about = {name: one["data"] for name, one in found.items()}
+    learnt = (
+        "the training videos"
+        if any("train_videos" not in data for data in about.values())  # of the run, as in its own task
+        else "the videos that the test videos are compared with"
+        if kind.startswith("retrieval")
+        else "the videos that labels are learnt from"
     )
-    unlike = f"Not comparable, because the test videos differ: {heading} ({sets})."
+    reasons = []
+    for part, what in (("test", "the test videos"), ("train", learnt)):
+        if len({data.get(part) for data in about.values()}) > 1:
+            reasons.append(f"{what} differ ({_videos(about, part)})")
+    if not reasons and len({one["split"] for one in found.values()}) > 1:
+        sets = "; ".join(f"{name}: {one['split']}" for name, one in found.items())
+        reasons.append(f"the videos are split differently ({sets})")
+    if not reasons:
+        return ""
+    unlike = f"Not comparable: {heading}, because {', and '.join(reasons)}."
     return f'<p class="soft">{parts.text(unlike)}</p>'
+
+
+def _videos(about: Mapping[str, Mapping[str, Any]], part: str) -> str:
+    """The videos of one part of each result: how many, of which folder; where that is the same, their fingerprint."""
+    sets = {
+        name: f"{data[f'{part}_videos']} videos of {data[f'{part}_root']}" if f"{part}_videos" in data else ""
+        for name, data in about.items()
+    }
+    if len(set(sets.values())) == 1:
+        sets = {name: f"{text} with fingerprint {about[name].get(part)}".strip() for name, text in sets.items()}
+    return "; ".join(f"{name}: {text}" for name, text in sets.items())
