@@ -34,13 +34,16 @@ def table(lines: Iterable[Line]) -> str:
     for called, variant, method in ROWS:
         alone = [_longest([line for line in found if _is_of(line, name, variant)]) for name in SETS]
         together = [line for line in found if line["bench"] == "time" and line["method"] == method and method]
-        together = [line for line in together if line["form"] == "inductive" and line["steps"] == STEPS]
+        together = [line for line in together if line["form"] == "inductive" and line["steps"] >= STEPS]
         together = [line for line in together if line["encoder"] == recipe_of(method, 0, STEPS).encoder]  # as it is now
+        longer = sorted({line["steps"] for line in together} - {STEPS})
         used = [*(line for some in alone for line in some), *together]
         if used:
             commits = ", ".join(sorted({commit(line) for line in used}))
-            rows.append([called, *map(_alone, alone), _together(together), commits])
-    return lay(["recipe", *SETS, f"all clips but test groups, {STEPS:,} steps, a figure a seed", "commit"], rows)
+            more = "; ".join(f"{_together(together, steps)}, {steps:,} steps" for steps in longer)
+            rows.append([called, *map(_alone, alone), _together(together, STEPS), more, commits])
+    everything = f"all clips but test groups, {STEPS:,} steps, a figure a seed"
+    return lay(["recipe", *SETS, everything, "the same, more steps", "commit"], rows)
 
 
 def _is_of(line: Line, name: str, variant: str) -> bool:
@@ -66,8 +69,9 @@ def _alone(lines: list[Line]) -> str:
     return f"{'; '.join(cells)} (chance {100 * lines[0]['chance']:.1f}; {lines[0]['steps']:,} steps)" if lines else ""
 
 
-def _together(lines: list[Line]) -> str:
+def _together(lines: list[Line], steps: int) -> str:
     """A cell of all sets together, each task of a run by itself. Seeds may ask about a few tuples more or fewer."""
+    lines = sorted((line for line in lines if line["steps"] == steps), key=lambda line: line["seed"])
     if not lines:
         return ""
     parts = []

@@ -14,8 +14,16 @@ def alone(workload: str, accuracy: float, steps: int, low: float) -> dict[str, A
     return {**about, "accuracy": accuracy, "low": low, "high": 0.9, "commit": "0123456789", "changed": False}
 
 
-def together(method: str, form: str, encoder: str, **task: float) -> dict[str, Any]:
-    about = {"bench": "time", "method": method, "form": form, "steps": 2000, "commit": "89abcdef01", "changed": False}
+def together(method: str, form: str, encoder: str, seed: int = 0, steps: int = 2000, **task: float) -> dict[str, Any]:
+    about = {
+        "bench": "time",
+        "method": method,
+        "form": form,
+        "steps": steps,
+        "seed": seed,
+        "commit": "89abcdef01",
+        "changed": False,
+    }
     return {
         **about,
         "encoder": encoder,
@@ -31,7 +39,8 @@ def test_figures_stand_where_they_belong() -> None:
             alone("tennis, training groups, vcop, 400 steps, seed 1", 0.221, 400, 0.163),
             alone("tennis, training groups, vcop, 400 steps, seed 2", 0.168, 400, 0.122),
             together("vcop_r3d_tiny", "inductive", DIFFERENCES, accuracy=0.352, tuples=54),
-            together("vcop_r3d_tiny", "inductive", DIFFERENCES, accuracy=0.17, tuples=56),
+            together("vcop_r3d_tiny", "inductive", DIFFERENCES, seed=1, accuracy=0.17, tuples=56),
+            together("vcop_r3d_tiny", "inductive", DIFFERENCES, steps=9000, accuracy=0.5, tuples=54),
             together("vcop_r3d_tiny", "transductive", DIFFERENCES, accuracy=0.99, tuples=54),
             together("vcop_r3d_tiny", "inductive", "r3d_tiny", accuracy=0.98, tuples=54),  # not the recipe's encoder
             together(
@@ -51,18 +60,20 @@ def test_figures_stand_where_they_belong() -> None:
             "**30.0** [20.0, 90.0] of 280 (chance 16.7; 600 steps)",
             "",
             "**35.2**, 17.0 of 54 to 56 (chance 16.7)",
+            "**50.0** of 54 (chance 16.7), 9,000 steps",
             "0123456, 89abcde",
         ],
         [
             "the same, frames instead of differences",
             "22.1 [16.3, 90.0] of 280; 16.8 [12.2, 90.0] of 280 (chance 16.7; 400 steps)",
-            *("", "", ""),
+            *("", "", "", ""),
             "0123456",
         ],
         [
             "`vcop_r3d_tiny --pretext vcop,pace,arrow`",
             *("", "", ""),
             "vcop **37.0** of 54 (chance 16.7); pace 30.0 of 54 (chance 25.0); arrow 48.1 of 54 (chance 50.0)",
+            "",
             "89abcde",
         ],
     ]
