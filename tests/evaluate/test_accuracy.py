@@ -76,8 +76,11 @@ def test_the_videos_that_the_run_held_out(
     assert written["split"] == "tested on the run's held-out videos"
     assert main([*begin, "--test", str(index.root), "--tuples", "2", "--device", "cpu"]) == 0
     seen = len(index.usable(recipe.pretext.plan.frames)) - len(held.usable(recipe.pretext.plan.frames))
-    split = json.loads((run.folder / "pretext.json").read_text())["split"]
-    assert split == f"tested on the videos as given; the run was trained on {seen} of these {len(index)}"
+    written = json.loads((run.folder / "pretext.json").read_text())
+    assert written["split"] == "tested on the videos as given"
+    assert written["data"]["test_videos_pretrained_on"] == seen
+    line = f"{seen} of {len(index)} test videos were among the run's pretraining videos (without labels)."
+    assert line in written["notes"]
     for wrong in ([], ["--train", "a", "--test", "b"]):
         assert main([*begin, *wrong]) == 2
         assert "name the training videos with --train, of which those are tested" in capsys.readouterr().err

@@ -75,7 +75,10 @@ def test_videos_that_are_missing_are_counted(videos: Path, tmp_path: Path) -> No
     dataset.parts["test_1"][0] = dataset.parts["test_1"][0]._replace(path=None)
     (found,) = official_splits(dataset, VideoIndex.build(videos, progress=False), (1,))
     assert (found.missing, len(found.test)) == (1, 3)
-    assert found.notes(3, found.train.column("label").to_pylist()) == ("1 videos of the official lists are missing.",)
+    assert found.notes(3, found.train.column("label").to_pylist()) == (
+        "How many of the test videos were among the run's pretraining videos is not known.",
+        "1 videos of the official lists are missing.",
+    )
 
 
 @pytest.mark.parametrize("numbers", [(), (0,), (4,), (1, 1), (1, 4)])

@@ -80,7 +80,7 @@ def test_leaving_groups_out_says_how_many_test_videos_the_run_saw(index: VideoIn
     assert found.pretrained_on == len(seen) < len(index)
     assert len(held) > 0
     labels = index.column("label").to_pylist()
-    text = f"The run was pretrained on {len(seen)} of the {len(index)} test videos, without labels."
+    text = f"{len(seen)} of {len(index)} test videos were among the run's pretraining videos (without labels)."
     assert text in found.notes(len(index), labels)
     everything = replace(recipe, train=replace(recipe.train, holdout=0.0))
     usable = len(index.usable(recipe.pretext.plan.frames))

@@ -13,6 +13,7 @@ from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
+from vidssl.evaluate.seen import count_seen
 from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.index.table import VideoIndex
 from vidssl.paths import check_output, printable
@@ -124,11 +125,11 @@ class Data:
             out: JSON file of the result.
         """
         if self.dataset is None:
-            return evaluate(self._open(run), out)
+            return evaluate(_with_seen(self._open(run), run), out)
         found = _OFFICIAL[self.dataset](self._train, self.annotations)
         check_splits(found, self.splits)  # before videos are indexed
         index = self._kept(self._train, run)
-        splits = official_splits(found, index, self.splits)
+        splits = [_with_seen(one, run) for one in official_splits(found, index, self.splits)]
         return evaluate_over_splits(run, splits, evaluate, out=out)
 
     def recorded(self) -> dict[str, object]:
@@ -198,6 +199,12 @@ class Data:
         _ = self._train  # raises before the run is loaded
         opened = load_run(run, allow_outside=self.allow_outside, trust_code=self.trust_code, weights=self.weights)
         return frames.of(opened).writing_to(out)
+
+
+def _with_seen(splits: Splits, run: TrainedRun) -> Splits:
+    """Returns the videos with how many of them the run was pretrained on, if an index of its videos tells it."""
+    count = count_seen(run, splits.test)
+    return splits if count is None else replace(splits, pretrained_on=count)
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}

@@ -19,6 +19,7 @@
 | accuracy.py | accuracy in the pretext task |
 | run.py | loads a run: its encoder, its recipe, how videos are shown to it |
 | splits.py | which videos are for training and which are for testing |
+| seen.py | how many of the test videos the run was pretrained on |
 | over_splits.py | an evaluation over official splits, and their mean |
 | layers.py | the feature of a clip: which layer gives it, and how it is pooled |
 | features.py, cache.py | features of videos from evenly spaced clips; their cache on disk |

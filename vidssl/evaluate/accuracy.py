@@ -13,8 +13,8 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
-from vidssl.evaluate.splits import pretrained_on
-from vidssl.index.holdout import fingerprint
+from vidssl.evaluate.seen import count_seen
+from vidssl.evaluate.splits import seen_note, test_data
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
@@ -205,34 +205,22 @@ def evaluate_pretext(
         numbers["chance"] |= {task.metric("accuracy"): Estimate(task.chance or 0.0), task.metric("balanced"): balanced}
     videos = len(set(torch.cat([answers.video for answers in found]).tolist()))
     drawn, predicted = (sum(part) for part in zip(*((one.drawn, len(one.label)) for one in found), strict=True))
+    seen = count_seen(run, test)
     result = Result(
         kind="pretext",
         protocol=f"{run.recipe.pretext.name}: {tuples} tuple(s) of the middle window of each video, centre crop",
         numbers=numbers,
-        split=split or f"tested on the videos as given; {_seen(run, test)}",
+        split=split or "tested on the videos as given",
         counts={"tuples": predicted, "videos": videos, "classes": sum(len(task.class_names) for task in tasks)},
         weights=run.weights,
         settings={"tuples": tuples},
         notes=(
             f"{drawn - predicted} of {drawn} tuples are left out, as no try at them met the task's limits. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
+            seen_note(seen, len(test)),
             "Balanced: the mean over the classes of the accuracy in each, without an interval.",
             *size_notes(run.recipe),
         ),
     )
-    place = {
-        "train": run.meta["data"],
-        "test": fingerprint(test),
-        "test_root": test.root.name,
-        "test_videos": len(test),
-    }
-    result.publish(run, place, out=out)
+    result.publish(run, {"train": run.meta["data"], **test_data(test, seen)}, out=out)
     return result
-
-
-def _seen(run: TrainedRun, test: VideoIndex) -> str:
-    """How many of the videos the run was trained on, as far as that is known."""
-    if fingerprint(test) not in run.trained_on:
-        return "whether the run was trained on some of them is not known"
-    count = pretrained_on(run.recipe, test, test)
-    return f"the run was trained on {count} of these {len(test)}"

@@ -35,7 +35,7 @@ class Splits:
         number: Number of the official split; None if the videos are split otherwise.
         missing: Number of videos of the official split that are not in the folder.
         pretrained_on: Number of test videos that the run was pretrained on, without their labels; None if that is not
-            known, as the run was pretrained on another set of videos.
+            known, see `vidssl.evaluate.seen.count_seen`.
     """
 
     train: VideoIndex
@@ -44,7 +44,7 @@ class Splits:
     leave_group_out: bool = False
     number: int | None = None
     missing: int = 0
-    pretrained_on: int | None = 0
+    pretrained_on: int | None = None
 
     def named(self, kind: str) -> str:
         """The name of an evaluation's results: an official split adds its number."""
@@ -57,15 +57,7 @@ class Splits:
             tested: Number of test videos that were used.
             train_labels: Labels of the training videos.
         """
-        found = list(self.copies_note())
-        if self.pretrained_on is None:
-            found.append(
-                "The run was pretrained on another set of videos. How many of the test videos are in it is not known."
-            )
-        elif self.pretrained_on:
-            found.append(
-                f"The run was pretrained on {self.pretrained_on} of the {len(self.test)} test videos, without labels."
-            )
+        found = [*self.copies_note(), seen_note(self.pretrained_on, len(self.test))]
         if self.missing:
             found.append(f"{self.missing} videos of the official lists are missing.")
         if tested < len(self.test):
@@ -110,10 +102,7 @@ class Splits:
             "train": fingerprint(self.train),
             "train_root": self.train.root.name,
             "train_videos": len(self.train),
-            "test": fingerprint(self.test),
-            "test_root": self.test.root.name,
-            "test_videos": len(self.test),
-            "test_videos_pretrained_on": self.pretrained_on,
+            **test_data(self.test, self.pretrained_on),
         }
 
 
@@ -135,6 +124,23 @@ def copies_of(test: VideoIndex, train: VideoIndex) -> dict[str, str]:
 
     known = dict(content(train))
     return {path: known[what] for what, path in content(test) if what in known}
+
+
+def test_data(test: VideoIndex, seen: int | None) -> dict[str, object]:
+    """The test videos, for a result's JSON file; `seen`: how many of them the run was pretrained on, or None."""
+    return {
+        "test": fingerprint(test),
+        "test_root": test.root.name,
+        "test_videos": len(test),
+        "test_videos_pretrained_on": seen,
+    }
+
+
+def seen_note(count: int | None, tested: int) -> str:
+    """Says how many of the tested videos the run was pretrained on; None if it is not known."""
+    if count is None:
+        return "How many of the test videos were among the run's pretraining videos is not known."
+    return f"{count} of {tested} test videos were among the run's pretraining videos (without labels)."
 
 
 def split_name(kind: str, number: int | None) -> str:
@@ -191,7 +197,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=pretrained_on(recipe, train, train_set) if fingerprint(train) in pretrained else None,
+            pretrained_on=len(seen_of(recipe, train, train_set)) if fingerprint(train) in pretrained else None,
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -200,20 +206,27 @@ def make_splits(
         )
     span = recipe.pretext.plan.frames
     rest, held = recipe.train.split(train_set, span)
-    description = "tested on the run's held-out videos"
-    if fingerprint(train) not in pretrained:
+    description, known = "tested on the run's held-out videos", fingerprint(train) in pretrained
+    if not known:
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    return Splits(train=rest, test=held, description=description)
+    seen = len(seen_of(recipe, train, held)) if known else None
+    return Splits(train=rest, test=held, description=description, pretrained_on=seen)
 
 
-def pretrained_on(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> int:
-    """How many of the test videos a run saw that was pretrained on an index: all but those that it held out."""
+def seen_of(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> set[str]:
+    """The paths of the test videos that a run saw which was pretrained on an index: all but those that it held out.
+
+    They are the same files, or copies of them (`copies_of`): videos may have moved since.
+    """
     span = recipe.pretext.plan.frames
     seen, _ = recipe.train.split(pretrained, span)
-    paths = seen.select(seen.usable(span)).column("path").to_pylist()
-    return len({seen.root / path for path in paths} & {test.root / path for path in test.column("path").to_pylist()})
+    seen = seen.select(seen.usable(span))
+    root, folder = test.root.resolve(), seen.root.resolve()
+    files = {folder / path for path in seen.column("path").to_pylist()}
+    same = {path for path in test.column("path").to_pylist() if root / path in files}
+    return same | copies_of(test, seen).keys()
 
 
 def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
