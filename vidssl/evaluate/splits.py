@@ -197,7 +197,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=len(seen_of(recipe, train, train_set)) if fingerprint(train) in pretrained else None,
+            pretrained_on=_count_seen(recipe, pretrained, train, train_set),
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -206,12 +206,12 @@ def make_splits(
         )
     span = recipe.pretext.plan.frames
     rest, held = recipe.train.split(train_set, span)
-    description, known = "tested on the run's held-out videos", fingerprint(train) in pretrained
-    if not known:
+    description = "tested on the run's held-out videos"
+    if fingerprint(train) not in pretrained:
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    seen = len(seen_of(recipe, train, held)) if known else None
+    seen = _count_seen(recipe, pretrained, train, held)
     return Splits(train=rest, test=held, description=description, pretrained_on=seen)
 
 
@@ -227,6 +227,16 @@ def seen_of(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> set[str
     files = {folder / path for path in seen.column("path").to_pylist()}
     same = {path for path in test.column("path").to_pylist() if root / path in files}
     return same | copies_of(test, seen).keys()
+
+
+def _count_seen(recipe: Recipe, pretrained: Set[str], train: VideoIndex, test: VideoIndex) -> int | None:
+    """How many test videos the run saw, if it is one of these videos; None also if the index is damaged."""
+    if fingerprint(train) not in pretrained:
+        return None
+    try:
+        return len(seen_of(recipe, train, test))
+    except VidsslError:  # `copies_note` says what is damaged
+        return None
 
 
 def with_labels(index: VideoIndex, labels: Path) -> VideoIndex:
