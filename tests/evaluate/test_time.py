@@ -138,6 +138,8 @@ def test_the_command(
     assert found["chance"]["order"]["value"] == 0.5
     assert main([*arguments, "--pairs", "a:c"]) == 2
     assert "no video has the label 'c'; take two of a, b" in capsys.readouterr().err
+    assert main([*arguments, "--pairs", "a:a"]) == 2
+    assert "pairs=a:a: take two different labels" in capsys.readouterr().err
     assert main([*arguments, "--pairs", "a"]) == 2
     assert "take FIRST:SECOND" in capsys.readouterr().err
     monkeypatch.delattr("vidssl.evaluate.time.played_features")  # nothing is decoded before this is said

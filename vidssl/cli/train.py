@@ -122,7 +122,7 @@ def _command(name: str, default: Recipe, doc: str) -> Callable[..., None]:
 def _with_tasks(recipe: Recipe, pretext: str | None, weights: tuple[float, ...]) -> Recipe:
     """Returns a recipe with the tasks that --pretext names in the place of its own."""
     if pretext is not None:
-        return replace(recipe, pretext=join(recipe.pretext, pretext.split(","), weights))
+        return replace(recipe, pretext=join(recipe.pretext, [name.strip() for name in pretext.split(",")], weights))
     if weights:
         raise VidsslError(f"task_weights={weights}: name the tasks with --pretext, or leave it out")
     return recipe

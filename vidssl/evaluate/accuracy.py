@@ -11,6 +11,7 @@ import torch
 
 from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
+from vidssl.evaluate.probe import majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
 from vidssl.evaluate.seen import count_seen
@@ -180,6 +181,8 @@ def evaluate_pretext(
 
     Returns:
         The result. Its intervals treat the tuples of a group as dependent, and those of a video without a group.
+        Chance is what one answer to all tuples reaches: the fraction of the most common label, in the task's table or
+        among these tuples.
 
     Raises:
         VidsslError: No video is long enough, or one cannot be read; no tuple meets the task's limits; `out` cannot be
@@ -200,9 +203,10 @@ def evaluate_pretext(
             right = proportion(answers.right, _groups(test, answers))
             numbers[name] |= {task.metric("accuracy"): right, task.metric("balanced"): Estimate(answers.balanced)}
     numbers["chance"] = {}
-    for task in tasks:
+    for task, answers in zip(tasks, found, strict=True):
         balanced = Estimate(1 / len(task.class_names))
-        numbers["chance"] |= {task.metric("accuracy"): Estimate(task.chance or 0.0), task.metric("balanced"): balanced}
+        constant = Estimate(max(task.chance or 0.0, majority_fraction(answers.label.tolist())))
+        numbers["chance"] |= {task.metric("accuracy"): constant, task.metric("balanced"): balanced}
     videos = len(set(torch.cat([answers.video for answers in found]).tolist()))
     drawn, predicted = (sum(part) for part in zip(*((one.drawn, len(one.label)) for one in found), strict=True))
     seen = count_seen(run, test)
@@ -218,6 +222,7 @@ def evaluate_pretext(
             f"{drawn - predicted} of {drawn} tuples are left out, as no try at them met the task's limits. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
             seen_note(seen, len(test)),
+            "Chance: what one answer to all of these tuples reaches at most. Few tuples may have one label more often.",
             "Balanced: the mean over the classes of the accuracy in each, without an interval.",
             *size_notes(run.recipe),
         ),

@@ -142,7 +142,7 @@ def omitted_ks(ks: Sequence[int], few: Sequence[int]) -> tuple[str, ...]:
 LARGEST_CLASS = "Chance: always predicting the most common class of the test videos (the share of the largest class)."
 
 
-def majority_fraction(labels: Sequence[str | None]) -> float:
+def majority_fraction(labels: Sequence[str | int | None]) -> float:
     """Fraction of the most common class: the accuracy of always predicting it."""
     return max(Counter(labels).values()) / len(labels)
 

@@ -289,6 +289,8 @@ def evaluate_time(
             class that no video has; `out` cannot be written.
     """
     labels = set(index.column("label").to_pylist())
+    if twice := [left for left, right in pairs if left == right]:
+        raise VidsslError(f"evaluate time: pairs={twice[0]}:{twice[0]}: take two different labels")
     if unknown := [name for pair in pairs for name in pair if name not in labels]:
         has = ", ".join(sorted(str(label) for label in labels))
         raise VidsslError(f"evaluate time: pairs: no video has the label {unknown[0]!r}; take two of {has}")
