@@ -24,10 +24,9 @@ def table(lines: Iterable[Line]) -> str:
         found = list(group)
         low = next((line for line in found if line["method"] == "low level"), None)
         runs = [line for line in found if line["method"] != "low level"]
-        for name in dict.fromkeys(name for line in (*runs, *([low] if low else ())) for name in line["sets"]):
-            sizes = next(
-                line["sets"][name]["sizes"] for line in (*runs, *([low] if low else ())) if name in line["sets"]
-            )
+        used = [*runs, low] if low else runs
+        for name in dict.fromkeys(name for line in used for name in line["sets"]):
+            sizes = next(line["sets"][name]["sizes"] for line in used if name in line["sets"])
             about = f"**{form}, {name}** ({sum(sizes)} answers in {len(sizes)} groups)"
             parts.append(f"{about}\n\n{_set_table(name, runs, low)}")
     return "\n\n".join(parts)
@@ -64,9 +63,11 @@ def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
     """
     trained, untrained = ([one["numbers"][name][way] for one in of] for name in ("trained", "untrained"))
     seeds, groups = gains(of, "trained", "untrained", way)
-    sure = len(of) >= _SEEDS and seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
+    if len(of) < _SEEDS:
+        seeds = Estimate(seeds.value)
+    sure = seeds.low is not None and min(seeds.low, groups.low or 0.0) > 0
     gain = f"**{100 * seeds.value:+.1f}**" if sure else f"{100 * seeds.value:+.1f}"
-    gain += (ends("[]", seeds) if len(of) >= _SEEDS else "") + ends("()", groups)
+    gain += ends("[]", seeds) + ends("()", groups)
     text = f"{100 * np.mean(trained):.1f} / {100 * np.mean(untrained):.1f}, {gain}"
     plain = PROBES.get(way, way.removeprefix("map: "))
     same = low_level is not None and low_level["sizes"] == of[0]["sizes"]

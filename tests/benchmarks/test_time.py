@@ -193,7 +193,7 @@ def test_a_table_has_means_gains_and_both_intervals() -> None:
     wanted = "80.0 / 40.0, **+40.0** [+40.0, +40.0] (+40.0, +40.0); over frame difference +20.0 (+20.0, +20.0)"
     assert f"| m | 3 | 5 | {wanted} | 0123456 |" in text
     uneven = table([case(0, [5, 5, 0, 0], [2, 2, 2, 2]), case(1, [5, 5, 0, 0], [3, 3, 3, 3])])
-    assert "50.0 / 50.0, +0.0 (" in uneven  # two seeds tell nothing about a third one
+    assert "50.0 / 50.0, +0.0 (" in uneven  # two seeds are too few for an interval over seeds
     assert "over frame difference" not in uneven
     asked_more = case(0, [4, 4, 4, 4], [2, 2, 2, 2]) | {"method": "more"}
     for part in ("numbers", "right"):

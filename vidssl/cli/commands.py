@@ -127,12 +127,9 @@ def index(
     if kept is not None:
         kept.fill(found, workers=workers, file_timeout=file_timeout, engine=engine)  # that an earlier call read
     print(found.summary())
-    gone = (
-        ""
-        if known is None
-        else f"; {len(known) - (len(found) - found.read)} rows of the old index are gone, changed or were not read"
-    )
-    print(f"wrote {out}: {found.read} videos read, {len(found) - found.read} taken from the old index{gone}")
+    old = len(found) - found.read
+    gone = "" if known is None else f"; {len(known) - old} rows of the old index are gone, changed or were not read"
+    print(f"wrote {out}: {found.read} videos read, {old} taken from the old index{gone}")
     if kept is not None:
         say_kept(kept, found)
         check_kept(kept, found)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from vidssl.cpus import cpus
 from vidssl.demo.scenes import SCENES, film
 from vidssl.paths import atomic_write, output_path
+from vidssl.prepare.encode import REPEATABLE
 from vidssl.types import VidsslError
 
 VERSION = 2  # version of the scenes; files of another version are made again
@@ -91,8 +92,7 @@ def encode(path: Path, frames: npt.NDArray[np.uint8], rng: np.random.Generator) 
     """
     with atomic_write(path) as aside, av.open(str(aside), "w", format=path.suffix[1:]) as container:
         if path.suffix == ".mp4":
-            # with x264's macroblock tree, the same frames do not always give the same bytes
-            options = {"preset": "veryfast", "crf": str(rng.integers(18, 27)), "x264-params": "mbtree=0"}
+            options = {"preset": "veryfast", "crf": str(rng.integers(18, 27)), **REPEATABLE}
             stream = container.add_stream("libx264", rate=25, options=options)
         else:
             stream = container.add_stream("mpeg4", rate=25)

@@ -187,7 +187,7 @@ def _check_reached(address: str, where: str) -> None:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _REACHED) as connection:
             other = not _encrypted() and not _greets(connection)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise VidsslError(
             f"{where} it does not answer ({error}); start its head with `ray start --head`, or name the one that runs"
         ) from error

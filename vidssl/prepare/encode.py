@@ -25,7 +25,7 @@ from vidssl.video.times import TIMELESS, chunk_times
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 _DRIFT = Fraction(1, 2)  # frames by which the time of a frame may differ from an even one
 # Without its macroblock tree, x264 gives the same bytes twice: the AVX-512 code for it reads memory that nobody wrote.
-_X264 = {"tune": "fastdecode", "x264-params": "mbtree=0"}
+REPEATABLE = {"x264-params": "mbtree=0"}
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -102,7 +102,7 @@ def _encode(video: Video, row: dict[str, Any], target: Path, how: Encoding, *, e
     ):
         times = _Times(video, reader, row, even=even)
         height, width = how.size(*video.size)
-        options = {"preset": how.preset, "crf": str(how.crf), **_X264}
+        options = {"preset": how.preset, "crf": str(how.crf), "tune": "fastdecode", **REPEATABLE}
         stream: Any = output.add_stream("libx264", rate=times.rate, options=options)
         coder = stream.codec_context
         coder.width, coder.height, coder.pix_fmt = width, height, "yuv420p"
