@@ -135,6 +135,15 @@ def test_videos_that_differ_widen_the_interval() -> None:
     )  # the spread between videos needs two of them
 
 
+def test_one_answer_to_an_uneven_draw_solves_nothing() -> None:
+    """Of 400 tuples 280 have the first label, though the table has both equally often."""
+    label = (torch.arange(400) >= 280).long()
+    score = measure("x", torch.tensor([[1.0, 0.0]]).expand(400, 2), label, torch.arange(400), np.array([0, 1]))
+    assert score.accuracy == 0.7
+    assert score.low > 0.6
+    assert score.verdict == "solves nothing"
+
+
 def test_logistic_regression_by_hand() -> None:
     """Of four with x = 1 three are of class 1, of four with x = -1 one is: the log odds are ln 3 and -ln 3."""
     x = torch.tensor([1.0, 1, 1, 1, -1, -1, -1, -1], dtype=torch.float64)[:, None]

@@ -104,6 +104,8 @@ def test_wrong_input_is_named() -> None:
         retrieval(one, one, (40,), leave_group_out=True)
     with pytest.raises(VidsslError, match="label: some videos have none"):
         retrieval(_features(3, 0)._replace(label=["a", None, "b"]), one, (1,))
+    with pytest.raises(VidsslError, match=r"retrieval: the videos to find have 1 class\(es\); give two or more"):
+        retrieval(one, one._replace(label=["a"] * 40), (1,))
 
 
 def test_evaluation_of_a_run(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ def test_chance_is_shown_of_a_run_of_any_code(index: VideoIndex, recipe: Recipe,
     run = tmp_path / "run"
     train(replace(recipe, encoder=f"{code}:net"), index, run, steps=1, device="cpu", quiet=True)
     code.write_text("raise RuntimeError")  # a report imports no code of a run
+    log = run / "metrics.jsonl"
+    *_, chance = re.findall(r'"val/chance": ([0-9.]+)', log.read_text())  # of the held-out tuples
+    assert f"tuples, chance {100 * float(chance):.1f}<" in write_report([run], tmp_path / "r.html").read_text()
+    log.write_text(re.sub(r'"val/chance": [0-9.]+, ', "", log.read_text()))  # as an earlier version wrote it
     assert "tuples, chance 16.7<" in write_report([run], tmp_path / "r.html").read_text()
     change_meta(run, chance={"accuracy": 0.25})
     assert "tuples, chance 25.0<" in write_report([run], tmp_path / "r.html").read_text()
@@ -120,10 +124,15 @@ def log_line(run: Path, **values: float) -> None:
 
 def test_a_task_at_chance_and_a_collapse_are_warned_of(runs: list[Path], tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs[0], tmp_path / "run", symlinks=True))
-    log_line(run, val__accuracy=0.5, val__tuples=100, watch__spread=0.5)
+    log_line(run, val__accuracy=0.5, val__chance=1 / 6, val__tuples=100, watch__spread=0.5)
     text = write_report([run], tmp_path / "r.html").read_text()
     assert 'class="warning"' not in text
-    log_line(run, val__accuracy=0.17, val__tuples=100, watch__spread=1e-5)
+    log_line(run, val__accuracy=0.31, val__chance=0.29, val__tuples=100, watch__spread=0.5)
+    assert (
+        "31.0 % of 100 held-out tuples is no more than chance (29.0 %)"
+        in write_report([run], tmp_path / "r.html").read_text()
+    )
+    log_line(run, val__accuracy=0.17, val__chance=1 / 6, val__tuples=100, watch__spread=1e-5)
     text = write_report([run], tmp_path / "r.html").read_text()
     warned = re.findall(r'class="warning">([^<]*)<', text)
     of_task = "he task vcop is not learnt at step 4: 17.0 % of 100 held-out tuples is no more than chance (16.7 %)."

@@ -200,7 +200,7 @@ def test_a_joint_run_is_evaluated_in_each_of_its_tasks(joint: Recipe, index: Vid
     assert found.counts == {"tuples": 3 * 18, "videos": 9, "classes": 11}
     clips, alone = (View().of(one) for one in (joint, replace(joint, pretext=JOINT.tasks[0])))
     assert (clips.length, clips.stride, clips.augment) == (alone.length, alone.stride, alone.augment)
-    with pytest.raises(VidsslError, match="audit a recipe with each of its tasks"):
+    with pytest.raises(VidsslError, match="audit a recipe of each of these tasks, without a run"):
         audit(joint, index, device="cpu", progress=False)
     with pytest.raises(VidsslError, match="it has no single chance"):
         pretext_accuracy(trained_model(checkpoint.find(out))[0], index)

@@ -31,7 +31,8 @@ class Accuracy:
     Attributes:
         accuracy: Fraction of the tuples that are predicted correctly.
         balanced: Mean over the classes of the accuracy in each; chance is 1 / classes.
-        chance: Fraction of the most common label in the task's table.
+        chance: What one answer to all tuples reaches: the fraction of the most common label, in the task's table or
+            among these tuples.
         tuples: Number of tuples that were predicted.
         rejected: Fraction of the tuples that met the task's limits in none of the tries; they are left out.
     """
@@ -142,7 +143,7 @@ def pretext_accuracy(
     return Accuracy(
         accuracy=float(found.right.float().mean()),
         balanced=found.balanced,
-        chance=chance,
+        chance=max(chance, majority_fraction(found.label.tolist())),
         tuples=len(found.label),
         rejected=1 - len(found.label) / found.drawn,
     )

@@ -341,7 +341,7 @@ def evaluate_attentive(
         counts={
             "training videos": len(train["trained"].label),
             "test videos": len(label),
-            "classes": len(set(label)),
+            "classes": len(set(train["trained"].label)),
         },
         weights=run.weights,
         settings={**asdict(view), **asdict(how), "map": list(train["trained"].positions.shape[2:])},

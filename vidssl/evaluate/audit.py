@@ -24,6 +24,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Z, clustered_half_width, effective_size, wilson
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
+from vidssl.evaluate.probe import majority_fraction
 from vidssl.evaluate.run import shown_by, size_notes, trained_model
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
@@ -74,7 +75,8 @@ class Audit:
     Attributes:
         recipe: Name of the recipe.
         classes: Number of classes of the task.
-        chance: Accuracy of always predicting the most common label, in 0..1.
+        chance: What one answer to all held-out tuples reaches: the fraction of the most common label, in the task's
+            table or among these tuples.
         train_tuples: Number of tuples that the linear models were trained on.
         test_tuples: Number of held-out tuples that they were tested on.
         videos: Numbers of videos that the train tuples and the test tuples come from.
@@ -158,8 +160,11 @@ def audit(
     """
     _need(tuples >= LEAST, f"tuples={tuples}: take at least {LEAST}")
     config, pretext = recipe.train, recipe.pretext
-    single = len(pretext.objectives) == 1
-    _need(single, f"{pretext.name}: a cue solves one task at a time; audit a recipe with each of its tasks")
+    _need(
+        len(pretext.objectives) == 1,
+        f"{pretext.name}: a cue solves one task at a time; audit a recipe of each of these tasks, without a run: "
+        "vidssl audit RECIPE --data DATA",
+    )
     _need(
         config.holdout > 0, "holdout=0.0: the audit measures on held-out videos; take a fraction of them, such as 0.2"
     )
@@ -195,7 +200,7 @@ def _audit(
     return Audit(
         recipe=name or pretext.name,
         classes=pretext.plan.classes,
-        chance=pretext.chance,
+        chance=max(pretext.chance, majority_fraction(test.label.tolist())),
         train_tuples=len(train.label),
         test_tuples=len(test.label),
         videos=(train.videos, test.videos),
@@ -238,7 +243,8 @@ def measure(
         clustered_half_width((fair - hit[label]) / each[label] / here, video),
         Z * math.sqrt(float((hit * (1 - hit) / each).nansum())) / here,
     )
-    chance, even = float(count.max() / count.sum()), 1 / int((count > 0).sum())
+    # Few tuples may have one label more often than the table has.
+    chance, even = max(float(count.max() / count.sum()), majority_fraction(label.tolist())), 1 / int((count > 0).sum())
     if low > chance:
         way = [(value - chance) / (1 - chance) for value in (accuracy, low, high)]
         verdict = (

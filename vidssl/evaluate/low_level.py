@@ -226,7 +226,7 @@ class Baselines:
             self.pairs[name] = one._replace(feature=x), asked[name]._replace(feature=y)
 
     def notes(self, numbers: Numbers) -> tuple[str, ...]:
-        """Says where low-level features do as well as the trained encoder, and what is missing."""
+        """Says where low-level features are as good as the trained encoder or better, and what is missing."""
         found = []
         for column, trained in numbers["trained"].items():
             value, name = max((numbers[name][column].value, name) for name in self.pairs)
@@ -234,7 +234,7 @@ class Baselines:
                 found.append(f"{column} ({name} {100 * value:.1f}, trained {100 * trained.value:.1f})")
         notes = []
         if found:
-            notes.append(f"Low-level features do as well as the trained encoder: {', '.join(found)}.")
+            notes.append(f"Low-level features are as good as the trained encoder or better in {', '.join(found)}.")
         if "optical flow" not in self.pairs:
             notes.append("Optical flow is not compared; pip install opencv-python-headless adds it.")
         return tuple(notes)

@@ -55,9 +55,12 @@ def retrieval(
         k to bool [Q], true for a hit.
 
     Raises:
-        VidsslError: A label is missing, or a k is larger than the number of videos to choose from.
+        VidsslError: A label is missing, the gallery has fewer than two classes, or a k is larger than the number of
+            videos to choose from.
     """
     query_label, label = label_ids(query, gallery)
+    if len(set(gallery.label)) < 2:
+        raise VidsslError(f"retrieval: the videos to find have {len(set(gallery.label))} class(es); give two or more")
     limit = max_k(query, gallery, leave_group_out=leave_group_out)
     if not ks or min(ks) < 1 or max(ks) > limit:
         raise VidsslError(f"retrieval: ks={tuple(ks)}: take numbers in 1..{limit}, the number of videos to choose from")

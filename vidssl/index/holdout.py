@@ -27,7 +27,7 @@ def match_groups(paths: Sequence[str], pattern: str, argument: str) -> list[str 
     Args:
         paths: Paths of videos.
         pattern: The expression. An empty pattern matches no path.
-        argument: Name of the argument in error messages, for instance "train: group".
+        argument: Name of the argument in error messages, for instance "group".
 
     Returns:
         The matched text for each path, or None for a path without a match.
@@ -104,14 +104,14 @@ def split(
     usable = [part.usable(span) for _, part, _ in named]
     chosen = [part.select(rows) for (_, part, _), rows in zip(named, usable, strict=True)]
     paths = [path for part in chosen for path in part.column("path").to_pylist()]
-    matched = iter(match_groups(paths, group, "train: group"))
+    matched = iter(match_groups(paths, group, "group"))
     held = []
     for (name, _, places), rows, part in zip(named, usable, chosen, strict=True):
         columns = (part.column(column).to_pylist() for column in ("group", "path"))
         keys = [next(matched) or listed or path for listed, path in zip(*columns, strict=True)]
         if keys and fraction > 0 and len(set(keys)) < 2:
             raise VidsslError(
-                f"train: holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames"
+                f"holdout={fraction}: {len(set(keys))} usable group(s) of videos with at least {span} frames"
                 + (f" in {name!r}" if name else "")
                 + ", but a held-out set needs two; take holdout=0, shorter clips, or more videos"
             )

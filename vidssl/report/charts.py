@@ -25,6 +25,7 @@ ABOUT = {
     "train/windows": "windows drawn from this data set since the start",
     "val/loss": "of held-out tuples",
     "val/accuracy": "fraction of held-out tuples right; dashed: chance",
+    "val/chance": "",  # drawn as the level of val/accuracy
     "val/tuples": "held-out tuples asked about",
     "watch/rank": "RankMe of held-out features: directions in use; 1: collapse",
     "watch/spread": "how far held-out features lie apart; 0: collapse",
@@ -40,9 +41,9 @@ def curves_html(runs: Sequence[RunRecord], chance: Mapping[str, Mapping[str, flo
 
     Args:
         runs: The runs.
-        chance: By name of the run, the chance of each of its tasks, as `vidssl.pretext.chances` has them.
+        chance: By name of the run, the chance of each of its tasks, by the metric beside which it is shown.
     """
-    others = [name for name in ABOUT if name not in (*_LEARNT, *_WATCHED)]
+    others = [name for name in ABOUT if name not in (*_LEARNT, *_WATCHED, "val/chance")]
     machine = _charts(runs, others, chance)
     return "\n".join(
         [
@@ -66,7 +67,6 @@ def _charts(runs: Sequence[RunRecord], metrics: Sequence[str], chance: Mapping[s
             curves = {run.name: run.curves.get(name, []) for run in runs}
             if metric in _ONLY_SOME and not any(value for curve in curves.values() for _, value in curve):
                 continue
-            level = name.split("/", 1)[1]  # "accuracy", "accuracy/TASK"
-            levels = {run.name: chance[run.name][level] for run in runs if level in chance[run.name]}
+            levels = {run.name: chance[run.name][name] for run in runs if name in chance[run.name]}
             drawn.append(svg_curves(name, curves, about=ABOUT[metric], levels=levels))
     return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""

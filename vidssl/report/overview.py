@@ -55,13 +55,23 @@ def chance_of(run: RunRecord) -> Mapping[str, float]:
         return {}
 
 
+def levels(run: RunRecord) -> dict[str, float]:
+    """Chance by the metric beside which it is shown: "train/accuracy", "val/accuracy/TASK".
+
+    The few held-out tuples may have one label more often: then theirs is what the run's log has.
+    """
+    last, chance = _last(run), chance_of(run)
+    held_out = {name: last.get(f"val/{name.replace('accuracy', 'chance', 1)}", one) for name, one in chance.items()}
+    return {f"{part}/{name}": one for part, of in (("train", chance), ("val", held_out)) for name, one in of.items()}
+
+
 def warnings(run: RunRecord) -> list[str]:
     """What the run's log warns of at its end: a task at chance, features that collapsed."""
     last, found = _last(run), []
-    for name, chance in chance_of(run).items():
-        right, count = last.get(f"val/{name}"), last.get(f"val/{name.replace('accuracy', 'tuples', 1)}")
+    for name, chance in levels(run).items():
+        right, count = last.get(name), last.get(name.replace("accuracy", "tuples", 1))
         if right is not None and count and no_better(right, count, chance):
-            task = name.partition("/")[2] or run.meta["recipe"]["method"]
+            task = name.partition("accuracy/")[2] or run.meta["recipe"]["method"]
             found.append(
                 f"the task {task} is not learnt at step {run.meta['step']:,}: {100 * right:.1f} % of {count:.0f} "
                 f"held-out tuples is no more than chance ({100 * chance:.1f} %)"
@@ -78,7 +88,7 @@ def _last(run: RunRecord) -> dict[str, float]:
 
 def _validation(run: RunRecord) -> list[str]:
     """The last accuracy of each task on held-out tuples, with its interval, the number of tuples, and chance."""
-    chance, last, lines = chance_of(run), _last(run), []
+    chance, last, lines = levels(run), _last(run), []
     for name, accuracy in last.items():
         if f"{name}/".startswith("val/accuracy/"):
             count = last.get(name.replace("accuracy", "tuples", 1), 0)
@@ -86,7 +96,7 @@ def _validation(run: RunRecord) -> list[str]:
             if count:
                 low, high = wilson(accuracy * count, count)
                 about.append(f"[{100 * low:.1f}, {100 * high:.1f}] of {count:.0f} tuples")
-            if (guessed := chance.get(name[4:])) is not None:
+            if (guessed := chance.get(name)) is not None:
                 about.append(f"chance {100 * guessed:.1f}")
             lines.append(f"{parts.text(f'{name[13:]} {100 * accuracy:.1f}'.strip())} <small>{', '.join(about)}</small>")
     return lines

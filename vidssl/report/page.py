@@ -12,7 +12,7 @@ from vidssl.paths import check_output, input_path, printable, write_output
 from vidssl.plots.confusion import svg_confusion
 from vidssl.plots.palette import BLUE, GRID, INK, PAPER, SOFT, WRONG
 from vidssl.report.charts import curves_html
-from vidssl.report.overview import chance_of, overview, warnings
+from vidssl.report.overview import levels, overview, warnings
 from vidssl.report.parts import cell, table, text
 from vidssl.report.read import RunRecord, read_runs
 from vidssl.train.config import flat
@@ -100,7 +100,7 @@ def _body(found: Sequence[RunRecord], allow_outside: bool) -> list[str]:
         f'<p class="soft">{len(found)} run(s); written {datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC; '
         f"{text(_versions_text(versions()))}</p>",
         overview(found),
-        curves_html(found, {run.name: chance_of(run) for run in found}),
+        curves_html(found, {run.name: levels(run) for run in found}),
         *(_run(run, allow_outside) for run in found),
     ]
 

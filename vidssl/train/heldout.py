@@ -26,7 +26,7 @@ def no_better(right: float, tuples: float, chance: float) -> bool:
     Args:
         right: Fraction of the tuples that are right.
         tuples: Number of tuples.
-        chance: Accuracy of a model that always predicts the most frequent class.
+        chance: What one answer to all tuples reaches.
     """
     return right <= chance + 1.645 * math.sqrt(chance * (1 - chance) / tuples)
 
@@ -97,6 +97,9 @@ class HeldOut:
             values = {"val/loss": found["loss"]}
             for one in self._objectives:
                 values |= {f"val/{one.metric(name)}": found[one.metric(name)] for name in ("loss", "accuracy")}
+                if one.chance is not None:
+                    # The tuples are the same each time; few of them may have one label more often than the table has.
+                    values[f"val/{one.metric('chance')}"] = max(one.chance, found[one.metric("majority")])
                 values[f"val/{one.metric('tuples')}"] = found[one.metric("kept")]
         if process_group.is_first:
             values |= watch.values()
@@ -119,9 +122,8 @@ class HeldOut:
 
     def _judge_task(self, log: Log, step: int, task: Objective, values: dict[str, float]) -> None:
         """Warns of a task that is not learnt."""
-        right, tuples = (values[f"val/{task.metric(name)}"] for name in ("accuracy", "tuples"))
-        chance = task.chance
-        if chance is not None and no_better(right, tuples, chance):
+        right, tuples, chance = (values.get(f"val/{task.metric(name)}") for name in ("accuracy", "tuples", "chance"))
+        if right is not None and tuples and chance is not None and no_better(right, tuples, chance):
             self._warn(
                 log,
                 task.metric("chance"),

@@ -48,6 +48,7 @@ METRICS = {
     "train/windows": "{:.0f} windows",  # of a data set since the start of the run; its name comes after, as of tasks
     "val/loss": "val loss {:.4f}",
     "val/accuracy": "val accuracy {:.1%}",
+    "val/chance": "chance {:.1%}",  # accuracy of one answer to all held-out tuples; printed beside val/accuracy
     "val/tuples": "val tuples {:.0f}",
     "watch/rank": "RankMe {:.1f}",  # of the features of held-out clips; 1 is a collapse
     "watch/spread": "spread {:.3f}",  # of their directions; 0 is a collapse
@@ -171,9 +172,9 @@ class Log:
             for name, value in values.items()
             if name not in _FILES_ONLY
             and (name not in _WHEN_NOT_ZERO or value)
-            and not name.startswith(("val/tuples/", "train/windows/"))
+            and not name.startswith(("val/tuples/", "val/chance", "train/windows/"))
         }
-        text = ", ".join(self._text(name, value) for name, value in printed.items())
+        text = ", ".join(self._text(name, values) for name in printed)
         if self._bar.disable:
             self.say(f"step {step}/{self._total}: {text}")
         elif part == "train":
@@ -181,12 +182,14 @@ class Log:
         else:
             self.say(f"step {step}: {text}")
 
-    def _text(self, name: str, value: float) -> str:
+    def _text(self, name: str, values: Mapping[str, float]) -> str:
         """What the terminal shows of a metric."""
         part, metric, *task = name.split("/", 2)
         chance = self._chance.get("/".join([metric, *task]))
+        if metric == "accuracy":
+            chance = values.get("/".join([part, "chance", *task]), chance)
         beside = "" if chance is None else f" (chance {chance:.1%})"
-        return " ".join([*task, METRICS[f"{part}/{metric}"].format(value) + beside])
+        return " ".join([*task, METRICS[f"{part}/{metric}"].format(values[name]) + beside])
 
     def text(self, name: str, value: str) -> None:
         """Adds a text to TensorBoard."""

@@ -60,12 +60,16 @@ class Metrics:
         return found
 
     def values(self) -> dict[str, float]:
-        """Returns loss, accuracy, rejected (fraction of the tuples), grad_norm, kept and shown (tuples), and steps."""
+        """Returns loss, accuracy, rejected (fraction of the tuples), grad_norm, kept and shown (tuples), and steps.
+
+        majority is the accuracy of one answer to all these tuples: the fraction of their most common label.
+        """
         sums = dict(zip(_SUMS, self.sums.tolist(), strict=True))
         kept = max(sums["kept"], 1.0)
         return {
             "loss": sums["loss"] / kept if sums["kept"] else float("nan"),
             "accuracy": int(self.confusion.diagonal().sum()) / kept,
+            "majority": int(self.confusion.sum(1).max()) / kept,
             "rejected": 1 - sums["kept"] / sums["shown"] if sums["shown"] else 0.0,
             "grad_norm": sums["grad_norm"] / max(sums["steps"], 1.0),
             "kept": sums["kept"],
@@ -125,10 +129,10 @@ class TaskMetrics:
         return found
 
     def values(self) -> dict[str, float]:
-        """Returns what `Metrics.values` does, of all tasks together, and loss and accuracy of each.
+        """Returns what `Metrics.values` does, of all tasks together, and loss, accuracy and majority of each.
 
         Of several tasks, loss is the weighted sum, there is no common accuracy, rejected counts every task's tuples,
-        and "loss/NAME", "accuracy/NAME" and "kept/NAME" are those of a task.
+        and "loss/NAME", "accuracy/NAME", "majority/NAME" and "kept/NAME" are those of a task.
         """
         found = [one.values() for one in self.each]
         if len(found) == 1:
@@ -139,7 +143,7 @@ class TaskMetrics:
             **{name: found[0][name] for name in ("grad_norm", "shown", "steps")},
         }
         for one, each in zip(self.objectives, found, strict=True):
-            values |= {one.metric(name): each[name] for name in ("loss", "accuracy", "kept")}
+            values |= {one.metric(name): each[name] for name in ("loss", "accuracy", "majority", "kept")}
         return values
 
     @property
