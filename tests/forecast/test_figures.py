@@ -1,5 +1,6 @@
 """What limits training, what fits where, and where each figure comes from."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -48,6 +49,17 @@ def test_hours_are_divided_by_the_cores() -> None:
     assert [found.hours("index", cores).value for cores in (1, 32, 64)] == [64.0, 2.0, 1.0]
     assert "extrapolated, ± 12 %" in found.text()
     assert found.nodes == 2
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"),
+    [(7e-7, "below 1 s"), (0.01, "36 s"), (0.0275, "99 s"), (0.5, "30 min"), (1.6, "96 min"), (64, "64.0 h")],
+)
+def test_times_are_shown_in_the_unit_that_people_would_say(hours: float, shown: str) -> None:
+    work = {"index": Figure(value=hours, source="extrapolated")}
+    found = replace(made(decode=1.0, prepared=1.0, store=1.0, wanted=None), work=work)
+    (line,) = (line for line in found.text().splitlines() if line.startswith("index "))
+    assert re.split(r"\s{2,}", line)[1] == shown  # with one core
 
 
 def test_what_fits() -> None:

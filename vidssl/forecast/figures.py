@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any, Literal
 
 from vidssl.paths import many_of, printable, readable
+from vidssl.store.choose import PART
 
 Source = Literal["measured here", "from the index", "from a sample", "extrapolated", "given", "not measured"]
 AS_THEY_ARE, PREPARED = "decode the videos", "decode prepared ones"
@@ -169,7 +170,7 @@ class Estimate:
         if self.share < _BUSY:
             lines.append(
                 f"  trials with one thread had a processor for {self.share:.0%} of their time: they waited for a disk "
-                "or for other work; hours and loading below are for processor time alone"
+                "or for other work; time and loading below are for processor time alone"
             )
         tables = (self._hours_table(), self._room_table(), self._load_table())
         return "\n".join([*lines, *(line for rows in tables for line in ("", *_laid(rows))), "", self.conclusion()])
@@ -177,9 +178,9 @@ class Estimate:
     def _hours_table(self) -> list[list[str]]:
         counts = sorted({1, self.cores, self.cores * self.nodes})
         return [
-            ["hours with", *(many_of(count, "core") for count in counts), ""],
+            ["time with", *(many_of(count, "core") for count in counts), ""],
             *(
-                [name, *(_number(self.hours(name, count).value) for count in counts), one.about]
+                [name, *(_time(self.hours(name, count).value) for count in counts), one.about]
                 for name, one in self.work.items()
             ),
         ]
@@ -187,7 +188,7 @@ class Estimate:
     def _room_table(self) -> list[list[str]]:
         return [
             ["fits into", "bytes", *self.rooms, ""],
-            ["", "", *(_size(one) for one in self.rooms.values()), "room for frames"],
+            ["", "", *(_size(one) for one in self.rooms.values()), f"room for frames ({PART:.0%} of memory)"],
             *(
                 [name, _size(one), *(_FITS[self.fits(name, place)] for place in self.rooms), one.about]
                 for name, one in self.sizes.items()
@@ -236,6 +237,16 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _time(hours: float | None) -> str:
+    """Hours, in a unit in which people would say them."""
+    if hours is None:
+        return "-"
+    seconds = round(3600 * hours)
+    if seconds < 100:
+        return f"{seconds} s" if seconds else "below 1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{hours:,.1f} h"
 
 
 def _size(one: Figure) -> str:
