@@ -23,7 +23,9 @@ PACKAGE = ROOT / "vidssl"
 FATBIN_MAGIC = struct.pack("<I", 0xBA55ED50)
 ROOMS = {
     **dict.fromkeys(("checks", "code", "types", "native", "arrays", "device", "versions", "models", "plots"), 1),
-    **dict.fromkeys(("paths", "files", "deadline", "workers", "pools", "lock", "cpus", "cgroups", "memory"), 1),
+    **dict.fromkeys(
+        ("paths", "files", "awake", "deadline", "workers", "pools", "lock", "cpus", "cgroups", "memory"), 1
+    ),
     **dict.fromkeys(("remote", "progress", "settings"), 1),
     **dict.fromkeys(("video", "encoders"), 2),
     **dict.fromkeys(("index", "kernels", "ops", "reference"), 3),

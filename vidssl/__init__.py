@@ -13,6 +13,7 @@ Each folder's docstring has a table of its files. The modules beside the folders
 | paths.py | where files may be read and written; how names are printed; a wrong output file |
 | files.py | opens files that vidssl did not write: only regular ones, up to a size |
 | deadline.py, workers.py | the time limit of a file; threads that survive a file that hangs |
+| awake.py | a clock for limits of time, which stands still while the process is stopped |
 | native.py | the compiled module and the DALI plugin |
 | arrays.py, device.py | arrays of numpy, torch and cupy alike; names of devices |
 | ops.py | motion, reduce, plan and assemble as functions |

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from numbers import Real
 
+from vidssl.awake import CLOCK
 from vidssl.types import VidsslError
 
 FILE_SECONDS = 60.0  # base time of every file
@@ -41,13 +41,14 @@ class Deadline:
     """The time by which one thread must finish its work on one file.
 
     The limit is `seconds` after the start, plus SECONDS_A_MIB per MiB to read and SECONDS_A_FRAME per decoded frame.
+    While the process is stopped, no time passes (vidssl.awake).
     """
 
     _of: dict[int, Deadline] = {}  # noqa: RUF012 - by thread: the deadline of the file it works on
 
     def __init__(self, path: str | os.PathLike[str], size: int, seconds: float) -> None:
         self.path, self.seconds = os.fspath(path), seconds
-        self._began = time.monotonic()
+        self._began = CLOCK.seconds()
         self._end = self._began + seconds + SECONDS_A_MIB * size / 2**20
         self._depth = 0
         self._abandoned = False
@@ -88,7 +89,7 @@ class Deadline:
     @property
     def left(self) -> float:
         """Seconds until the deadline; negative after it."""
-        return self._end - time.monotonic()
+        return self._end - CLOCK.seconds()
 
     def add_frames(self, frames: int) -> None:
         """Extend the deadline for newly decoded frames, then check it. Raises the errors of `check`."""

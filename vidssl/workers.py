@@ -16,6 +16,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from vidssl.awake import CLOCK
 from vidssl.deadline import Deadline
 from vidssl.types import VidsslError
 
@@ -158,19 +159,25 @@ class _Crew:
         return mine
 
     def _watch(self) -> None:
-        while not self._ended.wait(_TICK):
-            for thread, future in list(self._doing.items()):
-                deadline = Deadline.of(thread)
-                if deadline is None or deadline.left > -_GRACE:
+        with CLOCK.watched():
+            while not self._ended.wait(_TICK):
+                CLOCK.look()
+                self._replace_late()
+
+    def _replace_late(self) -> None:
+        """Gives up the jobs that are long past their deadline, and replaces their threads."""
+        for thread, future in list(self._doing.items()):
+            deadline = Deadline.of(thread)
+            if deadline is None or deadline.left > -_GRACE:
+                continue
+            with self._lock:
+                if self._doing.get(thread) is not future:
                     continue
-                with self._lock:
-                    if self._doing.get(thread) is not future:
-                        continue
-                    del self._doing[thread]
-                    late = deadline.abandon()
-                self._threads = {one for one in self._threads if one.ident != thread}
-                self._start()
-                future.set_exception(late)
+                del self._doing[thread]
+                late = deadline.abandon()
+            self._threads = {one for one in self._threads if one.ident != thread}
+            self._start()
+            future.set_exception(late)
 
 
 os.register_at_fork(after_in_child=_ALL.clear)  # a child has no threads to end

@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+from vidssl.awake import CLOCK
 from vidssl.paths import printable
 
 _ASK = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last one is what batch systems send before they end a job
@@ -61,6 +61,8 @@ def stop_requests() -> Iterator[StopRequest]:
 class Watchdog:
     """Ends the process with exit code HUNG when a wait exceeds the timeout, and prints the stack of every thread.
 
+    While the process is stopped, no time passes (vidssl.awake).
+
     It does not raise an exception: Python joins threads at exit, so a thread that hangs would hang the exit too.
 
     Args:
@@ -87,16 +89,21 @@ class Watchdog:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Watches the block: it has to end before the timeout."""
-        self._since = time.monotonic()
+        self._since = CLOCK.seconds()
         try:
             yield
         finally:
             self._since = None
 
     def _watch(self) -> None:
+        with CLOCK.watched():
+            self._look()
+
+    def _look(self) -> None:
         while not self._end.wait(min(1.0, self._seconds / 4)):
+            CLOCK.look()
             since = self._since
-            if since is not None and time.monotonic() - since > self._seconds:
+            if since is not None and CLOCK.seconds() - since > self._seconds:
                 what = (
                     f"timeout={self._seconds:g}: no batch arrived within {self._seconds:g} s; "
                     f"the loader waits for {printable(self._waits_for())}"
