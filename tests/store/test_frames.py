@@ -127,6 +127,23 @@ def test_a_changed_or_other_file_is_not_served(index: VideoIndex, tmp_path: Path
     assert other.read(index.video(0), 0, 4) is None
 
 
+@pytest.mark.parametrize("while_indexing", [False, True])
+def test_two_files_of_one_name_size_and_time_are_two_videos(tmp_path: Path, while_indexing: bool) -> None:
+    """As raw video from an archive that was packed with one time for all files."""
+    for folder, grey in (("episode_1", 40), ("episode_2", 200)):
+        video = tmp_path / "videos" / folder / "front.y4m"
+        video.parent.mkdir(parents=True)
+        frame = b"FRAME\n" + bytes([grey]) * (32 * 32 * 3 // 2)
+        video.write_bytes(b"YUV4MPEG2 W32 H32 F25:1 Ip A1:1 C420jpeg\n" + 20 * frame)
+        os.utime(video, ns=(10**18, 10**18))
+    store = FrameStore(tmp_path / "store", (16, 16))
+    index = VideoIndex.build(tmp_path / "videos", progress=False, store=store if while_indexing else None)
+    assert store.fill(index, progress=False) == []
+    assert [*store.keys(index)] == [store.key(index.video(row)) for row in range(2)]
+    kept = [store.read(index.video(row), 0, 20) for row in range(2)]
+    assert [frames is not None and int(frames.data[0, 0, 0]) for frames in kept] == [40, 200]
+
+
 def test_another_stream_of_a_file_is_not_served(index: VideoIndex, tmp_path: Path) -> None:
     store, video = FrameStore(tmp_path, (24, 31)), index.video(0)
     assert store.key(video) == store.key(replace(video))
@@ -300,8 +317,8 @@ def test_every_public_method_checks_its_arguments(index: VideoIndex, tmp_path: P
     store, video, key, data = FrameStore(tmp_path, (24, 31)), index.video(0), b"k" * 16, np.zeros((1, 36, 32), np.uint8)
     wrong: dict[str, list[tuple[tuple[object, ...], str]]] = {
         "hold_in_memory": [(("1",), "need"), ((None, "1"), "part")],
-        "key": [((0,), "video"), ((video, "1"), "first_packet")],
-        "keeper": [((0, 0), "video"), ((video, None), "first_packet")],
+        "key": [((0,), "video")],
+        "keeper": [((0, 0, 0), "video"), ((video, None, 0), "first_packet"), ((video, 0, "1"), "checksum")],
         "read": [((0, 0, 1), "video"), ((video, -1, 1), "first"), ((video, 0.5, 1), "first"), ((video, 0, 0), "count")],
         "motion": [((0, 0, 1), "video"), ((video, "0", 1), "first"), ((video, 0, 1.5), "count")],
         "keep_motion": [((0,), "video"), ((video, 1), "stopped")],

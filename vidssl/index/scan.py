@@ -48,7 +48,7 @@ _LANDING = ("pos", "pts", "dts", "size")
 class KeepsFrames(Protocol):
     """A store that keeps frames while they are decoded for the index: vidssl.FrameStore."""
 
-    def keeper(self, video: Video, first_packet: int) -> FrameTaker | None: ...
+    def keeper(self, video: Video, first_packet: int, checksum: int) -> FrameTaker | None: ...
     def flush(self) -> None: ...
 
 
@@ -173,7 +173,8 @@ def _read_all(
             video = make_video(path, about | row | picture)
             watch = Watch(video, read.keys, second, read.dts if row["container"] == TIMELESS else None, number, picture)
             if store is not None and number == 0:  # a later part is rare, and is kept when it is first asked for
-                watch.keeper = store.keeper(video, number_of(frame))
+                first = number_of(frame)
+                watch.keeper = store.keeper(video, first, read.sums[first])
                 if watch.keeper is not None:
                     stack.callback(watch.keeper.drop)
             return watch

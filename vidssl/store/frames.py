@@ -21,6 +21,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from vidssl.checks import is_real
@@ -62,6 +63,20 @@ _ROWS = 2**14  # rows of an index whose keys are made at once
 def _name(file: Path, container: str) -> str:
     """The name that identifies a video. The first pictures of many folders have one name: theirs has the folder's."""
     return f"{file.parent.name}/{file.name}" if container == IMAGE2 else file.name
+
+
+def _items(lists: pa.ChunkedArray, places: npt.NDArray[np.int64]) -> list[int]:
+    """The item at a place in each list of numbers; 0 where a list has none."""
+    found, row = list[int](), 0
+    for chunk in lists.chunks:
+        begins, ends = chunk.offsets.to_numpy()[:-1], chunk.offsets.to_numpy()[1:]
+        at = places[row : row + len(chunk)]
+        known = (at >= 0) & (begins + at < ends)
+        items = np.zeros(len(chunk), np.int64)
+        items[known] = chunk.values.to_numpy()[(begins + at)[known]]
+        found += items.tolist()
+        row += len(chunk)
+    return found
 
 
 def parse_size(text: str) -> Size:
@@ -256,26 +271,26 @@ class FrameStore:
         """Bytes of all shards."""
         return self._backend.shard_bytes + (0 if self._scores is None else self._scores.shard_bytes)
 
-    def key(self, video: Video, first_packet: int | None = None) -> bytes:
+    def key(self, video: Video) -> bytes:
         """16 bytes that identify a video and the size of its frames; they change when its file changes.
 
-        first_packet: Number of the packet of frame 0, if `video` does not have its packets yet.
+        Files of one name in two folders may have the same size and time, so the bytes of the first packet count too.
         """
         check_video("key", video)
-        if first_packet is not None:
-            check_whole("FrameStore.key", "first_packet", first_packet, "take the number of a packet, or None")
-            return self._key_of(video, first_packet)
         key = self._keys.get(video)
         if key is None:
             packets = video.packet if video.around is None else video.around.packet
-            key = self._keys[video] = self._key_of(video, int(packets[0]))
+            first, known = int(packets[0]), video.checksums
+            at = first - known.first if known is not None else -1
+            checksum = int(known.packet[at]) if known is not None and 0 <= at < len(known.packet) else 0
+            key = self._keys[video] = self._key_of(video, first, checksum)
         return key
 
-    def _key_of(self, video: Video, first_packet: int) -> bytes:
+    def _key_of(self, video: Video, first_packet: int, checksum: int) -> bytes:
         offset = video.member.offset if video.member is not None else 0
         name, about = _name(video.path, video.container), (video.stored_size, video.pixel_format)
         part = () if video.around is None else (video.around.lead, video.frames)
-        return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, *about, *part)
+        return self._key(name, offset, video.bytes, video.mtime_ns, video.stream, first_packet, checksum, *about, *part)
 
     def keys(self, index: VideoIndex) -> Iterator[bytes]:
         """Yields what `key` returns for each row of an index, all of which are usable. Much faster than one by one."""
@@ -288,30 +303,34 @@ class FrameStore:
             index.column(name).to_pylist() for name in (*names, "pixel_format", "container", "excerpt", "frames")
         ]
         packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
-        for *row, packet in zip(*columns, packets, strict=True):
+        firsts = [packet[0] if packet else 0 for packet in packets]
+        before = [0 if excerpt is None else excerpt["checked"] for excerpt in index.column("excerpt").to_pylist()]
+        checksums = _items(index.column("checksums"), np.subtract(firsts, before, dtype=np.int64))
+        for *row, first, checksum in zip(*columns, firsts, checksums, strict=True):
             archive, path, offset, count, mtime, stream, height, width, pixels, container, excerpt, frames = row
-            first = packet[0] if packet else 0
             folder, _, name = (archive or path).rpartition("/")  # paths of pathlib take a third of the time of all this
             name = f"{folder.rpartition('/')[2]}/{name}" if container == IMAGE2 else name
             part = () if excerpt is None else (excerpt["lead"], frames)
-            yield self._key(name, offset or 0, count, mtime, stream, first, (height, width), pixels, *part)
+            yield self._key(name, offset or 0, count, mtime, stream, first, checksum, (height, width), pixels, *part)
 
     def _key(self, *about: object) -> bytes:
         return hashlib.blake2b(repr((VERSION, self.size_text, *about)).encode(), digest_size=16).digest()
 
-    def keeper(self, video: Video, first_packet: int) -> Keeper | None:
+    def keeper(self, video: Video, first_packet: int, checksum: int) -> Keeper | None:
         """Returns what keeps the frames of a video while it is indexed, and handed over one by one.
 
         Args:
             video: The video, which does not have its packets yet.
             first_packet: Number of the packet of frame 0.
+            checksum: CRC-32 of this packet, as in `Checksums`.
 
         Returns:
             None if its frames are kept already, or by another process now, or if nothing more is kept.
         """
         check_video("keeper", video)
         check_whole("FrameStore.keeper", "first_packet", first_packet, "take the number of a packet")
-        key = self.key(video, first_packet)
+        check_whole("FrameStore.keeper", "checksum", checksum, "take the CRC-32 of a packet")
+        key = self._key_of(video, first_packet, checksum)
         claim = self.claim(key)
         if claim is None:
             return None
