@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vidssl.cli import main
 from vidssl.evaluate.features import Clips
 from vidssl.evaluate.time import PLAYED, PlayedFeatures, Player, class_probe, low_level, question_probe
 from vidssl.kernels.augment import Augment
+from vidssl.pretext import Vcop
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -99,6 +101,14 @@ def test_a_clip_is_played_in_four_ways(index: VideoIndex) -> None:
     assert set(slow.read(row, video)) == {"forward", "reversed", "shuffled"}
 
 
+def test_two_frames_are_forward_or_reversed_in_any_order(index: VideoIndex) -> None:
+    row = int(index.usable()[0])
+    two = Player(clips=replace(SMALL, length=2), seed=7, ways=("forward", "reversed", "fast"))
+    assert set(two.read(row, index.video(row))) == {"forward", "reversed", "fast"}
+    with pytest.raises(VidsslError, match="shuffled needs clips of 3 frames; leave it out"):
+        replace(two, ways=PLAYED).read(row, index.video(row))
+
+
 def test_low_level_cues_are_brightness_and_change() -> None:
     clips = torch.zeros(1, 3, 3, 2, 2)
     clips[:, :, 1] = 0.5
@@ -145,3 +155,19 @@ def test_the_command(
     monkeypatch.delattr("vidssl.evaluate.time.played_features")  # nothing is decoded before this is said
     assert main(["evaluate", "time", str(run), "--data", str(videos / "a"), "--device", "cpu"]) == 2
     assert "the videos are of 6 groups; give at least 10" in capsys.readouterr().err
+
+
+def test_the_order_of_clips_of_two_frames_is_not_asked(
+    videos: Path, index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, own = tmp_path / "run", tmp_path / "own.py"
+    own.write_text("from torch import nn\n\ndef net(channels):\n    return nn.Conv3d(channels, 4, 1)\n")
+    vcop = Vcop(clip_length=2, interval=2, augment=recipe.pretext.augment)
+    train(replace(recipe, pretext=vcop, encoder=f"{own}:net"), index, run, steps=1, device="cpu", quiet=True)
+    command = ["evaluate", "time", str(run), "--data", str(videos), "--clips", "1", "--device", "cpu"]
+    assert main([*command, "--trust-code"]) == 0
+    said = capsys.readouterr().out
+    assert "Order is not measured: clips of two frames are forward or reversed in any order." in said
+    assert "it is tested on clips that are played forward and reversed." in said
+    found = json.loads((run / "time.json").read_text())["numbers"]
+    assert all(set(row) == {"direction", "speed", "class, forward", "class, reversed"} for row in found.values())

@@ -96,7 +96,9 @@ class Player:
         return replace(self.clips, stride=2 * self.clips.stride)
 
     def order(self, row: int, clip: int) -> npt.NDArray[np.int64]:
-        """The shuffled order of a clip's frames: neither forward nor reversed."""
+        """The shuffled order of a clip's frames, at least three: neither forward nor reversed."""
+        if self.clips.length < 3:  # no order is left
+            raise VidsslError(f"evaluate time: ways={self.ways}: shuffled needs clips of 3 frames; leave it out")
         draw = np.random.default_rng((self.seed, row, clip))
         forward = np.arange(self.clips.length)
         while True:
@@ -110,9 +112,10 @@ class Player:
         missed: Called if the store lacks frames, which are then decoded.
         """
         forward = self.clips.read(video, missed)
-        orders = torch.from_numpy(np.stack([self.order(row, clip) for clip in range(self.clips.count)]))
-        shuffled = torch.stack([clip[:, order] for clip, order in zip(forward, orders, strict=True)])
-        made = {"forward": forward, "reversed": forward.flip(2), "shuffled": shuffled}
+        made = {"forward": forward, "reversed": forward.flip(2)}
+        if "shuffled" in self.ways:
+            orders = torch.from_numpy(np.stack([self.order(row, clip) for clip in range(self.clips.count)]))
+            made["shuffled"] = torch.stack([clip[:, order] for clip, order in zip(forward, orders, strict=True)])
         if "fast" in self.ways:
             made["fast"] = self._fast.read(video, missed)
         return {way: made[way] for way in self.ways}
@@ -315,9 +318,10 @@ def evaluate_time(
         for name, features in found.items():
             numbers[name] |= _class_numbers(features, pairs)
         numbers["chance"] |= _class_chance(some, pairs)
+        *first, last = (way for way in player.ways if way != "fast")
         notes.append(
             "Class: a linear probe learns on clips that are played forward; it is tested on clips that are played "
-            "forward, reversed and shuffled."
+            f"{', '.join(first)} and {last}."
         )
         notes += [f"{':'.join(pair)}: {len(_only(some, pair).label)} videos of these two classes." for pair in pairs]
     elif pairs:
@@ -352,13 +356,17 @@ def make_player(run: TrainedRun, index: VideoIndex, view: View) -> tuple[Player,
     clips = replace(view.of(run.recipe, store=run.store), encode=None)
     if clips.length == 1:
         clips = replace(clips, length=FRAMES)
-    player, whole = Player(clips=clips, seed=run.recipe.train.seed), len(index.usable(clips.extent))
+    player, whole, notes = Player(clips=clips, seed=run.recipe.train.seed), len(index.usable(clips.extent)), []
+    if clips.length == 2:
+        player = replace(player, ways=tuple(way for way in PLAYED if way != "shuffled"))
+        notes.append("Order is not measured: clips of two frames are forward or reversed in any order.")
     short = whole - len(index.usable(player.extent))
     if short > whole / 2:
-        note = f"Speed is not measured: it needs {player.extent} frames, and most videos have fewer."
-        return replace(player, ways=PLAYED[:-1]), [note]
-    note = f"{short} videos were left out: they are shorter than the {player.extent} frames that speed needs."
-    return player, [note] if short else []
+        notes.append(f"Speed is not measured: it needs {player.extent} frames, and most videos have fewer.")
+        player = replace(player, ways=player.ways[:-1])
+    elif short:
+        notes.append(f"{short} videos were left out: speed needs {player.extent} frames, and they have fewer.")
+    return player, notes
 
 
 def _class_numbers(features: PlayedFeatures, pairs: Sequence[tuple[str, str]]) -> dict[str, Estimate]:
