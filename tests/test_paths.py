@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from vidssl.paths import SYNC_SECONDS, atomic_write, check_output, leads_outside, open_append, output_path, printable
+from vidssl.paths import (
+    SYNC_SECONDS,
+    atomic_write,
+    check_output,
+    is_plain,
+    leads_outside,
+    open_append,
+    output_path,
+    printable,
+)
 from vidssl.types import VidsslError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "vidssl"
@@ -183,3 +192,9 @@ def test_a_file_has_the_mode_of_the_umask(tmp_path: Path, umask: int) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("name", ["train", "..a", "a b", "a\n"])
+def test_a_plain_name_names_no_folder(name: str) -> None:
+    assert is_plain(name)
+    assert not any(map(is_plain, ("", ".", "..", f"/{name}", f"{name}/", f"{name}/..", f"{name}\0")))

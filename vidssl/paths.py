@@ -30,6 +30,11 @@ def leads_outside(name: str | PurePosixPath) -> bool:
     return path.is_absolute() or ".." in path.parts
 
 
+def is_plain(name: str) -> bool:
+    """Return True if a text can be part of a file's name: it names no folder, and is not empty, "." or ".."."""
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"}
+
+
 def output_path(folder: Path, name: str) -> Path:
     """Return FOLDER/NAME as a path to write to.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vidssl import VidsslError
+from vidssl.cli import main
 from vidssl.datasets import kinetics
 
 LINES = (
@@ -80,3 +81,15 @@ def test_a_test_list_has_no_labels_and_more_columns_do_not_count(videos: Path) -
     (videos / "k.csv").write_text("youtube_id,time_start,time_end,split,is_cc\n0wR5,28,38,test,0\n")
     (entry,) = kinetics(videos).parts["test"]
     assert entry == ("0wR5_000028_000038", videos / "abseiling/0wR5_000028_000038.mp4", None, "0wR5", (), None)
+
+
+@pytest.mark.parametrize("split", ["x/../../../escaped", "/etc/x", "..", ".", "a\0b"])
+def test_a_split_that_is_no_file_name_is_refused(
+    split: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (videos / "k.csv").write_text(f"{LINES[0]}\n{LINES[1]}\nabseiling,0wR5,28,38,{split}\n")
+    out = tmp_path / "deep" / "lists"
+    assert main(["datasets", "lists", "kinetics", str(videos), "--out", str(out)]) == 2
+    said = f"annotations: {videos / 'k.csv'}: line 3: split={split!r}: a part's lists are named after it; give a word"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "deep").exists()

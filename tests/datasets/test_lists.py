@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.clips import make_clip
-from vidssl import VideoIndex
+from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.datasets import plain, write_lists
 
@@ -60,3 +61,18 @@ def test_wrong_use_is_named(videos: Path, tmp_path: Path, capsys: pytest.Capture
     ):
         assert main(["datasets", "lists", *options, "--out", str(tmp_path)]) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("index", [False, True])
+def test_a_part_or_a_name_that_leads_out_is_refused_before_anything_is_written(
+    index: bool, videos: Path, tmp_path: Path
+) -> None:
+    found = plain(videos)
+    entries = found.parts["all"]
+    for wrong in (
+        replace(found, parts={"train": entries, "x/../../escaped": entries}),
+        replace(found, name="../escaped"),
+    ):
+        with pytest.raises(VidsslError, match=r"path='.*escaped.*': it leads out of .*lists"):
+            write_lists(wrong, tmp_path / "lists", index=index, progress=False)
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from pathlib import Path
 from vidssl.datasets.base import Dataset, Entry, VideoFiles, duplicate_names, empty_files
 from vidssl.index.lines import clean_label
 from vidssl.index.lists import delimiter_of, read_list_text, read_table
+from vidssl.paths import is_plain
 from vidssl.types import VidsslError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")  # and label, which test lists do not have
@@ -30,7 +31,7 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
         The data set with one part for each value in the column `split` of the CSVs.
 
     Raises:
-        VidsslError: videos is not a folder, there is no CSV, or a CSV is corrupt.
+        VidsslError: videos is not a folder, there is no CSV, a CSV is corrupt, or no file can be named after a split.
     """
     where = annotations or videos
     lists = [where] if where.suffix.lower() == ".csv" else sorted(where.glob("*.[cC][sS][vV]"))
@@ -48,8 +49,14 @@ def kinetics(videos: Path, annotations: Path | None = None) -> Dataset:
                 raise VidsslError(
                     f"annotations: {path}: line {at}: {row}: times are not numbers ({error}); give seconds"
                 ) from error
+            part = row["split"] or path.stem
+            if not is_plain(part):
+                raise VidsslError(
+                    f"annotations: {path}: line {at}: split={part!r}: a part's lists are named after it; give a word "
+                    "that can be part of a file's name, such as train"
+                )
             entry = files.entry(name, f"{name}.mp4", clean_label(row.get("label")), row["youtube_id"])
-            parts.setdefault(row["split"] or path.stem, []).append(entry)
+            parts.setdefault(part, []).append(entry)
     problems = files.problems() + empty_files(parts)
     for part, entries in parts.items():
         problems += duplicate_names(entries, part)

@@ -8,6 +8,7 @@ from pathlib import Path
 from vidssl.datasets.base import Dataset, Entry
 from vidssl.index.lists import COLUMNS, INTERVALS, write_list
 from vidssl.index.table import VideoIndex
+from vidssl.paths import output_path
 from vidssl.types import VidsslError
 
 _FIRST = {",".join((*COLUMNS, *interval)).encode() for interval in ((), *INTERVALS.values())}  # lines of our lists
@@ -32,22 +33,22 @@ def write_lists(
         The files written.
 
     Raises:
-        VidsslError: No video exists, out cannot be written, out has another list of the same name, or the data set was
-            read from a list that would be replaced.
+        VidsslError: No video exists, out cannot be written, out has another list of the same name, the data set was
+            read from a list that would be replaced, or a name of the data set or of a part leads out of `out`.
     """
     parts = {part: [entry for entry in entries if entry.path is not None] for part, entries in dataset.parts.items()}
     if not any(parts.values()):
         raise VidsslError(
             f"datasets: none of the videos of {dataset.name} exist; run `vidssl datasets check` to see what is missing"
         )
-    made: list[Path] = []
+    # Before anything is written: a part may be named by a list from elsewhere.
+    places = {part: output_path(out, f"{_stem(dataset, part)}{'.arrow' if index else '.csv'}") for part in parts}
     try:
         if not index:
             for part, entries in parts.items():
-                made.append(out / f"{_stem(dataset, part)}.csv")
-                _write(made[-1], entries, dataset.source)
-            return made
-        whole = out / f"{dataset.name}.csv"
+                _write(places[part], entries, dataset.source)
+            return list(places.values())
+        whole = output_path(out, f"{dataset.name}.csv")
         _write(whole, {entry.row(): entry for entries in parts.values() for entry in entries}.values(), dataset.source)
         saved = whole.with_suffix(".arrow")
         known = VideoIndex.load(saved, root=out, allow_outside=True) if saved.is_file() else None
@@ -61,10 +62,9 @@ def write_lists(
     rows = {built.root / path: row for row, path in enumerate(built.column("path").to_pylist())}
     made = [whole, saved]
     for part, entries in parts.items():
-        if (out / f"{_stem(dataset, part)}.arrow") == saved:
-            continue
-        made.append(out / f"{_stem(dataset, part)}.arrow")
-        built.select(sorted(rows[entry.row()] for entry in entries)).save(made[-1])
+        if places[part] != saved:
+            made.append(places[part])
+            built.select(sorted(rows[entry.row()] for entry in entries)).save(made[-1])
     return made
 
 
