@@ -35,7 +35,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_newest_whole_one_counts(tmp_path: Path) -> None:
-    for step in (9, 100, 20):
+    for step in (9, 20, 100):
         _save(tmp_path, step)
     torn = tmp_path / "checkpoints" / "step_00000200"
     torn.mkdir()
@@ -71,6 +71,22 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         _save(tmp_path, step, keep=2)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step_00000002", "step_00000003"]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_run_goes_on_before_a_damaged_checkpoint(keep: int, tmp_path: Path) -> None:
+    _save(tmp_path, 1)
+    for step in (8, 9):
+        changed = _save(tmp_path, step) / "state.pt"
+        changed.write_bytes(changed.read_bytes()[:-1] + b"x")  # as long as it was
+    mine = changed.parent / "notes.txt"
+    mine.write_text("mine")
+    for step in (2, 3):
+        path = _save(tmp_path, step, keep=keep)
+        assert checkpoint.latest(tmp_path) == (path, [mine.parent])
+    kept = [f"step_{step:08d}" for step in (1, 2, 3)[-keep:]]
+    assert sorted(one.name for one in (tmp_path / "checkpoints").iterdir()) == [*kept, "step_00000009"]
+    assert [one.name for one in mine.parent.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("name", checkpoint.FILES)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,10 @@ def save(
     best: int | None = None,
     average: Mapping[str, Tensors] | None = None,
 ) -> Path:
-    """Writes OUT/checkpoints/step_NNNNNNNN, then removes all but the latest `keep` and the best one.
+    """Writes OUT/checkpoints/step_NNNNNNNN, then removes all but this one, the `keep` - 1 before it, and the best one.
+
+    Checkpoints of later steps are removed too: the run was resumed from an earlier one because they were damaged, and
+    makes these steps again. Of a folder, only files that vidssl wrote are removed.
 
     Args:
         out: The run's folder.
@@ -71,7 +75,7 @@ def save(
         head: State dict of the head.
         state: What resuming needs beside them; only types that torch.load(weights_only=True) reads.
         meta: What meta.json holds, beside the sizes and digests of the files.
-        keep: Number of latest checkpoints to keep.
+        keep: Number of checkpoints to keep: this one and those before it.
         best: Step of the best checkpoint so far; checkpoints/best becomes a link to it.
         average: Moving averages of "encoder" and "head"; None if the run keeps none.
 
@@ -112,10 +116,20 @@ def save(
             f"train: out={str(out)!r}: checkpoint {target.name} cannot be written: {why}; free some space there; "
             "earlier checkpoints are whole, and --resume continues from the latest"
         ) from error
-    for old in complete(out)[:-keep]:
+    before = [path for path in complete(out) if _step(path) <= step]
+    after = [path for path in _all(out) if _step(path) > step]
+    for old in (*before[:-keep], *after):
         if best is None or old.name != f"step_{best:08d}":
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
     return target
+
+
+def _remove(folder: Path) -> None:
+    """Removes a checkpoint, or what can be removed of it; its folder stays if other files are in it."""
+    with suppress(OSError):
+        for name in (*FILES, *AVERAGES.values()):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def path_of(out: Path, step: int) -> Path:
@@ -149,7 +163,11 @@ def latest(out: Path) -> tuple[Path | None, list[Path]]:
 
 def _all(out: Path) -> list[Path]:
     found = [path for path in (out / "checkpoints").glob("step_*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    return sorted(found, key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step_"))
 
 
 def _whole(path: Path, *, digests: bool = False) -> bool:

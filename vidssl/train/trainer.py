@@ -234,9 +234,9 @@ class Trainer:
 
     def _kept(self) -> str:
         """What a run that ends in an error leaves: a sentence without its full stop."""
-        found = checkpoint.complete(self.out)
+        found, _ = checkpoint.latest(self.out)
         if found:
-            return f"The latest checkpoint is {found[-1]}, from which --resume continues"
+            return f"The latest checkpoint is {found}, from which --resume continues"
         return "The run has made no checkpoint yet, so the same command without --resume begins anew in the same folder"
 
     def _report(self, log: Log, clock: _Clock) -> None:
