@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
-from vidssl.evaluate.attentive import Attentive, AttentivePool, Maps, attentive_probe
+from vidssl.evaluate.attentive import Attentive, AttentivePool, Maps, attentive_probe, evaluate_attentive
 from vidssl.evaluate.features import Features
 from vidssl.evaluate.probe import linear_probe
+from vidssl.evaluate.run import View, load_run
+from vidssl.evaluate.splits import make_splits
 from vidssl.train.config import Recipe
 from vidssl.train.train import train
 
@@ -93,7 +95,13 @@ def test_wrong_settings_are_refused() -> None:
         attentive_probe(maps(1, 8)._replace(label=["a"] * 8), maps(2, 8), HOW)
 
 
-def test_the_command(index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    index: VideoIndex,
+    recipe: Recipe,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     run = tmp_path / "run"
     train(recipe, index, run, steps=2, device="cpu", quiet=True)
     small = ("--train", str(index.root), "--clips", "2", "--epochs", "1", "--depth", "2", "--device", "cpu")
@@ -106,3 +114,19 @@ def test_the_command(index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: 
     assert found["settings"]["depth"] == 2
     assert main(["evaluate", "attentive", str(run), *small, "--leave-group-out", "--layer", "nothing"]) == 2
     assert "no layer has this name" in capsys.readouterr().err
+    assert "pool" not in found["settings"]
+    monkeypatch.delattr("vidssl.cli.evaluate_data.open_kept")  # nothing is indexed before this is said
+    assert main(["evaluate", "attentive", str(run), *small, "--pool", "max"]) == 2
+    assert "evaluate attentive: pool='max': the probe sees the whole map; leave pool out" in capsys.readouterr().err
+
+
+def test_a_view_that_pools_is_refused_and_a_layer_is_named(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, index, tmp_path / "run", steps=1, device="cpu", quiet=True)
+    run, how = load_run(tmp_path / "run"), Attentive(epochs=1, lrs=(1e-3,), weight_decays=(0.1,))
+    data = make_splits(run.recipe, run.trained_on, index, leave_group_out=True)
+    with pytest.raises(VidsslError, match="pool='map': the probe sees the whole map"):
+        evaluate_attentive(run, data, how, view=View(clips=1, pool="map"), device="cpu", progress=False)
+    view = View(clips=1, layer="stages.0")
+    found = evaluate_attentive(run, data, how, view=view, device="cpu", progress=False)
+    assert found.protocol == "attentive probe of depth 1 on layer stages.0, 1 clips a video (V-JEPA's)"
+    assert not any("pool" in note for note in found.notes)

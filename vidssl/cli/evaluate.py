@@ -12,7 +12,7 @@ from vidssl.cli.data import open_kept
 from vidssl.cli.evaluate_data import Data, KeptFrames
 from vidssl.cli.store_data import say_read
 from vidssl.evaluate.accuracy import evaluate_pretext
-from vidssl.evaluate.attentive import Attentive, evaluate_attentive
+from vidssl.evaluate.attentive import Attentive, check_view, evaluate_attentive
 from vidssl.evaluate.complement import evaluate_complement
 from vidssl.evaluate.finetune import (
     FineTune,
@@ -132,6 +132,7 @@ def attentive(
         device: Where to compute.
         out: JSON file, then all that is written; None writes RUN/attentive.json and adds to RUN's TensorBoard.
     """
+    check_view(view)  # before videos are indexed
     opened = data.run(run, frames, out)
 
     def evaluate(splits: Splits, out: Path | None) -> Result:

@@ -29,7 +29,7 @@ from vidssl.evaluate.layers import layer_output
 from vidssl.evaluate.logistic import set_aside
 from vidssl.evaluate.probe import LARGEST_CLASS, Predictions, majority_fraction
 from vidssl.evaluate.result import Numbers, Result
-from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
+from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View, size_notes
 from vidssl.evaluate.splits import Splits, group_folds
 from vidssl.index.table import VideoIndex
 from vidssl.models import Encoder
@@ -286,6 +286,12 @@ def _predict(probe: AttentivePool, x: torch.Tensor) -> torch.Tensor:
     return logits.softmax(1).view(*x.shape[:2], -1).mean(1)
 
 
+def check_view(view: View) -> None:
+    """Raises VidsslError if a view pools the map, which the probe sees as it is."""
+    if view.pool != "avg":
+        raise VidsslError(f"evaluate attentive: pool={view.pool!r}: the probe sees the whole map; leave pool out")
+
+
 def evaluate_attentive(
     run: TrainedRun,
     data: Splits,
@@ -302,7 +308,7 @@ def evaluate_attentive(
         run: The run.
         data: The training and test videos.
         how: How the probe is made and trained.
-        view: How videos are shown to the encoders; `pool` is not used.
+        view: How videos are shown to the encoders; its `pool` stays "avg", as the probe sees the whole map.
         device: "auto", "cpu", "cuda" or "cuda:N".
         out: JSON file of the result; None writes RUN/attentive.json.
         progress: Show progress bars.
@@ -311,8 +317,10 @@ def evaluate_attentive(
         The result.
 
     Raises:
-        VidsslError: A label is missing; no video is long enough or one cannot be read; `out` cannot be written.
+        VidsslError: A label is missing; no video is long enough or one cannot be read; the view has a `pool`; `out`
+            cannot be written.
     """
+    check_view(view)
     picked, clips, encoders = pick_device(device), view.of(run.recipe, store=run.store), run.encoders()
 
     def of(index: VideoIndex) -> dict[str, Maps]:
@@ -331,11 +339,13 @@ def evaluate_attentive(
     numbers: Numbers = {name: {"attentive": proportion(one.correct, group)} for name, one in found.items()}
     label = test["trained"].label
     numbers["chance"] = {"attentive": Estimate(majority_fraction(label))}
+    shown = {name: value for name, value in asdict(view).items() if name != "pool"}
     more = gain(found["trained"].correct, found["untrained"].correct, group)
+    layer = f"layer {view.layer}" if view.layer else "the last map"
     folds = (f"Each of {FOLDS} sets of groups is predicted by a probe of the others.",) if data.leave_group_out else ()
     result = Result(
         kind=data.named("attentive"),
-        protocol=f"attentive probe of depth {how.depth} on the last map, {clips.count} clips a video (V-JEPA's)",
+        protocol=f"attentive probe of depth {how.depth} on {layer}, {clips.count} clips a video (V-JEPA's)",
         numbers=numbers,
         split=data.description,
         counts={
@@ -344,12 +354,12 @@ def evaluate_attentive(
             "classes": len(set(train["trained"].label)),
         },
         weights=run.weights,
-        settings={**asdict(view), **asdict(how), "map": list(train["trained"].positions.shape[2:])},
+        settings={**shown, **asdict(how), "map": list(train["trained"].positions.shape[2:])},
         notes=(
             f"Trained minus untrained: {more.points()} points.",
             *folds,
             *data.notes(len(label), list(train["trained"].label)),
-            *view.notes(run.recipe),
+            *size_notes(run.recipe, view.resize),
             LARGEST_CLASS,
         ),
         detail={"confusion": {name: one.table() for name, one in found.items()}},
