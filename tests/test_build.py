@@ -111,7 +111,6 @@ TESTED_BY = {
     "plots.pen": "plots/test_curves.py",
     "plots.svg": "plots/test_curves.py",
     "plots.tuples": "demo/test_demo.py",
-    "prepare.journal": "prepare/test_places.py",
     "pools.base": "pools/test_local.py",
     "store.fill_index": "store/test_fill.py",
     "pools.choose": "pools/test_local.py",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.clips import make_clip
 from vidssl import VideoIndex, VidsslError
-from vidssl.files import TEXT_BYTES, parse_json, read_bytes, read_text, stat_regular
+from vidssl.files import TEXT_BYTES, byte_lines, parse_json, read_bytes, read_text, stat_regular
 from vidssl.index.lists import read_lines
 from vidssl.index.sources import find_videos
 from vidssl.prepare import Encoding
@@ -50,7 +50,7 @@ Make = Callable[[Path], None]
 @KINDS
 def test_only_regular_files_are_read(make: Make, said: str, tmp_path: Path) -> None:
     make(tmp_path / "x")
-    for read in (stat_regular, read_bytes, read_text):
+    for read in (stat_regular, read_bytes, read_text, lambda path: list(byte_lines(path))):
         with pytest.raises(OSError, match=f"{said}, not a regular file"):
             read(tmp_path / "x")
 
@@ -118,6 +118,15 @@ def test_a_text_is_read_up_to_a_size(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(VidsslError, match=f"{2**40} bytes, but the limit is {TEXT_BYTES}"):
         find_videos(tmp_path / "list.txt")
+
+
+def test_lines_have_a_limit_but_not_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_bytes(b"12345678\n" * 1000 + b"1")
+    assert list(byte_lines(path, limit=9)) == [b"12345678\n"] * 1000 + [b"1"]
+    path.write_bytes(b"1\n123456789\n2\n")
+    with pytest.raises(OSError, match="line 2 is longer than 9 bytes"):
+        list(byte_lines(path, limit=9))
 
 
 def test_text_is_read_as_pythons_own(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TEXT_BYTES = 2**28  # the longest text that is read; a list of two million paths is shorter
+TEXT_BYTES = 2**28  # the longest text that is read at once; a list of two million paths is shorter
+LINE_BYTES = 2**24  # the longest line of a record, which may have any number of lines
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -61,6 +63,22 @@ def read_text(path: Path, encoding: str = "utf-8", limit: int = TEXT_BYTES) -> s
         UnicodeDecodeError: The content is not text in this encoding.
     """
     return read_bytes(path, limit).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def byte_lines(path: Path, limit: int = LINE_BYTES) -> Iterator[bytes]:
+    """Yield the lines of a regular file, with their ends, of which one at a time is in memory.
+
+    Raises:
+        OSError: The path is not a regular file, or a line is longer than `limit` bytes.
+    """
+    stat_regular(path)
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(limit + 1):
+            number += 1
+            if len(line) > limit:
+                raise OSError(errno.EFBIG, f"line {number} is longer than {limit} bytes", os.fspath(path))
+            yield line
 
 
 def parse_json(data: str | bytes) -> Any:

@@ -23,6 +23,6 @@ def test_only_what_is_not_there_is_uploaded(s3: str, tmp_path: Path) -> None:
     assert (target / "a.txt").open("rb").read() == b"A.txt"
     fetch.call(str(target), "rm_file", "s3://bucket/x/sub/b.txt")
     with (tmp_path / ".uploaded.jsonl").open("a") as record:
-        record.write('["s3://bucket/x/sub')  # of a call that was killed
+        record.write('null\n["s3://bucket/x/sub')  # damaged, and of a call that was killed
     assert upload(tmp_path, target, names) == 1
     assert upload(tmp_path, RemotePath("s3://bucket/y"), names) == 2

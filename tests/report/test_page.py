@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vidssl import VideoIndex, VidsslError
+from vidssl import VideoIndex, VidsslError, files
 from vidssl.cli import main
 from vidssl.evaluate.confidence import wilson
 from vidssl.evaluate.probe import evaluate_probe
@@ -276,3 +276,10 @@ def test_lines_that_no_log_has_are_left_out(runs: list[Path], tmp_path: Path) ->
     log = tmp_path / "metrics.jsonl"
     log.write_text('null\n[1]\n{"train/loss": 1.0}\n{"step": "x", "train/loss": 2.0}\n{"step": 3, "train/loss": 4.0}\n')
     assert read_curves(log) == {"train/loss": [(3.0, 4.0)]}
+
+
+def test_a_log_may_be_longer_than_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.read_text, "__defaults__", ("utf-8", 1000))
+    log = tmp_path / "metrics.jsonl"
+    log.write_text("".join(f'{{"step": {step}, "train/loss": 1.5}}\n' for step in range(100)))
+    assert read_curves(log) == {"train/loss": [(float(step), 1.5) for step in range(100)]}

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from vidssl.files import parse_json, read_text
+from vidssl.files import byte_lines, parse_json
 from vidssl.paths import atomic_write, open_append, output_path, printable
 from vidssl.prepare.encode import Encoding
 from vidssl.types import VidsslError
@@ -42,9 +42,18 @@ class Journal:
         self._lists: set[str] = set()
         self._written: dict[str, set[tuple[int, int]]] = {}  # by name: (size, mtime_ns) of each file written there
         self._lock = Lock()  # workers and the main thread write lines
-        found = self._read()
+        then: dict[str, Any] | None = None
+        for one in self._read():
+            if then is None and isinstance(one.get("settings"), dict):
+                then = one["settings"]
+            if isinstance(one.get("path"), str):
+                self._done[one["path"]] = one
+            if isinstance(one.get("lists"), list):
+                self._lists |= {name for name in one["lists"] if isinstance(name, str)}
+            match one:
+                case {"written": str(name), "size": int(size), "mtime_ns": int(time)}:
+                    self._written.setdefault(name, set()).add((size, time))
         settings = {} if how is None else asdict(how)
-        then = next((one["settings"] for one in found if isinstance(one.get("settings"), dict)), None)
         if how is not None and then is not None and then != settings:
             changed = "; ".join(
                 f"{key}: formerly {then.get(key)}, now {value}"
@@ -55,35 +64,25 @@ class Journal:
                 f"prepare: out={str(out)!r}: made with other settings ({changed}); "
                 "use the former settings, or another folder"
             )
-        for one in found:
-            if isinstance(one.get("path"), str):
-                self._done[one["path"]] = one
-            if isinstance(one.get("lists"), list):
-                self._lists |= {name for name in one["lists"] if isinstance(name, str)}
-            match one:
-                case {"written": str(name), "size": int(size), "mtime_ns": int(time)}:
-                    self._written.setdefault(name, set()).add((size, time))
         self._first = {"settings": settings} if then is None else None
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> Iterator[dict[str, Any]]:
+        """Yields the lines, one at a time, as they grow with the number of videos."""
         if not self._path.is_file():
-            return []
+            return
         try:
-            text = read_text(self._path)
-        except (OSError, UnicodeDecodeError) as error:
+            for line in byte_lines(self._path):
+                try:
+                    one = parse_json(line)
+                except ValueError:
+                    continue
+                if isinstance(one, dict):
+                    yield one
+        except OSError as error:
             raise VidsslError(f"prepare: {self._path}: cannot be read ({error}); take another folder") from error
-        found = []
-        for line in text.split("\n"):
-            try:
-                one = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(one, dict):
-                found.append(one)
-        return found
 
     def __enter__(self) -> Journal:
-        cut = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
+        cut = not _ends_with_a_line(self._path)
         self._file = open_append(self._path)
         if cut:
             self._file.write("\n")
@@ -168,6 +167,15 @@ class Journal:
             self._file.write(json.dumps(line) + "\n")
             if sync:
                 self._file.sync()
+
+
+def _ends_with_a_line(path: Path) -> bool:
+    """Return True if the last line of a file is whole, or there is none."""
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _size(path: Path) -> int | None:

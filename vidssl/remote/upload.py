@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidssl.files import parse_json
+from vidssl.files import byte_lines, parse_json
 from vidssl.paths import open_append
 from vidssl.remote import fetch
 from vidssl.remote.path import RemotePath
@@ -53,10 +53,12 @@ def _recorded(path: Path) -> list[tuple[str, int, int]]:
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in byte_lines(path):
         try:
-            url, size, time = parse_json(line)
+            about = parse_json(line)
         except ValueError:  # the last line of an interrupted call
             continue
-        found.append((url, size, time))
+        match about:
+            case [str(url), int(size), int(time)]:
+                found.append((url, size, time))
     return found

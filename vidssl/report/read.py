@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidssl.files import parse_json, read_text
+from vidssl.files import byte_lines, parse_json, read_text
 from vidssl.paths import input_path
 from vidssl.plots.curves import Curve
 from vidssl.train import checkpoint
@@ -70,20 +70,24 @@ def read_curves(path: Path) -> dict[str, Curve]:
     if not path.is_file():
         return curves
     try:
-        lines = read_text(path).splitlines()
+        for line in byte_lines(path):
+            _add_points(curves, line.decode())
     except (OSError, UnicodeDecodeError) as error:
         raise VidsslError(f"{path}: this log cannot be read ({error}); remove it, or leave the run out") from error
-    for text in lines:
-        try:
-            line = parse_json(text)
-        except ValueError:
-            continue
-        if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
-            continue
-        for name, value in line.items():
-            if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
-                curves.setdefault(name, []).append((float(line["step"]), float(value)))
     return curves
+
+
+def _add_points(curves: dict[str, Curve], text: str) -> None:
+    """Adds what a line of a log says."""
+    try:
+        line = parse_json(text)
+    except ValueError:
+        return
+    if not isinstance(line, dict) or not isinstance(line.get("step"), (int, float)):
+        return
+    for name, value in line.items():
+        if "/" in name and isinstance(value, (int, float)) and math.isfinite(value):
+            curves.setdefault(name, []).append((float(line["step"]), float(value)))
 
 
 def read_results(folder: Path, *, allow_outside: bool = False) -> dict[str, Mapping[str, Any]]:
