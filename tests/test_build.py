@@ -99,7 +99,6 @@ TESTED_BY = {
     "loader.pipeline": "loader/test_loader.py",
     "loader.quarantine": "loader/test_loader.py",
     "loader.windows": "loader/test_loader.py",
-    "loader.worker": "loader/test_loader.py",
     "models.frame": "models/test_base.py",
     "native": "test_build.py",
     "ops": "faces/test_python.py",

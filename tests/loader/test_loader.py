@@ -311,7 +311,7 @@ def test_too_many_bad_files_stop_the_run(broken: tuple[VideoIndex, Path]) -> Non
 
 
 def test_a_bad_file_with_many_segments_is_one_bad_video(tmp_path: Path) -> None:
-    """All its segments are replaced, and the file is opened once."""
+    """All its segments are replaced, and the file is counted once."""
     for name in "abc":
         make_clip(tmp_path / f"{name}.mp4", frames=80)
     rows = [(f"{name}.mp4", str(first), str(first + 40)) for name in "abc" for first in range(0, 40, 8)]

@@ -82,10 +82,10 @@ class Loader:
             Where kept frames lie is the store's `backend`; the attribute `stored_in` says what was chosen ("file",
             "memory" or "device"; None if nothing is kept).
         max_corrupt: Fraction of the videos that may be corrupt before VidsslError is raised.
-        quarantine: A .jsonl file that gets a line for each window of a corrupt video. The next video's window replaces
-            such a window.
+        quarantine: A .jsonl file that gets a line for each window that cannot be read. The next video's window replaces
+            it.
         file_timeout: Seconds that decoding a window may take, plus one for each MiB of its file and each decoded frame;
-            None takes 60. A file that takes longer counts as corrupt.
+            None takes 60. A file that takes longer counts as corrupt, and is not opened again.
 
     Attributes:
         waited: Seconds that iteration has taken so far to give batches: how long the caller waited for data.
@@ -304,8 +304,8 @@ class Loader:
         frames: Frames decoded, or read from the store.
         stored: Windows that were read from the store.
         damaged: Shards and blocks of the store that were dropped because they are damaged; their frames are decoded.
-        replaced: Windows that the next video's window replaced, because their video is corrupt.
-        corrupt_videos: Videos that could not be read.
+        replaced: Windows that the next video's window replaced, because they could not be read.
+        corrupt_videos: Videos of which a window could not be read.
         rejected: Tuples outside the task's limits.
         fallback: Windows that were decoded on the CPU because the decoder in the graph did not take them.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidssl.loader.windows import Failure
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Quarantine:
-    """Reports windows whose video is corrupt.
+    """Reports windows whose video is corrupt. A warning names each file once.
 
     Args:
         path: A .jsonl file that gets a line for each of these windows; None writes no file.
@@ -28,6 +28,7 @@ class Quarantine:
     path: Path | None
     max_corrupt: float
     videos: int
+    _named: set[int] = field(default_factory=set, init=False)  # files
 
     def add(self, failures: Sequence[Failure], corrupt_videos: int) -> None:
         """Reports windows that the next video's window replaced.
@@ -40,8 +41,15 @@ class Quarantine:
             VidsslError: More videos are corrupt than `max_corrupt` allows.
         """
         for failure in failures:
-            position, reason = failure.window.position, printable(failure.reason)
-            log.warning("epoch %d, position %d: %s; the next video takes its place", failure.epoch, position, reason)
+            if failure.file not in self._named:
+                self._named.add(failure.file)
+                log.warning(
+                    "epoch %d, position %d: %s; the next video takes its place; other windows of the file that cannot "
+                    "be read are replaced without a warning",
+                    failure.epoch,
+                    failure.window.position,
+                    printable(failure.reason),
+                )
         if self.path is not None:
             with open_append(self.path) as file:
                 for failure in failures:

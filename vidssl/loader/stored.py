@@ -44,7 +44,7 @@ class StoredWorker(Worker[StoredWindow | DecodedWindow]):
 
     def _stored(self, epoch: int, window: Window) -> StoredWindow | None:
         place = self._arenas.find(window.video)
-        if place is None or self.file(window.video) in self.corrupt:
+        if place is None:
             return None
         request = Request(
             epoch=epoch,

@@ -18,10 +18,14 @@ from vidssl.video.segment import Segment
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A window that could not be read, and the reason. The window of another video replaced it."""
+    """A window that could not be read, and the reason. The window of another video replaced it.
+
+    file: Number of the video's file, as `Worker.file` gives it.
+    """
 
     epoch: int
     window: Window
+    file: int
     path: str
     reason: str
 

@@ -40,10 +40,15 @@ W_co = TypeVar("W_co", bound=FetchedWindow, covariant=True)
 
 
 class Worker(ABC, Generic[W_co]):
-    """Fetches windows. All threads share one worker, which changes only `corrupt` and `SegmentWorker`'s refusals.
+    """Fetches windows. All threads share one worker, which changes only `corrupt`, `late` and `SegmentWorker`'s
+    refusals.
 
-    The attribute `corrupt` maps files that could not be read (the first of each file's rows, as in `VideoIndex.files`)
-    to the reason. It saves reading them again, and never changes what is shown.
+    The attribute `corrupt` has the files of which a window could not be read (the first of each file's rows, as in
+    `VideoIndex.files`). It is there to be counted: what is shown does not depend on what this process read before, so
+    each window is tried.
+
+    The attribute `late` maps files that exceeded their time limit to the reason. Their windows are not tried again:
+    each could take a minute, and which of them are in time depends on the machine anyway.
 
     Args:
         index: The videos.
@@ -68,7 +73,8 @@ class Worker(ABC, Generic[W_co]):
         self._index, self._spec, self._sampler, self._file_timeout = index, spec, sampler, file_timeout
         self._store, self._missed = store, missed
         self._files = index.files
-        self.corrupt: dict[int, str] = {}
+        self.corrupt: set[int] = set()
+        self.late: dict[int, str] = {}
 
     def __call__(self, epoch: int, position: int, slot: OutputSlot | None = None) -> W_co:
         """Fetches the window whose first tuple is at `position` of `epoch`.
@@ -80,7 +86,7 @@ class Worker(ABC, Generic[W_co]):
         for attempt in range(len(self._sampler.rows)):
             window = self._sampler.window(epoch, position, attempt)
             file = self.file(window.video)
-            reason = self.corrupt.get(file)
+            reason = self.late.get(file)
             if reason is None:
                 try:
                     video = self._index.video(window.video)
@@ -91,9 +97,12 @@ class Worker(ABC, Generic[W_co]):
                 except VidsslError as error:
                     if lacking := exhausted(error, self._index.name(window.video)):
                         raise lacking from error
-                    reason = self.corrupt[file] = str(error)
+                    reason = str(error)
+                    self.corrupt.add(file)
+                    if isinstance(error, FileTimeoutError):
+                        self.late[file] = reason
             path = self._index.name(window.video)
-            failures.append(Failure(epoch=epoch, window=window, path=path, reason=reason))
+            failures.append(Failure(epoch=epoch, window=window, file=file, path=path, reason=reason))
         raise VidsslError(
             f"epoch {epoch}, position {position}: none of {len(failures)} videos can be read; "
             f"the last one: {failures[-1].reason}"
@@ -108,12 +117,17 @@ class Worker(ABC, Generic[W_co]):
         return [None] * len(positions)
 
     def give_up(self, epoch: int, position: int, late: FileTimeoutError) -> None:
-        """Marks the video of the window at `position` as corrupt: a thread hangs in its file."""
+        """Marks the video of the window at `position` as late: a thread hangs in its file."""
         for attempt in range(len(self._sampler.rows)):
             row = self._sampler.window(epoch, position, attempt).video
-            if self.file(row) not in self.corrupt:
-                if self._index.name(row) == late.path:
-                    self.corrupt[self.file(row)] = str(late)
+            file = self.file(row)
+            if file in self.late:
+                continue
+            if self._index.name(row) == late.path:
+                self.corrupt.add(file)
+                self.late[file] = str(late)
+                return
+            if file not in self.corrupt:  # the thread did not get further than this
                 return
 
     @abstractmethod
