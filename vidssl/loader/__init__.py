@@ -20,6 +20,7 @@ Read loader.py, pipeline.py and worker.py in this order; the others are details 
 | buffers.py | reused memory of batches, pinned memory, upload to a GPU |
 | graph_decoder.py | which videos NVDEC or DALI's software decoder can decode |
 | choose_decoder.py | chooses where frames are decoded, and says why |
+| state.py | what the sequence of batches depends on, and how it differs from that of a saved state |
 | effects.py | blur, solarising, cutout and tubes of finished clips, on their device |
 | quarantine.py | logs the windows of corrupt videos; ends a run with too many corrupt videos |
 | profile.py | measures how fast videos load, and how long each step takes |

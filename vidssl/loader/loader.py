@@ -5,13 +5,13 @@ A batch is a pure function of (seed, epoch, position); the number of workers doe
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, cast, get_args
@@ -35,6 +35,7 @@ from vidssl.loader.graph_decoder import GraphDecoder
 from vidssl.loader.pipeline import Made, Pipeline, windows_per_second
 from vidssl.loader.quarantine import Quarantine
 from vidssl.loader.sampler import Sampler, Schedule
+from vidssl.loader.state import differences, sequence
 from vidssl.remote import as_path
 from vidssl.store.choose import PART, choose_backend
 from vidssl.store.device import Arenas, free_bytes
@@ -261,28 +262,22 @@ class Loader:
         self.epoch, self._batch = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the position of the next batch, and everything that the sequence of batches depends on."""
-        return {"epoch": self.epoch, "batch": self._batch, "sequence": self._fingerprint()}
+        """Returns the position of the next batch, and everything that the sequence of batches depends on.
+
+        These are plain values, which JSON keeps.
+        """
+        return {"epoch": self.epoch, "batch": self._batch, "sequence": dict(self._sequence)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues at `state`.
 
         Raises:
-            VidsslError: `state` comes from another index, pretext, seed or batch size, or from no loader.
+            VidsslError: `state` comes from other videos, another pretext, seed or batch size, or from no loader.
         """
-        mine = self._fingerprint()
         good = isinstance(state, Mapping) and {"epoch", "batch", "sequence"} <= set(state)
         good = good and is_whole(state["epoch"], 0, 2**32 - 1) and is_whole(state["batch"], 0, 2**63)
         need(good and isinstance(state["sequence"], Mapping), f"state={state!r}: take the result of state_dict()")
-        then = state["sequence"]
-        said = {  # in the place of digests, which nobody can restore
-            "videos": f"videos: the index is another one, now with {len(self.sampler.rows)} usable videos; load the "
-            "one of then, which VideoIndex.save keeps",
-            "pretext": "pretext: the table of the task is another one",
-        }
-        changed = [
-            said.get(key, f"{key}: {then.get(key)} then, {mine[key]} now") for key in mine if then.get(key) != mine[key]
-        ]
+        changed = differences(state["sequence"], self._sequence, len(self.sampler.rows))
         need(
             not changed,
             f"state: the batches would differ ({'; '.join(changed)}); restore these values, or start a new run",
@@ -293,8 +288,8 @@ class Loader:
     def set_epoch(self, epoch: int) -> None:
         """Continues with the first batch of `epoch`. Raises VidsslError if it is no whole number in 0..2**32 - 1."""
         need(is_whole(epoch, 0, 2**32 - 1), f"set_epoch: epoch={epoch!r}: take a whole number 0 <= epoch < 2**32")
-        self.epoch, self._batch = epoch, 0
-        self._pipeline.seek(epoch, 0)
+        self.epoch, self._batch = int(epoch), 0
+        self._pipeline.seek(self.epoch, 0)
 
     @property
     def stats(self) -> dict[str, int]:
@@ -376,20 +371,13 @@ class Loader:
         self._effects.apply(output.clips, made.epoch, requests[0].window.position)
         return Batch(output.clips, output.label, video, frame, output.status, target)
 
-    def _fingerprint(self) -> dict[str, Any]:
-        sampler = self.sampler
-        table = hashlib.sha256()
-        for part in self.spec.parts:
-            table.update(part.text.encode() + part.arrangements.tobytes() + part.labels.tobytes())
-        return {
-            "videos": hashlib.sha256(sampler.rows.tobytes() + sampler.frames.tobytes()).hexdigest()[:16],
-            "shares": [share[1:] for share in sampler.mixed] or None,
-            "pretext": table.hexdigest()[:16],
-            "window": self.spec.window or sampler.span,
-            "seed": sampler.seed,
-            "global batch": self.batch_size * self.world_size,
-            "tuples_per_window": sampler.tuples,
-            "train": self.train,
-            "effects": self._effects.settings,
-            "store": None if self.store is None or self.store.size == "native" else self.store.size_text,
-        }
+    @cached_property
+    def _sequence(self) -> dict[str, Any]:
+        return sequence(
+            self.index,
+            self.spec,
+            self.sampler,
+            effects=self._effects.settings,
+            store=None if self.store is None or self.store.size == "native" else self.store.size_text,
+            **{"global batch": self.batch_size * self.world_size},
+        )
