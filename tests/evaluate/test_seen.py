@@ -14,7 +14,8 @@ from vidssl import Mixture, VideoIndex
 from vidssl.cli import main
 from vidssl.evaluate.run import TrainedRun, load_run
 from vidssl.evaluate.seen import count_seen
-from vidssl.index.holdout import split
+from vidssl.evaluate.splits import with_groups
+from vidssl.index.holdout import fingerprint, split
 from vidssl.train.config import Recipe
 from vidssl.train.data_sets import describe
 from vidssl.train.train import train
@@ -66,6 +67,32 @@ def test_without_an_index_of_the_run_it_is_not_known(run: TrainedRun, index: Vid
     about = {**json.loads((run.folder / "run.json").read_text()), "source": str(tmp_path / "own.arrow")}
     (tmp_path / "run.json").write_text(json.dumps(about))
     assert count_seen(bare, some) == count_seen(run, some)  # the record names the index that it was trained on
+
+
+def test_the_runs_own_groups_tell_what_it_held_out(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
+    out, grouped = tmp_path / "run", with_groups(index, r"_g\d")
+    train(recipe, grouped, out, steps=1, device="cpu", quiet=True)
+    grouped.save(out / "index.arrow")
+    run, data = load_run(out), ["--train", str(index.root), "--clips", "1", "--ks", "1", "--device", "cpu"]
+    _, held = recipe.train.split(grouped, recipe.pretext.plan.frames)
+    seen = len(index.usable(recipe.pretext.plan.frames)) - len(held)
+    assert count_seen(run, index) == seen
+    for options, said, count in (
+        ([], "tested on the run's held-out videos", 0),
+        (["--groups", r"\d_"], "tested on the run's held-out videos", 0),
+        (["--leave-group-out"], "tested against the others", seen),
+        (["--leave-group-out", "--groups", r"_g\d"], "tested against the others", seen),
+    ):
+        assert main(["evaluate", "retrieval", str(out), *data, *options]) == 0
+        found = json.loads((out / "retrieval.json").read_text())
+        assert said in found["split"]
+        assert found["data"]["test_videos_pretrained_on"] == count
+        if not count:
+            assert found["data"]["test"] == fingerprint(held)
+    assert main(["evaluate", "pretext", str(out), "--train", str(index.root), "--device", "cpu"]) == 0
+    found = json.loads((out / "pretext.json").read_text())
+    assert found["data"]["test"] == fingerprint(held)
+    assert found["data"]["test_videos_pretrained_on"] == 0
 
 
 def test_the_folder_may_be_gone(run: TrainedRun, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

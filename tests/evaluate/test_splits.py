@@ -40,6 +40,55 @@ def test_a_set_of_a_mixed_run_is_split_as_in_it(index: VideoIndex, recipe: Recip
     assert fingerprints(describe(index)) == {fingerprint(index)}
 
 
+def test_labels_and_groups_leave_the_held_out_videos_as_they_are(
+    index: VideoIndex, recipe: Recipe, tmp_path: Path
+) -> None:
+    _, held = recipe.train.split(index, recipe.pretext.plan.frames)
+    mine = held.column("path").to_pylist()
+    regrouped = with_groups(index, r"_g\d")
+    assert mine != recipe.train.split(regrouped, recipe.pretext.plan.frames)[1].column("path").to_pylist()
+    found = make_splits(recipe, {fingerprint(index)}, index, groups=r"_g\d")
+    assert found.test.column("path").to_pylist() == mine
+    assert found.description == "tested on the run's held-out videos"
+    assert found.pretrained_on == 0
+    assert None not in found.test.column("group").to_pylist() or None in regrouped.column("group").to_pylist()
+    assert len(found.train) + len(found.test) == len(index)
+    some = [path for path in index.column("path").to_pylist() if path not in mine[1:]][1:]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["path,label", *(f"{index.root / path},jump" for path in some)]))
+    found = make_splits(recipe, {fingerprint(index)}, index, labels=labels)
+    assert found.test.column("path").to_pylist() == [path for path in mine if path in some]
+    assert len(found.train) + len(found.test) == len(some)
+    assert found.test.classes == ("jump",)
+    assert found.pretrained_on == 0
+    labels.write_text("\n".join(["path,label", *(f"{index.root / path},jump" for path in some if path not in mine)]))
+    with pytest.raises(VidsslError, match="the run held out none of its videos; add others, or give test"):
+        make_splits(recipe, {fingerprint(index)}, index, labels=labels)
+
+
+def test_groups_of_the_training_hold_out_where_the_folder_has_none(index: VideoIndex, recipe: Recipe) -> None:
+    grouped = with_groups(index, r"_g\d")
+    _, held = recipe.train.split(grouped, recipe.pretext.plan.frames)
+    mine = held.column("path").to_pylist()
+    moved = VideoIndex(grouped.table, index.root.parent / "elsewhere")
+    for own in (grouped, moved):
+        found = make_splits(recipe, {fingerprint(grouped)}, index, own=[own])
+        assert found.test.column("path").to_pylist() == mine
+        assert found.description == "tested on the run's held-out videos"
+        assert found.pretrained_on == 0
+        every = make_splits(recipe, {fingerprint(grouped)}, index, own=[own], leave_group_out=True)
+        assert every.pretrained_on == len(index.usable(recipe.pretext.plan.frames)) - len(mine)
+    part = grouped.select([row for row, path in enumerate(index.column("path").to_pylist()) if path in mine or row % 2])
+    _, own = recipe.train.split(part, recipe.pretext.plan.frames)
+    found = make_splits(recipe, {fingerprint(part)}, index, own=[part])  # of a folder that has other videos too
+    assert found.test.column("path").to_pylist() == own.column("path").to_pylist()
+    assert found.pretrained_on == 0
+    rows = [row for row, path in enumerate(index.column("path").to_pylist()) if path in mine]
+    alone = make_splits(recipe, {fingerprint(grouped)}, index.select(rows), own=[grouped])  # of held-out videos alone
+    assert "by the recipe's rule" in alone.description
+    assert alone.pretrained_on == 0
+
+
 def test_copies_in_training_and_test_videos_are_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
     train, test = tmp_path / "train", tmp_path / "test"
     paths = index.column("path").to_pylist()

@@ -28,6 +28,7 @@ from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.retrieval import KS, evaluate_retrieval
 from vidssl.evaluate.run import TrainedRun, View, load_run
 from vidssl.evaluate.scaling import Scaling
+from vidssl.evaluate.seen import own_indexes
 from vidssl.evaluate.splits import Splits, make_splits, with_groups, with_labels
 from vidssl.evaluate.time import evaluate_time
 from vidssl.paths import check_output
@@ -273,7 +274,7 @@ def pretext(
     opened = load_run(run, allow_outside=allow_outside, trust_code=trust_code, weights=weights)
     opened = frames.of(opened).writing_to(out)
     index = open_kept(data, opened.folder, store=opened.store, allow_outside=allow_outside, keep=opened.keeps)
-    held = make_splits(opened.recipe, opened.trained_on, index) if train else None
+    held = make_splits(opened.recipe, opened.trained_on, index, own=own_indexes(opened)) if train else None
     result = evaluate_pretext(
         opened,
         held.test if held else index,

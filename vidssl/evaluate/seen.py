@@ -27,19 +27,35 @@ def count_seen(run: TrainedRun, test: VideoIndex) -> int | None:
     Returns:
         Number of videos of `test`; None if an index of the run's videos is not there any more, or damaged.
     """
-    wanted = run.trained_on - {run.meta["data"]} or run.trained_on  # of a mixture, its sets
-    found: dict[str, VideoIndex] = {}
-    for index in chain([test], _indexes(run)):
-        if (name := fingerprint(index)) in wanted:
-            found[name] = index
-        if len(found) == len(wanted):
-            break
-    else:
+    found = own_indexes(run, test)
+    if len(found) < len(_sets(run)):
         return None
     try:
-        return len(set[str]().union(*(seen_of(run.recipe, index, test) for index in found.values())))
+        return len(set[str]().union(*(seen_of(run.recipe, index, test) for index in found)))
     except VidsslError:  # a damaged index, or one without checksums
         return None
+
+
+def own_indexes(run: TrainedRun, *others: VideoIndex) -> list[VideoIndex]:
+    """Returns an index of the run's videos, or of each set that it mixed, as far as they are there.
+
+    Args:
+        run: The run.
+        others: Indexes that may be of its videos too. They are asked last, as their groups may be others than those by
+            which the run held out.
+    """
+    found: dict[str, VideoIndex] = {}
+    for index in chain(_indexes(run), others):
+        if (name := fingerprint(index)) in _sets(run):
+            found.setdefault(name, index)
+        if len(found) == len(_sets(run)):
+            break
+    return list(found.values())
+
+
+def _sets(run: TrainedRun) -> frozenset[str]:
+    """The fingerprints of the run's videos; of a mixture, those of its sets."""
+    return run.trained_on - {run.meta["data"]} or run.trained_on
 
 
 def _indexes(run: TrainedRun) -> Iterator[VideoIndex]:

@@ -153,6 +153,7 @@ def make_splits(
     pretrained: Set[str],
     train: VideoIndex,
     *,
+    own: Sequence[VideoIndex] = (),
     test: VideoIndex | None = None,
     labels: Path | None = None,
     groups: str = "",
@@ -164,7 +165,10 @@ def make_splits(
         recipe: The run's recipe.
         pretrained: Fingerprints of the run's videos, and of each set that it mixed (`TrainedRun.trained_on`).
         train: Videos to train on.
-        test: Videos to test on. None takes the part of `train` that the recipe holds out.
+        own: Indexes of the run's videos, as far as they are there (`vidssl.evaluate.seen.own_indexes`). They tell which
+            videos the run held out, as `train` may have other groups than they have.
+        test: Videos to test on. None takes the part of `train` that the run held out, whatever `labels` and `groups`
+            say; or, of videos that the run was not trained on, a part that is held out by the recipe's rule.
         labels: A list with labels, such as a .csv (path,label[,group]), that replaces labels and groups. Videos that it
             does not name are left out.
         groups: Regular expression; what it matches in a path is the video's group.
@@ -187,6 +191,7 @@ def make_splits(
                 "remove them from one of the two"
             )
         return Splits(train=train_set, test=test_set, description="training and test videos as given")
+    known = _run_videos(pretrained, own, train)
     if leave_group_out:
         names, paths = (train_set.column(column).to_pylist() for column in ("group", "path"))
         count = len({name or path for name, path in zip(names, paths, strict=True)})
@@ -197,22 +202,57 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=_count_seen(recipe, pretrained, train, train_set),
+            pretrained_on=_count_seen(recipe, known, train_set),
         )
     fraction = recipe.train.holdout
     if not fraction:
         raise VidsslError(
             "evaluate: test: the run's recipe holds out no videos (holdout=0); give test, or leave_group_out"
         )
-    span = recipe.pretext.plan.frames
-    rest, held = recipe.train.split(train_set, span)
-    description = "tested on the run's held-out videos"
-    if fingerprint(train) not in pretrained:
+    if files := _held_out(recipe, known, train):
+        is_held = np.array([file in files for file in _files(train_set)])
+        if is_held.all() or not is_held.any():
+            what = "all" if is_held.all() else "none"
+            raise VidsslError(
+                f"evaluate: labels={str(labels)!r}: the run held out {what} of its videos; add others, or give test"
+            )
+        rest, held = (train_set.select(np.flatnonzero(part)) for part in (~is_held, is_held))
+        description = "tested on the run's held-out videos"
+    else:
+        rest, held = recipe.train.split(train_set, recipe.pretext.plan.frames)
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    seen = _count_seen(recipe, pretrained, train, held)
-    return Splits(train=rest, test=held, description=description, pretrained_on=seen)
+    return Splits(train=rest, test=held, description=description, pretrained_on=_count_seen(recipe, known, held))
+
+
+def _run_videos(pretrained: Set[str], own: Sequence[VideoIndex], train: VideoIndex) -> list[VideoIndex]:
+    """The videos that a run is known to have been trained on: `own`, and `train` if it is of the run and not in `own`.
+
+    An index of `own` that is of the same videos as `train` finds them where `train` does: they may have moved.
+    """
+    mark, marks = fingerprint(train), [fingerprint(one) for one in own]
+    found = [VideoIndex(one.table, train.root) if its == mark else one for one, its in zip(own, marks, strict=True)]
+    return [*found, train] if mark in pretrained and mark not in marks else found
+
+
+def _held_out(recipe: Recipe, known: Sequence[VideoIndex], train: VideoIndex) -> set[Path]:
+    """The files that a run held out, of each of its data sets whose held-out videos are all among `train`.
+
+    Empty if `train` has no other videos.
+    """
+    files, found = set(_files(train)), set[Path]()
+    for index in known:
+        _, held = recipe.train.split(index, recipe.pretext.plan.frames)
+        if files.issuperset(mine := _files(held)):
+            found.update(mine)
+    return found if found < files else set()
+
+
+def _files(index: VideoIndex) -> list[Path]:
+    """Where the videos are: a path for each, which tells the segments of a file apart."""
+    root = index.root.resolve()
+    return [root / path for path in index.column("path").to_pylist()]
 
 
 def seen_of(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> set[str]:
@@ -223,18 +263,17 @@ def seen_of(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> set[str
     span = recipe.pretext.plan.frames
     seen, _ = recipe.train.split(pretrained, span)
     seen = seen.select(seen.usable(span))
-    root, folder = test.root.resolve(), seen.root.resolve()
-    files = {folder / path for path in seen.column("path").to_pylist()}
-    same = {path for path in test.column("path").to_pylist() if root / path in files}
+    files, paths = set(_files(seen)), test.column("path").to_pylist()
+    same = {path for path, file in zip(paths, _files(test), strict=True) if file in files}
     return same | copies_of(test, seen).keys()
 
 
-def _count_seen(recipe: Recipe, pretrained: Set[str], train: VideoIndex, test: VideoIndex) -> int | None:
-    """How many test videos the run saw, if it is one of these videos; None also if the index is damaged."""
-    if fingerprint(train) not in pretrained:
+def _count_seen(recipe: Recipe, known: Sequence[VideoIndex], test: VideoIndex) -> int | None:
+    """How many test videos a run saw that was trained on `known`; None if nothing is known, or an index is damaged."""
+    if not known:
         return None
     try:
-        return len(seen_of(recipe, train, test))
+        return len(set[str]().union(*(seen_of(recipe, index, test) for index in known)))
     except VidsslError:  # `copies_note` says what is damaged
         return None
 
