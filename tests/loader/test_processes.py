@@ -260,6 +260,11 @@ def test_a_fork_leaves_the_processes_to_its_parent(video: Video) -> None:
     assert children() - before == {pid}
 
 
+def test_entries_of_the_path_that_python_ignores_are_left_out(video: Video, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [Path("/a"), b"/b", None, *sys.path])
+    assert (Processes().decode(video, NUMBERS).data == decode(video, NUMBERS).data).all()
+
+
 def test_a_process_has_one_thread(video: Video) -> None:
     decoder, before = Processes(), children()
     decoder.decode(video, NUMBERS)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from vidssl.deadline import Deadline
 from vidssl.types import Frames, planar_shape
 from vidssl.video.decode import Video
-from vidssl.video.exhausted import exhausted
+from vidssl.video.exhausted import exhausted, lacking
 from vidssl.video.packets import DecodeError
 from vidssl.video.serve import Answer, Job, Progress
 
@@ -37,6 +37,8 @@ _GRAIN = 2**20  # bytes: blocks are multiples of this, so that windows of nearly
 _WASTE = 4  # a window takes no block of more than this times its size
 # Of numpy, which the processes hardly use: one thread for each core in each process would be many, even if they sleep.
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+_FEWER = "take fewer workers, or raise the limit of processes (`ulimit -u`)"
+_MEMORY = "take fewer workers, or a machine with more memory"
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from vidssl.video.serve import serve; serve({descriptor})"
 
 
@@ -44,7 +46,8 @@ class Processes:
     """A `Decoder` whose every thread has a process of its own, which starts with its first window and ends with it.
 
     It gives the frames and the errors of `decode`. A process that dies is replaced; a file that two of them die on
-    cannot be decoded. One that hangs is ended when the deadline of its thread is over.
+    cannot be decoded. One that hangs is ended when the deadline of its thread is over. If no process can be started, or
+    it gets no memory, that is an ExhaustedError: no video is to blame.
 
     Args:
         pin: Pins the memory of frames, for copies to a GPU; None leaves it as it is.
@@ -56,17 +59,21 @@ class Processes:
     def decode(self, video: Video, numbers: npt.NDArray[np.int64]) -> Frames:
         """As `decode`. The frames' memory is used again when nobody holds their array any more."""
         numbers = np.asarray(numbers, np.int64)
+        size = math.prod(planar_shape(len(numbers), video.size))
         with Deadline.enter(video.path, video.bytes) as deadline:
             for died in (False, True):
-                process = self._process(video)
+                with lacking(video.path, "no process can be started to decode it", _FEWER):
+                    process = self._process()
+                with lacking(video.path, "there is no memory for its frames", _MEMORY):
+                    block = process.take(size)
                 try:
-                    answer = process.decode(video, numbers, deadline)
+                    answer = process.decode(video, numbers, block, deadline)
                     break
                 except (EOFError, OSError) as error:
-                    if lacking := exhausted(error, video.path):
-                        raise lacking from error
                     self._own.process = None
                     reason = process.end()
+                    if lack := exhausted(error, video.path):
+                        raise lack from error
                     if died:
                         text = f"{video.path}: a process that decodes it ends each time: {reason}"
                         raise DecodeError(text) from error
@@ -78,15 +85,10 @@ class Processes:
             raise answer
         return Frames(data=answer, number=numbers, size=video.size, space=video.space)
 
-    def _process(self, video: Video) -> _Process:
-        """The process of this thread; `video` is what it is asked for."""
+    def _process(self) -> _Process:
+        """The process of this thread."""
         if getattr(self._own, "process", None) is None:
-            try:
-                self._own.process = _Process(self._pin)
-            except OSError as error:
-                if lacking := exhausted(error, video.path):
-                    raise lacking from error
-                raise
+            self._own.process = _Process(self._pin)
         process: _Process = self._own.process
         return process
 
@@ -126,7 +128,8 @@ class _Process:
         self._dropped: list[int] = []  # numbers of blocks that the other process still has
         self._other, theirs = Pipe()
         with theirs:
-            program = _PROGRAM.format(path=sys.path, descriptor=theirs.fileno())
+            path = [str(entry) for entry in sys.path if isinstance(entry, str)]  # Python ignores all others too
+            program = _PROGRAM.format(path=path, descriptor=theirs.fileno())
             self._child = subprocess.Popen(
                 [sys.executable, "-c", program], pass_fds=[theirs.fileno()], env=os.environ | _ONE_THREAD
             )
@@ -143,16 +146,15 @@ class _Process:
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
     def decode(
-        self, video: Video, numbers: npt.NDArray[np.int64], deadline: Deadline
+        self, video: Video, numbers: npt.NDArray[np.int64], block: _Block, deadline: Deadline
     ) -> npt.NDArray[np.uint8] | Exception:
-        """Decodes a window. Returns its frames, or the error of `decode`.
+        """Decodes a window into a block that `take` returned. Returns its frames, or the error of `decode`.
 
         Raises:
             EOFError, OSError: The process is gone.
             FileTimeoutError, JobAbandoned: The deadline is over, or the thread was given up.
         """
         shape = planar_shape(len(numbers), video.size)
-        block = self._take(math.prod(shape))
         new = block.descriptor >= 0
         self._other.send(Job(video, numbers, block.number, block.size if new else 0, tuple(self._dropped)))
         self._dropped.clear()
@@ -175,7 +177,7 @@ class _Process:
             weakref.finalize(data, self._returned.append, block).atexit = False
             return data.reshape(shape)
 
-    def _take(self, size: int) -> _Block:
+    def take(self, size: int) -> _Block:
         """Returns a block of at least this size that nobody uses.
 
         A new one takes the place of a free one, if there is one: videos of many sizes then take no more blocks than

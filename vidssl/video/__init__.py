@@ -8,7 +8,7 @@
 | packets.py | opens a file, numbers its packets, seeks, drops packets that no wanted frame needs |
 | pictures.py | how the pictures of a folder of frames are named and turned |
 | decode.py | decodes frames by number |
-| exhausted.py | file descriptors that ran out, which no video is to blame for |
+| exhausted.py | what the machine lacks, such as file descriptors or memory, which no video is to blame for |
 | serve.py | a process that decodes windows for another one |
 | times.py | when the frames of an AVI file are shown |
 | segment.py | packets of a window as a file of their own, for a decoder in the DALI graph |

@@ -1,10 +1,11 @@
-"""File descriptors that ran out say nothing about the file that could not be opened."""
+"""What the machine lacks, such as file descriptors or memory, says nothing about the video that could not be read."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vidssl.types import VidsslError
 
@@ -12,7 +13,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE)  # of this process, of the machine
 
 
 class ExhaustedError(VidsslError):
-    """No more files can be opened, so no video is read any more. The video that was asked for may be fine."""
+    """The machine lacks something, so that no video is read any more. The video that was asked for may be fine."""
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -35,3 +36,22 @@ def exhausted(error: BaseException, path: str | os.PathLike[str]) -> ExhaustedEr
                 "either: raise the limit (`ulimit -n`) or take fewer workers, and go on from the last checkpoint"
             )
     return None
+
+
+@contextmanager
+def lacking(path: str | os.PathLike[str], what: str, fix: str) -> Iterator[None]:
+    """Raises ExhaustedError in the place of any error while something is made that no video is to blame for.
+
+    Args:
+        path: The video that was asked for.
+        what: What cannot be done for it.
+        fix: What to do, unless descriptors ran out.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, VidsslError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise exhausted(error, path) or ExhaustedError(
+            f"{os.fspath(path)}: {what} ({reason}); the video is not to blame, but no other one could be read either: "
+            f"{fix}, and go on from the last checkpoint"
+        ) from error

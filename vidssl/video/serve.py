@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from vidssl.deadline import Deadline
 from vidssl.video.decode import Video, decode
-from vidssl.video.exhausted import exhausted
+from vidssl.video.exhausted import ExhaustedError, exhausted, lacking
 
 _TICK = 0.5  # seconds between two messages about the progress of a job
+_FIX = "take fewer workers, or raise the limits of memory and of open files (`ulimit -v`, `ulimit -n`)"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -84,8 +85,13 @@ def serve(descriptor: int) -> None:
                 for number in job.dropped:
                     del blocks[number]
                 if job.size:
-                    handle = recv_handle(other)
-                    blocks[job.block] = mmap.mmap(handle, job.size)
+                    try:
+                        with lacking(job.video.path, "the process that decodes it gets no memory", _FIX):
+                            handle = recv_handle(other)
+                            blocks[job.block] = mmap.mmap(handle, job.size)
+                    except ExhaustedError as error:
+                        other.send(error)
+                        return  # what else was sent for this job is unknown
                     os.close(handle)
                 other.send(_answer(job, blocks[job.block], other.send))
             except (EOFError, OSError):
