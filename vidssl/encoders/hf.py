@@ -44,7 +44,15 @@ class Tokens(nn.Module):
         return found
 
 
-def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float | None = None) -> Adapted:
+def has_weights(encoder: str) -> bool:
+    """Whether the name of an encoder is hf:FOLDER of a folder that has weights."""
+    folder = Path(encoder.removeprefix(HF))
+    return encoder.startswith(HF) and any((folder / name).is_file() for name in _WEIGHTS)
+
+
+def read_hf(
+    encoder: str, shape: tuple[int, int, int, int], *, drop_path: float | None = None, new_weights: bool = False
+) -> Adapted:
     """Read an encoder from a folder that `save_pretrained` wrote.
 
     Args:
@@ -52,6 +60,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
             encoder gets new ones. Mean and std are read from preprocessor_config.json, if it is there.
         shape: (C, T, H, W) of the clips. A ViT sees each of their frames by itself.
         drop_path: Rate of the last block in training; None takes that of config.json, or none.
+        new_weights: Give it new weights, also if the folder has some.
 
     Returns:
         The encoder. Its map has the tokens at their places, and its feature is their mean.
@@ -70,13 +79,13 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
             f"{where} its config.json is of model_type {kind!r}; take one of {', '.join(_KINDS)}, or a function of "
             "your own (path/to/file.py:function)"
         )
-    if not any((folder / name).is_file() for name in _WEIGHTS) and any((folder / name).is_file() for name in _PICKLED):
+    if not has_weights(encoder) and any((folder / name).is_file() for name in _PICKLED):
         raise VidsslError(
             f"{where} its weights are pickled ({_PICKLED[0]}), and a pickle can run code; write them again with "
             "save_pretrained, which makes model.safetensors"
         )
     try:
-        model, settings = _build(folder, kind, drop_path)
+        model, settings = _build(folder, kind, drop_path, new_weights=new_weights or not has_weights(encoder))
         grid = _grid(settings, kind, shape, where)
     except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError) as error:
         said = " ".join(str(error).split())
@@ -90,7 +99,7 @@ def read_hf(encoder: str, shape: tuple[int, int, int, int], *, drop_path: float 
     return adapted
 
 
-def _build(folder: Path, kind: str, drop_path: float | None) -> tuple[nn.Module, Any]:
+def _build(folder: Path, kind: str, drop_path: float | None, *, new_weights: bool) -> tuple[nn.Module, Any]:
     """The model, of which nothing stays that its tokens do not need, and its config.
 
     Raises ValueError if the weights lack some of the encoder's.
@@ -102,15 +111,15 @@ def _build(folder: Path, kind: str, drop_path: float | None) -> tuple[nn.Module,
         config.drop_path_rate = drop_path
     more: dict[str, Any] = {"add_pooling_layer": False} if kind == "vit" else {}
     more |= {"trust_remote_code": False, "dtype": torch.float32}
-    if any((folder / name).is_file() for name in _WEIGHTS):
+    if new_weights:
+        model = AutoModel.from_config(config, **more)
+    else:
         with _quiet():
             model, info = AutoModel.from_pretrained(
                 folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True, **more
             )
         if missing := sorted(name for name in info["missing_keys"] if kind != "vjepa2" or name.startswith("encoder.")):
             raise ValueError(f"its weights lack {len(missing)} of the encoder's tensors, such as {missing[0]}")
-    else:
-        model = AutoModel.from_config(config, **more)
     model = model.encoder if kind == "vjepa2" else model
     if kind != "vjepa2" and drop_path is not None:
         _add_drop_path(_blocks(model)[1], drop_path)

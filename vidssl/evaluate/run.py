@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from vidssl.checks import is_whole
+from vidssl.encoders import has_weights
 from vidssl.evaluate.features import Clips, Crops
 from vidssl.evaluate.layers import Pool
 from vidssl.models import Encoder
@@ -22,10 +23,10 @@ from vidssl.types import VidsslError
 
 
 def untrained_encoder(recipe: Recipe) -> Encoder:
-    """The encoder with the random weights of the recipe's seed: those that a run without `init` begins with."""
+    """The encoder with random weights of the recipe's seed: those that a run begins with unless it is given others."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built)
+        return build_encoder(recipe.encoder, recipe.pretext.input, **recipe.train.built, new_weights=True)
 
 
 def _recipe(path: Path, meta: dict[str, Any], trust_code: bool) -> Recipe:
@@ -64,10 +65,10 @@ def trained_model(
 
 
 def untrained_model(recipe: Recipe) -> PretextModel:
-    """The encoder and head that a run of this recipe begins with, in evaluation mode."""
+    """The encoder and head with random weights of the recipe's seed, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.train.seed)
-        return build_model(recipe.pretext, recipe.encoder, **recipe.train.built).eval()
+        return build_model(recipe.pretext, recipe.encoder, **recipe.train.built, new_weights=True).eval()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,16 @@ class TrainedRun:
         """Fingerprints of the videos that it was trained on, and of each set if it mixed several."""
         return fingerprints(self.meta)
 
+    @property
+    def begun_with(self) -> str:
+        """What weights it began with: their path, or the name of an encoder whose folder has weights. Empty: random."""
+        first = self.meta.get("init")
+        if isinstance(first, dict):
+            source = str(first.get("source"))
+        else:
+            source = self.recipe.init or (self.recipe.encoder if has_weights(self.recipe.encoder) else "")
+        return source if source != "scratch" else ""
+
     def writing_to(self, out: Path | None) -> TrainedRun:
         """Returns the run as it is evaluated for a file: nothing else is written, so not into the run's folder either.
 
@@ -110,7 +121,7 @@ class TrainedRun:
         return self if out is None else replace(self, keeps=False)
 
     def encoders(self) -> dict[str, Encoder]:
-        """The encoder of the checkpoint ("trained"), and the encoder that the run began with ("untrained")."""
+        """The encoder of the checkpoint ("trained"), and one with random weights of the run's seed ("untrained")."""
         trained, _ = trained_encoder(self.path, trust_code=True, weights=self.weights)
         return {"trained": trained, "untrained": untrained_encoder(self.recipe)}
 

@@ -131,9 +131,14 @@ def check_head(head: nn.Module, pretext: Pretext, features: int) -> None:
 
 
 def build_encoder(
-    name: str, shape: tuple[int, int, int, int], *, norm: str = "batch", drop_path: float | None = None
+    name: str,
+    shape: tuple[int, int, int, int],
+    *,
+    norm: str = "batch",
+    drop_path: float | None = None,
+    new_weights: bool = False,
 ) -> Encoder:
-    """Build a newly initialised encoder.
+    """Build a newly initialised encoder, or one with the weights of its folder (hf:FOLDER).
 
     Args:
         name: Name of the encoder in ENCODERS, or where to find it: module:function, path/to/file.py:function,
@@ -141,6 +146,7 @@ def build_encoder(
         shape: (C, T, H, W) of the clips that it will see.
         norm: "batch" keeps batch norm; "group" replaces it by group norm.
         drop_path: Rate of its last block in training; None leaves the encoder as it is built.
+        new_weights: Give it new weights, also if its folder has some.
 
     Returns:
         The encoder.
@@ -154,7 +160,7 @@ def build_encoder(
     if name in ENCODERS:
         encoder = ENCODERS[name](channels=shape[0], **takes_drop_path(ENCODERS[name], drop_path, name))
     else:
-        encoder = build_named(name, shape, drop_path=drop_path)
+        encoder = build_named(name, shape, drop_path=drop_path, new_weights=new_weights)
     return _group_normed(encoder, name) if norm == "group" else encoder
 
 
@@ -165,8 +171,9 @@ def build_model(
     slotwise_bn: bool = True,
     norm: str = "batch",
     drop_path: float | None = None,
+    new_weights: bool = False,
 ) -> PretextModel:
-    """Build a newly initialised model for a pretext task.
+    """Build a newly initialised model for a pretext task. Its encoder may have the weights of its folder (hf:FOLDER).
 
     Args:
         pretext: The task.
@@ -175,6 +182,7 @@ def build_model(
         norm: "batch" keeps batch norm. "group" replaces it by group norm in the encoder and the head; slotwise_bn then
             has no effect.
         drop_path: Rate of the encoder's last block in training; None leaves the encoder as it is built.
+        new_weights: Give the encoder new weights, also if its folder has some.
 
     Returns:
         The model.
@@ -183,7 +191,7 @@ def build_model(
         VidsslError: No encoder has this name, or the clips of the task do not fit the encoder.
     """
     _, *size = pretext.input
-    module = build_encoder(encoder, pretext.input, norm=norm, drop_path=drop_path)
+    module = build_encoder(encoder, pretext.input, norm=norm, drop_path=drop_path, new_weights=new_weights)
     for axis, have, least, most in zip(
         ("frames", "rows", "columns"), size, module.minimum, module.maximum, strict=True
     ):
