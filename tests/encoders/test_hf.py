@@ -1,6 +1,7 @@
 """Encoders of transformers from small configs: trained, resumed, evaluated, loaded and exported."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import vidssl
 from vidssl.cli import main
 from vidssl.encoders.hf import read_hf
+from vidssl.evaluate.run import load_run, untrained_model
 from vidssl.index.table import VideoIndex
 from vidssl.pretext import build_model
 from vidssl.recipes.opn import opn_tiny
@@ -90,6 +92,45 @@ def test_weights_of_the_folder_and_tokens_at_their_places(kind: str, tmp_path: P
     assert torch.allclose(found.flatten(2).transpose(1, 2), tokens, atol=1e-6)
     assert torch.allclose(feature, tokens.mean(1), atol=1e-6)
     assert not [name for name in encoder.state_dict() if "pooler" in name or "predictor" in name]
+
+
+@needed
+@pytest.mark.parametrize("kind", ["videomae", "vit"])
+def test_the_untrained_encoder_and_scratch_have_random_weights(
+    kind: str, index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run begins with the weights of its folder; what it is compared with does not."""
+    from transformers import AutoModel
+
+    AutoModel.from_config(config(kind)).save_pretrained(tmp_path / "model")
+    pretext = replace(opn_tiny().pretext, augment=recipe.pretext.augment) if kind == "vit" else recipe.pretext
+    recipe = replace(recipe, encoder=f"hf:{tmp_path / 'model'}", pretext=pretext, train=replace(recipe.train, lr=1e-12))
+    train(recipe, index, tmp_path / "RUN", device="cpu", steps=1, quiet=True)
+    found = {name: one.state_dict() for name, one in load_run(tmp_path / "RUN").encoders().items()}
+    begun = build_model(pretext, recipe.encoder).encoder.state_dict()
+    shutil.rmtree(tmp_path / "model")
+    config(kind).save_pretrained(tmp_path / "model")  # without weights, the encoder gets those of the seed
+    torch.manual_seed(recipe.train.seed)
+    random = build_model(pretext, recipe.encoder).encoder.state_dict()
+    large = next(name for name, one in begun.items() if one.dim() == 2)
+    assert not torch.allclose(begun[large], random[large], atol=1e-3)
+    for name in begun:
+        torch.testing.assert_close(found["trained"][name], begun[name], atol=1e-6, rtol=0)
+        torch.testing.assert_close(found["untrained"][name], random[name], atol=0, rtol=0)
+    assert load_run(tmp_path / "RUN").begun_with == ""
+    torch.manual_seed(1)
+    AutoModel.from_config(config(kind)).save_pretrained(tmp_path / "model")
+    small = ["--train", str(index.root), "--device", "cpu"]
+    command = ["evaluate", "finetune", str(tmp_path / "RUN"), *small, "--init", "scratch", "--steps", "1"]
+    assert main([*command, "--lr", "1e-12", "--batch-size", "2", "--clips", "1"]) == 0
+    scratch = checkpoint.load_weights(checkpoint.find(tmp_path / "RUN" / "finetune" / "scratch"), "encoder")
+    torch.testing.assert_close(scratch[large], random[large], atol=1e-6, rtol=0)
+    capsys.readouterr()
+    assert main(["evaluate", "pretext", str(tmp_path / "RUN"), *small]) == 0
+    said = f"It began with the weights of hf:{tmp_path / 'model'}; whether those have seen test videos is not known."
+    assert said in capsys.readouterr().out
+    untrained = untrained_model(recipe).encoder.state_dict()
+    assert all(torch.equal(one, random[name]) for name, one in untrained.items())
 
 
 @needed

@@ -13,7 +13,7 @@ from tests.clips import make_clip
 from vidssl import Mixture, VideoIndex
 from vidssl.cli import main
 from vidssl.evaluate.run import TrainedRun, load_run
-from vidssl.evaluate.seen import count_seen
+from vidssl.evaluate.seen import count_seen, seen_by
 from vidssl.evaluate.splits import with_groups
 from vidssl.index.holdout import fingerprint, split
 from vidssl.train.config import Recipe
@@ -93,6 +93,34 @@ def test_the_runs_own_groups_tell_what_it_held_out(index: VideoIndex, recipe: Re
     found = json.loads((out / "pretext.json").read_text())
     assert found["data"]["test"] == fingerprint(held)
     assert found["data"]["test_videos_pretrained_on"] == 0
+
+
+def test_what_first_weights_have_seen_is_not_known(
+    run: TrainedRun, index: VideoIndex, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.begun_with == ""
+    later = tmp_path / "later"
+    begun = replace(recipe, init=str(run.folder))
+    train(begun, index, later, steps=1, device="cpu", quiet=True)
+    index.save(later / "index.arrow")
+    data = ["--train", str(index.root), "--clips", "1", "--device", "cpu"]
+    said = f" It began with the weights of {run.path}; whether those have seen test videos is not known."
+    for options in (["retrieval", "--ks", "1"], ["finetune", "--steps", "1", "--batch-size", "2"]):
+        capsys.readouterr()
+        assert main(["evaluate", options[0], str(later), *data, *options[1:]]) == 0
+        _, held = _parts(index, recipe)
+        line = f"0 of {len(held)} test videos were among the run's pretraining videos (without labels)."
+        assert line + said in capsys.readouterr().out
+        found = json.loads((later / f"{options[0]}.json").read_text())
+        assert found["data"]["test_videos_pretrained_on"] is None
+    finetuned = load_run(later / "finetune" / "checkpoint")
+    seen = seen_by(finetuned, index, 3)
+    assert seen.note(10).startswith("3 of 10 test videos were among the run's training videos (with labels). It began")
+    assert str(later / "checkpoints") in seen.begun_with
+    assert seen.known is None
+    other = ["--init", str(run.folder), "--steps", "1", "--batch-size", "2"]  # nothing of the run itself is in it
+    assert main(["evaluate", "finetune", str(later), *data, *other]) == 0
+    assert "among the run's pretraining videos is not known" in capsys.readouterr().out
 
 
 def test_the_folder_may_be_gone(run: TrainedRun, index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_set_of_a_mixed_run_is_split_as_in_it(index: VideoIndex, recipe: Recip
         assert found.description == "tested on the run's held-out videos"
         assert {part.root / path for path in found.test.column("path").to_pylist()} < files
         every = make_splits(recipe, known, part, leave_group_out=True)
-        assert every.pretrained_on == len(part.usable(recipe.pretext.plan.frames)) - len(found.test)
+        assert every.seen.count == len(part.usable(recipe.pretext.plan.frames)) - len(found.test)
     assert fingerprints(describe(index)) == {fingerprint(index)}
 
 
@@ -50,7 +50,7 @@ def test_labels_and_groups_leave_the_held_out_videos_as_they_are(
     found = make_splits(recipe, {fingerprint(index)}, index, groups=r"_g\d")
     assert found.test.column("path").to_pylist() == mine
     assert found.description == "tested on the run's held-out videos"
-    assert found.pretrained_on == 0
+    assert found.seen.count == 0
     assert None not in found.test.column("group").to_pylist() or None in regrouped.column("group").to_pylist()
     assert len(found.train) + len(found.test) == len(index)
     some = [path for path in index.column("path").to_pylist() if path not in mine[1:]][1:]
@@ -60,7 +60,7 @@ def test_labels_and_groups_leave_the_held_out_videos_as_they_are(
     assert found.test.column("path").to_pylist() == [path for path in mine if path in some]
     assert len(found.train) + len(found.test) == len(some)
     assert found.test.classes == ("jump",)
-    assert found.pretrained_on == 0
+    assert found.seen.count == 0
     labels.write_text("\n".join(["path,label", *(f"{index.root / path},jump" for path in some if path not in mine)]))
     with pytest.raises(VidsslError, match="the run held out none of its videos; add others, or give test"):
         make_splits(recipe, {fingerprint(index)}, index, labels=labels)
@@ -75,18 +75,18 @@ def test_groups_of_the_training_hold_out_where_the_folder_has_none(index: VideoI
         found = make_splits(recipe, {fingerprint(grouped)}, index, own=[own])
         assert found.test.column("path").to_pylist() == mine
         assert found.description == "tested on the run's held-out videos"
-        assert found.pretrained_on == 0
+        assert found.seen.count == 0
         every = make_splits(recipe, {fingerprint(grouped)}, index, own=[own], leave_group_out=True)
-        assert every.pretrained_on == len(index.usable(recipe.pretext.plan.frames)) - len(mine)
+        assert every.seen.count == len(index.usable(recipe.pretext.plan.frames)) - len(mine)
     part = grouped.select([row for row, path in enumerate(index.column("path").to_pylist()) if path in mine or row % 2])
     _, own = recipe.train.split(part, recipe.pretext.plan.frames)
     found = make_splits(recipe, {fingerprint(part)}, index, own=[part])  # of a folder that has other videos too
     assert found.test.column("path").to_pylist() == own.column("path").to_pylist()
-    assert found.pretrained_on == 0
+    assert found.seen.count == 0
     rows = [row for row, path in enumerate(index.column("path").to_pylist()) if path in mine]
     alone = make_splits(recipe, {fingerprint(grouped)}, index.select(rows), own=[grouped])  # of held-out videos alone
     assert "by the recipe's rule" in alone.description
-    assert alone.pretrained_on == 0
+    assert alone.seen.count == 0
 
 
 def test_copies_in_training_and_test_videos_are_counted(index: VideoIndex, recipe: Recipe, tmp_path: Path) -> None:
@@ -126,16 +126,16 @@ def test_leaving_groups_out_says_how_many_test_videos_the_run_saw(index: VideoIn
     seen, held = split(index, recipe.train.holdout, seed=recipe.train.seed, span=recipe.pretext.plan.frames)
     seen = seen.select(seen.usable(recipe.pretext.plan.frames))
     found = make_splits(recipe, {fingerprint(index)}, index, leave_group_out=True)
-    assert found.pretrained_on == len(seen) < len(index)
+    assert found.seen.count == len(seen) < len(index)
     assert len(held) > 0
     labels = index.column("label").to_pylist()
     text = f"{len(seen)} of {len(index)} test videos were among the run's pretraining videos (without labels)."
     assert text in found.notes(len(index), labels)
     everything = replace(recipe, train=replace(recipe.train, holdout=0.0))
     usable = len(index.usable(recipe.pretext.plan.frames))
-    assert make_splits(everything, {fingerprint(index)}, index, leave_group_out=True).pretrained_on == usable
+    assert make_splits(everything, {fingerprint(index)}, index, leave_group_out=True).seen.count == usable
     other = make_splits(recipe, {"another"}, index, leave_group_out=True)
-    assert other.pretrained_on is None
+    assert other.seen.count is None
     assert any("is not known" in note for note in other.notes(len(index), labels))
     assert other.data()["test_videos_pretrained_on"] is None
 

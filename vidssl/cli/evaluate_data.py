@@ -13,7 +13,7 @@ from vidssl.datasets import Dataset, hmdb51, ucf101
 from vidssl.evaluate.over_splits import check_splits, evaluate_over_splits, official_splits
 from vidssl.evaluate.result import BEGINS, Result
 from vidssl.evaluate.run import TrainedRun, check_store_size, load_run
-from vidssl.evaluate.seen import count_seen, own_indexes
+from vidssl.evaluate.seen import own_indexes, seen_by
 from vidssl.evaluate.splits import Splits, make_splits
 from vidssl.index.table import VideoIndex
 from vidssl.paths import check_output, printable
@@ -203,8 +203,8 @@ class Data:
 
 
 def _with_seen(splits: Splits, run: TrainedRun) -> Splits:
-    """Returns the videos with how many of them the run was pretrained on, if an index of its videos tells it."""
-    return splits if splits.pretrained_on is not None else replace(splits, pretrained_on=count_seen(run, splits.test))
+    """Returns the videos with which of them the run has seen, as far as it is known."""
+    return replace(splits, seen=seen_by(run, splits.test, splits.seen.count))
 
 
 _OFFICIAL: dict[str, Callable[[Path, Path | None], Dataset]] = {"ucf101": ucf101, "hmdb51": hmdb51}

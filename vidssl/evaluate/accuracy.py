@@ -14,8 +14,8 @@ from vidssl.evaluate.confidence import Estimate, name_ids, proportion
 from vidssl.evaluate.probe import majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
-from vidssl.evaluate.seen import count_seen
-from vidssl.evaluate.splits import seen_note, test_data
+from vidssl.evaluate.seen import seen_by
+from vidssl.evaluate.splits import test_data
 from vidssl.index.table import VideoIndex
 from vidssl.loader import Loader
 from vidssl.pretext import PretextModel
@@ -210,7 +210,7 @@ def evaluate_pretext(
         numbers["chance"] |= {task.metric("accuracy"): constant, task.metric("balanced"): balanced}
     videos = len(set(torch.cat([answers.video for answers in found]).tolist()))
     drawn, predicted = (sum(part) for part in zip(*((one.drawn, len(one.label)) for one in found), strict=True))
-    seen = count_seen(run, test)
+    seen = seen_by(run, test)
     result = Result(
         kind="pretext",
         protocol=f"{run.recipe.pretext.name}: {tuples} tuple(s) of the middle window of each video, centre crop",
@@ -222,7 +222,7 @@ def evaluate_pretext(
         notes=(
             f"{drawn - predicted} of {drawn} tuples are left out, as no try at them met the task's limits. "
             f"{len(test) - len(test.usable(spec.frames))} of {len(test)} videos cannot be read or are too short.",
-            seen_note(seen, len(test)),
+            seen.note(len(test)),
             "Chance: what one answer to all of these tuples reaches at most. Few tuples may have one label more often.",
             "Balanced: the mean over the classes of the accuracy in each, without an interval.",
             *size_notes(run.recipe),

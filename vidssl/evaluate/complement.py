@@ -23,7 +23,7 @@ from vidssl.evaluate.features import Clips, Features, extract
 from vidssl.evaluate.probe import LARGEST_CLASS, PROTOCOL, Predictions, linear_probe, majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
-from vidssl.evaluate.splits import Splits, seen_note
+from vidssl.evaluate.splits import Splits
 from vidssl.types import VidsslError
 
 Both = tuple[Features, Features]  # of the training videos, and of the test videos
@@ -103,7 +103,7 @@ def evaluate_complement(
         notes=(
             *(_overlap_note(name, counts) for name, counts in overlap.items()),
             *data.copies_note(),
-            seen_note(data.pretrained_on, len(data.test)),
+            data.seen.note(len(data.test)),
             *view.notes(run.recipe),
             LARGEST_CLASS,
         ),

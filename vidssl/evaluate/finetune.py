@@ -28,7 +28,7 @@ from vidssl.evaluate.features import extract
 from vidssl.evaluate.probe import LARGEST_CLASS, Predictions, majority_fraction
 from vidssl.evaluate.result import Result
 from vidssl.evaluate.run import TrainedRun, View, check_crop, untrained_encoder
-from vidssl.evaluate.splits import Splits, seen_note, split_name
+from vidssl.evaluate.splits import NOT_KNOWN, Splits, split_name
 from vidssl.index.classes import sort_classes
 from vidssl.kernels.plan import PlanSpec
 from vidssl.models import Encoder
@@ -138,6 +138,7 @@ def evaluate_finetune(
         raise VidsslError(
             "finetune: leave_group_out=True would train once for each group; name the test videos with test"
         )
+    data = replace(data, seen=NOT_KNOWN) if how.start == "init" else data  # what other weights have seen is not known
     folder = finetune_folder(run.folder, how, data.number)
     classes = _classes(data, folder if resume else None)
     select = _select(run, how)
@@ -314,7 +315,7 @@ def _test(
             f"Frozen: {', '.join(how.freeze) or 'nothing'}. "
             f"{len(data.test) - len(logits.label)} test videos too short.",
             *data.copies_note(),
-            seen_note(data.pretrained_on, len(data.test)),
+            data.seen.note(len(data.test)),
             *view.notes(recipe),
             LARGEST_CLASS,
         ),

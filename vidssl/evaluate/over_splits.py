@@ -115,7 +115,7 @@ def evaluate_over_splits(
     data = [one.data() for one in splits]
     videos = {f"{part}_videos": sum(len(getattr(one, part)) for one in splits) for part in ("train", "test")}
     prints = {part: " ".join(str(one[part]) for one in data) for part in ("train", "test")}
-    seen = [one.pretrained_on for one in splits if one.pretrained_on is not None]
+    seen = [one.seen.known for one in splits if one.seen.known is not None]
     count = sum(seen) if len(seen) == len(splits) else None
     result.publish(run, {**data[0], **videos, **prints, "test_videos_pretrained_on": count}, out=out)
     return result

@@ -7,11 +7,23 @@ from itertools import chain
 from pathlib import Path
 
 from vidssl.evaluate.run import TrainedRun
-from vidssl.evaluate.splits import seen_of
+from vidssl.evaluate.splits import Seen, seen_of
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.train.recorded import read_record, videos_of
 from vidssl.types import VidsslError
+
+
+def seen_by(run: TrainedRun, test: VideoIndex, count: int | None = None) -> Seen:
+    """Which videos a run has seen in its training, and what is not known of it.
+
+    Args:
+        run: The run.
+        test: The videos of an evaluation.
+        count: The number of them, if it is known already; None counts them.
+    """
+    count = count_seen(run, test) if count is None else count
+    return Seen(count, run.begun_with, labelled="finetune" in run.meta)
 
 
 def count_seen(run: TrainedRun, test: VideoIndex) -> int | None:

@@ -23,6 +23,42 @@ from vidssl.types import VidsslError
 FOLDS = 20  # at most, of a model that leaves groups out; nearest neighbours leave out each group alone
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Which test videos a run has seen in its training.
+
+    Attributes:
+        count: Their number; None if it is not known, see `vidssl.evaluate.seen.count_seen`.
+        begun_with: Weights that the run began with, which may have seen others of them (`TrainedRun.begun_with`).
+        labelled: Whether the run learnt their labels, as one that was fine-tuned.
+    """
+
+    count: int | None = None
+    begun_with: str = ""
+    labelled: bool = False
+
+    @property
+    def known(self) -> int | None:
+        """The number, if there are no other weights that may have seen more of them."""
+        return None if self.begun_with else self.count
+
+    def note(self, tested: int) -> str:
+        """Says how many of the tested videos the run has seen."""
+        videos, how = ("training", "with") if self.labelled else ("pretraining", "without")
+        if self.count is None:
+            said = f"How many of the test videos were among the run's {videos} videos is not known."
+        else:
+            said = f"{self.count} of {tested} test videos were among the run's {videos} videos ({how} labels)."
+        if self.begun_with:
+            said += (
+                f" It began with the weights of {self.begun_with}; whether those have seen test videos is not known."
+            )
+        return said
+
+
+NOT_KNOWN = Seen()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Splits:
     """The videos of an evaluation.
@@ -34,8 +70,7 @@ class Splits:
         leave_group_out: Whether `test` is `train`, and each group is tested against all the other groups.
         number: Number of the official split; None if the videos are split otherwise.
         missing: Number of videos of the official split that are not in the folder.
-        pretrained_on: Number of test videos that the run was pretrained on, without their labels; None if that is not
-            known, see `vidssl.evaluate.seen.count_seen`.
+        seen: Which test videos the run has seen in its training.
     """
 
     train: VideoIndex
@@ -44,7 +79,7 @@ class Splits:
     leave_group_out: bool = False
     number: int | None = None
     missing: int = 0
-    pretrained_on: int | None = None
+    seen: Seen = NOT_KNOWN
 
     def named(self, kind: str) -> str:
         """The name of an evaluation's results: an official split adds its number."""
@@ -57,7 +92,7 @@ class Splits:
             tested: Number of test videos that were used.
             train_labels: Labels of the training videos.
         """
-        found = [*self.copies_note(), seen_note(self.pretrained_on, len(self.test))]
+        found = [*self.copies_note(), self.seen.note(len(self.test))]
         if self.missing:
             found.append(f"{self.missing} videos of the official lists are missing.")
         if tested < len(self.test):
@@ -102,7 +137,7 @@ class Splits:
             "train": fingerprint(self.train),
             "train_root": self.train.root.name,
             "train_videos": len(self.train),
-            **test_data(self.test, self.pretrained_on),
+            **test_data(self.test, self.seen),
         }
 
 
@@ -126,21 +161,14 @@ def copies_of(test: VideoIndex, train: VideoIndex) -> dict[str, str]:
     return {path: known[what] for what, path in content(test) if what in known}
 
 
-def test_data(test: VideoIndex, seen: int | None) -> dict[str, object]:
-    """The test videos, for a result's JSON file; `seen`: how many of them the run was pretrained on, or None."""
+def test_data(test: VideoIndex, seen: Seen) -> dict[str, object]:
+    """The test videos, for a result's JSON file. seen: Which of them the run has seen."""
     return {
         "test": fingerprint(test),
         "test_root": test.root.name,
         "test_videos": len(test),
-        "test_videos_pretrained_on": seen,
+        "test_videos_pretrained_on": seen.known,
     }
-
-
-def seen_note(count: int | None, tested: int) -> str:
-    """Says how many of the tested videos the run was pretrained on; None if it is not known."""
-    if count is None:
-        return "How many of the test videos were among the run's pretraining videos is not known."
-    return f"{count} of {tested} test videos were among the run's pretraining videos (without labels)."
 
 
 def split_name(kind: str, number: int | None) -> str:
@@ -202,7 +230,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            pretrained_on=_count_seen(recipe, known, train_set),
+            seen=Seen(_count_seen(recipe, known, train_set)),
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -223,7 +251,7 @@ def make_splits(
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    return Splits(train=rest, test=held, description=description, pretrained_on=_count_seen(recipe, known, held))
+    return Splits(train=rest, test=held, description=description, seen=Seen(_count_seen(recipe, known, held)))
 
 
 def _run_videos(pretrained: Set[str], own: Sequence[VideoIndex], train: VideoIndex) -> list[VideoIndex]:

@@ -29,8 +29,8 @@ from vidssl.evaluate.logistic import choose_penalty, compact, fit_logistic, pred
 from vidssl.evaluate.probe import majority_fraction
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import DEFAULT_VIEW, TrainedRun, View
-from vidssl.evaluate.seen import count_seen
-from vidssl.evaluate.splits import group_folds, seen_note, test_data
+from vidssl.evaluate.seen import seen_by
+from vidssl.evaluate.splits import group_folds, test_data
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import LUMA
 from vidssl.progress import progress_bar
@@ -326,7 +326,7 @@ def evaluate_time(
         notes += [f"{':'.join(pair)}: {len(_only(some, pair).label)} videos of these two classes." for pair in pairs]
     elif pairs:
         raise VidsslError("evaluate time: pairs: some videos have no label; give labels, or leave pairs out")
-    seen = count_seen(run, index)
+    seen = seen_by(run, index)
     result = Result(
         kind="time",
         protocol=PROTOCOL,
@@ -342,7 +342,7 @@ def evaluate_time(
         },
         notes=(
             "Low level: mean luma of each frame of the clip, and the mean difference from frame to frame.",
-            seen_note(seen, len(index)),
+            seen.note(len(index)),
             *notes,
             *view.notes(run.recipe),
         ),
