@@ -18,6 +18,7 @@ from vidssl.paths import (
     open_append,
     output_path,
     printable,
+    unfinished,
 )
 from vidssl.types import VidsslError
 
@@ -198,3 +199,11 @@ def test_a_file_has_the_mode_of_the_umask(tmp_path: Path, umask: int) -> None:
 def test_a_plain_name_names_no_folder(name: str) -> None:
     assert is_plain(name)
     assert not any(map(is_plain, ("", ".", "..", f"/{name}", f"{name}/", f"{name}/..", f"{name}\0")))
+
+
+@pytest.mark.parametrize("name", ["x", "two\nlines", "y" * 200, "y" * 201, "é" * 127])
+def test_what_a_killed_process_left_is_found_by_the_name_it_wrote(name: str, tmp_path: Path) -> None:
+    with atomic_write(tmp_path / name) as aside:
+        assert unfinished(tmp_path, {name, "z"}) == [aside]
+        assert unfinished(tmp_path, {"z", f"{name}z", f".{name}", ""}) == []
+    assert unfinished(tmp_path, {name}) == unfinished(tmp_path / "gone", {name}) == []

@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -21,6 +22,7 @@ from vidssl.types import VidsslError
 
 SYNC_SECONDS = 1.0  # least time between two fsyncs of a file that grows
 _LONGEST = 200  # bytes of a name that can still be lengthened; file systems take 255
+_ASIDE = re.compile(r"\.(.+)\.[1-9][0-9]*\.partial", re.DOTALL)  # of the temporary file: what it begins with
 _NO_FSYNC = (errno.EINVAL, errno.ENOTSUP)  # the answer of devices, and of file systems that cannot flush a folder
 
 
@@ -111,10 +113,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name
-    if len(os.fsencode(name)) > _LONGEST:  # its temporary name would be too long
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    aside = path.with_name(f".{name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{_beginning(path.name)}.{os.getpid()}.partial")
     try:
         aside.unlink(missing_ok=True)  # this might be a link as well
         aside.touch()
@@ -126,6 +125,26 @@ def atomic_write(path: Path) -> Iterator[Path]:
         fsync(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def unfinished(folder: Path, names: Collection[str]) -> list[Path]:
+    """The files in a folder that `atomic_write` left when its process was killed, as it wrote files of these names.
+
+    A folder that cannot be listed has none.
+    """
+    begins = {_beginning(name) for name in names}
+    found = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for one in entries:
+            match = _ASIDE.fullmatch(one.name)
+            if match is not None and match[1] in begins and one.is_file(follow_symlinks=False):
+                found.append(folder / one.name)
+    return found
+
+
+def _beginning(name: str) -> str:
+    """What stands for a name in that of its temporary file: a digest if that would be too long otherwise."""
+    return name if len(os.fsencode(name)) <= _LONGEST else hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def fsync(path: Path) -> None:

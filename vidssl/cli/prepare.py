@@ -13,7 +13,8 @@ from vidssl.prepare import prepare as prepare_index
 from vidssl.prepare.journal import Journal
 from vidssl.prepare.names import ENDING
 from vidssl.prepare.publish import local_folder, publish
-from vidssl.prepare.run import TAKEN, plan, stale_lines
+from vidssl.prepare.run import TAKEN, plan
+from vidssl.prepare.stale import stale_lines
 from vidssl.recipes import RECIPES
 from vidssl.remote import RemotePath
 from vidssl.types import VidsslError

@@ -97,6 +97,10 @@ class Journal:
         """Path of each source that was ever made to the path of its copy below OUT."""
         return {path: one["target"] for path, one in self._done.items() if isinstance(one.get("target"), str)}
 
+    def files(self) -> set[str]:
+        """Paths below OUT of all files that were ever made there."""
+        return {*self.names().values(), *self._lists, *self._written}
+
     def has(self, source: dict[str, Any], target: str) -> bool:
         """Return True if OUT/`target` was made from this version of the source, and still has its size."""
         one = self._done.get(source["path"])
@@ -152,7 +156,7 @@ class Journal:
 
     def stale(self, current: Iterable[str], lists: Iterable[str]) -> list[str]:
         """Files that earlier calls made in OUT, and that are neither `current` copies nor copied `lists`, ascending."""
-        made = {*self.names().values(), *self._lists, *self._written} - {*current, *lists}
+        made = self.files() - {*current, *lists}
         return sorted(name for name in made if _size(self._out / name) is not None and self._is_own(name))
 
     def _is_own(self, name: str) -> bool:

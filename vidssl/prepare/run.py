@@ -25,11 +25,11 @@ from vidssl.prepare.journal import JOURNAL, Journal
 from vidssl.prepare.make import make
 from vidssl.prepare.names import targets
 from vidssl.prepare.splits import copy_lists
+from vidssl.prepare.stale import SHOWN, delete_unfinished, sort_out, stale_lines
 from vidssl.types import VidsslError
 
 LIST, INDEX = "videos.csv", "index.arrow"
 TAKEN = (JOURNAL, LIST, INDEX, LOCK)  # names in OUT that are no video's or list's
-_SHOWN = 20  # skipped and stale files that the result names
 _ROUNDS, _MEASURED = 3, 64  # for the speed-up: rounds, and windows in each
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class PrepareResult:
     def text(self) -> str:
         """Return what was made, kept and skipped, as lines for a terminal."""
         lines = [f"{self.made} videos made, {self.kept} already made by earlier calls, {len(self.skipped)} skipped"]
-        lines += [f"  skipped: {path}: {reason}" for path, reason in self.skipped[:_SHOWN]]
-        if len(self.skipped) > _SHOWN:
-            lines.append(f"  and {len(self.skipped) - _SHOWN} more, listed in {self.out / JOURNAL}")
+        lines += [f"  skipped: {path}: {reason}" for path, reason in self.skipped[:SHOWN]]
+        if len(self.skipped) > SHOWN:
+            lines.append(f"  and {len(self.skipped) - SHOWN} more, listed in {self.out / JOURNAL}")
         lines.append(
             f"{self.before / 1e6:.1f} MB before, {self.after / 1e6:.1f} MB now "
             f"({self.after / max(self.before, 1):.2f}x)"
@@ -99,27 +99,6 @@ class PrepareResult:
             "not faster: train on the source videos or, to save space, on the new ones" if slower else "train on them"
         )
         return "\n".join(map(printable, [*lines, f"{hint} with --data {self.out / INDEX}"]))
-
-
-def stale_lines(stale: list[str], changed: list[str], *, removed: bool) -> list[str]:
-    """Lines that name the stale files; `changed` are those that --remove-stale keeps."""
-    lines = []
-    for names, what in (
-        (
-            [name for name in stale if name not in {*changed}],
-            "deleted" if removed else "kept, but in no list and no index; --remove-stale deletes them",
-        ),
-        (
-            changed,
-            "kept, as they have changed since or no record says how they were; delete them yourself if you do not "
-            "need them",
-        ),
-    ):
-        if names:
-            lines.append(f"{len(names)} files of earlier calls belong to no source now ({what}):")
-            lines += [f"  stale: {name}" for name in names[:_SHOWN]]
-            lines += [f"  and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return lines
 
 
 def prepare(
@@ -176,9 +155,7 @@ def _prepare(
     journal, sources = Journal(target, how), _sources(index)
     names, todo = plan(index, target, journal)  # under the lock: another process may have added some until now
     rows = {row: names[row] for row in index.usable().tolist()}
-    for left in target.rglob(".*.partial"):  # of a process that was killed while it wrote
-        if not left.is_dir():
-            left.unlink()
+    delete_unfinished(target, [*names.values(), *journal.files(), *TAKEN])
     failed: dict[int, str] = {}
 
     def record(row: int, reason: str) -> None:
@@ -199,6 +176,7 @@ def _prepare(
             whole = {row: name for row, name in whole.items() if row not in failed}
             made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
         lists = _lists(index, target, whole, names, journal)
+    delete_unfinished(target, lists)  # of a list that no earlier call finished, too
     stale = journal.stale([*whole.values(), *TAKEN], lists)
     threads = workers if workers is not None and engine == "local" else cpus()
     speedup, unmeasured = _speedup(index.select(list(whole)), made, task, threads)
@@ -211,7 +189,7 @@ def _prepare(
         after=int(np.sum(made.column("bytes").to_numpy())),
         lists=lists,
         stale=stale,
-        changed=_changed(target, stale, journal, remove_stale),
+        changed=sort_out(target, stale, journal, remove=remove_stale),
         removed=remove_stale,
         speedup=speedup,
         unmeasured=unmeasured,
@@ -326,21 +304,6 @@ def _lists(
     used = {*TAKEN, *(str(folder) for name in names.values() for folder in PurePosixPath(name).parents)}
     new = {one.path: whole.get(row) for row, one in enumerate(index.recorded()) if not one.is_frames}
     return copy_lists(index.source, index.root, out, new, journal, taken=used)
-
-
-def _changed(out: Path, stale: list[str], journal: Journal, remove: bool) -> list[str]:
-    """Returns the stale files that have changed. If `remove`, deletes the others, and folders that are empty then."""
-    changed = [name for name in stale if not journal.unchanged(name)]
-    for name in stale if remove else ():
-        if name in changed:
-            continue
-        try:
-            output_path(out, name).unlink(missing_ok=True)
-            for folder in list((out / name).relative_to(out).parents)[:-1]:
-                (out / folder).rmdir()
-        except OSError:  # a folder that is not empty
-            continue
-    return changed
 
 
 def _speedup(before: VideoIndex, after: VideoIndex, task: HasPlan, workers: int) -> tuple[list[float], str]:
