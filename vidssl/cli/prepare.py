@@ -14,7 +14,7 @@ from vidssl.prepare.journal import Journal
 from vidssl.prepare.names import ENDING
 from vidssl.prepare.publish import local_folder, publish
 from vidssl.prepare.run import TAKEN, plan
-from vidssl.prepare.stale import stale_lines
+from vidssl.prepare.stale import find_stale, stale_lines
 from vidssl.recipes import RECIPES
 from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
@@ -45,7 +45,8 @@ def prepare(
         workers: Number of videos encoded in parallel; None takes one for each core.
         dry_run: Only print what would be made.
         remove_stale: Delete the files in OUT that earlier calls made and that belong to no source now, such as the copy
-            of a video that was deleted since, if they are unchanged. Others are named and kept.
+            of a video that was deleted since, if they are unchanged. Others are named and kept. A video that cannot be
+            read now is still a source.
         allow_outside: Also accept an index (.arrow) that names files outside of its root.
         engine: Where the videos are encoded. local: on this machine. ray: on the nodes of a Ray cluster, which
             RAY_ADDRESS=HOST:PORT names and which see the videos and OUT under the same paths.
@@ -64,8 +65,7 @@ def prepare(
             height, width = settings.size(*video.size)
             old, new = printable(index.column("path")[row]), printable(named / names[row])
             print(f"{old}  {video.size[1]}x{video.size[0]} {video.codec}  ->  {new}  {width}x{height} h264")
-        current = [*(names[row] for row in index.usable().tolist()), *TAKEN]
-        stale = [name for name in journal.stale(current, ()) if name.endswith(ENDING)]
+        stale = [name for name in find_stale(index, names, journal, TAKEN) if name.endswith(ENDING)]
         changed = [name for name in stale if not journal.unchanged(name)]
         print("\n".join(map(printable, stale_lines(stale, changed, removed=False))), end="\n" if stale else "")
         print(index.summary())

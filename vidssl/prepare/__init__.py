@@ -7,6 +7,7 @@
 | encode.py | one video: size, key frames and frame rate |
 | names.py | gives each source a new file of its own |
 | journal.py | keeps what was made, for the next call |
+| stale.py | files that earlier calls left: unfinished ones, and copies without a source |
 | splits.py | copies lists of files, with the new names |
 | publish.py | uploads what was made to a bucket |
 """

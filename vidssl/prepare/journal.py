@@ -154,9 +154,9 @@ class Journal:
             return False
         return stat.S_ISREG(about.st_mode) and (about.st_size, about.st_mtime_ns) in self._written.get(name, ())
 
-    def stale(self, current: Iterable[str], lists: Iterable[str]) -> list[str]:
-        """Files that earlier calls made in OUT, and that are neither `current` copies nor copied `lists`, ascending."""
-        made = self.files() - {*current, *lists}
+    def stale(self, current: Iterable[str]) -> list[str]:
+        """Files that earlier calls made in OUT, and that are not among the `current` ones, ascending."""
+        made = self.files() - {*current}
         return sorted(name for name in made if _size(self._out / name) is not None and self._is_own(name))
 
     def _is_own(self, name: str) -> bool:

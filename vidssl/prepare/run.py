@@ -25,7 +25,7 @@ from vidssl.prepare.journal import JOURNAL, Journal
 from vidssl.prepare.make import make
 from vidssl.prepare.names import targets
 from vidssl.prepare.splits import copy_lists
-from vidssl.prepare.stale import SHOWN, delete_unfinished, sort_out, stale_lines
+from vidssl.prepare.stale import SHOWN, delete_unfinished, find_stale, sort_out, stale_lines
 from vidssl.types import VidsslError
 
 LIST, INDEX = "videos.csv", "index.arrow"
@@ -47,7 +47,8 @@ class PrepareResult:
         after: Bytes of the new videos.
         lists: Lists of files that were copied, and the number of lines that each copy leaves out, because a video that
             they name has no new file.
-        stale: Files of earlier calls in `out` that belong to no source now, such as the copy of a deleted video.
+        stale: Files of earlier calls in `out` that belong to no source now, such as the copy of a deleted video. The
+            copy of a video that could only not be read or re-encoded now is none of them.
         changed: Those of the stale files that are not known to be as `prepare` wrote them. They are never deleted.
         removed: True if the other stale files were deleted.
         speedup: For each round, windows/s of the loader with the new videos divided by windows/s with their sources.
@@ -177,7 +178,7 @@ def _prepare(
             made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
         lists = _lists(index, target, whole, names, journal)
     delete_unfinished(target, lists)  # of a list that no earlier call finished, too
-    stale = journal.stale([*whole.values(), *TAKEN], lists)
+    stale = find_stale(index, names, journal, [*TAKEN, *lists])
     threads = workers if workers is not None and engine == "local" else cpus()
     speedup, unmeasured = _speedup(index.select(list(whole)), made, task, threads)
     return PrepareResult(

@@ -5,11 +5,15 @@ Only what `prepare` wrote itself is deleted, and only if nobody has changed it s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import errno
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
-from vidssl.paths import output_path, unfinished
+from vidssl.index.table import VideoIndex
+from vidssl.paths import leads_outside, output_path, unfinished
 from vidssl.prepare.journal import Journal
+from vidssl.remote import RemotePath
 from vidssl.types import VidsslError
 
 SHOWN = 20  # files of one kind that the result of `prepare` names
@@ -28,6 +32,51 @@ def delete_unfinished(out: Path, names: Iterable[str]) -> None:
             continue
         for path in left:
             path.unlink(missing_ok=True)
+
+
+def find_stale(index: VideoIndex, names: Mapping[int, str], journal: Journal, current: Iterable[str]) -> list[str]:
+    """Returns the files of earlier calls in OUT that belong to no source now, ascending.
+
+    A source that cannot be read or re-encoded now is still one, whatever the reason: its earlier copy may be the only
+    good one, and is not stale. It becomes stale when its source is gone.
+
+    Args:
+        index: The sources.
+        names: The path below OUT of each row's new video.
+        journal: Of OUT.
+        current: The other files that this call made.
+    """
+    there = {*index.column("path").to_pylist()}
+    unknown = _Unknown(index)
+    kept = [name for path, name in journal.names().items() if path not in there and path in unknown]
+    return journal.stale([*names.values(), *kept, *current])
+
+
+class _Unknown:
+    """The paths of which the index does not know whether a source is there: in a tar or folder that was not read."""
+
+    def __init__(self, index: VideoIndex) -> None:
+        self._refused = {path for path, _ in index.skipped()}
+        scanned = index.source is not None and not index.listed and not isinstance(index.root, RemotePath)
+        self._root = index.root if scanned else None  # a list names each of its videos
+        self._unread: dict[str, bool] = {}  # by folder
+
+    def __contains__(self, path: str) -> bool:
+        folders = list(map(str, PurePosixPath(path).parents))
+        return not self._refused.isdisjoint(folders) or any(map(self._is_unread, folders))
+
+    def _is_unread(self, folder: str) -> bool:
+        if self._root is None or leads_outside(folder):
+            return False
+        if folder not in self._unread:
+            try:
+                os.scandir(self._root / folder).close()
+                self._unread[folder] = False
+            except (FileNotFoundError, NotADirectoryError, ValueError):  # it is gone, or no folder can have this name
+                self._unread[folder] = False
+            except OSError as error:
+                self._unread[folder] = error.errno != errno.ENAMETOOLONG
+        return self._unread[folder]
 
 
 def sort_out(out: Path, stale: list[str], journal: Journal, *, remove: bool) -> list[str]:
