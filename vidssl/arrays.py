@@ -26,7 +26,8 @@ def empty_like(array: Array, shape: tuple[int, ...], dtype: str) -> Array:
     if library == "cupy":
         import cupy
 
-        return cupy.empty(shape, dtype=dtype)
+        with array.device:  # else it would be on the current one
+            return cupy.empty(shape, dtype=dtype)
     return np.empty(shape, dtype=dtype)
 
 
@@ -66,5 +67,6 @@ def to_kind(array: np.ndarray[Any, Any], like: Array) -> Array:
     if library == "cupy":
         import cupy
 
-        return cupy.asarray(array)
+        with like.device:
+            return cupy.asarray(array)
     return array

@@ -19,7 +19,8 @@ namespace vidssl {
 constexpr int kWarp = 32, kWarps = 7;
 constexpr int kRows = 2, kCols = 2;  // rows of a warp, columns of a lane
 constexpr int kTileH = kWarps * kRows,
-              kTileW = kWarp * kCols;  // largest tile of a block; narrower if that makes all tiles equal
+              kTileW = kWarp * kCols,  // largest tile of a block; narrower if that makes all tiles equal
+    kMostTiles = 65535;                // of a picture: blocks along y of a grid
 constexpr int kSpan = 384;             // filtered samples of each row that a warp holds
 constexpr int kKept = 12;  // weights that a filter keeps; further ones (reductions beyond 5.5x) are computed again
 constexpr unsigned kAll = 0xFFFFFFFFu;

@@ -103,11 +103,11 @@ template <Format kFormat, typename Load>
 class Ahead {
  public:
   __device__ Ahead(const Part& part, std::int64_t frame) : part_(part) { read<Load>(part_, frame, 0, next_); }
-  // Returns the sums of the frame that the constructor or the last call began to load, and begins to load `next`: the
-  // offset of the next frame, or less than 0 for none.
-  __device__ Sums sums(std::int64_t next) {
+  // Returns the sums of the frame that the constructor or the last call began to load, and begins to load the frame at
+  // the offset `next` if there are `more`. Offsets are negative where frames are stored backwards.
+  __device__ Sums sums(bool more, std::int64_t next) {
     const Lines<kFormat> lines = next_;
-    if (next >= 0) read<Load>(part_, next, 0, next_);
+    if (more) read<Load>(part_, next, 0, next_);
     Sums sums{};
     add_up(lines, part_.bytes, sums);
     return sums;
@@ -123,7 +123,7 @@ template <Format kFormat, typename Load, int kCount>
 class InTurn {
  public:
   __device__ InTurn(const Part& part, std::int64_t frame) : part_(part), frame_(frame) {}
-  __device__ Sums sums(std::int64_t next) {
+  __device__ Sums sums(bool, std::int64_t next) {
     Sums sums{};
 #pragma unroll 1
     for (int y = 0; y < min(kMotionBlock, part_.lines); y += kCount) {
@@ -157,9 +157,11 @@ __device__ void score(const MotionArgs& args, int first, int begin, int end, int
 
   std::int64_t frame = begin * view.frame_stride;
   Reader reader(part, frame);
-  Sums before = reader.sums(frame += view.frame_stride);
+  Sums before = reader.sums(true, frame += view.frame_stride);
   for (int f = begin; f < end; ++f, sad += cells) {
-    const Sums now = reader.sums(f + 1 < end ? frame += view.frame_stride : -1);
+    const bool more = f + 1 < end;
+    if (more) frame += view.frame_stride;
+    const Sums now = reader.sums(more, frame);
     unsigned change = 0;
 #pragma unroll
     for (int b = 0; b < kBlocks; ++b)

@@ -201,6 +201,9 @@ def test_memory_that_was_used_before(width: int) -> None:
         VidsslError, match=r"out is float32 \[2, 3, 2, 35, \d+\]: it must be float32 \[2, 3, 2, 34, \d+\]"
     ):
         ops.assemble(frames, plan, size=(34, width), out=kept)
+    half = torch.empty(new.shape, dtype=torch.bfloat16)
+    with pytest.raises(VidsslError, match=r"out is torch\.bfloat16 .*: it must be float16 "):
+        ops.assemble(frames, plan, size=(35, width), dtype="float16", out=half)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

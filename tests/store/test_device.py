@@ -120,6 +120,23 @@ def test_a_damaged_video_is_copied_after_it_is_kept_again(index: VideoIndex, tmp
     wanted = store.read(video, 0, 37)
     assert wanted is not None
     assert np.array_equal(shown(arenas.admit(0, video), 37), wanted.data)
+    assert all(arenas.admit(row, index.video(row)) is not None for row in index.usable().tolist())  # room is not lost
+
+
+def test_a_video_whose_copy_raised_is_copied_later(
+    index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise MemoryError
+
+    store = FrameStore(tmp_path, SIZE)
+    store.fill(index, progress=False)
+    arenas = Arenas(store, index, CPU, store.bytes_of(index))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "copy_to", full)
+        with pytest.raises(MemoryError):
+            arenas.admit(0, index.video(0))
+    assert all(arenas.admit(row, index.video(row)) is not None for row in index.usable().tolist())
 
 
 def test_threads_copy_a_video_once(index: VideoIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def assemble(
     used_before = used_before and out is not None
     out = empty_like(frames.data, shape, dtype) if out is None else out
     kind, has = str(getattr(out, "dtype", type(out).__name__)), tuple(getattr(out, "shape", ()))
-    if has != shape or not kind.endswith(dtype):
+    if has != shape or kind.rpartition(".")[2] != dtype:
         raise VidsslError(f"out is {kind} {list(has)}: it must be {dtype} {list(shape)}")
     with device_of(frames.data):
         kernels.assemble(

@@ -100,17 +100,19 @@ class Arenas:
                 return None
             self._places[row] = None
             arena = self._arenas[size]
-            first = arena.used
-            if first + frames > len(arena.data):
+            first = arena.room_for(row, frames)
+            if first is None:
                 return None
-            arena.used += frames
-        whole = self._copy(video, arena, first)
-        with self._lock:
-            if whole:
-                self._places[row] = Place(arena.shown_in(size, self._store.space_of(video)), first, video)
-            else:  # a block is damaged: the store has dropped it, and may get it again
-                del self._places[row]
-            return self._places.get(row)
+        whole = False
+        try:
+            whole = self._copy(video, arena, first)
+        finally:
+            with self._lock:
+                if whole:
+                    self._places[row] = Place(arena.shown_in(size, self._store.space_of(video)), first, video)
+                else:  # a block is damaged: the store has dropped it, and may get it again
+                    del self._places[row]
+        return self._places.get(row)
 
     def _copy(self, video: Video, arena: _Arena, first: int) -> bool:
         _, lines, cols = arena.data.shape
@@ -133,13 +135,22 @@ class Arenas:
 
 
 class _Arena:
-    """uint8 [frames, lines, cols], of which the first `used` frames are taken."""
+    """uint8 [frames, lines, cols]. Each video has its room, also while it is not there yet."""
 
     def __init__(self, frames: int, shape: tuple[int, ...], device: torch.device) -> None:
         self.data = torch.empty((frames, *shape), dtype=torch.uint8, device=device)
-        self.used = 0
+        self._used, self._rooms = 0, dict[int, int]()  # frames that are taken; the first frame of each row
         self._number = np.arange(frames)
         self._shown: dict[tuple[bytes, tuple[float, float]], Frames] = {}
+
+    def room_for(self, row: int, frames: int) -> int | None:
+        """Returns the first frame of the room of a row, the same each time; None if it does not fit."""
+        if row not in self._rooms:
+            if self._used + frames > len(self.data):
+                return None
+            self._rooms[row] = self._used
+            self._used += frames
+        return self._rooms[row]
 
     def shown_in(self, size: tuple[int, int], space: ColorSpace) -> Frames:
         """Returns all of it as frames of a colour space, the same object for the same colour space."""
