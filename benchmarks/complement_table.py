@@ -31,6 +31,6 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
 
 
 def _gain(found: list[dict[str, Any]], more: str, less: str) -> str:
-    """The gain; in [] Student's interval over the seeds, in () that of a paired bootstrap over all seeds' groups."""
+    """The gain; in [] Student's interval over the seeds, in () that over the groups of all seeds."""
     seeds, groups = gains(found, more, less, "linear")
     return f"{100 * seeds.value:+.1f}{ends('[]', seeds)}{ends('()', groups)}"

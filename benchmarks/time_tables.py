@@ -59,7 +59,7 @@ def _set_table(name: str, runs: list[Line], low: Line | None) -> str:
 def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
     """Trained / untrained, the gain (bold where it is above zero in both intervals) and the gain over GRID.
 
-    In [] is Student's interval over three seeds or more, in () that of a paired bootstrap over the groups of all seeds.
+    In [] is Student's interval over three seeds or more, in () that over the groups of all seeds (`gain_of_groups`).
     """
     trained, untrained = ([one["numbers"][name][way] for one in of] for name in ("trained", "untrained"))
     seeds, groups = gains(of, "trained", "untrained", way)
@@ -80,7 +80,7 @@ def _cell(of: list[Line], low_level: Line | None, way: str) -> str:
 
 
 def gains(of: list[Line], more: str, less: str, way: str) -> tuple[Estimate, Estimate]:
-    """The gain of one row of numbers over another: over the seeds, and over the groups of all seeds (bootstrap)."""
+    """The gain of one row of numbers over another: over the seeds, and over the groups of all seeds."""
     seeds = mean([one["numbers"][more][way] - one["numbers"][less][way] for one in of])
     return seeds, gain_of_groups(_sums(of, more, way) - _sums(of, less, way), _sizes(of))
 

@@ -37,6 +37,26 @@ def test_intervals_of_gains_cover_the_truth() -> None:
     assert 88 <= held <= 100
 
 
+@pytest.mark.parametrize("groups", [3, 9])
+def test_intervals_over_few_groups_cover_the_truth(groups: int) -> None:
+    """A bootstrap over three groups would leave a gain of zero out in about a quarter of the trials."""
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(300):
+        shift = random.normal(0, 0.2, groups).repeat(10)  # what a person's videos have in common
+        before = torch.from_numpy(random.random(10 * groups) < 0.5)
+        after = torch.from_numpy(random.random(10 * groups) < 0.5 + shift)
+        found = gain(after, before, torch.arange(10 * groups) // 10)
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 0 <= found.high
+    assert 270 <= covered <= 297
+
+
+def test_a_single_group_has_no_interval() -> None:
+    found = gain(torch.tensor([True, True]), torch.tensor([True, False]), torch.zeros(2))
+    assert found == Estimate(0.5)
+
+
 def test_a_gain_is_that_of_pairs() -> None:
     before = torch.arange(200) % 2 == 0
     after = before | (torch.arange(200) < 20)  # ten more, none lost

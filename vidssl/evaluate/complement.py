@@ -89,7 +89,7 @@ def evaluate_complement(
     sizes = {"features A": ours["trained"][0].feature.shape[1], "features B": theirs[0].feature.shape[1]}
     result = Result(
         kind=data.named("complement"),
-        protocol=PROTOCOL.split(";")[0] + "; gain by a paired bootstrap over the test videos, by whole groups",
+        protocol=PROTOCOL.split(";")[0] + "; gain with an interval over the groups of the test videos",
         numbers=numbers,
         split=data.description,
         counts={

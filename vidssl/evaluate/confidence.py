@@ -13,6 +13,7 @@ import torch
 
 Z = 1.959964  # 95 % of a normal distribution lie within
 DRAWS = 10_000  # of a bootstrap
+FEW = 10  # groups: of fewer, a bootstrap draws nearly the same few means, and its interval is much too narrow
 
 
 class Estimate(NamedTuple):
@@ -106,10 +107,12 @@ def mean(values: Sequence[float]) -> Estimate:
 def gain(
     after: torch.Tensor, before: torch.Tensor, group: torch.Tensor, *, seed: int = 0, draws: int = DRAWS
 ) -> Estimate:
-    """Gain in accuracy from `before` to `after`, by a paired bootstrap that draws whole groups with replacement.
+    """Gain in accuracy from `before` to `after`, with an interval over the groups of the videos.
 
-    after, before: bool [N], of the same videos; group: [N]. Source: Efron and Tibshirani, "An Introduction to the
-    Bootstrap", 1993.
+    It is that of a paired bootstrap that draws whole groups with replacement (Efron and Tibshirani, "An Introduction to
+    the Bootstrap", 1993); of fewer than FEW groups, Student's over the groups; a single group has none.
+
+    after, before: bool [N], of the same videos; group: [N].
     """
     _, at = np.unique(group.numpy(), return_inverse=True)
     difference = np.bincount(at, (after.double() - before.double()).numpy())
@@ -126,6 +129,13 @@ def gain_of_groups(difference: npt.ArrayLike, sizes: npt.ArrayLike, *, seed: int
         draws: Draws of the bootstrap.
     """
     difference, sizes = np.asarray(difference, np.float64), np.asarray(sizes, np.float64)
+    value = float(difference.sum() / sizes.sum())
+    if len(sizes) == 1:
+        return Estimate(value)
+    if len(sizes) < FEW:
+        residual = torch.from_numpy((difference - value * sizes) / sizes.sum())
+        half = clustered_half_width(residual, torch.arange(len(sizes)))
+        return Estimate(value, value - half, value + half)
     random, means = np.random.default_rng(seed), []
     for start in range(0, draws, 500):  # so that the draws of many thousand videos stay small
         taken = random.multinomial(
@@ -133,7 +143,7 @@ def gain_of_groups(difference: npt.ArrayLike, sizes: npt.ArrayLike, *, seed: int
         ).astype(np.float64)
         means.append(taken @ difference / (taken @ sizes))
     low, high = np.percentile(np.concatenate(means), (2.5, 97.5))
-    return Estimate(float(difference.sum() / sizes.sum()), float(low), float(high))
+    return Estimate(value, float(low), float(high))
 
 
 def name_ids(*names: Sequence[str]) -> list[torch.Tensor]:
