@@ -77,7 +77,9 @@ def test_lists_that_are_no_files_are_named(make: Make, said: str, name: str, tmp
         read_lines(tmp_path / name)
     (tmp_path / "out").mkdir()
     with Journal(tmp_path / "out", Encoding()) as journal:
-        assert copy_lists(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}, journal) == {}
+        lists = copy_lists(tmp_path, tmp_path, tmp_path / "out", {"a.mp4": "b.mp4"}, journal)
+    assert (lists.copied, lists.places, [path for path, _ in lists.failed]) == ({}, [name], [name])
+    assert f"{said}, not a regular file" in lists.failed[0][1]
 
 
 @KINDS

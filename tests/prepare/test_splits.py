@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidssl.files import TEXT_BYTES
 from vidssl.index.lists import read_list, write_list
 from vidssl.prepare import Encoding
 from vidssl.prepare.journal import Journal
@@ -32,7 +33,7 @@ def carried(text: str, tmp_path: Path, name: str = "l.txt") -> tuple[str, int] |
     (tmp_path / "out").mkdir(exist_ok=True)
     (tmp_path / "in" / name).write_bytes(text.encode())
     with Journal(tmp_path / "out", Encoding()) as journal:
-        found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, journal)
+        found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, journal).copied
     return ((tmp_path / "out" / name).read_bytes().decode(), found[name]) if found else None
 
 
@@ -69,7 +70,49 @@ def test_folders_are_no_places_for_lists(tmp_path: Path) -> None:
     (tmp_path / "in" / "l.txt").write_text("run/b.avi\n")
     with Journal(tmp_path / "out", Encoding()) as journal:
         found = copy_lists(tmp_path / "in", tmp_path / "in", tmp_path / "out", NAMES, journal, taken=["l.txt"])
-    assert found == {"source_l.txt": 0}
+    assert found.copied == {"source_l.txt": 0}
+
+
+def test_a_list_may_be_as_long_as_anywhere_and_is_named_if_it_is_not_copied(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    (source / "long.txt").write_text("run/b.avi 1\n" + "#" * 11_000_000)
+    (source / "latin.txt").write_bytes(b"run/b.avi 1\n\xe9.avi 2\n")
+    (source / "notes.txt").write_text("no video\n")
+    (source / "lost.txt").write_text("bad.avi 1\n")
+    with (source / "huge.csv").open("wb") as file:
+        file.truncate(TEXT_BYTES + 1)
+    with Journal(out, Encoding()) as journal:
+        found = copy_lists(source, source, out, NAMES, journal)
+    assert found.copied == {"long.txt": 0}
+    assert found.places == ["huge.csv", "latin.txt", "lost.txt"]
+    reasons = dict(found.failed)
+    assert list(reasons) == ["huge.csv", "latin.txt"]
+    assert f"{TEXT_BYTES + 1} bytes, but the limit is {TEXT_BYTES}" in reasons["huge.csv"]
+    assert reasons["latin.txt"] == "cannot be read as text: line 2 is not UTF-8; save it as UTF-8"
+
+
+class Counted(dict[str, str | None]):
+    """Names that count how often they are looked up."""
+
+    asked = 0
+
+    def __getitem__(self, name: str) -> str | None:
+        self.asked += 1
+        return super().__getitem__(name)
+
+
+@pytest.mark.parametrize("line", ["gone/{}/front.avi", "/gone/{}/front.avi", "front.avi"])
+def test_videos_of_one_name_cost_no_more_for_each_line(line: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    names = Counted({f"{drive}/front.avi": f"{drive}/front.mp4" for drive in range(300)})
+    (source / "l.txt").write_text("0/front.avi\n" + "".join(f"{line.format(one)} 1\n" for one in range(300)))
+    with Journal(out, Encoding()) as journal:
+        copy_lists(source, source, out, names, journal)
+    assert names.asked < 2000  # 90,000 if each line looks at each video
 
 
 FILES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -86,7 +129,7 @@ def test_a_list_of_any_names_is_carried_over(parts: list[list[str]]) -> None:
         os.mkdir(out)
         write_list(source / "l.csv", [(path, "x", None) for path in old])
         with Journal(out, Encoding()) as journal:
-            found = copy_lists(source, source, out, names, journal)
+            found = copy_lists(source, source, out, names, journal).copied
         assert found == ({"l.csv": 0} if old else {})
         if old:
             assert [entry.path for entry in read_list(out / "l.csv", "l").entries] == list(names.values())

@@ -31,7 +31,7 @@ def videos(tmp_path: Path) -> Path:
     (root / "a").mkdir(parents=True)
     for name in ("a/x.avi", f"a/{_LONG}.avi"):
         make_clip(tmp_path / "clip.avi", "mpeg4", frames=8).rename(root / name)
-    (root / "train.txt").write_text(f"a/x.avi 1\na/{_LONG}.avi 2\n")
+    (root / "train.txt").write_text("a/x.avi 1\n")
     return root
 
 

@@ -24,7 +24,7 @@ from vidssl.prepare.encode import Encoding
 from vidssl.prepare.journal import JOURNAL, Journal
 from vidssl.prepare.make import make
 from vidssl.prepare.names import targets
-from vidssl.prepare.splits import copy_lists
+from vidssl.prepare.splits import CopiedLists, copy_lists
 from vidssl.prepare.stale import SHOWN, delete_unfinished, find_stale, sort_out, stale_lines
 from vidssl.types import VidsslError
 
@@ -47,6 +47,8 @@ class PrepareResult:
         after: Bytes of the new videos.
         lists: Lists of files that were copied, and the number of lines that each copy leaves out, because a video that
             they name has no new file.
+        not_copied: (path, reason) of each list of files that could not be copied, and of each folder that could not be
+            searched for lists.
         stale: Files of earlier calls in `out` that belong to no source now, such as the copy of a deleted video. The
             copy of a video that could only not be read or re-encoded now is none of them.
         changed: Those of the stale files that are not known to be as `prepare` wrote them. They are never deleted.
@@ -62,6 +64,7 @@ class PrepareResult:
     before: int
     after: int
     lists: dict[str, int]
+    not_copied: list[tuple[str, str]] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: bool = False
@@ -93,6 +96,9 @@ class PrepareResult:
             for name, count in self.lists.items()
             if count
         ]
+        lines += [f"list not copied: {path}: {reason}" for path, reason in self.not_copied[:SHOWN]]
+        if len(self.not_copied) > SHOWN:
+            lines.append(f"and {len(self.not_copied) - SHOWN} more lists not copied")
         if self.stale:
             lines += stale_lines(self.stale, self.changed, removed=self.removed)
         slower = bool(self.speedup) and median(self.speedup) < 1
@@ -177,8 +183,8 @@ def _prepare(
             whole = {row: name for row, name in whole.items() if row not in failed}
             made = _indexed(index, target, whole, workers=workers, progress=progress, engine=engine)
         lists = _lists(index, target, whole, names, journal)
-    delete_unfinished(target, lists)  # of a list that no earlier call finished, too
-    stale = find_stale(index, names, journal, [*TAKEN, *lists])
+    delete_unfinished(target, lists.copied)  # of a list that no earlier call finished, too
+    stale = find_stale(index, names, journal, [*TAKEN, *lists.copied, *lists.places])
     threads = workers if workers is not None and engine == "local" else cpus()
     speedup, unmeasured = _speedup(index.select(list(whole)), made, task, threads)
     return PrepareResult(
@@ -188,7 +194,8 @@ def _prepare(
         skipped=index.skipped() + [(sources[row]["path"], reason) for row, reason in failed.items()],
         before=int(np.sum(index.select(list(whole)).column("bytes").to_numpy())),
         after=int(np.sum(made.column("bytes").to_numpy())),
-        lists=lists,
+        lists=lists.copied,
+        not_copied=lists.failed,
         stale=stale,
         changed=sort_out(target, stale, journal, remove=remove_stale),
         removed=remove_stale,
@@ -293,15 +300,13 @@ def _indexed(
     return made.select([place[name] for name in names.values()])
 
 
-def _lists(
-    index: VideoIndex, out: Path, whole: dict[int, str], names: dict[int, str], journal: Journal
-) -> dict[str, int]:
+def _lists(index: VideoIndex, out: Path, whole: dict[int, str], names: dict[int, str], journal: Journal) -> CopiedLists:
     """Copies the lists below the folder that the index was made of, if it is known.
 
     The names of folders of frames stay as they are: without an ending, they could be any word or number of a list.
     """
     if index.source is None:
-        return {}
+        return CopiedLists({}, [], [])
     used = {*TAKEN, *(str(folder) for name in names.values() for folder in PurePosixPath(name).parents)}
     new = {one.path: whole.get(row) for row, one in enumerate(index.recorded()) if not one.is_frames}
     return copy_lists(index.source, index.root, out, new, journal, taken=used)

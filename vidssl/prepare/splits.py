@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from vidssl.files import read_bytes
 from vidssl.index.kinds import EXTENSIONS
-from vidssl.index.lists import delimiter_of, quote, split_records
+from vidssl.index.lists import delimiter_of, quote, read_list_text, split_records
 from vidssl.paths import leads_outside, output_path, resolve_folder
 from vidssl.prepare.journal import Journal
 from vidssl.types import VidsslError
 
 ENDINGS = (".txt", ".csv", ".tsv", ".list")
-_LARGEST = 10_000_000  # bytes; larger files are not lists
 _WORD = re.compile(r"[^\s,;\"']+")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)?")
 
@@ -29,7 +27,7 @@ def copy_lists(
     journal: Journal,
     *,
     taken: Iterable[str] = (),
-) -> dict[str, int]:
+) -> CopiedLists:
     """Copies every list below `source` that names a video to the same path below `out`, with the new names.
 
     A line that names a video without a new file is left out.
@@ -45,31 +43,54 @@ def copy_lists(
             write or that has changed since, becomes source_NAME.
 
     Returns:
-        For each copy, its path below `out` and the number of lines that it leaves out.
+        The copies, and what could not be copied. A file that names no video is no list, and left out of both.
     """
     found: list[Path] = []
-    for base, folders, files in os.walk(source):
+    copied, failed, places = dict[str, int](), list[tuple[str, str]](), list[str]()
+
+    def unlisted(error: OSError) -> None:
+        failed.append((os.path.relpath(error.filename, source), f"a folder that cannot be read: {error.strerror}"))
+
+    for base, folders, files in os.walk(source, onerror=unlisted):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and not os.path.samefile(Path(base, name), out)
         )
         found += [Path(base, name) for name in sorted(files) if Path(name).suffix.lower() in ENDINGS]
     videos, used = _Videos(root, out, names), set(taken)
-    copied: dict[str, int] = {}
     for path in found:
-        try:
-            text = read_bytes(path, limit=_LARGEST).decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError):
-            continue
-        place = path.relative_to(source).as_posix()
+        name = place = path.relative_to(source).as_posix()
         while place in used or not journal.may_write(place):
             place = f"source_{place}"
+        try:
+            text = read_list_text(path, name)
+        except VidsslError as error:
+            failed.append((name, str(error).removeprefix(f"{name}: ")))
+            places.append(place)
+            continue
         new = _Renamed(videos, text, path.parent, output_path(out, place).parent)
         if new.count:
             with journal.writing(place) as aside:
                 aside.write_bytes(new.text.encode())
             copied[place] = new.lost
             used.add(place)
-    return copied
+        elif new.lost:
+            places.append(place)
+    return CopiedLists(copied, failed, places)
+
+
+class CopiedLists(NamedTuple):
+    """What became of the lists below a folder.
+
+    Attributes:
+        copied: For each copy, its path below OUT and the number of lines that it leaves out.
+        failed: (path, reason) of each list that could not be read, and of each folder that could not be listed.
+        places: Paths below OUT of earlier copies of lists that could not be read, or of which no video has a new file
+            now. The lists are still there, so these copies are not stale.
+    """
+
+    copied: dict[str, int]
+    failed: list[tuple[str, str]]
+    places: list[str]
 
 
 class _Part(NamedTuple):
@@ -206,8 +227,11 @@ class _Videos:
         self._places = {resolve_folder(root / old): old for old in names}
         # the last part of a path, the last two parts, ... to the paths of all videos that end with them
         self._ends: dict[str, list[str]] = {}
+        self._whole: dict[str, list[str]] = {}  # all parts of a path to the paths that have these and no others
+        self._common: dict[tuple[str, bool], tuple[set[str], set[tuple[str, ...]]]] = {}  # see `_copies`
         for old in names:
             parts = PurePosixPath(old).parts
+            self._whole.setdefault("/".join(parts), []).append(old)
             for count in range(1, len(parts) + 1):
                 self._ends.setdefault("/".join(parts[-count:]), []).append(old)
 
@@ -233,23 +257,38 @@ class _Videos:
         if key in self._names:
             return self._copy(key)
         for count in range(len(parts), 0 if prefixed else len(parts) - 1, -1):
-            same = self._ends.get("/".join(parts[-count:]), [])
             before = parts[:-count]
-            if before:
-                if any(_is_video(word) for word in _WORD.findall("/".join(before))):
-                    return ""
-                if not leads_outside(key):  # folders above the videos, but not other folders among them
-                    same = [old for old in same if len(PurePosixPath(old).parts) == count]
-            if not same:
+            if before and any(_is_video(word) for word in _WORD.findall("/".join(before))):
+                return ""
+            # with folders above the videos, but not with other folders among them
+            found = self._copies(parts[-count:], whole=bool(before) and not leads_outside(key))
+            if found is None:
                 continue
-            copies = {new for old in same if (new := self._names[old]) is not None}
-            if not copies:
-                raise _LostError
+            copies, ends = found
             if leads_outside(key):  # else it would lead to the old video
                 return os.path.relpath(self._out / next(iter(copies)), target) if len(copies) == 1 else ""
-            ends = {PurePosixPath(new).parts[-count:] for new in copies}
             return "/".join((*before, *next(iter(ends)))) if len(ends) == 1 else ""
         return ""
+
+    def _copies(self, end: tuple[str, ...], *, whole: bool) -> tuple[set[str], set[tuple[str, ...]]] | None:
+        """New names of the videos whose path ends with these parts or, if `whole`, has no others; None if no path has.
+
+        Returns:
+            The names, and as many of their last parts. Many lines may ask for the same: all videos may be front.mp4.
+
+        Raises:
+            _LostError: None of them has a new file.
+        """
+        key = "/".join(end), whole
+        same = (self._whole if whole else self._ends).get(key[0])
+        if same is None:
+            return None
+        if key not in self._common:
+            copies = {new for old in same if (new := self._names[old]) is not None}
+            self._common[key] = copies, {PurePosixPath(new).parts[-len(end) :] for new in copies}
+        if not self._common[key][0]:
+            raise _LostError
+        return self._common[key]
 
     def _copy(self, path: str) -> str:
         new = self._names[path]
