@@ -13,6 +13,7 @@ from vidssl.train.heldout import no_better
 Line = dict[str, Any]
 SETS = ("tennis", "fights", "weizmann")
 STEPS = 2_000  # of the runs of bench_time on all clips
+_PART = "training groups"  # of which a part is held out
 # Rows: what is called how, the variant of bench_recipes, and the method of bench_time.
 ROWS = (
     ("`odd_one_out_tiny`", "odd_one_out_tiny", "odd_one_out_tiny"),
@@ -66,7 +67,10 @@ def _alone(lines: list[Line]) -> str:
         right = f"{100 * line['accuracy']:.1f}"
         right = f"**{right}**" if line["low"] > line["chance"] else right
         cells.append(f"{right} [{100 * line['low']:.1f}, {100 * line['high']:.1f}] of {line['tuples']}")
-    return f"{'; '.join(cells)} (chance {100 * lines[0]['chance']:.1f}; {lines[0]['steps']:,} steps)" if lines else ""
+    if not lines:
+        return ""
+    chosen = "; settings were chosen on these" if _PART in lines[0]["workload"] else ""
+    return f"{'; '.join(cells)} (chance {100 * lines[0]['chance']:.1f}; {lines[0]['steps']:,} steps{chosen})"
 
 
 def _together(lines: list[Line], steps: int) -> str:
