@@ -69,7 +69,7 @@ def _alone(lines: list[Line]) -> str:
         cells.append(f"{right} [{100 * line['low']:.1f}, {100 * line['high']:.1f}] of {line['tuples']}")
     if not lines:
         return ""
-    chosen = "; settings were chosen on these" if _PART in lines[0]["workload"] else ""
+    chosen = "; settings chosen on these" if _PART in lines[0]["workload"] else ""
     return f"{'; '.join(cells)} (chance {100 * lines[0]['chance']:.1f}; {lines[0]['steps']:,} steps{chosen})"
 
 

@@ -138,6 +138,10 @@ def test_from_folder_to_table(videos: Path, tmp_path: Path) -> None:
     done = _vidssl(*train, "--steps", "3")
     assert done.returncode == 2
     assert "--resume" in done.stderr
-    done = _vidssl("evaluate", "retrieval", run, "--train", videos, "--clips", "2", "--ks", "1", "--device", "cpu")
+    few = ("--clips", "2", "--ks", "1", "--device", "cpu")
+    done = _vidssl("evaluate", "retrieval", run, "--train", videos, *few)
+    assert done.returncode == 2
+    assert "retrieval: the videos to find have 1 class(es); give two or more" in done.stderr
+    done = _vidssl("evaluate", "retrieval", run, "--train", videos, "--leave-group-out", *few)
     assert done.returncode == 0, done.stderr
     assert "R@1" in done.stdout

@@ -65,7 +65,7 @@ def test_figures_stand_where_they_belong() -> None:
         ],
         [
             "the same, frames instead of differences",
-            "22.1 [16.3, 90.0] of 280; 16.8 [12.2, 90.0] of 280 (chance 16.7; 400 steps)",
+            "22.1 [16.3, 90.0] of 280; 16.8 [12.2, 90.0] of 280 (chance 16.7; 400 steps; settings chosen on these)",
             *("", "", "", ""),
             "0123456",
         ],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidssl.evaluate.accuracy import pretext_accuracy
+from vidssl.evaluate.accuracy import predict_tuples, pretext_accuracy
 from vidssl.evaluate.run import trained_model
 from vidssl.index.table import VideoIndex
 from vidssl.kernels.augment import Augment
@@ -43,4 +43,6 @@ def test_it_trains_and_is_found_again(distance: Any, index: VideoIndex, tmp_path
     model, again = trained_model(result.checkpoint)
     assert again == replace(recipe, train=replace(recipe.train, steps=2))
     found = pretext_accuracy(model, index)
-    assert (found.tuples, found.chance) == (36, pytest.approx(1 / 3))
+    (answers,) = predict_tuples(model, index)
+    most = int(answers.label.bincount().max())
+    assert (found.tuples, found.chance) == (36, pytest.approx(max(1 / 3, most / 36)))
