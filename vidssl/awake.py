@@ -41,6 +41,13 @@ class AwakeClock:
                 self._go_on()
                 self._watchers -= 1
 
+    def looks(self, end: threading.Event, seconds: float) -> Iterator[None]:
+        """Looks at the clock every so many seconds until the event is set, each time before it yields."""
+        with self.watched():
+            while not end.wait(seconds):
+                self.look()
+                yield
+
     def look(self) -> None:
         """Shows that the process is awake."""
         with self._lock:

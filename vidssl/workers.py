@@ -159,10 +159,8 @@ class _Crew:
         return mine
 
     def _watch(self) -> None:
-        with CLOCK.watched():
-            while not self._ended.wait(_TICK):
-                CLOCK.look()
-                self._replace_late()
+        for _ in CLOCK.looks(self._ended, _TICK):
+            self._replace_late()
 
     def _replace_late(self) -> None:
         """Gives up the jobs that are long past their deadline, and replaces their threads."""

@@ -108,10 +108,7 @@ void launch_as(const AssembleSpec& spec, const Samples& chunk, int size, void* s
   check(std::int64_t{3} * spec.height * spec.width <= INT_MAX, "size=", spec.height, "x", spec.width,
         ": a picture on a GPU must have less than 2^31 values; take a smaller size");
   const Cut cut = cut_up(spec, size);
-  const std::int64_t tiles = std::int64_t{cut.tiles_x} * ceil_div(spec.height, kTileH);
-  check(tiles <= kMostTiles, "size=", spec.height, "x", spec.width, ": a picture on a GPU must have at most ",
-        kMostTiles, " tiles of ", kTileH, "x", kTileW, " pixels; take a smaller size");
-  const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs), static_cast<unsigned>(tiles),
+  const dim3 grid(static_cast<unsigned>(spec.slots * cut.runs), count_tiles(cut, spec.height, spec.width),
                   static_cast<unsigned>(size));
   launch(assemble_kernel<T>, grid, dim3(kWarps * kWarp), stream, spec, chunk, cut);
 }

@@ -19,8 +19,8 @@ namespace vidssl {
 constexpr int kWarp = 32, kWarps = 7;
 constexpr int kRows = 2, kCols = 2;  // rows of a warp, columns of a lane
 constexpr int kTileH = kWarps * kRows,
-              kTileW = kWarp * kCols,  // largest tile of a block; narrower if that makes all tiles equal
-    kMostTiles = 65535;                // of a picture: blocks along y of a grid
+              kTileW = kWarp * kCols;  // largest tile of a block; narrower if that makes all tiles equal
+constexpr int kMostTiles = 65535;      // of a picture: blocks along y of a grid
 constexpr int kSpan = 384;             // filtered samples of each row that a warp holds
 constexpr int kKept = 12;  // weights that a filter keeps; further ones (reductions beyond 5.5x) are computed again
 constexpr unsigned kAll = 0xFFFFFFFFu;
@@ -32,6 +32,14 @@ constexpr float kRowScale = 0x1p125f, kColScale = 0x1p8f;
 struct Cut {
   int tile_w, tiles_x, run, runs;  // run: frames of a block
 };
+
+// Returns the number of tiles of a picture, which are blocks along y of a grid.
+inline unsigned count_tiles(const Cut& cut, int height, int width) {
+  const std::int64_t tiles = std::int64_t{cut.tiles_x} * ceil_div(height, kTileH);
+  check(tiles <= kMostTiles, "size=", height, "x", width, ": a picture on a GPU must have at most ", kMostTiles,
+        " tiles of ", kTileH, "x", kTileW, " pixels; take a smaller size");
+  return static_cast<unsigned>(tiles);
+}
 
 // The samples and weights of `kOutputs` neighbouring outputs of one axis: output i reads `taps` samples from first[i]
 // on.

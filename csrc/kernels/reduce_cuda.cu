@@ -80,10 +80,8 @@ void reduce_cuda(const ReduceSpec& spec, const ReduceArgs* samples, int count, v
     for (int i = 0; i < size; ++i) frames = std::max(frames, chunk.sample[i].frames.frames);
     if (frames == 0) return;
     const Cut cut = cut_up(spec, frames, size);
-    const std::int64_t tiles = std::int64_t{cut.tiles_x} * ceil_div(spec.height, kTileH);
-    check(tiles <= kMostTiles, "size=", spec.height, "x", spec.width, ": frames on a GPU must have at most ",
-          kMostTiles, " tiles of ", kTileH, "x", kTileW, " pixels; take a smaller size");
-    const dim3 grid(static_cast<unsigned>(3 * cut.runs), static_cast<unsigned>(tiles), static_cast<unsigned>(size));
+    const dim3 grid(static_cast<unsigned>(3 * cut.runs), count_tiles(cut, spec.height, spec.width),
+                    static_cast<unsigned>(size));
     launch(reduce_kernel, grid, dim3(kWarps * kWarp), stream, spec, chunk, cut);
   });
 }

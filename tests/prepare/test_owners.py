@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.clips import make_clip
-from vidssl import VideoIndex, VidsslError
+from tests.prepare.making import made
+from vidssl import VidsslError
 from vidssl.cli import main
-from vidssl.prepare import Encoding, PrepareResult, make, prepare
+from vidssl.prepare import Encoding, make
 from vidssl.prepare.encode import encode
 from vidssl.prepare.journal import JOURNAL
-from vidssl.pretext import Vcop
-
-TASK = Vcop(clip_length=4, interval=2)
 
 
 @pytest.fixture
@@ -29,16 +27,6 @@ def videos(tmp_path: Path) -> Path:
         make_clip(root / name, "mpeg4", frames=8)
     (root / "train.txt").write_text("a/x.avi 1\na/y.avi 2\n")
     return root
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def made(videos: Path, out: Path, *, remove_stale: bool = False) -> PrepareResult:
-    index = VideoIndex.build(videos, progress=False)
-    return prepare(index, out, Encoding(), TASK, workers=1, progress=False, remove_stale=remove_stale)
 
 
 def forget_times(out: Path) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from tests.clips import make_clip
+from tests.prepare.making import TASK
 from vidssl import VideoIndex, VidsslError
 from vidssl.cli import main
 from vidssl.index.lists import read_list, write_list
@@ -21,9 +22,6 @@ from vidssl.index.sources import find_videos
 from vidssl.prepare import Encoding, prepare
 from vidssl.prepare.journal import JOURNAL
 from vidssl.prepare.run import INDEX, LIST, new_names
-from vidssl.pretext import Vcop
-
-TASK = Vcop(clip_length=4, interval=2)
 
 
 def bytes_below(folder: Path) -> dict[str, str]:

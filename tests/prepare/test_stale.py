@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 
 from tests.clips import make_clip
-from vidssl import VideoIndex, VidsslError
+from tests.prepare.making import made
+from vidssl import VidsslError
 from vidssl.cli import main
-from vidssl.prepare import Encoding, PrepareResult, make, prepare
+from vidssl.prepare import make
 from vidssl.prepare.encode import encode
 from vidssl.prepare.journal import JOURNAL
 from vidssl.prepare.stale import delete_unfinished
-from vidssl.pretext import Vcop
 
-TASK = Vcop(clip_length=4, interval=2)
 _LONG = "y" * 230
 
 
@@ -33,16 +32,6 @@ def videos(tmp_path: Path) -> Path:
         make_clip(tmp_path / "clip.avi", "mpeg4", frames=8).rename(root / name)
     (root / "train.txt").write_text("a/x.avi 1\n")
     return root
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
-
-
-def made(videos: Path, out: Path, *, remove_stale: bool = False) -> PrepareResult:
-    index = VideoIndex.build(videos, progress=False)
-    return prepare(index, out, Encoding(), TASK, workers=1, progress=False, remove_stale=remove_stale)
 
 
 def test_only_what_prepare_did_not_finish_is_deleted(videos: Path, out: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Estimate, name_ids, proportion
-from vidssl.evaluate.probe import majority_fraction
+from vidssl.evaluate.probe import constant_accuracy
 from vidssl.evaluate.result import Numbers, Result
 from vidssl.evaluate.run import TrainedRun, size_notes, trained_model, untrained_model
 from vidssl.evaluate.seen import seen_by
@@ -143,7 +143,7 @@ def pretext_accuracy(
     return Accuracy(
         accuracy=float(found.right.float().mean()),
         balanced=found.balanced,
-        chance=max(chance, majority_fraction(found.label.tolist())),
+        chance=constant_accuracy(chance, found.label),
         tuples=len(found.label),
         rejected=1 - len(found.label) / found.drawn,
     )
@@ -206,7 +206,7 @@ def evaluate_pretext(
     numbers["chance"] = {}
     for task, answers in zip(tasks, found, strict=True):
         balanced = Estimate(1 / len(task.class_names))
-        constant = Estimate(max(task.chance or 0.0, majority_fraction(answers.label.tolist())))
+        constant = Estimate(constant_accuracy(task.chance or 0.0, answers.label))
         numbers["chance"] |= {task.metric("accuracy"): constant, task.metric("balanced"): balanced}
     videos = len(set(torch.cat([answers.video for answers in found]).tolist()))
     drawn, predicted = (sum(part) for part in zip(*((one.drawn, len(one.label)) for one in found), strict=True))

@@ -24,7 +24,7 @@ from vidssl.device import pick_device
 from vidssl.evaluate.confidence import Z, clustered_half_width, effective_size, wilson
 from vidssl.evaluate.cues import LEAST, NAMES, PICTURE, Tuples, collect
 from vidssl.evaluate.logistic import choose_penalty, fit_logistic, predict_logits
-from vidssl.evaluate.probe import majority_fraction
+from vidssl.evaluate.probe import constant_accuracy
 from vidssl.evaluate.run import shown_by, size_notes, trained_model
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import VideoIndex
@@ -200,7 +200,7 @@ def _audit(
     return Audit(
         recipe=name or pretext.name,
         classes=pretext.plan.classes,
-        chance=max(pretext.chance, majority_fraction(test.label.tolist())),
+        chance=constant_accuracy(pretext.chance, test.label),
         train_tuples=len(train.label),
         test_tuples=len(test.label),
         videos=(train.videos, test.videos),
@@ -243,8 +243,7 @@ def measure(
         clustered_half_width((fair - hit[label]) / each[label] / here, video),
         Z * math.sqrt(float((hit * (1 - hit) / each).nansum())) / here,
     )
-    # Few tuples may have one label more often than the table has.
-    chance, even = max(float(count.max() / count.sum()), majority_fraction(label.tolist())), 1 / int((count > 0).sum())
+    chance, even = constant_accuracy(float(count.max() / count.sum()), label), 1 / int((count > 0).sum())
     if low > chance:
         way = [(value - chance) / (1 - chance) for value in (accuracy, low, high)]
         verdict = (

@@ -147,6 +147,14 @@ def majority_fraction(labels: Sequence[str | int | None]) -> float:
     return max(Counter(labels).values()) / len(labels)
 
 
+def constant_accuracy(chance: float, labels: torch.Tensor) -> float:
+    """What one answer to tuples with these labels reaches at most.
+
+    chance: The same for the task's table. Few tuples may have one label more often.
+    """
+    return max(chance, majority_fraction(labels.tolist()))
+
+
 def evaluate_probe(
     run: TrainedRun,
     data: Splits,

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from vidssl.evaluate.run import TrainedRun
-from vidssl.evaluate.splits import Seen, seen_of
+from vidssl.evaluate.splits import Seen, count_pretrained
 from vidssl.index.holdout import fingerprint
 from vidssl.index.table import ENDING, VideoIndex
 from vidssl.train.recorded import read_record, videos_of
@@ -40,12 +40,7 @@ def count_seen(run: TrainedRun, test: VideoIndex) -> int | None:
         Number of videos of `test`; None if an index of the run's videos is not there any more, or damaged.
     """
     found = own_indexes(run, test)
-    if len(found) < len(_sets(run)):
-        return None
-    try:
-        return len(set[str]().union(*(seen_of(run.recipe, index, test) for index in found)))
-    except VidsslError:  # a damaged index, or one without checksums
-        return None
+    return count_pretrained(run.recipe, found, test) if len(found) == len(_sets(run)) else None
 
 
 def own_indexes(run: TrainedRun, *others: VideoIndex) -> list[VideoIndex]:
@@ -57,10 +52,11 @@ def own_indexes(run: TrainedRun, *others: VideoIndex) -> list[VideoIndex]:
             which the run held out.
     """
     found: dict[str, VideoIndex] = {}
+    wanted = _sets(run)
     for index in chain(_indexes(run), others):
-        if (name := fingerprint(index)) in _sets(run):
+        if (name := fingerprint(index)) in wanted:
             found.setdefault(name, index)
-        if len(found) == len(_sets(run)):
+        if len(found) == len(wanted):
             break
     return list(found.values())
 

@@ -230,7 +230,7 @@ def make_splits(
             test=train_set,
             description=description,
             leave_group_out=True,
-            seen=Seen(_count_seen(recipe, known, train_set)),
+            seen=Seen(count_pretrained(recipe, known, train_set)),
         )
     fraction = recipe.train.holdout
     if not fraction:
@@ -251,7 +251,7 @@ def make_splits(
         description = (
             f"tested on {fraction:.0%} of the videos, held out by the recipe's rule (the run was trained on others)"
         )
-    return Splits(train=rest, test=held, description=description, seen=Seen(_count_seen(recipe, known, held)))
+    return Splits(train=rest, test=held, description=description, seen=Seen(count_pretrained(recipe, known, held)))
 
 
 def _run_videos(pretrained: Set[str], own: Sequence[VideoIndex], train: VideoIndex) -> list[VideoIndex]:
@@ -296,13 +296,13 @@ def seen_of(recipe: Recipe, pretrained: VideoIndex, test: VideoIndex) -> set[str
     return same | copies_of(test, seen).keys()
 
 
-def _count_seen(recipe: Recipe, known: Sequence[VideoIndex], test: VideoIndex) -> int | None:
+def count_pretrained(recipe: Recipe, known: Sequence[VideoIndex], test: VideoIndex) -> int | None:
     """How many test videos a run saw that was trained on `known`; None if nothing is known, or an index is damaged."""
     if not known:
         return None
     try:
         return len(set[str]().union(*(seen_of(recipe, index, test) for index in known)))
-    except VidsslError:  # `copies_note` says what is damaged
+    except VidsslError:  # a damaged index, or one without checksums; of the splits, `copies_note` says which
         return None
 
 

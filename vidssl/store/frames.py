@@ -304,7 +304,8 @@ class FrameStore:
         ]
         packets = pc.list_slice(index.column("packet"), 0, 1).to_pylist()  # null: frame 0 is in packet 0
         firsts = [packet[0] if packet else 0 for packet in packets]
-        before = [0 if excerpt is None else excerpt["checked"] for excerpt in index.column("excerpt").to_pylist()]
+        *_, excerpts, _ = columns
+        before = [0 if excerpt is None else excerpt["checked"] for excerpt in excerpts]
         checksums = _items(index.column("checksums"), np.subtract(firsts, before, dtype=np.int64))
         for *row, first, checksum in zip(*columns, firsts, checksums, strict=True):
             archive, path, offset, count, mtime, stream, height, width, pixels, container, excerpt, frames = row

@@ -122,8 +122,9 @@ class HeldOut:
 
     def _judge_task(self, log: Log, step: int, task: Objective, values: dict[str, float]) -> None:
         """Warns of a task that is not learnt."""
-        right, tuples, chance = (values.get(f"val/{task.metric(name)}") for name in ("accuracy", "tuples", "chance"))
-        if right is not None and tuples and chance is not None and no_better(right, tuples, chance):
+        right, tuples = (values[f"val/{task.metric(name)}"] for name in ("accuracy", "tuples"))
+        chance = values.get(f"val/{task.metric('chance')}")
+        if chance is not None and no_better(right, tuples, chance):
             self._warn(
                 log,
                 task.metric("chance"),

@@ -96,12 +96,7 @@ class Watchdog:
             self._since = None
 
     def _watch(self) -> None:
-        with CLOCK.watched():
-            self._look()
-
-    def _look(self) -> None:
-        while not self._end.wait(min(1.0, self._seconds / 4)):
-            CLOCK.look()
+        for _ in CLOCK.looks(self._end, min(1.0, self._seconds / 4)):
             since = self._since
             if since is not None and CLOCK.seconds() - since > self._seconds:
                 what = (
